@@ -1,0 +1,74 @@
+# Two commands matter: `make demo` shows the whole thing, `make test` proves it.
+# Both set up .venv from nothing first.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Where torch comes from, e.g. TORCH_PIP_ARGS="--index-url <a CPU wheel index>".
+TORCH_PIP_ARGS ?=
+PYTEST_ARGS ?= -n 2
+# Of the programs that the benchmarks compare with, and of the plots.
+BENCH_VENV := .venv-bench
+BENCH_ARGS ?=
+
+export HF_HUB_OFFLINE ?= 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export DAGSTER_DISABLE_TELEMETRY := 1
+
+.PHONY: help setup demo dev test check format docs soak chaos bench bench-full clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or later is needed"'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	# torch first and pinned: unpinned it brings gigabytes of CUDA.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_PIP_ARGS) torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+setup: $(VENV)/.ready ## Create .venv and install everything
+
+demo: setup ## Embedded services, sample catalogue, full sync, three searches
+	$(BIN)/sync-pipeline demo
+
+dev: setup ## Dagster UI, daemon and embedded database
+	$(BIN)/sync-pipeline dev
+
+test: setup ## The whole test suite
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: SECONDS ?= 3600
+soak: setup ## The state machine for SECONDS=3600; prints seeds, SYNC_PIPELINE_SOAK_SEED repeats one
+	SYNC_PIPELINE_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest -s sync_pipeline_tests/reliability/test_state_machine.py
+
+chaos: SECONDS ?= 600
+chaos: setup ## Kill twenty times at every call, then the command line for SECONDS=600
+	SYNC_PIPELINE_CHAOS=20 SYNC_PIPELINE_CHAOS_SECONDS=$(SECONDS) $(BIN)/python -m pytest --timeout 7200 sync_pipeline_tests/reliability/test_crashes.py sync_pipeline_tests/reliability/test_chaos.py
+
+check: setup ## Format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## Format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(BENCH_VENV)/.ready: benchmarks/requirements.txt
+	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH_PIP_ARGS) torch==2.13.0
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	touch $@
+
+bench: setup $(BENCH_VENV)/.ready ## Measure on this machine, in a few minutes
+	$(BIN)/python -m benchmarks.run --suite quick $(BENCH_ARGS)
+
+bench-full: setup $(BENCH_VENV)/.ready ## Measure everything, then renew docs/performance.md
+	$(BIN)/python -m benchmarks.run --suite full $(BENCH_ARGS); status=$$?; \
+	$(BIN)/python -m benchmarks.page && $(BENCH_VENV)/bin/python -m benchmarks.plots && exit $$status
+
+clean: ## Remove the environment and the embedded services' data
+	rm -rf $(VENV) .sync-pipeline

@@ -1,0 +1,1 @@
+"""Measurements of sync-pipeline; ``python -m benchmarks.run`` takes them."""

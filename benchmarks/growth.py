@@ -1,0 +1,156 @@
+"""How time and memory grow with the catalogue, without the model."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.catalogue import CatalogueSize
+from benchmarks.home import require
+from benchmarks.names import COMMANDS
+from benchmarks.results import Figure, Outcome
+from benchmarks.workbench import MIN_ROWS, Workbench
+
+TITLE = "Growth"
+MAX_TIME_GROWTH = 1.2
+MAX_MEMORY_GROWTH = 1.3
+MAX_MEMORY_MIB = 600
+REPETITIONS = 3
+LARGE_ROWS = 500_000
+"""From this size on nothing is repeated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One size of catalogue."""
+
+    rows: int
+    seconds: Mapping[str, tuple[float, ...]]
+    """Per command, of every repetition."""
+    peak_mib: float
+    """Most memory of a sync, the first or the one after it."""
+
+
+def measure(bench: Workbench) -> Outcome:
+    """Sync catalogues of several sizes.
+
+    What a command costs with hardly any row is subtracted before times are
+    divided by rows, or the start of the process would hide how they grow.
+    """
+    if not bench.sizes.growth_rows:
+        return Outcome(name="growth", title=TITLE, skipped="only in the full suite")
+    smallest = measure_step(bench, rows=MIN_ROWS)
+    steps = [measure_step(bench, rows=rows) for rows in bench.sizes.growth_rows]
+    figures: list[Figure] = []
+    for step in steps:
+        figures += _sizes(step, smallest=smallest)
+    for before, after in itertools.pairwise(steps):
+        figures += _growths(bench, smallest=smallest, before=before, after=after)
+    figures += _memory(bench, before=steps[-2], after=steps[-1])
+    return Outcome(
+        name="growth",
+        title=TITLE,
+        figures=tuple(figures),
+        notes=(f"What {MIN_ROWS} rows cost is taken off before times are divided by rows.",),
+    )
+
+
+def measure_step(bench: Workbench, *, rows: int) -> Step:
+    """Sync and verify catalogues of one size; the largest only once."""
+    bench.say(f"growth: {rows:,} rows")
+    runs = [_run_once(bench, rows=rows) for _ in range(1 if rows >= LARGE_ROWS else REPETITIONS)]
+    return Step(
+        rows=rows,
+        seconds={command: tuple(seconds[command] for seconds, _ in runs) for command in COMMANDS},
+        peak_mib=max(peak_bytes for _, peak_bytes in runs) / 2**20,
+    )
+
+
+def _run_once(bench: Workbench, *, rows: int) -> tuple[dict[str, float], int]:
+    """Seconds per command, and the most memory that a sync had."""
+    home = bench.new_home(CatalogueSize(rows=rows), provider="hashing")
+    first = home.sync(is_watched=True)
+    require(first.totals["new"] == rows, "every row becomes a point")
+    unchanged = home.sync("--force", is_watched=True)
+    require(unchanged.totals["unchanged"] == rows, "nothing has changed")
+    verify = home.verify()
+    bench.server.drop(home.database_url)
+    home.lose_index()
+    seconds = {
+        "first": first.seconds,
+        "unchanged": unchanged.seconds,
+        "verify": verify.seconds,
+    }
+    return seconds, max(first.peak_bytes, unchanged.peak_bytes)
+
+
+def per_row_microseconds(step: Step, *, smallest: Step, command: str) -> float:
+    """What each further row costs."""
+    more = median(step.seconds[command]) - median(smallest.seconds[command])
+    return 1e6 * more / (step.rows - smallest.rows)
+
+
+def _sizes(step: Step, *, smallest: Step) -> list[Figure]:
+    shown = f"{step.rows:,} rows"
+    figures = [
+        Figure(
+            key=f"memory/{step.rows}",
+            label=f"sync, {shown}: peak memory",
+            unit="MiB",
+            samples=(step.peak_mib,),
+        )
+    ]
+    for command, label in COMMANDS.items():
+        per_row = per_row_microseconds(step, smallest=smallest, command=command)
+        figures += [
+            Figure(
+                key=f"seconds/{command}/{step.rows}",
+                label=f"{label}, {shown}",
+                unit="s",
+                samples=step.seconds[command],
+            ),
+            Figure(
+                key=f"per_row/{command}/{step.rows}",
+                label=f"{label}, {shown}: per row",
+                unit="us",
+                samples=(per_row,),
+            ),
+        ]
+    return figures
+
+
+def _growths(bench: Workbench, *, smallest: Step, before: Step, after: Step) -> list[Figure]:
+    return [
+        Figure(
+            key=f"growth/{command}/{after.rows}",
+            label=f"{label}: time per row, {after.rows:,} / {before.rows:,} rows",
+            unit="x",
+            samples=(
+                per_row_microseconds(after, smallest=smallest, command=command)
+                / per_row_microseconds(before, smallest=smallest, command=command),
+            ),
+            limit=bench.limit(MAX_TIME_GROWTH, "time per row of the smaller catalogue"),
+        )
+        for command, label in COMMANDS.items()
+    ]
+
+
+def _memory(bench: Workbench, *, before: Step, after: Step) -> list[Figure]:
+    return [
+        Figure(
+            key="memory_growth",
+            label=f"peak memory, {after.rows:,} / {before.rows:,} rows",
+            unit="x",
+            samples=(after.peak_mib / before.peak_mib,),
+            limit=bench.limit(MAX_MEMORY_GROWTH, "peak memory of the smaller catalogue"),
+        ),
+        Figure(
+            key="memory_peak",
+            label=f"sync, {after.rows:,} rows: peak memory",
+            unit="MiB",
+            samples=(after.peak_mib,),
+            limit=bench.limit(MAX_MEMORY_MIB, "without the model"),
+        ),
+    ]

@@ -1,0 +1,186 @@
+"""Writes ``docs/performance.md`` from the newest results file; no number is typed by hand.
+
+``python -m benchmarks.page`` writes it; with ``--check`` it exits 1 where it is out of date.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from benchmarks import prose
+from benchmarks.images import IMAGES
+from benchmarks.names import COMMANDS, CONTENDERS, PROVIDERS, SCENARIOS
+from benchmarks.numbers_shown import limit_shown, shown
+from benchmarks.results import Figure, Outcome, Results, newest
+
+PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+RESULTS_FOLDER: Final = Path(__file__).resolve().parent / "results"
+SUITES: Final = ("full", "quick")
+"""Whose newest results are shown: the first that has any."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    text = page(newest(RESULTS_FOLDER, SUITES))
+    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text:
+        return 0
+    if "--check" in arguments:
+        print("docs/performance.md is out of date: run `python -m benchmarks.page`")
+        return 1
+    PAGE.write_text(text, encoding="utf-8")
+    print("wrote docs/performance.md")
+    return 0
+
+
+def page(path: Path | None) -> str:
+    """The whole page, from one results file or from none."""
+    if path is None:
+        return f"{prose.HEAD.format(origin='benchmarks')}\n{prose.NO_RESULTS}"
+    results = Results.read(path)
+    parts = [
+        prose.HEAD.format(origin=f"benchmarks/results/{path.name}"),
+        prose.INTRODUCTION.format(**_facts(results)),
+        "## Limits",
+        prose.LIMITS,
+        limits_table(results),
+    ]
+    for outcome in results.outcomes:
+        parts += _section(outcome)
+    parts += [prose.REPEAT, _versions(results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def limits_table(results: Results) -> str:
+    """Every figure that has a limit."""
+    rows = [
+        (
+            outcome.title,
+            figure.label,
+            shown(figure.value, figure.unit),
+            limit_shown(figure),
+            "yes" if figure.holds else "**no**",
+        )
+        for outcome in results.outcomes
+        for figure in outcome.figures
+        if figure.limit is not None
+    ]
+    return table(("Benchmark", "Figure", "Measured", "Limit", "Kept"), rows)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _facts(results: Results) -> Mapping[str, object]:
+    return {**results.machine, "date": results.date, "suite": results.suite}
+
+
+def _section(outcome: Outcome) -> Iterator[str]:
+    """One benchmark: what it measures, its numbers, its plot."""
+    yield f"## {outcome.title}"
+    yield prose.SECTIONS[outcome.name]
+    if outcome.skipped is not None:
+        yield f"Not measured in this run: {outcome.skipped}."
+        return
+    yield _LAYOUTS.get(outcome.name, figures_table)(outcome)
+    if outcome.notes:
+        yield "\n".join(f"- {note}" for note in outcome.notes)
+    if outcome.name in IMAGES:
+        yield f"![{outcome.title}](images/{IMAGES[outcome.name]})"
+
+
+def figures_table(outcome: Outcome) -> str:
+    """One line per figure."""
+    has_limits = any(figure.limit for figure in outcome.figures)
+    head = ("Figure", "Median", "Samples", *(["Limit", "From"] if has_limits else []))
+    rows = []
+    for figure in outcome.figures:
+        row = [figure.label, shown(figure.value, figure.unit), str(len(figure.samples))]
+        if has_limits:
+            row += [limit_shown(figure), "" if figure.limit is None else figure.limit.reason]
+        rows.append(row)
+    return table(head, rows)
+
+
+def _model_table(outcome: Outcome) -> str:
+    """Texts per second: number format and threads across, batch size and order down."""
+    cells = {tuple(key.split("/")): figure for key, figure in outcome.series("speed").items()}
+    columns = list(dict.fromkeys((dtype, threads) for dtype, _, threads, _ in cells))
+    lines = sorted({(order, int(batch)) for _, batch, _, order in cells})
+    head = ["Texts/s", *(f"{dtype}, {threads} threads" for dtype, threads in columns)]
+    rows = [
+        [
+            f"batches of {batch}" + ("" if order == "sorted" else ", in the order given"),
+            *(
+                _cell(cells.get((dtype, str(batch), threads, order)), unit="")
+                for dtype, threads in columns
+            ),
+        ]
+        for order, batch in lines
+    ]
+    return table(head, rows)
+
+
+def _growth_table(outcome: Outcome) -> str:
+    """Seconds, microseconds per row and memory by size of catalogue."""
+    sizes = sorted(outcome.series("memory"), key=int)
+    head = ["Rows", *map(str.capitalize, COMMANDS.values()), "Peak memory"]
+    rows = [
+        [
+            f"{int(size):,}",
+            *(
+                f"{_shown(outcome, f'seconds/{command}/{size}')} "
+                f"({_shown(outcome, f'per_row/{command}/{size}')} per row)"
+                for command in COMMANDS
+            ),
+            _shown(outcome, f"memory/{size}"),
+        ]
+        for size in sizes
+    ]
+    return table(head, rows)
+
+
+def _rivals_table(outcome: Outcome) -> str:
+    """Seconds: contenders across, scenarios down; one table per kind of vectors."""
+    tables = []
+    for provider, vectors in PROVIDERS.items():
+        cells = outcome.series(provider)
+        if not cells:
+            continue
+        rows = [
+            [label, *(_cell(cells.get(f"{name}/{scenario}")) for name in CONTENDERS)]
+            for scenario, label in SCENARIOS.items()
+        ]
+        head = [f"{vectors}, {shown(cells['rows'].value, 'rows')}", *CONTENDERS.values()]
+        tables.append(table(head, rows))
+    return "\n\n".join(tables)
+
+
+_LAYOUTS: Final[Mapping[str, Callable[[Outcome], str]]] = {
+    "model_speed": _model_table,
+    "growth": _growth_table,
+    "side_by_side": _rivals_table,
+}
+
+
+def _shown(outcome: Outcome, key: str) -> str:
+    figure = outcome.figure(key)
+    return shown(figure.value, figure.unit)
+
+
+def _cell(figure: Figure | None, unit: str | None = None) -> str:
+    if figure is None:
+        return ""
+    return shown(figure.value, figure.unit if unit is None else unit)
+
+
+def _versions(results: Results) -> str:
+    return ", ".join(f"{name} {version}" for name, version in results.versions.items()) + "."
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

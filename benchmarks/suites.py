@@ -1,0 +1,52 @@
+"""Every benchmark by name, in the order in which they run.
+
+To add one, write a module with ``TITLE`` and ``measure(bench)``, and name it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks import (
+    digest_check,
+    feed_writes,
+    first_sync_model,
+    first_sync_pipeline,
+    freshness,
+    growth,
+    model_speed,
+    nothing_changed,
+    rebuild,
+    side_by_side,
+    small_changes,
+)
+from benchmarks.results import Outcome
+from benchmarks.workbench import Workbench
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One module that measures."""
+
+    title: str
+    measure: Callable[[Workbench], Outcome]
+
+
+BENCHMARKS: Final[Mapping[str, Benchmark]] = {
+    module.__name__.rpartition(".")[2]: Benchmark(module.TITLE, module.measure)
+    for module in (
+        model_speed,
+        first_sync_model,
+        first_sync_pipeline,
+        nothing_changed,
+        small_changes,
+        rebuild,
+        growth,
+        digest_check,
+        feed_writes,
+        freshness,
+        side_by_side,
+    )
+}

@@ -1,0 +1,455 @@
+"""The page on reliability: each fault, what is promised, and the tests that show it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+TESTS: Final = ROOT / "sync_pipeline_tests"
+
+
+class Scenario(NamedTuple):
+    """One fault or attack."""
+
+    title: str
+    promise: str
+    elsewhere: tuple[str, ...] = ()
+    """Tests of other folders, ``folder/file.py::name``."""
+    limit: str = ""
+    """What is not promised."""
+
+
+SCENARIOS: Final[Mapping[int, Scenario]] = {
+    1: Scenario(
+        "The source suddenly returns nothing",
+        "A run that would delete more than its limit writes what is new, deletes nothing, and ends "
+        "with the numbers; only an approval of exactly that number lets it through, once.",
+        (
+            "engine/test_sync.py::test_a_refused_mass_deletion_leaves_new_and_changed_documents_in_place",
+        ),
+    ),
+    2: Scenario(
+        "Row security hides rows",
+        "A policy that would filter rows is an error before the index is touched.",
+        ("sources/test_postgres.py::test_a_policy_that_hides_rows_is_an_error",),
+    ),
+    3: Scenario(
+        "A transaction commits after a later one",
+        "A full sync compares all rows, so nothing can be missed; an incremental one looks back by "
+        "an overlap, and the change feed never skips by number.",
+        ("sources/test_feed_durability.py::test_a_transaction_that_commits_late_is_not_overtaken",),
+    ),
+    4: Scenario(
+        "Clocks are wrong",
+        "No time of a row and no clock of ours decides what is written or deleted; a source whose "
+        "clock was set back is still followed.",
+        ("engine/test_healing.py::test_a_source_whose_clock_was_set_back_is_still_followed",),
+        "A source clock set back right after a run was killed can leave that run's documents "
+        "unrefreshed until the clock has caught up; `verify` shows them.",
+    ),
+    5: Scenario(
+        "Rows change while they are read",
+        "A scan is one snapshot in one transaction, counted against itself.",
+        ("sources/test_postgres.py::test_a_scan_sees_one_instant_whatever_is_written_meanwhile",),
+    ),
+    6: Scenario(
+        "Engines disagree about boolean filters",
+        "Who may see a point is one keyword field, filtered the same in every engine.",
+    ),
+    7: Scenario(
+        "The record says synced, the index has lost it",
+        "The index is the ledger: a full sync compares with what points carry, in both directions, "
+        "and says how much it put back.",
+        ("engine/test_healing.py::test_a_lost_index_is_rebuilt_from_the_cache",),
+    ),
+    8: Scenario(
+        "Embedding or writing fails half way",
+        "Points are overwritten in place and deletes come last, so nothing is away meanwhile.",
+    ),
+    9: Scenario(
+        "The process is killed anywhere",
+        "One clean run converges: nothing lost, nothing twice, no text embedded twice once kept.",
+    ),
+    10: Scenario(
+        "Some batches fail",
+        "A run whose batches did not all get through is no success.",
+    ),
+    11: Scenario(
+        "An answer does not mean applied",
+        "Only `completed` counts; after anything else the points themselves are read.",
+        ("stores/test_server.py::test_a_silent_success_is_recognised_by_reading_back",),
+    ),
+    12: Scenario(
+        "An old write arrives late",
+        "Writes carry the snapshot's time and lose against newer points.",
+        ("stores/test_server.py::test_a_late_duplicate_does_not_undo_a_newer_write",),
+        "A late write can bring a deleted point back; the next full sync removes it.",
+    ),
+    13: Scenario(
+        "The index crashes",
+        "Whatever it lost is found missing, counted and written again.",
+    ),
+    14: Scenario(
+        "An index of the index misses points",
+        "Deletes are by id and read back; counts by scope are checked against the total.",
+        (
+            "stores/test_server.py::test_scopes_are_counted_from_the_points_where_the_index_misses_some",
+        ),
+    ),
+    15: Scenario(
+        "A delete hits a point that moved",
+        "Deletes carry their owner; a move is one write in place.",
+        (
+            "engine/test_moves.py::test_a_delete_planned_before_a_move_does_not_touch_the_new_owners_point",
+        ),
+        "A process frozen between its last look at the lease and its delete can, awake again, "
+        "delete a row's point that came back in the same scope meanwhile; the next full sync "
+        "writes it again.",
+    ),
+    16: Scenario(
+        "A row is deleted and inserted again",
+        "It ends as one point with the new text.",
+    ),
+    17: Scenario(
+        "Two rows with one identity",
+        "They are refused by name; global and tenant rows never mix.",
+    ),
+    18: Scenario(
+        "A tenant is gone",
+        "It is kept for a time of grace, then removed within limits; removal on request is counted "
+        "and proven.",
+        ("engine/test_offboard.py::",),
+    ),
+    21: Scenario(
+        "The connection to the source is cut",
+        "An interrupted scan is no export: nothing can be deleted because of it.",
+        ("sources/test_postgres.py::test_a_connection_lost_during_a_scan_ends_it_with_an_error",),
+    ),
+    22: Scenario(
+        "The schema of the source drifts",
+        "Missing columns are named before anything is read; lost texts are guarded like deletions.",
+    ),
+    23: Scenario(
+        "One bad row among many",
+        "It is quarantined or failed by name, every other row is synced, and it is released when "
+        "mended.",
+        ("engine/test_refusals.py::test_a_refused_text_fails_exactly_its_documents",),
+    ),
+    24: Scenario(
+        "Numbers and vectors that are not finite",
+        "They never reach the index.",
+        ("stores/test_contract.py::",),
+    ),
+    25: Scenario(
+        "Invisible or pathological text",
+        "Text is normalised once, before it is hashed.",
+    ),
+    26: Scenario(
+        "Texts of many megabytes",
+        "They are cut by the server, before they cost memory here.",
+        ("sources/test_postgres.py::test_texts_of_10_mb_are_cut_by_the_server",),
+    ),
+    27: Scenario(
+        "A model ignores the end of a text",
+        "Hashes cover the whole text, and truncated texts are counted.",
+    ),
+    28: Scenario(
+        "Very large scopes",
+        "Rows are streamed and compared part by part.",
+    ),
+    29: Scenario(
+        "No room left",
+        "It fails at once without retries; deletes go on; what was half written is not read.",
+        ("staging/test_parquet_faults.py::",),
+    ),
+    30: Scenario(
+        "The model fails",
+        "Counts and values of vectors are checked; where memory runs out batches are halved.",
+        ("embedding/test_embedder_contract.py::",),
+        "Vectors in the wrong order are noticed only where a provider numbers them.",
+    ),
+    31: Scenario(
+        "Rate limits and single failures",
+        "Five attempts, waits as long as asked up to a minute; no document is charged.",
+        ("stores/test_server.py::test_waits_grow_from_two_seconds_with_jitter",),
+    ),
+    32: Scenario(
+        "Limits of the server",
+        "Batches are cut by bytes and halved where refused.",
+        ("stores/test_server.py::test_requests_stay_below_the_byte_limit",),
+    ),
+    33: Scenario(
+        "What is searchable as of when",
+        "`in_sync_to` moves only after the index was measured.",
+    ),
+    34: Scenario(
+        "Two runs of one scope, or one that wakes up late",
+        "One writer per scope, by a lease with a rising token; who lost it stops.",
+        (
+            "database/test_scope_states_contract.py::test_a_run_that_lost_its_lease_is_stopped_before_it_writes",
+        ),
+    ),
+    35: Scenario(
+        "A run whose processes are all dead",
+        "It is closed: by the next command, by the daily job, or by Dagster's own limit.",
+        ("defs/test_maintenance_job.py::test_a_run_whose_process_was_killed_is_closed",),
+    ),
+    36: Scenario("A slot of a dead run", "It is freed, and nothing needs one to be correct."),
+    37: Scenario(
+        "A killed step",
+        "Dead processes are retried as runs, failed steps as steps, never both.",
+    ),
+    38: Scenario(
+        "Sensors that lose their place or tick twice",
+        "They ask what is due; asking twice does nothing twice.",
+        ("defs/test_schedules_and_sensors.py::test_a_tick_evaluated_twice_asks_for_the_same_runs",),
+    ),
+    39: Scenario(
+        "Partitions that vanish, strange keys, too many",
+        "A run of a tenant that is gone deletes nothing; keys are checked; they come in steps.",
+        (
+            "defs/test_schedules_and_sensors.py::test_one_tick_adds_a_bounded_number_of_tenants",
+            (
+                "defs/test_location.py::"
+                "test_a_tenant_id_that_dagster_refuses_as_a_partition_key_is_no_tenant_id"
+            ),
+        ),
+    ),
+    40: Scenario(
+        "A step executed again later",
+        "Staged work belongs to one run and one lease; otherwise it is made again.",
+        ("defs/test_runs.py::test_a_step_run_by_itself_works_on_the_source_as_it_is_now",),
+    ),
+    41: Scenario(
+        "History that grows for ever",
+        "Old runs go daily, and a run without changes is small.",
+        (
+            "defs/test_maintenance_job.py::test_old_runs_go_and_young_ones_stay",
+            "defs/test_runs.py::test_events_of_a_run_without_changes_stay_small",
+        ),
+    ),
+    42: Scenario(
+        "Everything at once after an outage",
+        "A command stops after two scopes that met the outage; all converge later.",
+        ("defs/test_orchestrator.py::test_an_outage_ends_the_command_after_two_scopes",),
+    ),
+    43: Scenario(
+        "Old and new releases side by side",
+        "Every point says which layout its payload has.",
+        (),
+        "A release does not refuse points of a newer layout yet: there is only one.",
+    ),
+    44: Scenario(
+        "Settings change during a run",
+        "They are read once and frozen.",
+        ("settings/test_rules.py::test_settings_cannot_change",),
+    ),
+    45: Scenario(
+        "A search without, or with a wrong, filter",
+        "One function makes every query from the scope; every hit is checked again.",
+        (
+            "engine/test_search.py::test_a_store_that_returns_a_foreign_document_is_caught_and_nothing_is_shown",
+        ),
+    ),
+    49: Scenario(
+        "Keys of the index",
+        "A refused key is an error by name and is never shown.",
+        ("stores/test_server.py::test_the_key_is_never_sent_in_the_clear",),
+        "What rights a key has is up to the server: Qdrant cannot separate tenants inside a "
+        "collection, the filter above does.",
+    ),
+    50: Scenario(
+        "Dagster's interface has no password",
+        "It is shown to this machine only.",
+        ("defs/test_dev.py::test_an_interface_without_a_password_is_not_shown_to_other_machines",),
+    ),
+    51: Scenario(
+        "Secrets and texts in logs",
+        "No password, key or text is in any log, record, message or run history.",
+        ("settings/test_secrets.py::test_no_way_of_showing_settings_shows_a_secret",),
+    ),
+    52: Scenario(
+        "Hostile names in settings",
+        "Only plain identifiers are accepted, and they are quoted.",
+        ("sources/test_postgres.py::test_hostile_names_are_only_names",),
+    ),
+    53: Scenario(
+        "Addresses that lead elsewhere",
+        "Plain web addresses only; redirects are not followed.",
+    ),
+    56: Scenario("Code inside data", "Nothing is unpickled, evaluated or trusted."),
+    57: Scenario(
+        "Texts guessed from vectors",
+        "Vectors are never returned; a cache per scope and its removal can be had.",
+    ),
+    58: Scenario("Hostile texts", "They are stored and returned as they are, and do nothing."),
+    60: Scenario("The supply chain", "Pinned versions, no telemetry, nothing leaves the machine."),
+}
+
+NOT_HERE: Final[Mapping[str, str]] = {
+    "S19, S20": "changing the model of a living index, which rests on collections named by "
+    "fingerprint ([decision 0005](decisions/0005-collection-per-fingerprint.md)); today an index "
+    "of another model is refused",
+    "S46, S47, S48, S54, S55, S59": "attacks on the HTTP service, which is not part of this "
+    "release",
+    "Power loss": "SIGKILL is tested, pulling the plug is not; a full sync repairs what it costs",
+    "A real Qdrant server": "runs the stores' contract suite where SYNC_PIPELINE_TEST_QDRANT_URL "
+    "is set; otherwise the client's memory mode and a stub with faults stand in for it",
+}
+
+_NAMED: Final = re.compile(r"test_((?:s\d\d_)+)")
+_SAID: Final = re.compile(r"((?:S\d+(?:, )?)+): ")
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """One test function."""
+
+    path: str
+    name: str
+    claim: str
+
+
+def reliability_page(generated: str) -> str:
+    """The page.
+
+    Raises:
+        LookupError: a scenario without a test, a test of no scenario, or one that is not there.
+    """
+    found = _tests_by_scenario()
+    unknown = sorted(found.keys() - SCENARIOS.keys())
+    if unknown:
+        raise LookupError(f"tests name scenarios that the page does not: {unknown}")
+    rows = [_row(number, scenario, found) for number, scenario in SCENARIOS.items()]
+    limits = [
+        f"- S{number}: {scenario.limit}" for number, scenario in SCENARIOS.items() if scenario.limit
+    ]
+    others = [f"- {name}: {reason}." for name, reason in NOT_HERE.items()]
+    mutants = [f"  - {name}" for name in _mutants()]
+    return _PAGE.format(
+        generated=generated,
+        rows="\n".join(rows),
+        limits="\n".join(limits),
+        others="\n".join(others),
+        mutants="\n".join(mutants),
+        places=_places(),
+    )
+
+
+def _row(number: int, scenario: Scenario, found: Mapping[int, Sequence[Test]]) -> str:
+    tests = [_link(test.path, test.name) for test in found.get(number, ())]
+    tests += [_linked_elsewhere(place) for place in scenario.elsewhere]
+    if not tests:
+        raise LookupError(f"no test for scenario S{number}")
+    return f"| S{number} | {scenario.title} | {scenario.promise} | {'<br>'.join(tests)} |"
+
+
+def _linked_elsewhere(place: str) -> str:
+    path, _, name = place.partition("::")
+    full = f"sync_pipeline_tests/{path}"
+    if name not in {test.name for test in _tests_of(ROOT / full)} | {""}:
+        raise LookupError(f"there is no test {name} in {path}")
+    return _link(full, name or path)
+
+
+def _link(path: str, name: str) -> str:
+    return f"[`{name.removeprefix('test_')}`](../{path})"
+
+
+def _tests_by_scenario() -> dict[int, list[Test]]:
+    found: dict[int, list[Test]] = {}
+    for path in sorted((TESTS / "reliability").glob("test_*.py")):
+        for test in _tests_of(path):
+            for number in _numbers(test):
+                found.setdefault(number, []).append(test)
+    return found
+
+
+def _numbers(test: Test) -> list[int]:
+    named = _NAMED.match(test.name)
+    said = _SAID.match(test.claim)
+    text = (named.group(1) if named else "") + (said.group(1) if said else "")
+    return [int(number) for number in re.findall(r"\d+", text)]
+
+
+def _tests_of(path: Path) -> Iterator[Test]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            claim = (ast.get_docstring(node) or "").split("\n")[0]
+            yield Test(path.relative_to(ROOT).as_posix(), node.name, claim)
+
+
+def _mutants() -> Iterator[str]:
+    """Names of what is taken out, read without importing the tests."""
+    tree = ast.parse((TESTS / "reliability" / "mutant.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict):
+            for key in node.value.keys:
+                if isinstance(key, ast.Constant):
+                    yield str(key.value)
+
+
+def _places() -> int:
+    """At how many calls processes are killed."""
+    tree = ast.parse((TESTS / "reliability" / "test_crashes.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if (
+            isinstance(node, ast.AnnAssign)
+            and isinstance(node.target, ast.Name)
+            and node.target.id == "PLACES"
+            and isinstance(node.value, ast.Tuple)
+        ):
+            return len(node.value.elts)
+    raise LookupError("test_crashes.py names no places")
+
+
+_PAGE: Final = """\
+# Reliability
+
+<!-- {generated} -->
+
+What can go wrong, what is promised then, and the tests that show it. In short:
+
+1. no tenant ever sees another tenant's document;
+2. after a successful sync the index equals the source, whatever crashed before;
+3. nothing is deleted because something else failed;
+4. a text is embedded once.
+
+## Faults
+
+| | Fault | Promise | Tests |
+| --- | --- | --- | --- |
+{rows}
+
+## What is not promised
+
+{limits}
+
+Not proven here:
+
+{others}
+
+## How it is tested
+
+- **Random histories.** A state machine changes rows, loses parts of the index and the record,
+  kills and interrupts runs at any call, lets runs overtake each other, and compares with a Python
+  dictionary: after each successful sync the scope is exactly its rows, revisions never go back, a
+  point is deleted only if its row is not in the run's own snapshot, nobody finds what is not
+  theirs, a plan is what the sync then does, and a second sync does nothing. At least 2,000 steps
+  with every `make test`; `make soak SECONDS=3600` goes on for as long as you like and prints seeds.
+- **Real crashes.** Processes with a real PostgreSQL and a real index kill themselves with SIGKILL
+  at {places} named moments; `make chaos` does it twenty times at each, and then kills the command
+  line at random moments for ten minutes.
+- **Faults on command.** A server that answers as Qdrant does, late, wrongly, twice or not at all; a
+  database that cuts connections and hides rows; a model that refuses, runs out of memory and lies.
+- **Guards taken out.** A promise is tested only if its test fails without the guard. So these are
+  taken out, one by one, and the test has to fail:
+
+{mutants}
+"""

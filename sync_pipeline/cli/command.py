@@ -1,0 +1,82 @@
+"""Registers commands with the options that all of them have, and ends their errors."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from sync_pipeline.cli.failures import failures_end_here
+from sync_pipeline.cli.invocation import Invocation
+from sync_pipeline.cli.options import Config, Debug, Json
+
+Command = Callable[..., None]
+"""Takes the invocation, then its own arguments and options by keyword."""
+
+_COMMON = tuple(
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    for name, default, annotation in (
+        ("config", None, Config),
+        ("wants_json", False, Json),
+        ("debug", False, Debug),
+    )
+)
+
+
+def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
+    """Register a function as a command that also takes ``--config``, ``--json`` and ``--debug``.
+
+    Typer builds options from a function's signature; the one it is given has the
+    function's own parameters and the common ones.
+    """
+
+    def register(function: Command) -> Command:
+        app.command(name, help=inspect.getdoc(function))(_runner(function))
+        return function
+
+    return register
+
+
+def group_command(app: typer.Typer) -> Callable[[Command], Command]:
+    """Register what a group does when no command of it is named.
+
+    The common options may stand before a command of the group too.
+    """
+
+    def register(function: Command) -> Command:
+        app.callback(invoke_without_command=True, help=inspect.getdoc(function))(_runner(function))
+        return function
+
+    return register
+
+
+def _runner(function: Command) -> Callable[..., None]:
+    """What Typer calls: the function, with the common options added to its own."""
+    _, *own = inspect.signature(function, eval_str=True).parameters.values()
+
+    def run(
+        context: typer.Context,
+        *,
+        config: Path | None,
+        wants_json: bool,
+        debug: bool,
+        **arguments: Any,
+    ) -> None:
+        before: Invocation = context.obj
+        invocation = before.with_options(config=config, wants_json=wants_json, debug=debug)
+        if context.invoked_subcommand is not None:
+            context.obj = invocation
+            return
+        with failures_end_here(invocation):
+            function(invocation, **arguments)
+
+    context = inspect.Parameter(
+        "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+    )
+    parameters = [context, *own, *_COMMON]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect
+    run.__annotations__ = {found.name: found.annotation for found in parameters}
+    return run

@@ -1,0 +1,161 @@
+"""``demo``: the whole pipeline once, with the sample catalogue."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from sync_pipeline.cli import json_output, render
+from sync_pipeline.cli.command import command
+from sync_pipeline.cli.failures import FAILED
+from sync_pipeline.cli.invocation import Invocation
+from sync_pipeline.cli.options import Mode
+from sync_pipeline.cli.sample import Catalogue, load_catalogue, load_remarks, report_object
+from sync_pipeline.cli.scopes import ScopeChoice, ScopeWord, choose_scopes
+from sync_pipeline.cli.search import run_search
+from sync_pipeline.cli.sync import run_sync, show_reports, unchanged_scopes
+from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.core.scope import Scope
+
+if TYPE_CHECKING:
+    from sync_pipeline.core.point import Hit
+    from sync_pipeline.sample.builtin import DemoSearch
+    from sync_pipeline.settings import Settings
+
+app = typer.Typer()
+
+HITS_SHOWN: Final = 3
+HITS_SEARCHED: Final = 20
+"""A hidden document must not be among so many."""
+
+NEXT: Final = """
+Look at it in Dagster: `sync-pipeline dev`, then open http://127.0.0.1:3000.
+Try next:
+  sync-pipeline search "gypsum plaster 30 kg" --tenant acme
+  sync-pipeline status
+  sync-pipeline verify all
+Your own database: set DATABASE_URL and name its tables under `entities` in sync_pipeline.yaml."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One search of the demo and what came of it."""
+
+    search: DemoSearch
+    hits: list[Hit]
+
+    @property
+    def is_as_claimed(self) -> bool:
+        """Whether the document is the first hit, or no hit, as it must be."""
+        found = [hit.document_id for hit in self.hits]
+        if self.search.outcome == "found":
+            return found[:1] == [self.search.document_id]
+        return self.search.document_id not in found
+
+
+@command(app, "demo")
+def demo(
+    invocation: Invocation,
+    *,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Also write the sample rows into your own DATABASE_URL.")
+    ] = False,
+) -> None:
+    """Load a sample catalogue, sync it, and show with three searches who sees what.
+
+    Everything runs embedded, under .sync-pipeline/. A second run finds nothing
+    to embed.
+    """
+    from sync_pipeline.engine.context import RunOptions
+
+    refuse_foreign_database(invocation.settings, is_allowed=yes)
+    loaded = load_catalogue(invocation.installation.source_engine, Catalogue.BUILTIN)
+    owners = ", ".join(loaded.rows)
+    invocation.say(f"The sample catalogue of {owners}: {load_remarks(loaded)[0]}")
+    began = time.perf_counter()
+    scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), known=invocation.scope_statuses())
+    skipped = unchanged_scopes(invocation, scopes)
+    due = [scope for scope in scopes if scope not in skipped]
+    reports = [*skipped.values(), *run_sync(invocation, due, RunOptions())]
+    seconds = time.perf_counter() - began
+    show_reports(invocation, reports, duration_seconds=seconds)
+    is_synced = json_output.all_done(reports)
+    if is_synced and not json_output.totals(reports)["embedded_texts"]:
+        invocation.say("No text is new since the last run, so nothing had to be embedded.")
+    shown = _search(invocation) if is_synced else []
+    is_done = is_synced and all(one.is_as_claimed for one in shown)
+    summary = json_output.sync_summary(reports, mode=Mode.FULL, duration_seconds=seconds)
+    invocation.answer(
+        {
+            "ok": is_done,
+            "loaded": report_object(loaded),
+            "sync": summary,
+            "searches": [_search_object(one) for one in shown],
+        }
+    )
+    if not is_done:
+        raise typer.Exit(FAILED)
+    invocation.say(NEXT)
+
+
+def refuse_foreign_database(settings: Settings, *, is_allowed: bool) -> None:
+    """Keep sample rows out of a database that somebody configured.
+
+    Raises:
+        ConfigurationError: unless that was allowed.
+    """
+    if settings.source_url is not None and not is_allowed:
+        raise ConfigurationError(
+            "the demo would write sample rows into the tables `materials` and `works` of your own "
+            "database (`source.url`, DATABASE_URL). Unset it to use the embedded one, or say "
+            "--yes. Nothing was written."
+        )
+
+
+def _search(invocation: Invocation) -> list[Shown]:
+    """Run the searches of the sample, telling of each what it shows."""
+    from sync_pipeline.sample.builtin import DEMO_SEARCHES
+
+    results = []
+    for search in DEMO_SEARCHES:
+        result = run_search(
+            invocation, search.text, scope=Scope(search.tenant_id), limit=HITS_SEARCHED
+        )
+        shown = Shown(search=search, hits=result.hits)
+        results.append(shown)
+        _show_search(invocation, shown)
+    return results
+
+
+def _show_search(invocation: Invocation, shown: Shown) -> None:
+    search = shown.search
+    invocation.say("")
+    invocation.say(f'{search.tenant_id} searches "{search.text}": {search.claim}.')
+    invocation.show(render.hits_table(shown.hits[:HITS_SHOWN]))
+    invocation.say(_verdict(shown))
+
+
+def _verdict(shown: Shown) -> str:
+    """Say what is to be seen in the hits."""
+    search, hits = shown.search, shown.hits
+    if search.outcome == "found":
+        which = "The first hit" if shown.is_as_claimed else "WRONG: not the first hit"
+        return f"{which} is the article of {search.owner}: {search.document_id}."
+    which = "None" if shown.is_as_claimed else "WRONG: one"
+    return f"{which} of {len(hits)} hits is the article of {search.owner}: {search.document_id}."
+
+
+def _search_object(shown: Shown) -> dict[str, object]:
+    search = shown.search
+    return {
+        "text": search.text,
+        "tenant_id": search.tenant_id,
+        "claim": search.claim,
+        "outcome": search.outcome,
+        "document_id": search.document_id,
+        "as_claimed": shown.is_as_claimed,
+        "hits": shown.hits[:HITS_SHOWN],
+    }

@@ -1,0 +1,105 @@
+"""``explain``: why is this row (not) searchable?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sync_pipeline.cli import render
+from sync_pipeline.cli.command import command
+from sync_pipeline.cli.invocation import Invocation
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sync_pipeline.core.explanation import (
+        DocumentFinding,
+        Explanation,
+        PointFinding,
+        ScopeFinding,
+    )
+    from sync_pipeline.core.ports import DocumentRecord
+
+app = typer.Typer()
+
+Entity = Annotated[str, typer.Argument(metavar="ENTITY", help="Name of an entity: material.")]
+RowId = Annotated[str, typer.Argument(metavar="ROW_ID", help="Its id in the source table.")]
+
+
+@command(app, "explain")
+def explain(invocation: Invocation, *, entity: Entity, row_id: RowId) -> None:
+    """Say why a row is searchable or not, and what to do.
+
+    Looks at the row, its document, our record, the point in the index and the last
+    sync of its scope. Writes nothing. Shows the beginning of the document's text.
+    """
+    from sync_pipeline.engine.explain import explain_row
+
+    found = explain_row(invocation.installation.sync, entity_type=entity, row_id=row_id)
+    invocation.answer(_object(found))
+    verdict = found.verdict
+    invocation.say(f"{verdict.outcome.value.upper().replace('_', ' ')}: {verdict.reason}.")
+    for document in found.documents:
+        invocation.show(render.facts_table(document.document_id, dict(_facts(document))))
+    if verdict.next_step is not None:
+        invocation.say(f"Next: {verdict.next_step}")
+
+
+def _object(found: Explanation) -> dict[str, object]:
+    verdict = found.verdict
+    return {
+        "entity_type": found.entity_type,
+        "db_id": found.db_id,
+        "searchable": verdict.is_searchable,
+        "verdict": {
+            "outcome": verdict.outcome.value,
+            "reason": verdict.reason,
+            "next_step": verdict.next_step,
+        },
+        "documents": found.documents,
+    }
+
+
+def _facts(found: DocumentFinding) -> Iterator[tuple[str, str]]:
+    scope = found.scope
+    yield "row", f"in scope {scope.scope_key}" if found.has_row else "none"
+    if found.text is not None:
+        yield "document", found.text
+    if found.rejection is not None:
+        yield "document", f"none: {found.rejection.reason.value}, {found.rejection.detail}"
+    yield "record", "none" if found.record is None else _record(found.record)
+    yield "point", "none" if found.point is None else _point(found.point, has_row=found.has_row)
+    yield "scope", _scope(scope)
+
+
+def _record(record: DocumentRecord) -> str:
+    if record.status != "failed":
+        return f"{record.status} {_moment(record.last_synced_at)}, scope {record.scope_key}"
+    return (
+        f"failed {_moment(record.last_attempt_at)} (attempts: {record.attempts}): "
+        f"{record.error_code}: {record.error}; next try {_moment(record.next_retry_at)}"
+    )
+
+
+def _point(point: PointFinding, *, has_row: bool) -> str:
+    told = f"scope {point.scope_key}, written {point.synced_at}"
+    if not has_row:
+        return told
+    text = "current" if point.has_current_text else "outdated"
+    payload = "current" if point.has_current_payload else "outdated"
+    return f"{told}, text {text}, payload {payload}"
+
+
+def _scope(scope: ScopeFinding) -> str:
+    told = f"last sync {_moment(scope.last_success_at)}, in sync to {_moment(scope.in_sync_to)}"
+    if scope.pending_events:
+        told += f", {scope.pending_events} changes wait"
+    if scope.lease is not None:
+        told += f", being synced by {scope.lease.owner}"
+    return told
+
+
+def _moment(moment: datetime | None) -> str:
+    return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S %Z}"

@@ -1,0 +1,143 @@
+"""``export``: the documents as the source has them now, as JSON lines."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sync_pipeline.cli.command import command
+from sync_pipeline.cli.invocation import Invocation
+from sync_pipeline.cli.options import Tenant
+from sync_pipeline.cli.scopes import ScopeChoice, ScopeWord, choose_scopes
+from sync_pipeline.core.document import Document, DocumentBuilder
+from sync_pipeline.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sync_pipeline.core.entity import Entity
+    from sync_pipeline.core.scope import Scope
+    from sync_pipeline.engine.context import SyncContext
+
+app = typer.Typer()
+
+Line = dict[str, object]
+"""One document as it is printed."""
+
+
+class ScopeKind(StrEnum):
+    """Whose documents."""
+
+    GLOBAL = "global"
+    TENANT = "tenant"
+
+
+@command(app, "export")
+def export(
+    invocation: Invocation,
+    *,
+    entities: Annotated[
+        str,
+        typer.Argument(metavar="materials|works|all", help="An entity or its table, or all."),
+    ],
+    kind: Annotated[
+        ScopeKind | None,
+        typer.Option("--scope", help="Only global documents, or only those of tenants."),
+    ] = None,
+    tenant: Tenant = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Most documents.")] = None,
+    offset: Annotated[int, typer.Option(min=0, metavar="N", help="Documents to leave out.")] = 0,
+) -> None:
+    """Print documents as JSON lines, rendered from the source as it is now.
+
+    With --limit or --offset they come in the order of their ids, so that pages
+    fit together; without, in the order of reading, however many there are.
+    """
+    choice = scope_choice(kind, tenant=tenant)
+    sync = invocation.installation.sync
+    wanted = choose_entities(entities, known=sync.entities)
+    scopes = choose_scopes(choice, known=invocation.scope_statuses())
+    lines = _iter_lines(sync, entities=wanted, scopes=scopes)
+    for line in page(lines, limit=limit, offset=offset):
+        print(json.dumps(line, ensure_ascii=False))  # noqa: T201 - rich would wrap long lines
+
+
+def choose_entities(word: str, *, known: Sequence[Entity]) -> list[Entity]:
+    """Entities by name, plural or table.
+
+    Raises:
+        ConfigurationError: there is none of that name.
+    """
+    found = [
+        entity
+        for entity in known
+        if word in ("all", entity.name, f"{entity.name}s", entity.table.rpartition(".")[2])
+    ]
+    if not found:
+        names = ", ".join(entity.table.rpartition(".")[2] for entity in known)
+        raise ConfigurationError(f"no entity {word!r}; say all, or one of {names}")
+    return found
+
+
+def scope_choice(kind: ScopeKind | None, *, tenant: str | None) -> ScopeChoice:
+    """What ``--scope`` and ``--tenant`` mean together.
+
+    Raises:
+        ConfigurationError: documents of a tenant that are global.
+    """
+    if tenant is not None:
+        if kind is ScopeKind.GLOBAL:
+            raise ConfigurationError("--scope global and --tenant exclude each other")
+        return ScopeChoice(ScopeWord.TENANT, (tenant,))
+    words = {
+        None: ScopeWord.ALL,
+        ScopeKind.GLOBAL: ScopeWord.GLOBAL,
+        ScopeKind.TENANT: ScopeWord.TENANTS,
+    }
+    return ScopeChoice(words[kind])
+
+
+def page(lines: Iterator[Line], *, limit: int | None, offset: int) -> Iterator[Line]:
+    """All lines as they come, or one page of them in the order of document ids."""
+    if limit is None and not offset:
+        return lines
+
+    def document_id(line: Line) -> str:
+        return str(line["document_id"])
+
+    if limit is None:
+        return islice(sorted(lines, key=document_id), offset, None)
+    return islice(heapq.nsmallest(offset + limit, lines, key=document_id), offset, None)
+
+
+def _iter_lines(
+    sync: SyncContext, *, entities: Sequence[Entity], scopes: Sequence[Scope]
+) -> Iterator[Line]:
+    """Render every document, all from one snapshot."""
+    sync.source.check_schema(entities)
+    with sync.source.open_snapshot() as snapshot:
+        for scope in scopes:
+            for entity in entities:
+                builder = DocumentBuilder(
+                    entity=entity, scope=scope, model_id=sync.embedder.model_id
+                )
+                for rows in snapshot.iter_rows(entity=entity, scope=scope):
+                    for built in map(builder.build, rows):
+                        if isinstance(built, Document):
+                            yield _line(built, entity=entity)
+
+
+def _line(document: Document, *, entity: Entity) -> Line:
+    payload = json.loads(document.payload)
+    del payload["schema_version"]
+    views = [name for name, _ in entity.views]
+    return {
+        "document_id": document.document_id,
+        "text": payload["text"],
+        "texts": dict(zip(views, document.texts, strict=True)),
+        "payload": payload,
+    }

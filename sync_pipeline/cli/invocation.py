@@ -1,0 +1,130 @@
+"""One call of the program: what was asked of it, and how a command reaches the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from sync_pipeline.cli.json_output import as_json
+from sync_pipeline.cli.logs import log_retries
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from sync_pipeline.cli.ports import Orchestrator
+    from sync_pipeline.engine.status import ScopeStatusReport
+    from sync_pipeline.settings import Settings
+    from sync_pipeline.wiring import Installation
+
+WIDTH_WITHOUT_TERMINAL = 100
+"""Columns of tables that go to a file or a pipe."""
+
+
+def read_settings(config: Path | None) -> Settings:
+    """Load the settings of this process.
+
+    Raises:
+        SettingsError: naming every mistake.
+    """
+    from sync_pipeline.settings import load_settings
+
+    return load_settings(config=config)
+
+
+def open_here(settings: Settings) -> Installation:
+    """Open the installation, starting what is embedded."""
+    from sync_pipeline.wiring import open_installation
+
+    log_retries()
+    return open_installation(settings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What commands work with, each made when first asked for; tests pass their own."""
+
+    orchestrator: Callable[[], Orchestrator]
+    settings: Callable[[Path | None], Settings] = read_settings
+    installation: Callable[[Settings], Installation] = open_here
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invocation:
+    """Options that every command has, and what it works with."""
+
+    surroundings: Surroundings
+    config: Path | None = None
+    wants_json: bool = False
+    debug: bool = False
+
+    def with_options(self, *, config: Path | None, wants_json: bool, debug: bool) -> Invocation:
+        """Add options given after the command to those given before it."""
+        return replace(
+            self,
+            config=config or self.config,
+            wants_json=wants_json or self.wants_json,
+            debug=debug or self.debug,
+        )
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings, loaded once."""
+        return self.surroundings.settings(self.config)
+
+    @cached_property
+    def installation(self) -> Installation:
+        """The installation, opened once."""
+        return self.surroundings.installation(self.settings)
+
+    @cached_property
+    def orchestrator(self) -> Orchestrator:
+        """Whoever runs syncs."""
+        return self.surroundings.orchestrator()
+
+    @cached_property
+    def out(self) -> Console:
+        """Where results go."""
+        return _console(is_stderr=False)
+
+    @cached_property
+    def err(self) -> Console:
+        """Where everything else goes."""
+        return _console(is_stderr=True)
+
+    def scope_statuses(self) -> list[ScopeStatusReport]:
+        """Every scope that the source, our record or the index knows."""
+        from sync_pipeline.engine.status import scope_statuses
+
+        return scope_statuses(self.installation.sync)
+
+    def say(self, line: str) -> None:
+        """Print one line of a result for people; nothing with ``--json``."""
+        if not self.wants_json:
+            self.out.print(line, soft_wrap=True)
+
+    def show(self, table: Table) -> None:
+        """Print a table for people; nothing with ``--json``."""
+        if not self.wants_json:
+            self.out.print(table)
+
+    def answer(self, value: object) -> None:
+        """Print the result for programs, one JSON object; nothing without ``--json``."""
+        if self.wants_json:
+            print(as_json(value))  # noqa: T201 - rich would wrap long lines
+
+    def tell(self, line: str) -> None:
+        """Print one line that is no result to standard error."""
+        self.err.print(line, soft_wrap=True)
+
+
+def _console(*, is_stderr: bool) -> Console:
+    """A console that shows texts as they are: no markup, no emoji codes."""
+    console = Console(stderr=is_stderr, markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH_WITHOUT_TERMINAL
+    return console

@@ -1,0 +1,68 @@
+"""How results look as JSON: dataclasses by field name, times as ISO text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sync_pipeline.core.reports import ScopeReport
+
+COUNTS: Final = (
+    "rows",
+    "documents",
+    "quarantined",
+    "new",
+    "changed",
+    "payload_changed",
+    "unchanged",
+    "deleted",
+    "failed",
+    "repaired",
+    "embedded_texts",
+    "cache_hits",
+)
+"""Numbers of a scope's report that add up over scopes."""
+
+
+def as_json(value: object) -> str:
+    """One line of JSON."""
+    return json.dumps(value, ensure_ascii=False, default=_encode)
+
+
+def sync_summary(
+    reports: Sequence[ScopeReport], *, mode: str, duration_seconds: float
+) -> dict[str, object]:
+    """What ``sync --json`` prints.
+
+    ``ok`` means that no scope failed and no document of any scope did.
+    """
+    return {
+        "ok": all_done(reports),
+        "mode": mode,
+        "duration_seconds": round(duration_seconds, 3),
+        "totals": totals(reports),
+        "scopes": [asdict(report) for report in reports],
+    }
+
+
+def totals(reports: Sequence[ScopeReport]) -> dict[str, int]:
+    """Counts of all scopes together."""
+    return {name: sum(getattr(report, name) for report in reports) for name in COUNTS}
+
+
+def all_done(reports: Sequence[ScopeReport]) -> bool:
+    """Whether no scope failed, and no document either."""
+    return not any(report.status == "failed" or report.failed for report in reports)
+
+
+def _encode(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,71 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sync_pipeline.cli.scopes import ScopeWord
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Settings file instead of SYNC_PIPELINE_CONFIG or sync_pipeline.yaml.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+Scopes = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SCOPES",
+        help="all, global (the rows that every tenant shares), tenants, or tenant ID.",
+        autocompletion=lambda: [word.value for word in ScopeWord],
+    ),
+]
+
+
+class Mode(StrEnum):
+    """Which rows a sync looks at."""
+
+    FULL = "full"
+    INCREMENTAL = "incremental"
+
+
+ModeOption = Annotated[
+    Mode,
+    typer.Option(
+        "--mode",
+        help="full compares every row with the index; incremental looks only at rows that the "
+        "change feed or their time of change name.",
+    ),
+]
+Tenant = Annotated[str | None, typer.Option("--tenant", metavar="ID", help="One tenant.")]
+IsGlobal = Annotated[bool, typer.Option("--global", help="Only the rows that all tenants share.")]
+MaxDeletedFraction = Annotated[
+    float | None,
+    typer.Option(
+        "--max-deleted-fraction",
+        metavar="F",
+        min=0,
+        max=1,
+        help="How much of a scope may be deleted, 0 to 1; 1 lets a scope be emptied. "
+        "Otherwise sync.max_deleted_fraction of the settings.",
+    ),
+]
+ApproveDeletions = Annotated[
+    int | None,
+    typer.Option(
+        "--approve-deletions",
+        metavar="N",
+        min=1,
+        help="Delete exactly N points beyond that limit, as a refused sync of this one scope asks "
+        "for; another number is refused again.",
+    ),
+]

@@ -1,0 +1,66 @@
+"""What the command line asks of whoever runs syncs; the Dagster one lives in ``defs``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from sync_pipeline.core.ports import Progress, StopSignal
+    from sync_pipeline.core.reports import ScopeReport
+    from sync_pipeline.core.scope import Scope
+    from sync_pipeline.engine.context import RunOptions
+    from sync_pipeline.settings import Settings
+
+
+class Orchestrator(Protocol):
+    """Runs syncs and keeps their history.
+
+    ``run_scopes`` is called in a thread that is not the main one: the main thread
+    listens for signals meanwhile.
+    """
+
+    def run_scopes(
+        self,
+        settings: Settings,
+        scopes: Sequence[Scope],
+        *,
+        options: RunOptions,
+        progress: Progress,
+        should_stop: StopSignal,
+        on_report: Callable[[ScopeReport], None],
+    ) -> list[ScopeReport]:
+        """Sync scopes one after the other, in the order given.
+
+        A scope that fails does not keep the others from being tried. Once
+        ``should_stop`` says yes, the scope in flight ends after its batch and
+        is reported as failed, and those not begun are reported as skipped;
+        ``error`` says so.
+
+        Args:
+            settings: Of the installation.
+            scopes: Each once; scopes without rows are emptied, within the limit.
+            options: What this sync is asked for, beyond the settings.
+            progress: Told how far the scope in flight is.
+            should_stop: Asked between batches.
+            on_report: Told of each scope as it ends, in the thread that called.
+
+        Returns:
+            One report per scope, in the order given.
+
+        Raises:
+            ConfigurationError: the settings or the source are wrong for every scope alike.
+        """
+
+    def forget_scope(self, settings: Settings, scope: Scope) -> None:
+        """Forget a scope that was removed; its finished runs stay in the history.
+
+        Does nothing where it is not known.
+        """
+
+    def run_dev(self, settings: Settings, *, host: str, port: int, is_behind_proxy: bool) -> int:
+        """Run the user interface and the daemon until stopped.
+
+        Returns:
+            Their exit code; 0 where they were stopped by a signal.
+        """

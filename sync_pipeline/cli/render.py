@@ -1,0 +1,265 @@
+"""Results as tables for people; 100 columns suffice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from sync_pipeline.cli.json_output import totals
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sync_pipeline.core.changes import FeedStatus
+    from sync_pipeline.core.document import Rejection
+    from sync_pipeline.core.point import Hit
+    from sync_pipeline.core.ports import DocumentRecord
+    from sync_pipeline.core.reports import ScopeReport
+    from sync_pipeline.engine.doctor import Finding
+    from sync_pipeline.engine.plan import ScopePlan
+    from sync_pipeline.engine.status import ScopeStatusReport
+    from sync_pipeline.engine.verify import Verification
+    from sync_pipeline.sample.loading import LoadReport
+
+LIST_QUARANTINE: Final = "`sync-pipeline quarantine list` names them"
+LIST_FAILED: Final = "`sync-pipeline failed list` names them"
+
+
+def printable(text: str) -> Text:
+    """A text without anything that a terminal would obey, line breaks excepted."""
+    return Text("".join(one if one.isprintable() or one == "\n" else "\ufffd" for one in text))
+
+
+def sync_table(reports: Sequence[ScopeReport]) -> Table:
+    """One row per scope of a sync, and their sum."""
+    sums = totals(reports)
+    table = _table(
+        "scope", "status", "+rows", "+new", "+changed", "+payload", "+same", "+deleted",
+        "+failed", "+embedded", "+seconds",
+    )  # fmt: skip
+    for report in reports:
+        seconds = report.seconds
+        _add(
+            table, report.scope_key, report.status, report.rows, report.new, report.changed,
+            report.payload_changed, report.unchanged, report.deleted, report.failed,
+            report.embedded_texts,
+            seconds.export + seconds.embed + seconds.upsert + seconds.cleanup,
+        )  # fmt: skip
+    if len(reports) > 1:
+        table.add_section()
+        _add(
+            table, f"{len(reports)} scopes", "", sums["rows"], sums["new"], sums["changed"],
+            sums["payload_changed"], sums["unchanged"], sums["deleted"], sums["failed"],
+            sums["embedded_texts"], "",
+        )  # fmt: skip
+    return table
+
+
+def sync_remarks(reports: Sequence[ScopeReport], *, duration_seconds: float) -> list[str]:
+    """What the table of a sync cannot say: where vectors came from, and what went wrong."""
+    sums = totals(reports)
+    embedded = f"{sums['embedded_texts']:,} texts embedded, {sums['cache_hits']:,} from the cache"
+    remarks = [f"{sums['documents']:,} documents in {duration_seconds:.1f} s: {embedded}."]
+    if sums["repaired"]:
+        remarks.append(f"Records that did not match the index and were mended: {sums['repaired']}.")
+    if sums["failed"]:
+        remarks.append(
+            f"Documents that could not be embedded or written: {sums['failed']}; {LIST_FAILED}."
+        )
+    if sums["quarantined"]:
+        remarks.append(
+            f"Rows that cannot become documents: {sums['quarantined']}; {LIST_QUARANTINE}."
+        )
+    remarks += [
+        f"{report.scope_key}: {report.status}: {report.error}" for report in reports if report.error
+    ]
+    return remarks
+
+
+def plan_table(plans: Sequence[ScopePlan]) -> Table:
+    """One row per planned scope."""
+    table = _table(
+        "scope", "+new", "+changed", "+payload", "+same", "+deletes", "+to embed", "+tokens",
+        "+seconds", "+cost",
+    )  # fmt: skip
+    for plan in plans:
+        _add(
+            table, plan.scope_key, plan.new, plan.changed, plan.payload_changed, plan.unchanged,
+            plan.deletes, plan.texts_to_embed, plan.tokens,
+            "?" if plan.estimated_seconds is None else plan.estimated_seconds,
+            "" if plan.estimated_cost is None else f"{plan.estimated_cost:.4f}",
+        )  # fmt: skip
+    return table
+
+
+def plan_remarks(plans: Sequence[ScopePlan]) -> list[str]:
+    """What the table of a plan cannot say."""
+    remarks = [f"{plan.scope_key}: {plan.blocked_by}" for plan in plans if plan.blocked_by]
+    if any(plan.estimated_seconds is None for plan in plans):
+        remarks.append("Seconds are known once the model has embedded something here.")
+    return [*remarks, "Nothing was written."]
+
+
+def feed_table(found: Sequence[FeedStatus]) -> Table:
+    """One row per entity."""
+    table = _table("entity", "feed", "+pending", "oldest")
+    for one in found:
+        _add(table, one.entity_type, one.state.value, one.pending, _age(one.oldest_seconds))
+    return table
+
+
+def followed(report: ScopeReport) -> str:
+    """One line per sync of a followed change."""
+    if report.error:
+        return f"{report.scope_key}: {report.status}: {report.error}"
+    seconds = report.seconds
+    took = seconds.export + seconds.embed + seconds.upsert + seconds.cleanup
+    return (
+        f"{report.scope_key}: {report.new} new, {report.changed} changed, "
+        f"{report.payload_changed} payload, {report.deleted} deleted in {took:.1f} s"
+    )
+
+
+def verification_table(found: Sequence[Verification]) -> Table:
+    """One row per verified scope."""
+    table = _table(
+        "scope", "", "+source", "+records", "+points", "+missing", "+extra", "+wrong scope",
+        "+mismatched",
+    )  # fmt: skip
+    for one in found:
+        _add(
+            table, one.scope_key, "equal" if one.is_clean else "DIFFERS", one.source_documents,
+            one.state_documents, one.points, one.missing, one.extra, one.wrong_scope,
+            one.mismatched,
+        )  # fmt: skip
+    return table
+
+
+def verification_examples(found: Sequence[Verification]) -> list[str]:
+    """Documents that differ, a line per scope and kind."""
+    return [
+        f"{one.scope_key}: {kind.replace('_', ' ')}: {', '.join(ids)}"
+        for one in found
+        for kind, ids in one.examples.items()
+    ]
+
+
+def status_table(statuses: Sequence[ScopeStatusReport], *, now: datetime) -> Table:
+    """One row per scope."""
+    table = _table(
+        "scope", "+rows", "+documents", "+points", "+coverage", "+failed", "+quarantined",
+        "+pending", "last success", "waiting",
+    )  # fmt: skip
+    for status in statuses:
+        _add(
+            table, status.scope_key, status.source_rows, status.documents, status.points,
+            f"{status.coverage:.1%}", status.failed, status.quarantined, status.pending,
+            _ago(status.last_success_at, now=now), _age(status.oldest_unsynced_seconds),
+        )  # fmt: skip
+    return table
+
+
+def tenants_table(statuses: Iterable[ScopeStatusReport]) -> Table:
+    """One row per tenant."""
+    table = _table("tenant", "+rows", "+points")
+    for status in statuses:
+        _add(table, status.scope_key, status.source_rows, status.points)
+    return table
+
+
+def hits_table(hits: Sequence[Hit]) -> Table:
+    """One row per hit, best first."""
+    table = _table("+score", "scope", "text", "document")
+    for hit in hits:
+        _add(
+            table, f"{hit.score:.3f}", str(hit.payload.get("scope_key")), hit.text, hit.document_id
+        )
+    return table
+
+
+def quarantine_table(rows: Sequence[tuple[str, Rejection]]) -> Table:
+    """One row per quarantined row."""
+    table = _table("scope", "entity", "row", "reason", "detail")
+    for scope_key, row in rows:
+        _add(table, scope_key, row.entity_type, row.db_id, row.reason.value, row.detail)
+    return table
+
+
+def failed_table(records: Sequence[DocumentRecord]) -> Table:
+    """One row per document that could not be embedded or written."""
+    table = _table("scope", "entity", "row", "+attempts", "next try", "error")
+    for record in records:
+        due = record.next_retry_at
+        _add(
+            table, record.scope_key, record.entity_type, record.db_id, record.attempts,
+            "" if due is None else f"{due:%Y-%m-%d %H:%M}", f"{record.error_code}: {record.error}",
+        )  # fmt: skip
+    return table
+
+
+def facts_table(title: str, facts: Mapping[str, str]) -> Table:
+    """One row per fact about one thing."""
+    table = _table("", title)
+    for name, fact in facts.items():
+        _add(table, name, fact)
+    return table
+
+
+def load_table(report: LoadReport) -> Table:
+    """One row per scope and table of a sample catalogue."""
+    table = _table("scope", "table", "+rows")
+    for scope_key, tables in report.rows.items():
+        for name, rows in tables.items():
+            _add(table, scope_key, name, rows)
+    return table
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """One row per finding of ``doctor``."""
+    table = _table("", "check", "found", "what to do")
+    for finding in findings:
+        mark = "ok" if finding.ok else "FAIL"
+        _add(table, mark, finding.name, finding.detail, "" if finding.ok else finding.fix)
+    return table
+
+
+def _table(*headers: str) -> Table:
+    """Columns; a leading ``+`` marks numbers, which align right and never wrap."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for header in headers:
+        is_number = header.startswith("+")
+        table.add_column(
+            header.removeprefix("+"),
+            justify="right" if is_number else "left",
+            no_wrap=is_number,
+            overflow="fold",
+        )
+    return table
+
+
+def _add(table: Table, *cells: object) -> None:
+    table.add_row(*(printable(_cell(cell)) for cell in cells))
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _ago(moment: datetime | None, *, now: datetime) -> str:
+    return "never" if moment is None else f"{_age((now - moment).total_seconds())} ago"
+
+
+def _age(seconds: float | None) -> str:
+    """How long, in the largest unit that fits."""
+    if seconds is None:
+        return ""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

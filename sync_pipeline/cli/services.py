@@ -1,0 +1,87 @@
+"""``migrate``, ``database url``, ``doctor`` and ``dev``: the surroundings of the pipeline."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from sync_pipeline.cli import render
+from sync_pipeline.cli.command import command
+from sync_pipeline.cli.failures import FAILED
+from sync_pipeline.cli.invocation import Invocation
+
+app = typer.Typer()
+database_app = typer.Typer(help="The database in use.", no_args_is_help=True)
+
+
+@command(app, "migrate")
+def migrate(invocation: Invocation) -> None:
+    """Bring the pipeline's own tables up to date; every command does so before it starts."""
+    applied = invocation.installation.migrate()
+    invocation.answer({"ok": True, "applied": applied})
+    if applied:
+        invocation.say(f"Applied: {', '.join(applied)}.")
+    else:
+        invocation.say("The tables are up to date.")
+
+
+@command(database_app, "url")
+def url(invocation: Invocation) -> None:
+    """Print the address of the source database, with its password.
+
+    For example: `psql "$(sync-pipeline database url)"`.
+    """
+    address = invocation.installation.database_url
+    invocation.answer({"url": address})
+    invocation.say(address)
+
+
+@command(database_app, "stop")
+def stop(invocation: Invocation) -> None:
+    """Stop the embedded PostgreSQL; the next command starts it again."""
+    from sync_pipeline.wiring import stop_embedded_services
+
+    is_embedded = stop_embedded_services(invocation.settings)
+    invocation.answer({"ok": True, "is_embedded": is_embedded})
+    invocation.say(
+        "The embedded PostgreSQL does not run any more."
+        if is_embedded
+        else "The settings name a database of your own; it is left alone."
+    )
+
+
+@command(app, "doctor")
+def doctor(invocation: Invocation) -> None:
+    """Look whether the installation is sound; exit code 1 where it is not."""
+    findings = invocation.installation.doctor()
+    is_sound = all(finding.ok for finding in findings)
+    invocation.answer({"ok": is_sound, "findings": findings})
+    invocation.show(render.findings_table(findings))
+    if not is_sound:
+        raise typer.Exit(FAILED)
+
+
+@command(app, "dev")
+def dev(
+    invocation: Invocation,
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 3000,
+    behind_auth_proxy: Annotated[
+        bool,
+        typer.Option(
+            "--behind-auth-proxy",
+            help="Allow another host: something in front of it asks for a password.",
+        ),
+    ] = False,
+) -> None:
+    """Run the embedded services, Dagster's user interface and its daemon until stopped."""
+    if invocation.config is not None:
+        # Dagster's processes load the settings themselves; what they inherit names the file.
+        os.environ["SYNC_PIPELINE_CONFIG"] = str(invocation.config.absolute())
+    code = invocation.orchestrator.run_dev(
+        invocation.settings, host=host, port=port, is_behind_proxy=behind_auth_proxy
+    )
+    raise typer.Exit(code)

@@ -1,0 +1,1 @@
+"""Values and rules: no framework, no clock, no network, no log."""

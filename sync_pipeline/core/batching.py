@@ -1,0 +1,48 @@
+"""How work is cut: by count, by size, by length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Cut into lists of at most ``size`` items, in order."""
+    if size < 1:
+        raise ValueError("a batch holds at least one item")
+    batch: list[T] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def batched_by_size(
+    items: Iterable[T], *, max_items: int, max_bytes: int, size_of: Callable[[T], int]
+) -> Iterator[list[T]]:
+    """Cut by count and bytes; one item over ``max_bytes`` makes a batch of its own."""
+    batch: list[T] = []
+    held = 0
+    for item in items:
+        size_bytes = size_of(item)
+        if batch and (len(batch) == max_items or held + size_bytes > max_bytes):
+            yield batch
+            batch, held = [], 0
+        batch.append(item)
+        held += size_bytes
+    if batch:
+        yield batch
+
+
+def by_length(texts: Sequence[str]) -> list[int]:
+    """Positions of ``texts`` from longest to shortest, ties in order.
+
+    Batches of like length waste no padding, and the longest comes first, so
+    that memory runs out at once or not at all.
+    """
+    return sorted(range(len(texts)), key=lambda position: -len(texts[position]))

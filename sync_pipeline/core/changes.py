@@ -1,0 +1,241 @@
+"""What changed in the source: the change feed's port, and digests of whole scopes.
+
+Both only decide which scopes are worth a run. What such a run does is decided by
+comparing rows with points, as in every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.hashing import digest
+from sync_pipeline.core.scope import GLOBAL_KEY, Scope, why_not_a_tenant_id
+
+
+class Operation(StrEnum):
+    """What a statement did."""
+
+    INSERT = "insert"
+    UPDATE = "update"
+    DELETE = "delete"
+    TRUNCATE = "truncate"
+    """Anything of the entity may have changed, in every scope."""
+
+
+class FeedState(StrEnum):
+    """How the feed of one entity stands."""
+
+    INSTALLED = "installed"
+    ABSENT = "absent"
+    OUTDATED = "outdated"
+    """It misses changes or reports too many; installing again mends it."""
+    FOREIGN = "foreign"
+    """Something with the name of our trigger or function is not ours."""
+    LEFTOVER = "leftover"
+    """It belongs to an entity that the settings do not name (any more)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedStatus:
+    """The feed of one entity."""
+
+    entity_type: str
+    state: FeedState
+    detail: str
+    """Why it is in that state and what to do, for people; empty where all is well."""
+    pending: int
+    """Events that some scope has not consumed yet."""
+    oldest_seconds: float | None
+    """Age of the oldest of them, None where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingChanges:
+    """What waits for one scope."""
+
+    events: int
+    oldest_at: datetime
+    """When the oldest event's transaction began, by the database's clock, with time zone."""
+    has_truncate: bool
+    """Whether a whole table was emptied: rows alone do not say what to do."""
+
+
+class ChangedRow(NamedTuple):
+    """A row that was inserted, updated or deleted."""
+
+    entity_type: str
+    db_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeBatch:
+    """Events of one scope, to be consumed as one when the scope is in step.
+
+    Plain values: a batch may be kept and consumed by another process.
+    """
+
+    scope: Scope
+    keys: tuple[str, ...]
+    """How events spell this scope: its key and, for global, owners that no tenant can be."""
+    event_ids: tuple[int, ...]
+    rows: frozenset[ChangedRow]
+    """Without rows whose id is NULL, which are no documents."""
+    truncated: frozenset[str]
+    """Entity types of which anything may have changed."""
+    has_more: bool
+    """Whether the limit left events out."""
+
+    @property
+    def has_truncate(self) -> bool:
+        """Whether only a full sync can follow what happened."""
+        return bool(self.truncated)
+
+
+class ChangeListener(Protocol):
+    """Hears that something was committed."""
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait until there may be new events; False after ``timeout_seconds`` without.
+
+        True also after a lost connection was mended, and once more a moment after each
+        notification: of transactions that commit at the same time only one notifies.
+        A False is no promise that nothing is pending. So look at ``pending`` after a
+        while in any case; a server that allows prepared transactions
+        (``max_prepared_transactions``) is never notified.
+
+        Raises:
+            SourceUnavailableError: the connection was lost and cannot be had again now;
+                a later call tries anew.
+        """
+
+
+class ChangeFeed(Protocol):
+    """Which rows were changed by committed transactions, until each scope has processed them.
+
+    An event is a hint that a row, in one scope or two, may differ from what was
+    synced. Hints may come twice or for nothing; none gets lost. To process them:
+
+    1. ``read`` a batch, *before* the snapshot is opened, so that the snapshot
+       contains every change the batch names;
+    2. bring the scope in step;
+    3. ``consume`` exactly that batch.
+
+    A crash in between repeats the work. Events are never taken by "id greater than
+    the last", because ids do not commit in order.
+
+    Where nothing is installed, there are no events.
+    """
+
+    def install(self, entities: Sequence[Entity]) -> list[str]:
+        """Make changes of these entities leave events; all of them, or none on an error.
+
+        Installing again changes nothing where all is well, and mends what is outdated.
+        Changes made before are not noticed: run a full sync afterwards.
+
+        Returns:
+            What was made, for people; empty where nothing had to be.
+
+        Raises:
+            SourceSchemaError: tables or columns do not exist, or cannot have a feed.
+            ConfigurationError: rights are missing, or a name is taken by something that
+                is not ours.
+            TransientError: a table is in use by a long transaction.
+        """
+
+    def remove(self, entities: Sequence[Entity] | None = None) -> list[str]:
+        """Undo ``install`` and forget pending events of these entities.
+
+        Args:
+            entities: None removes every feed, also of entities no longer configured.
+
+        Returns:
+            What was removed, for people. What is not ours stays.
+        """
+
+    def status(self, entities: Sequence[Entity]) -> list[FeedStatus]:
+        """Look at the feed of each entity, in order, and then at left over ones."""
+
+    def pending(self, *, limit_scopes: int | None = None) -> dict[str, PendingChanges]:
+        """What waits, by scope key, the scope with the oldest event first.
+
+        A truncate that has not been spread is listed with the global scope.
+
+        Args:
+            limit_scopes: Most scopes to return.
+        """
+
+    def spread_truncates(self, scopes: Collection[Scope]) -> int:
+        """Turn each truncate into one event per scope, so that each consumes its own.
+
+        A truncate concerns every scope, and the database does not know which there
+        are. Until it is spread, every ``read`` names it and no ``consume`` ends it.
+
+        Args:
+            scopes: Every scope that has rows or documents; with none nothing is done.
+
+        Returns:
+            How many truncates were spread.
+        """
+
+    def read(self, scope: Scope, *, limit: int | None = 100_000) -> ChangeBatch:
+        """Events that concern a scope, oldest first.
+
+        The global scope has also the events of rows that nobody can own, as in
+        ``SourceSnapshot.iter_rows``.
+
+        Args:
+            scope: Where a row was, is, or both.
+            limit: Most events; None for all.
+        """
+
+    def consume(self, batch: ChangeBatch) -> int:
+        """Forget the events of a batch for its scope; how many there still were.
+
+        The event of a row that moved stays for the other scope until that has
+        consumed it too. Consuming twice is not an error.
+        """
+
+    def listen(self) -> AbstractContextManager[ChangeListener]:
+        """Open a listener: it hears of everything committed after it was opened."""
+
+
+def owner_key(key: str) -> str:
+    """Scope key of the rows of an owner: global for those that no tenant can be."""
+    return GLOBAL_KEY if why_not_a_tenant_id(key) else key
+
+
+# --- digests ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EntityDigest:
+    """The rows of one entity in one scope, without their order."""
+
+    rows: int
+    xor: int
+    """Exclusive or of a 64-bit hash per row."""
+
+
+def scope_digest(*, config: str, entities: Mapping[str, EntityDigest]) -> str:
+    """Condense what a sync of a scope depends on to 32 hexadecimal digits.
+
+    Two equal digests mean equal rows, but for an accident of 1 in 2^64 per entity.
+
+    Args:
+        config: Fingerprint of everything else that decides what is in the index:
+            entities, model, views, collection.
+        entities: By name; one without rows counts as absent.
+    """
+    parts = (
+        part
+        for name, found in sorted(entities.items())
+        if found.rows
+        for part in (name, str(found.rows), str(found.xor))
+    )
+    return digest(config, *parts)

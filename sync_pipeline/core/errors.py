@@ -1,0 +1,329 @@
+"""Every error the pipeline raises, named by consequence.
+
+::
+
+    SyncPipelineError
+    ├── ConfigurationError         someone has to change a setting; exit code 2
+    │   ├── SettingsError          the settings file or the environment is wrong
+    │   ├── SourceSchemaError      a configured table or column does not exist
+    │   ├── UnknownScopeError      no such tenant
+    │   ├── ModelUnavailableError  the embedding model cannot be loaded
+    │   └── IndexMismatchError     the index was built with another model or views
+    ├── TransientError             trying again later can help
+    │   ├── RateLimitedError       the other side asked to wait; costs no attempt
+    │   ├── SourceUnavailableError PostgreSQL cannot be reached
+    │   ├── StoreUnavailableError  Qdrant cannot be reached or did not confirm a write
+    │   ├── StoreLockedError       another process is using the embedded index
+    │   └── ScopeBusyError         another run is writing this scope
+    ├── PermanentError             trying again gives the same answer
+    │   ├── CollectionMissingError the index has no such collection
+    │   ├── MassDeletionRefusedError
+    │   ├── ScopeHasRowsError      a tenant that is to be removed still has rows
+    │   ├── IncompleteExportError  an export ended early; nothing may be deleted from it
+    │   ├── TooManyQuarantinedError  more rows are unusable than the settings accept
+    │   ├── InvalidVectorError     not finite, not of this dimension, zero or not normalised
+    │   ├── RejectedPointError     the store refuses this one point
+    │   ├── DuplicateDocumentError two rows of one snapshot have the same document id
+    │   ├── UnconfirmedSyncError   the index was measured and does not hold what it should
+    │   ├── PlanOutdatedError      a saved plan does not describe what would be done now
+    │   ├── SupersededError        a newer run has written this scope
+    │   ├── IsolationError         a search result of another scope; never shown
+    │   └── OutOfSpaceError        a disk or quota is full
+    └── StoppedError               asked to stop; the batch in flight was finished
+
+Messages say what happened, where, with which numbers, and what to do. They
+never contain a document's text or a password.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sync_pipeline.core.scope import Scope
+
+
+class SyncPipelineError(Exception):
+    """The root of everything the pipeline raises on purpose."""
+
+
+class ConfigurationError(SyncPipelineError):
+    """Someone has to change a setting before trying again."""
+
+
+class SettingsError(ConfigurationError):
+    """The settings are wrong; every mistake is listed, each with its path and fix."""
+
+    def __init__(self, *, origin: str, mistakes: Sequence[str]) -> None:
+        self.origin = origin
+        self.mistakes = tuple(mistakes)
+        count = len(self.mistakes)
+        listed = "\n".join(f"  - {mistake}" for mistake in self.mistakes)
+        noun = "mistake" if count == 1 else "mistakes"
+        super().__init__(f"{count} {noun} in the settings ({origin}):\n{listed}")
+
+
+class SourceSchemaError(ConfigurationError):
+    """Configured tables or columns that the source database does not have."""
+
+    def __init__(self, *, database: str, mistakes: Sequence[str]) -> None:
+        self.database = database
+        self.mistakes = tuple(mistakes)
+        listed = "\n".join(f"  - {mistake}" for mistake in self.mistakes)
+        super().__init__(
+            f"the source database {database} does not match the configured entities:\n{listed}\n"
+            "Correct `entities` in the settings, or the database; nothing was read or changed. "
+            "To try things with sample rows first: `sync-pipeline demo`."
+        )
+
+
+class UnknownScopeError(ConfigurationError):
+    """A tenant that neither the source nor the index knows."""
+
+    def __init__(self, *, scope_key: str, known: int, similar: Sequence[str] = ()) -> None:
+        self.scope_key = scope_key
+        hint = f" Did you mean {', '.join(map(repr, similar))}?" if similar else ""
+        super().__init__(
+            f"no tenant {scope_key!r} among the {known} that have rows or documents.{hint} "
+            "`sync-pipeline tenants` lists them."
+        )
+
+
+class ModelUnavailableError(ConfigurationError):
+    """The embedding model cannot be loaded as configured."""
+
+    def __init__(self, *, model: str, reason: str) -> None:
+        self.model = model
+        super().__init__(
+            f"the embedding model {model!r} cannot be loaded: {reason}. Set `embedding.model` to "
+            "'bundled', to a folder that holds a sentence-transformers model, or to a model name "
+            "that this machine can download. Nothing was written."
+        )
+
+
+class IndexMismatchError(ConfigurationError):
+    """The index was built with another model, other views or another text rendering."""
+
+    def __init__(self, *, alias: str, serves: str, built_with: str, wanted: str) -> None:
+        self.alias = alias
+        self.serves = serves
+        super().__init__(
+            f"the index behind {alias!r} (collection {serves!r}) was built with {built_with}, but "
+            f"the settings ask for {wanted}. Vectors of two models cannot be mixed. Put the old "
+            "settings back, or give the new index a name or place of its own (`index.alias`, "
+            "`index.url`) and run `sync-pipeline sync all`. Nothing was written."
+        )
+
+
+class TransientError(SyncPipelineError):
+    """Trying again later can help.
+
+    Attributes:
+        retry_after_seconds: How long the other side asked to wait, if it did.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+class RateLimitedError(TransientError):
+    """The other side asked to wait: a deferral that costs no document an attempt."""
+
+
+class SourceUnavailableError(TransientError):
+    """PostgreSQL cannot be reached, or cut the connection."""
+
+
+class StoreUnavailableError(TransientError):
+    """Qdrant cannot be reached, or did not confirm a write."""
+
+
+class StoreLockedError(TransientError):
+    """Another process holds the embedded index."""
+
+    def __init__(self, *, path: str, holder: str, waited_seconds: float) -> None:
+        self.path = path
+        self.holder = holder
+        super().__init__(
+            f"the embedded index at {path} is in use by {holder}; waited {waited_seconds:.0f} s. "
+            "It admits one process at a time: wait until that one has finished or stop it, "
+            "then try again. A Qdrant server (`QDRANT_URL`) has no such limit."
+        )
+
+
+class ScopeBusyError(TransientError):
+    """Another run holds the lease of this scope."""
+
+    def __init__(self, *, scope_key: str, owner: str, seconds_left: float) -> None:
+        self.scope_key = scope_key
+        self.owner = owner
+        super().__init__(
+            f"scope {scope_key!r} is being written by {owner}; its lease ends in "
+            f"{seconds_left:.0f} s unless it is renewed. Wait for that run, or try again then.",
+            retry_after_seconds=seconds_left,
+        )
+
+
+class PermanentError(SyncPipelineError):
+    """Trying again gives the same answer."""
+
+
+class CollectionMissingError(PermanentError):
+    """The index has no collection of this name."""
+
+    def __init__(self, *, collection: str, store: str) -> None:
+        self.collection = collection
+        super().__init__(
+            f"there is no collection {collection!r} in {store}. Run `sync-pipeline sync all`: it "
+            "makes the collection and fills it from the embedding cache."
+        )
+
+
+class MassDeletionRefusedError(PermanentError):
+    """A cleanup wanted to delete more of a scope than its policy allows."""
+
+    def __init__(
+        self,
+        *,
+        scope_key: str,
+        stale: int,
+        indexed: int,
+        allowed: int,
+        approved: int | None = None,
+    ) -> None:
+        self.scope_key = scope_key
+        self.stale = stale
+        self.indexed = indexed
+        self.allowed = allowed
+        self.approved = approved
+        limit = (
+            f"the policy allows {allowed}"
+            if approved is None
+            else f"approved {approved}, but {stale} would go"
+        )
+        super().__init__(
+            f"refused to delete {stale} of {indexed} points in scope {scope_key!r}: {limit}. "
+            "New and changed documents were written, nothing was deleted. Look at the source "
+            "first. If the rows are really gone, approve exactly this once: `sync-pipeline sync "
+            f"{Scope.from_key(scope_key).words} --approve-deletions {stale}`."
+        )
+
+
+class ScopeHasRowsError(PermanentError):
+    """A tenant that is to be removed still has rows in the source."""
+
+    def __init__(self, *, scope_key: str, rows: int) -> None:
+        self.scope_key = scope_key
+        self.rows = rows
+        super().__init__(
+            f"tenant {scope_key!r} still has {rows} rows in the source; nothing was removed. "
+            "Delete the rows first: the next sync would make its documents again. To remove "
+            "them all the same, say --even-with-rows."
+        )
+
+
+class IncompleteExportError(PermanentError):
+    """An export that did not read every row of its snapshot; nothing is deleted from it."""
+
+    def __init__(self, *, scope_key: str, expected: int, read: int) -> None:
+        self.scope_key = scope_key
+        super().__init__(
+            f"the export of scope {scope_key!r} read {read} rows where its snapshot holds "
+            f"{expected}. Nothing was deleted. Run the scope again."
+        )
+
+
+class TooManyQuarantinedError(PermanentError):
+    """More rows of a scope cannot become documents than the settings accept."""
+
+    def __init__(self, *, scope_key: str, quarantined: int, rows: int, fraction: float) -> None:
+        self.scope_key = scope_key
+        self.quarantined = quarantined
+        self.rows = rows
+        super().__init__(
+            f"{quarantined} of {rows} rows of scope {scope_key!r} cannot become documents, more "
+            f"than `sync.max_quarantined_fraction` {fraction} accepts. The index was not touched. "
+            "`sync-pipeline quarantine list` names the rows and reasons."
+        )
+
+
+class InvalidVectorError(PermanentError):
+    """A vector that would spoil the collection: not finite, wrong length, not normalised."""
+
+
+class RejectedPointError(PermanentError):
+    """The store refuses this one point."""
+
+    def __init__(self, *, document_id: str, reason: str) -> None:
+        self.document_id = document_id
+        self.reason = reason
+        super().__init__(f"the index refuses document {document_id!r}: {reason}")
+
+
+class DuplicateDocumentError(PermanentError):
+    """Two rows of one snapshot have the same document id."""
+
+    def __init__(self, *, scope_key: str, document_ids: Sequence[str]) -> None:
+        self.scope_key = scope_key
+        self.document_ids = tuple(document_ids)
+        super().__init__(
+            f"several rows of scope {scope_key!r} have the same id: "
+            f"{', '.join(self.document_ids[:5])}. The `id` column of an entity must be unique in "
+            "its table. Choose another column or repair the rows; nothing was written."
+        )
+
+
+class UnconfirmedSyncError(PermanentError):
+    """After a sync the index was counted and does not hold what it should."""
+
+    def __init__(self, *, scope_key: str, expected: int, points: int) -> None:
+        self.scope_key = scope_key
+        self.expected = expected
+        self.points = points
+        super().__init__(
+            f"scope {scope_key!r} should have {expected} points after this sync, but the index "
+            f"holds {points}. It is not recorded as synced; run it again, a full sync repairs "
+            "what differs. If it stays, run `sync-pipeline verify` for the documents concerned."
+        )
+
+
+class PlanOutdatedError(PermanentError):
+    """A sync was asked to apply a saved plan, but would do something else by now."""
+
+    def __init__(self, *, scope_key: str) -> None:
+        self.scope_key = scope_key
+        super().__init__(
+            f"scope {scope_key!r} has changed since the plan was made: a sync would now do "
+            "something else than planned. Nothing was written. Make a new plan with "
+            "`sync-pipeline plan ... --out FILE`, or sync without `--plan`."
+        )
+
+
+class SupersededError(PermanentError):
+    """A newer run has written this scope; this one stops without writing."""
+
+    def __init__(self, *, scope_key: str, detail: str) -> None:
+        self.scope_key = scope_key
+        super().__init__(
+            f"this run of scope {scope_key!r} is out of date ({detail}) and wrote nothing more. "
+            "The newer run's result stands; start the scope again if it should be refreshed."
+        )
+
+
+class IsolationError(PermanentError):
+    """A search returned a document of another scope; it was not shown to anybody."""
+
+    def __init__(self, *, scope_key: str, found: Sequence[str]) -> None:
+        self.scope_key = scope_key
+        super().__init__(
+            f"a search as {scope_key!r} returned {len(found)} documents of other scopes; none was "
+            "shown. Run `sync-pipeline verify all` and report this: it must not happen."
+        )
+
+
+class OutOfSpaceError(PermanentError):
+    """A disk or a quota is full; retrying would only repeat it."""
+
+
+class StoppedError(SyncPipelineError):
+    """Asked to stop: the batch in flight was finished, the rest is left to the next run."""

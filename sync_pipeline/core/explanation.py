@@ -1,0 +1,227 @@
+"""Why a row is searchable or not: what was found of it, and the one verdict that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sync_pipeline.core.document import Rejection
+from sync_pipeline.core.ports import DocumentRecord, LeaseHolder
+from sync_pipeline.core.scope import Scope
+
+
+class Outcome(StrEnum):
+    """How a row stands; of several documents of one row the first of these is told."""
+
+    OTHER_SETTINGS = "other_settings"
+    """The index was built with other settings and is neither searched nor written."""
+    AMBIGUOUS = "ambiguous"
+    """Two rows would be the same document."""
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+    LOST = "lost"
+    """Recorded as synced, but not in the index."""
+    OUTDATED = "outdated"
+    """Searchable as it was before."""
+    NOT_SYNCED = "not_synced"
+    LEFTOVER = "leftover"
+    """Still searchable, though the row is gone."""
+    SEARCHABLE = "searchable"
+    NO_ROW = "no_row"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeFinding:
+    """How the scope of a document stands."""
+
+    scope_key: str
+    last_success_at: datetime | None
+    in_sync_to: datetime | None
+    """Snapshot of the source that its last sync brought into the index; None before the first."""
+    lease: LeaseHolder | None
+    """Who is syncing it now."""
+    pending_events: int | None
+    """Changes that wait to be synced; None without a change feed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointFinding:
+    """What the index holds of a document."""
+
+    scope_key: str
+    synced_at: str | None
+    has_current_text: bool
+    """Whether its vectors are of the text that the row has now."""
+    has_current_payload: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentFinding:
+    """One document that a row is, was, or cannot become."""
+
+    document_id: str
+    has_row: bool
+    """Whether a row of the source is, or should be, this document."""
+    text: str | None
+    """The beginning of the rendered document; None where the row cannot become one."""
+    rejection: Rejection | None
+    record: DocumentRecord | None
+    point: PointFinding | None
+    scope: ScopeFinding
+    """Of the row; where that is gone, of the point or record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What it comes to, and what to do."""
+
+    outcome: Outcome
+    is_searchable: bool
+    """Whether a search can return the row, be it as it was before."""
+    reason: str
+    next_step: str | None
+    """What to do or to run; None where nothing has to be done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Everything that is known of one row."""
+
+    entity_type: str
+    db_id: str
+    documents: tuple[DocumentFinding, ...]
+    verdict: Verdict
+
+
+def judge(
+    documents: Sequence[DocumentFinding], *, entity_type: str, db_id: str, index_fault: str | None
+) -> Verdict:
+    """Say in one sentence why the row is searchable or not.
+
+    Args:
+        documents: What was found; none where neither a row nor anything else was.
+        entity_type: Of the row.
+        db_id: Its id.
+        index_fault: Why the index cannot be used with these settings, if it cannot.
+    """
+    if index_fault is not None:
+        return Verdict(Outcome.OTHER_SETTINGS, False, index_fault, None)
+    ids = [found.document_id for found in documents if found.has_row]
+    if len(set(ids)) < len(ids):
+        owners = " and ".join(found.scope.scope_key for found in documents if found.has_row)
+        return Verdict(
+            Outcome.AMBIGUOUS,
+            False,
+            f"{owners} both have a {entity_type} with the id {db_id!r}; neither can be synced",
+            "give one of the two rows another id",
+        )
+    if not documents:
+        return Verdict(
+            Outcome.NO_ROW,
+            False,
+            f"no {entity_type} has the id {db_id!r}, and the index knows none",
+            "check the id: it is compared as PostgreSQL writes it, UUIDs in lower case",
+        )
+    order = list(Outcome)
+    verdicts = [_verdict(found) for found in documents]
+    return min(verdicts, key=lambda verdict: order.index(verdict.outcome))
+
+
+def _verdict(found: DocumentFinding) -> Verdict:
+    if not found.has_row:
+        return _without_row(found)
+    if found.rejection is not None:
+        return _rejected(found, found.rejection)
+    if found.record is not None and found.record.status == "failed" and not _is_current(found):
+        return _failed(found, found.record)
+    if found.point is None:
+        return _absent(found)
+    if _is_current(found):
+        return Verdict(Outcome.SEARCHABLE, True, _seen_by(found.scope.scope_key), None)
+    return _outdated(found, found.point)
+
+
+def _is_current(found: DocumentFinding) -> bool:
+    point = found.point
+    return (
+        point is not None
+        and point.scope_key == found.scope.scope_key
+        and point.has_current_text
+        and point.has_current_payload
+    )
+
+
+def _without_row(found: DocumentFinding) -> Verdict:
+    if found.point is None:
+        reason = "the row is gone, from the index too; only a record of it is left"
+        return Verdict(Outcome.NO_ROW, False, reason, _sync(found.scope))
+    reason = (
+        "the row is gone or has moved, and the index still has its document: "
+        f"{_seen_by(found.point.scope_key)}"
+    )
+    return Verdict(Outcome.LEFTOVER, True, reason, _sync(found.scope))
+
+
+def _rejected(found: DocumentFinding, rejection: Rejection) -> Verdict:
+    reason = f"the row cannot become a document: {rejection.reason.value}, {rejection.detail}"
+    if found.point is not None:
+        reason += "; what it was before is searchable until the next sync"
+    step = f"mend the row, then {_sync(found.scope)}"
+    return Verdict(Outcome.QUARANTINED, found.point is not None, reason, step)
+
+
+def _failed(found: DocumentFinding, record: DocumentRecord) -> Verdict:
+    times = "once" if record.attempts == 1 else f"{record.attempts} times"
+    reason = f"it could not be embedded or written, {times}: {record.error_code}: {record.error}"
+    if found.point is not None:
+        reason += "; what it was before is searchable"
+    step = f"`sync-pipeline failed retry {record.entity_type} {record.db_id} --now`"
+    return Verdict(Outcome.FAILED, found.point is not None, reason, step)
+
+
+def _absent(found: DocumentFinding) -> Verdict:
+    scope = found.scope
+    if scope.lease is not None:
+        reason = f"scope {scope.scope_key!r} is being synced now by {scope.lease.owner}"
+        return Verdict(Outcome.NOT_SYNCED, False, reason, "wait for that run, then ask again")
+    if found.record is not None:
+        reason = "it is recorded as synced, but the index does not have it"
+        return Verdict(Outcome.LOST, False, reason, _sync(scope))
+    if scope.in_sync_to is None:
+        reason = f"scope {scope.scope_key!r} has never been synced"
+    else:
+        reason = (
+            f"scope {scope.scope_key!r} was last synced as of {_moment(scope.in_sync_to)}, "
+            "without this row"
+        )
+    return Verdict(Outcome.NOT_SYNCED, False, reason, _sync(scope))
+
+
+def _outdated(found: DocumentFinding, point: PointFinding) -> Verdict:
+    if point.scope_key != found.scope.scope_key:
+        reason = (
+            f"the row belongs to {found.scope.scope_key!r} now, but its document is still that "
+            f"of {point.scope_key!r}: {_seen_by(point.scope_key)}"
+        )
+    else:
+        what = "text" if not point.has_current_text else "payload"
+        reason = f"it is searchable with an older {what}: {_seen_by(point.scope_key)}"
+    step = _sync(found.scope)
+    if found.scope.lease is not None:
+        step = f"wait for {found.scope.lease.owner}, which is syncing the scope, then ask again"
+    return Verdict(Outcome.OUTDATED, True, reason, step)
+
+
+def _seen_by(scope_key: str) -> str:
+    scope = Scope.from_key(scope_key)
+    return "every tenant finds it" if scope.is_global else f"only {scope_key} finds it"
+
+
+def _sync(scope: ScopeFinding) -> str:
+    return f"`sync-pipeline sync {Scope.from_key(scope.scope_key).words}`"
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S %Z}"

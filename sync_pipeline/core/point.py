@@ -1,0 +1,169 @@
+"""What the index stores: points, their collection, and searches over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sync_pipeline.core.errors import InvalidVectorError
+from sync_pipeline.core.hashing import RENDERING_VERSION, digest
+
+BM25_VECTOR: Final = "bm25"
+"""Name of the sparse vector."""
+
+NORM_TOLERANCE: Final = 0.01
+"""How far a vector's length may be from 1 (bfloat16 models differ by up to 0.004)."""
+
+Vector = NDArray[np.float32]
+"""One dense vector, shape ``(dimension,)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class SparseVector:
+    """Term weights: parallel arrays, indices distinct."""
+
+    indices: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One document as the index stores it."""
+
+    point_id: str
+    vectors: Mapping[str, Vector]
+    """Per view with a text its vector."""
+    sparse: SparseVector
+    payload: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionSpec:
+    """What a physical collection is made for; two specs never share one."""
+
+    alias: str
+    model_id: str
+    dimension: int
+    views: tuple[str, ...]
+    sparse_id: str
+    """Names the BM25 settings (language, parameters)."""
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hexadecimal digits that differ when vectors cannot be compared."""
+        return digest(
+            self.model_id, str(self.dimension), *self.views, self.sparse_id, RENDERING_VERSION
+        )[:12]
+
+    @property
+    def collection(self) -> str:
+        """Name of the physical collection: ``<alias>_<fingerprint>``."""
+        return f"{self.alias}_{self.fingerprint}"
+
+    def describe(self) -> str:
+        """One line for people: model, dimension, views."""
+        return (
+            f"model {self.model_id} ({self.dimension} dimensions), views {', '.join(self.views)}, "
+            f"{self.sparse_id}, text rendering {RENDERING_VERSION}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPoint:
+    """A point read back."""
+
+    point_id: str
+    payload: Mapping[str, object]
+    vectors: Mapping[str, Vector] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointDigests:
+    """What points say about themselves, in ascending order of point id.
+
+    Arrays of equal length; texts as fixed-width bytes, so that a million of
+    them cost 130 MB and compare without a Python loop.
+    """
+
+    point_ids: NDArray[np.bytes_]
+    """``S36``: canonical UUIDs."""
+    contents: NDArray[np.bytes_]
+    """``S32``: one digest of all embed hashes, see ``combine_hashes``."""
+    payloads: NDArray[np.bytes_]
+    """``S32``: payload hashes."""
+
+    def __len__(self) -> int:
+        return len(self.point_ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchQuery:
+    """A search that has been authorised: the scope keys come from a Scope, never from a caller."""
+
+    scope_keys: tuple[str, ...]
+    vectors: Mapping[str, Vector]
+    """Per view searched the query vector."""
+    sparse: SparseVector | None
+    """BM25 query weights; None searches by meaning alone."""
+    limit: int
+    equals: Mapping[str, Sequence[str | int | bool]] = field(default_factory=dict)
+    """Per payload field the accepted values; AND between fields, inside the scope filter."""
+    score_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.scope_keys:
+            raise ValueError("a search needs at least one scope key")
+        if not self.vectors and self.sparse is None:
+            raise ValueError("a search needs a vector or BM25 weights")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One search result."""
+
+    document_id: str
+    score: float
+    text: str
+    payload: Mapping[str, object]
+
+
+def combine_hashes(embed_hashes: Mapping[str, str]) -> str:
+    """Fold the embed hashes of a document's views into one digest to compare by."""
+    if len(embed_hashes) == 1:
+        return next(iter(embed_hashes.values()))
+    return digest(*(part for view in sorted(embed_hashes) for part in (view, embed_hashes[view])))
+
+
+def check_vectors(vectors: NDArray[np.float32], *, dimension: int, origin: str) -> None:
+    """Refuse vectors that would spoil a collection.
+
+    Args:
+        vectors: Shape ``(n, dimension)``.
+        dimension: Expected length of each.
+        origin: Who made them; named in the error.
+
+    Raises:
+        InvalidVectorError: wrong shape, NaN or infinity, zero or not normalised.
+    """
+    if vectors.ndim != 2 or vectors.shape[1] != dimension:  # noqa: PLR2004 - a matrix
+        raise InvalidVectorError(
+            f"{origin} returned an array of shape {vectors.shape}, expected (n, {dimension}). "
+            "Check `embedding.model` and `embedding.dimension`."
+        )
+    if not np.isfinite(vectors).all():
+        bad = int((~np.isfinite(vectors).all(axis=1)).sum())
+        raise InvalidVectorError(
+            f"{origin} returned {bad} of {len(vectors)} vectors with NaN or infinity; "
+            "one of them can make a collection unreadable, so none was written"
+        )
+    norms = np.linalg.norm(vectors, axis=1)
+    off = int((np.abs(norms - 1) > NORM_TOLERANCE).sum())
+    if off:
+        raise InvalidVectorError(
+            f"{origin} returned {off} of {len(vectors)} vectors that are not of length 1 "
+            f"(shortest {norms.min():.3f}, longest {norms.max():.3f}); none was written"
+        )

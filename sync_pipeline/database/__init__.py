@@ -1,0 +1,1 @@
+"""Our state in PostgreSQL: tables, index state, embedding cache, quarantine, leases, migrations."""

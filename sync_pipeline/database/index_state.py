@@ -1,0 +1,330 @@
+"""Our record of what the index holds, table ``index_state``."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+from psycopg import sql
+from sqlalchemy import (
+    ColumnElement,
+    Engine,
+    Select,
+    Text,
+    any_,
+    case,
+    cast,
+    delete,
+    func,
+    literal,
+    null,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, UUID
+
+from sync_pipeline.core.point import PointDigests, combine_hashes
+from sync_pipeline.core.ports import DocumentRecord, FailedDocument, StateRow
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.database import index_state_statements
+from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, Retries, psycopg_of
+from sync_pipeline.database.tables import table
+
+DIGESTS_PER_STATEMENT: Final = 50_000
+"""Rows of ``iter_digests`` held at once; each statement stands alone, so a slow reader
+keeps no transaction open."""
+
+MAX_ERROR_CHARACTERS: Final = 500
+
+
+class PostgresIndexState:
+    """``IndexState`` in PostgreSQL."""
+
+    def __init__(
+        self, engine: Engine, schema: str = DEFAULT_SCHEMA, *, retries: Retries | None = None
+    ) -> None:
+        self._database = Database(engine, schema=schema, retries=retries or Retries())
+        self._table = table(schema, "index_state")
+        self._name = sql.Identifier(schema, "index_state")
+
+    def record_synced(
+        self,
+        *,
+        collection: str,
+        scope: Scope,
+        rows: Sequence[StateRow],
+        snapshot_at: datetime,
+        vector_version: str,
+    ) -> None:
+        """Record confirmed writes; a row that another scope held moves to this one.
+
+        A row that was recorded from a later snapshot stays as it is.
+        """
+        distinct = {row.document_id: row for row in rows}.values()
+        if not distinct:
+            return
+        values = {
+            **_owner(collection, scope),
+            "snapshot_at": snapshot_at,
+            "vector_version": vector_version,
+            "document_ids": [row.document_id for row in distinct],
+            "point_ids": [row.point_id for row in distinct],
+            "entity_types": [row.entity_type for row in distinct],
+            "db_ids": [row.db_id for row in distinct],
+            "embed_hashes": [json.dumps(dict(row.embed_hashes)) for row in distinct],
+            "payload_hashes": [row.payload_hash for row in distinct],
+        }
+        self._execute("recording synced documents", index_state_statements.RECORD_SYNCED, values)
+
+    def record_failed(
+        self, *, collection: str, scope: Scope, failures: Sequence[FailedDocument]
+    ) -> None:
+        """Record failures; the next try is after 2, 4, 8, ... minutes, at most a day."""
+        distinct = {failure.document_id: failure for failure in failures}.values()
+        if not distinct:
+            return
+        values = {
+            **_owner(collection, scope),
+            "document_ids": [failure.document_id for failure in distinct],
+            "point_ids": [failure.point_id for failure in distinct],
+            "entity_types": [failure.entity_type for failure in distinct],
+            "db_ids": [failure.db_id for failure in distinct],
+            "error_codes": [failure.error_code for failure in distinct],
+            "errors": [_storable(failure.error) for failure in distinct],
+        }
+        self._execute("recording failed documents", index_state_statements.RECORD_FAILED, values)
+
+    def newer_than(
+        self, *, collection: str, document_ids: Sequence[str], snapshot_at: datetime
+    ) -> set[str]:
+        """Those of the documents that were recorded from a later snapshot."""
+        known = self._table.c
+        query = select(known.document_id).where(
+            known.collection == collection,
+            known.document_id == any_(literal(list(document_ids), ARRAY(Text))),
+            known.source_snapshot_at > snapshot_at,
+        )
+        return self._database.run("looking for newer documents", lambda it: set(it.scalars(query)))
+
+    def iter_digests(
+        self,
+        *,
+        collection: str,
+        scope: Scope,
+        views: Sequence[str],
+        start: str | None = None,
+        stop: str | None = None,
+    ) -> Iterator[PointDigests]:
+        """What is recorded of the scope, in ascending order of point id."""
+        query = self._digest_query(collection=collection, scope=scope, views=views, stop=stop)
+        at = self._table.c.point_id
+        place = query if start is None else query.where(at >= start)
+        while True:
+            rows = self._read(place)
+            if rows:
+                yield _digests(rows, views)
+            if len(rows) < DIGESTS_PER_STATEMENT:
+                return
+            place = query.where(at > rows[-1][0])
+
+    def delete(self, *, collection: str, scope: Scope, point_ids: Sequence[str]) -> int:
+        """Forget documents of this scope; how many there were."""
+        known = self._table.c
+        statement = delete(self._table).where(
+            known.collection == collection,
+            known.scope_key == scope.key,
+            known.point_id == any_(literal(list(point_ids), ARRAY(UUID(as_uuid=False)))),
+        )
+        return self._database.run(
+            "forgetting deleted documents", lambda it: it.execute(statement).rowcount
+        )
+
+    def take_departed(self, *, collection: str, scope: Scope) -> int:
+        """Count the documents that moved to another scope since last asked, and forget it."""
+        known = self._table.c
+        statement = (
+            update(self._table)
+            .where(known.collection == collection, known.previous_scope_key == scope.key)
+            .values(previous_scope_key=null())
+        )
+        return self._database.run(
+            "counting documents that moved", lambda it: it.execute(statement).rowcount
+        )
+
+    def count_by_scope(self, *, collection: str) -> dict[str, dict[str, int]]:
+        """Per scope key the number of documents per status."""
+        known = self._table.c
+        query = (
+            select(known.scope_key, known.status, func.count())
+            .where(known.collection == collection)
+            .group_by(known.scope_key, known.status)
+        )
+        counts: dict[str, dict[str, int]] = {}
+        for scope_key, status, number in self._database.run(
+            "counting documents", lambda it: it.execute(query).all()
+        ):
+            counts.setdefault(scope_key, {})[status] = number
+        return counts
+
+    def get(self, *, collection: str, document_id: str) -> DocumentRecord | None:
+        """What is recorded of one document."""
+        found = self._records(
+            self._table.c.collection == collection, self._table.c.document_id == document_id
+        )
+        return found[0] if found else None
+
+    def list_failed(
+        self,
+        *,
+        collection: str,
+        scope: Scope | None = None,
+        only_due: bool = False,
+        limit: int | None = None,
+    ) -> list[DocumentRecord]:
+        """Documents whose last attempt failed, by scope key and id."""
+        conditions = self._failed(collection, scope=scope, only_due=only_due)
+        return self._records(*conditions, limit=limit)
+
+    def retry_now(
+        self,
+        *,
+        collection: str,
+        scope: Scope | None = None,
+        document_ids: Sequence[str] | None = None,
+    ) -> dict[str, int]:
+        """Let the time of the next try of failed documents come at once."""
+        conditions = self._failed(collection, scope=scope)
+        if document_ids is not None:
+            chosen = literal(list(document_ids), ARRAY(Text))
+            conditions.append(self._table.c.document_id == any_(chosen))
+        statement = (
+            update(self._table)
+            .where(*conditions)
+            .values(next_retry_at=func.now(), updated_at=func.now())
+            .returning(self._table.c.scope_key)
+        )
+        return self._database.run(
+            "asking for failed documents to be tried again",
+            lambda it: _counted(it.scalars(statement)),
+        )
+
+    def count_due_retries(self, *, collection: str) -> dict[str, int]:
+        """Per scope key the failed documents whose next try has come."""
+        is_due = self._failed(collection, only_due=True)
+        query = select(self._table.c.scope_key).where(*is_due)
+        return self._database.run(
+            "looking for retries that are due", lambda it: _counted(it.scalars(query))
+        )
+
+    def _failed(
+        self, collection: str, *, scope: Scope | None = None, only_due: bool = False
+    ) -> list[ColumnElement[bool]]:
+        known = self._table.c
+        conditions = [known.collection == collection, known.status == "failed"]
+        if scope is not None:
+            conditions.append(known.scope_key == scope.key)
+        if only_due:
+            conditions.append(known.next_retry_at <= func.now())
+        return conditions
+
+    def _records(
+        self, *conditions: ColumnElement[bool], limit: int | None = None
+    ) -> list[DocumentRecord]:
+        known = self._table.c
+        query = (
+            select(
+                known.document_id,
+                known.point_id,
+                known.scope_key,
+                known.entity_type,
+                known.db_id,
+                known.status,
+                known.embed_hashes,
+                known.payload_hash,
+                known.error_code,
+                known.last_error.label("error"),
+                known.retry_count.label("attempts"),
+                known.next_retry_at,
+                known.last_synced_at,
+                known.last_sync_attempt_at.label("last_attempt_at"),
+                known.source_snapshot_at,
+            )
+            .where(*conditions)
+            .order_by(known.scope_key, known.document_id)
+            .limit(limit)
+        )
+        rows = self._database.run("reading records", lambda it: it.execute(query).mappings().all())
+        return [DocumentRecord(**row) for row in rows]
+
+    def _execute(self, doing: str, statement: sql.SQL, values: Mapping[str, Any]) -> None:
+        composed = statement.format(table=self._name)
+        self._database.run(doing, lambda it: psycopg_of(it).execute(composed, values))
+
+    def _read(self, query: Select[Any]) -> Sequence[Sequence[str]]:
+        return self._database.run("reading recorded hashes", lambda it: it.execute(query).all())
+
+    def _digest_query(
+        self, *, collection: str, scope: Scope, views: Sequence[str], stop: str | None
+    ) -> Select[Any]:
+        """Point id, hashes of the views, payload hash; hashes only where synced.
+
+        One view, the usual case, is read as text; several are combined here in Python.
+        """
+        known = self._table.c
+        is_synced = known.status == "synced"
+        hashes = [func.coalesce(known.embed_hashes[view].astext, "") for view in views]
+        query = (
+            select(
+                cast(known.point_id, Text),
+                case((is_synced, func.coalesce(known.payload_hash, "")), else_=""),
+                *(case((is_synced, value), else_="") for value in hashes),
+            )
+            .where(known.collection == collection, known.scope_key == scope.key)
+            .order_by(known.point_id)
+            .limit(DIGESTS_PER_STATEMENT)
+        )
+        return query if stop is None else query.where(known.point_id < stop)
+
+
+def _digests(rows: Sequence[Sequence[str]], views: Sequence[str]) -> PointDigests:
+    """Columns of texts as fixed-width arrays, the hashes of several views combined."""
+    point_ids, payloads, *hashes = zip(*rows, strict=True)
+    contents = (
+        hashes[0]
+        if len(hashes) == 1
+        else [_combined(views, of) for of in zip(*hashes, strict=True)]
+    )
+    return PointDigests(
+        point_ids=np.array(point_ids, dtype="S36"),
+        contents=np.array(contents, dtype="S32"),
+        payloads=np.array(payloads, dtype="S32"),
+    )
+
+
+def _counted(scope_keys: Iterable[str]) -> dict[str, int]:
+    """How often each key occurs, by key."""
+    return dict(sorted(Counter(scope_keys).items()))
+
+
+def _combined(views: Sequence[str], hashes: Sequence[str]) -> str:
+    present = {view: value for view, value in zip(views, hashes, strict=True) if value}
+    return combine_hashes(present) if present else ""
+
+
+def _owner(collection: str, scope: Scope) -> dict[str, str | None]:
+    return {
+        "collection": collection,
+        "scope": scope.kind,
+        "scope_key": scope.key,
+        "tenant_id": scope.tenant_id,
+    }
+
+
+def _storable(message: str) -> str:
+    """Cut a foreign message, without what PostgreSQL cannot hold: NUL and lone surrogates."""
+    cut = message[:MAX_ERROR_CHARACTERS]
+    return cut.encode(errors="replace").decode().replace("\0", "")

@@ -1,0 +1,54 @@
+"""Everything that Dagster sees, on one page."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from sync_pipeline.defs.alerts import build_alert_sensors
+from sync_pipeline.defs.io_managers import staged_manifests
+from sync_pipeline.defs.jobs import ASSETS, CHECKS, build_maintenance_job, sync_scope_job
+from sync_pipeline.defs.resources import SyncResource
+from sync_pipeline.defs.schedules import build_schedules
+from sync_pipeline.defs.sensors import changed_rows_sensor, new_scope_sensor, retry_failed_sensor
+from sync_pipeline.redaction import redact_logs
+from sync_pipeline.settings import Settings, load_settings
+
+
+def build_definitions(*, settings: Settings | None = None, **overrides: object) -> dg.Definitions:
+    """Assemble assets, checks, jobs, schedules and sensors.
+
+    Args:
+        settings: Say when schedules run and how long things are kept; defaults where None.
+        overrides: Resources by name, above all ``sync``: a plain ``SyncContext`` in
+            place of the one that the settings would give.
+    """
+    settings = Settings() if settings is None else settings
+    maintenance_job = build_maintenance_job(settings)
+    return dg.Definitions(
+        assets=ASSETS,
+        asset_checks=CHECKS,
+        jobs=[sync_scope_job, maintenance_job],
+        schedules=build_schedules(settings, maintenance_job=maintenance_job),
+        sensors=[
+            new_scope_sensor,
+            changed_rows_sensor,
+            retry_failed_sensor,
+            *build_alert_sensors(settings.alerts),
+        ],
+        resources={"sync": SyncResource(), "staged_manifests": staged_manifests} | overrides,
+        # Also for runs that the UI starts from assets, where each step would be a process of its
+        # own otherwise.
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What a code location loads: importing this module reads nothing, calling this the settings.
+
+    Raises:
+        SettingsError: every mistake in the settings, shown by Dagster as it is.
+    """
+    settings = load_settings()
+    redact_logs(secrets=settings.secret_values)
+    return build_definitions(settings=settings)

@@ -1,0 +1,154 @@
+"""Telling people that a run has failed for good."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import dagster as dg
+from dagster._core.execution.plan.objects import StepFailureData
+from dagster._core.storage.tags import PARTITION_NAME_TAG, WILL_RETRY_TAG
+
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.defs.alert_channels import Channel, open_channels, send
+from sync_pipeline.defs.failures import ERROR_FACT
+from sync_pipeline.redaction import redact
+from sync_pipeline.settings import AlertSettings
+
+MAX_MESSAGE_CHARACTERS: Final = 1000
+"""How much of an error's message is told; the run has all of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """What is told of one failed run: our own messages only, never a document's text."""
+
+    job: str
+    run_id: str
+    scope_key: str | None
+    step: str | None
+    error: str
+    """Class name of the error."""
+    message: str | None
+    """What the error says, where it is one of ours."""
+
+    @property
+    def rerun(self) -> str:
+        """How to try again."""
+        if self.scope_key is None:
+            return f"start {self.job} again in the user interface"
+        return f"sync-pipeline sync {Scope.from_key(self.scope_key).words}"
+
+    @property
+    def subject(self) -> tuple[str, str | None, str]:
+        """What makes two alerts the same failure."""
+        return self.job, self.scope_key, self.error
+
+    def headline(self, *, more: int) -> str:
+        """One line; ``more`` failures of the same kind were not told."""
+        place = self.job if self.scope_key is None else f"scope {self.scope_key!r}"
+        step = f" in {self.step}" if self.step else ""
+        since = f" ({more} more like it since the last alert)" if more else ""
+        return f"sync-pipeline: {place} failed{step}: {self.message or self.error}{since}"
+
+    def facts(self) -> dict[str, object]:
+        """Everything, by name."""
+        return {
+            "job": self.job,
+            "run_id": self.run_id,
+            "scope_key": self.scope_key,
+            "step": self.step,
+            "error": self.error,
+            "message": self.message,
+            "rerun": self.rerun,
+        }
+
+
+@dataclass(slots=True)
+class Throttle:
+    """Lets the same failure through once per interval, and counts the others.
+
+    Kept in this process: after a restart of the code server a failure is told again.
+    """
+
+    min_interval_seconds: float
+    now: Callable[[], float] = time.monotonic
+    _told: dict[tuple[str, str | None, str], tuple[float, int]] = field(default_factory=dict)
+
+    def admit(self, alert: Alert) -> int | None:
+        """How many like it were held back before; None where this one is held back too."""
+        at, held = self._told.get(alert.subject, (None, 0))
+        if at is not None and self.now() - at < self.min_interval_seconds:
+            self._told[alert.subject] = (at, held + 1)
+            return None
+        self._told[alert.subject] = (self.now(), 0)
+        return held
+
+
+def read_alert(run: dg.DagsterRun, step_failures: Sequence[dg.DagsterEvent]) -> Alert:
+    """What a failed run comes to; the first step that failed counts."""
+    scope_key = run.tags.get(PARTITION_NAME_TAG)
+    if not step_failures:
+        return Alert(
+            job=run.job_name,
+            run_id=run.run_id,
+            scope_key=scope_key,
+            step=None,
+            error="RunFailed",
+            message="the run ended early; its events in the user interface say why",
+        )
+    event = step_failures[0]
+    error, message = _step_error(event.step_failure_data)
+    return Alert(
+        job=run.job_name,
+        run_id=run.run_id,
+        scope_key=scope_key,
+        step=event.step_key,
+        error=error,
+        message=None if message is None else redact(message)[:MAX_MESSAGE_CHARACTERS],
+    )
+
+
+def _step_error(data: StepFailureData) -> tuple[str, str | None]:
+    """Class name and message of an error; of one that is not ours no message, it may quote data."""
+    failure = data.user_failure_data
+    if failure is None:
+        return (data.error.cls_name if data.error else None) or "Error", None
+    name = failure.metadata.get(ERROR_FACT)
+    return str(name.value) if name else "Failure", failure.description
+
+
+def build_alert_sensors(settings: AlertSettings) -> list[dg.SensorDefinition]:
+    """The sensor that sends alerts; none where the settings name nobody to tell."""
+    channels = open_channels(settings)
+    if not channels:
+        return []
+    throttle = Throttle(settings.min_interval_seconds)
+
+    @dg.run_failure_sensor(
+        name="run_failure_alert_sensor",
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Posts or mails every run that has failed for good (settings: alerts).",
+    )
+    def run_failure_alert_sensor(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
+        return tell(context, channels=channels, throttle=throttle)
+
+    return [run_failure_alert_sensor]
+
+
+def tell(
+    context: dg.RunFailureSensorContext, *, channels: list[Channel], throttle: Throttle
+) -> dg.SkipReason | None:
+    """Send one failed run to all channels; never raises."""
+    run = context.dagster_run
+    if run.tags.get(WILL_RETRY_TAG) == "true":
+        return dg.SkipReason("the run is tried again by itself")
+    alert = read_alert(run, context.get_step_failure_events())
+    more = throttle.admit(alert)
+    if more is None:
+        return dg.SkipReason("the same failure was told a short time ago")
+    send(channels, headline=alert.headline(more=more), facts=alert.facts())
+    return None

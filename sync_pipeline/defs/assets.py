@@ -1,0 +1,243 @@
+"""The four steps of a sync as assets; each is a shell around one function of the engine.
+
+A docstring here describes the data: Dagster shows it in its catalogue. What a
+step does and may raise stands with the function of the engine that it calls.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.core.hashing import RENDERING_VERSION
+from sync_pipeline.core.ports import Fence
+from sync_pipeline.core.reports import (
+    CleanupReport,
+    EmbedReport,
+    ExportReport,
+    ScopeReport,
+    UpsertReport,
+)
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.defs.failures import RETRIES, as_dagster_failures
+from sync_pipeline.defs.partitions import scope_partitions
+from sync_pipeline.defs.run_history import PROCESS_TAG, process_tag
+from sync_pipeline.defs.stopping import stopping_on_signals
+from sync_pipeline.engine.cleanup import clean_scope
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.embed import embed_scope
+from sync_pipeline.engine.export import export_scope
+from sync_pipeline.engine.lease import scope_lease
+from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
+from sync_pipeline.engine.sync import current_applied, current_changes, current_export, scope_report
+from sync_pipeline.engine.upsert import upsert_scope
+
+
+def _scope_asset(*kinds: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """An asset with one partition per scope, retried as ``failures`` says."""
+    return dg.asset(
+        partitions_def=scope_partitions,
+        group_name="sync",
+        kinds=set(kinds),
+        code_version=RENDERING_VERSION,
+        retry_policy=RETRIES,
+        io_manager_key="staged_manifests",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """One scope's turn in one step of a run."""
+
+    sync: SyncContext
+    scope: Scope
+    fence: Fence
+    run_id: str
+
+
+@contextmanager
+def _scope_step(context: dg.AssetExecutionContext, sync: SyncContext) -> Iterator[_Step]:
+    """What every step needs: the scope's lease, a clean stop, failures that Dagster understands."""
+    scope, run_id = Scope.from_key(context.partition_key), context.run.run_id
+    if PROCESS_TAG not in context.run.tags:
+        context.instance.add_run_tags(run_id, {PROCESS_TAG: process_tag()})
+    with (
+        as_dagster_failures(retry_number=context.retry_number),
+        stopping_on_signals(sync) as stoppable,
+        scope_lease(stoppable, scope=scope, owner=run_id) as fence,
+    ):
+        stoppable.checkpoint(scope=scope)
+        yield _Step(sync=stoppable, scope=scope, fence=fence, run_id=run_id)
+
+
+class ExportConfig(dg.Config):
+    """Which rows one run reads."""
+
+    mode: Literal["full", "incremental"] = Field(
+        default="full",
+        description="full compares every row with the index; incremental looks only at rows that "
+        "the change feed or their own time of change name, and becomes full where that is not "
+        "enough.",
+    )
+
+
+@_scope_asset("postgres", "parquet")
+def exported_documents(
+    context: dg.AssetExecutionContext,
+    config: ExportConfig,
+    sync: dg.ResourceParam[SyncContext],
+) -> dg.MaterializeResult[StagedExport]:
+    """Every row of the scope in one snapshot of the source, as documents.
+
+    In an incremental run only the rows that may have changed. Rows that cannot
+    become documents are in the quarantine, with the reason.
+    """
+    with _scope_step(context, sync) as step:
+        export = export_scope(
+            step.sync,
+            scope=step.scope,
+            run_id=step.run_id,
+            fence=step.fence,
+            mode=config.mode,
+        )
+    report = ExportReport(
+        rows=export.rows,
+        documents=export.documents,
+        quarantined=export.quarantined,
+        seconds=export.seconds,
+    )
+    return dg.MaterializeResult(value=export, metadata=_shown(report))
+
+
+class EmbedConfig(dg.Config):
+    """What one run is held to."""
+
+    change_digest: str | None = Field(
+        default=None,
+        description="Identifies the changes of a saved plan; the run is refused if it would make "
+        "any others. Empty: whatever the comparison finds.",
+    )
+
+
+@_scope_asset("python", "parquet")
+def embedded_documents(
+    context: dg.AssetExecutionContext,
+    config: EmbedConfig,
+    sync: dg.ResourceParam[SyncContext],
+    exported_documents: StagedExport,
+) -> dg.MaterializeResult[StagedChanges]:
+    """What has to be written to and deleted from the index, with every vector it needs.
+
+    Vectors are in the embedding cache; the index is not written yet.
+    """
+    with _scope_step(context, sync) as step:
+        export = current_export(
+            step.sync, export=exported_documents, run_id=step.run_id, fence=step.fence
+        )
+        staged = embed_scope(
+            step.sync, export=export, fence=step.fence, planned=config.change_digest
+        )
+    report = EmbedReport(
+        new=staged.new,
+        changed=staged.changed,
+        payload_changed=staged.payload_changed,
+        unchanged=staged.unchanged,
+        stale=staged.stale_points,
+        repaired=staged.recorded + staged.forgotten,
+        texts=staged.texts,
+        cache_hits=staged.cache_hits,
+        embedded_texts=staged.embedded_texts,
+        truncated=staged.truncated,
+        failed=staged.failed,
+        seconds=staged.seconds,
+    )
+    return dg.MaterializeResult(value=staged, metadata=_shown(report))
+
+
+@_scope_asset("qdrant")
+def upserted_points(
+    context: dg.AssetExecutionContext,
+    sync: dg.ResourceParam[SyncContext],
+    embedded_documents: StagedChanges,
+) -> dg.MaterializeResult[AppliedChanges]:
+    """The scope's points with every new and changed document, stale ones still among them."""
+    with _scope_step(context, sync) as step:
+        staged = current_changes(
+            step.sync, staged=embedded_documents, run_id=step.run_id, fence=step.fence
+        )
+        applied = upsert_scope(step.sync, staged=staged, fence=step.fence)
+    report = UpsertReport(
+        points_written=applied.points_written,
+        payloads_written=applied.payloads_written,
+        failed=applied.failed,
+        seconds=applied.seconds,
+    )
+    return dg.MaterializeResult(value=applied, metadata=_shown(report))
+
+
+class CleanupConfig(dg.Config):
+    """What one run may be allowed beyond the settings."""
+
+    # Bounds stand in CleanupPolicy: Dagster would retry a field's own for a minute.
+    max_deleted_fraction: float | None = Field(
+        default=None,
+        description="Largest share of the scope's points that this run may delete. Empty: the "
+        "settings' limit. 1 confirms that the rows are really gone.",
+    )
+    approve_deletions: int | None = Field(
+        default=None,
+        description="How many points this run may delete beyond that limit: exactly so many, as "
+        "the refusal of an earlier run says. Another number is refused again.",
+    )
+
+
+@_scope_asset("qdrant")
+def stale_cleanup(
+    context: dg.AssetExecutionContext,
+    config: CleanupConfig,
+    sync: dg.ResourceParam[SyncContext],
+    upserted_points: AppliedChanges,
+) -> dg.MaterializeResult[ScopeReport]:
+    """The scope's points without those whose row is gone: exactly the rows of the snapshot.
+
+    Its result is the report of the run. Where more would be deleted than one run
+    may, nothing is, and what was written before stays.
+    """
+    with _scope_step(context, sync) as step:
+        limited = _with_limit(step.sync, config)
+        applied = current_applied(
+            limited, applied=upserted_points, run_id=step.run_id, fence=step.fence
+        )
+        cleaned = clean_scope(limited, applied=applied, fence=step.fence)
+    report = scope_report(
+        applied=applied, cleaned=cleaned, export_seconds=0.0, run_id=context.run.run_id
+    )
+    return dg.MaterializeResult(value=report, metadata=_shown(cleaned))
+
+
+def _with_limit(sync: SyncContext, config: CleanupConfig) -> SyncContext:
+    """The context with this run's own limit on deletes, if it has one."""
+    fraction = config.max_deleted_fraction
+    policy = sync.options.cleanup
+    try:
+        policy = replace(
+            policy,
+            max_deleted_fraction=policy.max_deleted_fraction if fraction is None else fraction,
+            approved_deletions=config.approve_deletions,
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"the run config cannot be used: {error}") from error
+    return replace(sync, options=replace(sync.options, cleanup=policy))
+
+
+def _shown(report: ExportReport | EmbedReport | UpsertReport | CleanupReport) -> dict[str, Any]:
+    """A step's report as metadata that people read: counts, and seconds to the millisecond."""
+    values = asdict(report)
+    return {
+        name: round(value, 3) if isinstance(value, float) else value
+        for name, value in values.items()
+    }

@@ -1,0 +1,128 @@
+"""Dagster's user interface and daemon, beside the embedded services."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Final
+
+from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.defs.instance import open_instance, prepare_instance
+from sync_pipeline.defs.run_history import close_dead_runs
+
+if TYPE_CHECKING:
+    from sync_pipeline.wiring import Installation
+
+MODULE: Final = "sync_pipeline.definitions"
+
+FOLLOWER_STOP_SECONDS: Final = 30
+"""How long the batch in flight of a followed change may take to finish."""
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_dev(
+    installation: Installation,
+    *,
+    host: str,
+    port: int,
+    environment: Mapping[str, str],
+    is_behind_proxy: bool = False,
+) -> int:
+    """Run ``dagster dev`` and ``feed follow`` until the former ends or we are asked to stop.
+
+    The embedded PostgreSQL stays for as long as this process does. Call it in the
+    main thread, which is where signals arrive; they are passed on.
+
+    Args:
+        installation: Its database is running; its folder becomes Dagster's.
+        host: Address to listen on.
+        port: Port to listen on.
+        environment: Of this process; the children get it too, settings included.
+        is_behind_proxy: Whether something in front of ``host`` asks for a password.
+
+    Returns:
+        The exit code; 0 where it was stopped by a signal.
+
+    Raises:
+        ConfigurationError: ``host`` can be reached from other machines.
+    """
+    if not is_behind_proxy and not is_loopback(host):
+        raise ConfigurationError(
+            f"Dagster's user interface has no password, so it does not listen on {host!r}. Leave "
+            "--host out, or put a proxy that asks for one in front of it and say "
+            "--behind-auth-proxy."
+        )
+    variables = prepare_instance(installation, environment=environment)
+    with open_instance(installation, environment=environment) as instance:
+        close_dead_runs(instance, scopes=installation.sync.scopes)
+    command = [sys.executable, "-m", "dagster", "dev", "-m", MODULE, "-h", host, "-p", str(port)]
+    with _following_changes(environment):
+        return _run_child(command, environment={**environment, **variables})
+
+
+@contextmanager
+def _following_changes(environment: Mapping[str, str]) -> Iterator[None]:
+    """Sync changed scopes at once, in a process that keeps the model loaded."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "sync_pipeline", "feed", "follow"],
+        env=dict(environment),
+        process_group=0,
+    ) as follower:
+        try:
+            yield
+        finally:
+            follower.send_signal(signal.SIGINT)
+            try:
+                follower.wait(timeout=FOLLOWER_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                follower.kill()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _run_child(command: Sequence[str], *, environment: Mapping[str, str]) -> int:
+    """Run a program until it ends; 0 where it did because this process was asked to stop.
+
+    The first signal asks it to end in order, the second ends it and all of its
+    children at once.
+    """
+    asked: list[int] = []
+    started: list[subprocess.Popen[bytes]] = []
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+        for child in started:
+            if len(asked) == 1:
+                child.send_signal(signal.SIGINT)
+            else:
+                os.killpg(child.pid, signal.SIGKILL)
+
+    # Caught before the child starts, which inherits a signal that is ignored: in the background
+    # of a shell SIGINT is, and then nothing but SIGKILL would stop `dagster dev`.
+    before = {number: signal.signal(number, pass_on) for number in _SIGNALS}
+    try:
+        # A process group of its own: Ctrl-C reaches it once, from here.
+        with subprocess.Popen(command, env=environment, process_group=0) as child:  # noqa: S603 - our own interpreter, no shell
+            started.append(child)
+            if asked:
+                child.send_signal(signal.SIGINT)
+            code = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0 if asked else code

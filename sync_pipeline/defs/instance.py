@@ -1,0 +1,160 @@
+"""Dagster's instance: its folder, its settings, its tables."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import dagster as dg
+import sqlalchemy as sa
+from dagster._core.instance.ref import InstanceRef
+from dagster_postgres.utils import DagsterPostgresException
+
+from sync_pipeline.core.errors import ConfigurationError, SourceUnavailableError
+from sync_pipeline.settings.urls import DAGSTER_SCHEMA
+
+if TYPE_CHECKING:
+    from sync_pipeline.wiring import Installation
+
+HOME_VARIABLE: Final = "DAGSTER_HOME"
+URL_VARIABLE: Final = "SYNC_PIPELINE_DAGSTER_URL"
+FILE_NAME: Final = "dagster.yaml"
+
+_NO_OUTPUT_CAPTURE: Final = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+
+
+def prepare_instance(
+    installation: Installation, *, environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Make everything that Dagster's processes expect to find.
+
+    The folder with its ``dagster.yaml``, and the schema of its tables. A
+    ``DAGSTER_HOME`` in the environment is used as it is.
+
+    Args:
+        installation: Where the folder and the database are.
+        environment: Of the process that is going to start Dagster.
+
+    Returns:
+        Variables to add to that environment. One is a URL with its password.
+
+    Raises:
+        ConfigurationError: the folder cannot be written.
+        SourceUnavailableError: the database cannot be reached.
+    """
+    url = installation.dagster_storage_url
+    given = environment.get(HOME_VARIABLE)
+    home = Path(given) if given else installation.settings.dagster_path
+    if not given:
+        _write_settings(home, max_runs=installation.settings.schedule.max_concurrent_runs)
+    _create_schema(url)
+    return {
+        HOME_VARIABLE: str(home.absolute()),
+        URL_VARIABLE: url,
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+    }
+
+
+@contextmanager
+def open_instance(
+    installation: Installation, *, environment: Mapping[str, str]
+) -> Iterator[dg.DagsterInstance]:
+    """Open the instance in this process, for runs that are executed here.
+
+    It keeps a few connections instead of making a new one for every event, and
+    does not capture output: the terminal belongs to the command line.
+
+    Raises:
+        SourceUnavailableError: Dagster's database cannot be reached, now or later on.
+    """
+    variables = prepare_instance(installation, environment=environment)
+    with _storage_errors(installation.dagster_storage_url):
+        with _environment(variables):
+            reference = InstanceRef.from_dir(variables[HOME_VARIABLE], overrides=_NO_OUTPUT_CAPTURE)
+            instance = dg.DagsterInstance.from_ref(reference)
+        with instance:
+            instance.optimize_for_webserver(
+                statement_timeout=60_000, pool_recycle=3600, max_overflow=4
+            )
+            yield instance
+
+
+def instance_settings(*, max_runs: int) -> str:
+    """Text of the ``dagster.yaml`` that we ship, with this limit on concurrent runs."""
+    packaged = resources.files("sync_pipeline") / FILE_NAME
+    # In a checkout the file stands at its top; the wheel has it in the package.
+    file = packaged if packaged.is_file() else Path(__file__).parents[2] / FILE_NAME
+    return re.sub(
+        r"(?<=max_concurrent_runs: )\d+", str(max_runs), file.read_text(encoding="utf-8"), count=1
+    )
+
+
+def _write_settings(home: Path, *, max_runs: int) -> None:
+    text = instance_settings(max_runs=max_runs)
+    target = home / FILE_NAME
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if target.exists() and target.read_text(encoding="utf-8") == text:
+            return
+        # Replaced in one step: a daemon may be reading it.
+        draft = target.with_name(f"{FILE_NAME}.{os.getpid()}")
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(target)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Dagster's folder {home} cannot be written: {error.strerror}. Set `DAGSTER_HOME` or "
+            "`SYNC_PIPELINE_HOME` to a folder that you may write."
+        ) from error
+
+
+def _create_schema(url: str) -> None:
+    """Create the schema that the URL's search path names, if it names ours."""
+    parsed = sa.make_url(url)
+    if f"search_path={DAGSTER_SCHEMA}" not in str(parsed.query.get("options", "")):
+        return
+    engine = sa.create_engine(parsed, poolclass=sa.NullPool)
+    with _storage_errors(url), engine.begin() as connection:
+        found = connection.scalar(
+            sa.text("SELECT 1 FROM pg_namespace WHERE nspname = :name"), {"name": DAGSTER_SCHEMA}
+        )
+        # Only then: even IF NOT EXISTS needs a right that the role may lack.
+        if found is None:
+            connection.execute(sa.schema.CreateSchema(DAGSTER_SCHEMA, if_not_exists=True))
+
+
+@contextmanager
+def _storage_errors(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (sa.exc.OperationalError, DagsterPostgresException) as error:
+        parsed = sa.make_url(url)
+        raise SourceUnavailableError(
+            f"Dagster's database {parsed.database!r} at {parsed.host or 'a local socket'} cannot "
+            "be used. Start it, or correct `dagster.storage_url` or `state.url`; whatever was "
+            "committed is there."
+        ) from error
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Dagster reads `{env: NAME}` from this process's environment while an instance is made."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,157 @@
+"""What can be started: the sync of a scope, and the daily tidying up."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import dagster as dg
+from pydantic import Field
+
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.defs.asset_checks import scope_checks
+from sync_pipeline.defs.assets import (
+    embedded_documents,
+    exported_documents,
+    stale_cleanup,
+    upserted_points,
+)
+from sync_pipeline.defs.failures import as_dagster_failures
+from sync_pipeline.defs.io_managers import delete_manifests
+from sync_pipeline.defs.partitions import PARTITIONS_NAME
+from sync_pipeline.defs.run_history import (
+    RunRetention,
+    close_dead_runs,
+    delete_old_runs,
+    iter_failed_runs,
+)
+from sync_pipeline.defs.stopping import stopping_on_signals
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.maintenance import VanishedPolicy, leftover_partitions, remove_vanished
+from sync_pipeline.engine.staged import run_folder
+from sync_pipeline.settings import Settings
+
+ASSETS = (exported_documents, embedded_documents, upserted_points, stale_cleanup)
+CHECKS = (scope_checks,)
+
+LEFTOVERS_LOOK_BACK: Final = timedelta(days=7)
+"""The job runs daily; this covers a week in which it did not."""
+
+# In one process: a run costs 0.3 s instead of 5 s, and the steps share one loaded model.
+sync_scope_job = dg.define_asset_job(
+    "sync_scope_job",
+    selection=dg.AssetSelection.assets(*ASSETS),
+    executor_def=dg.in_process_executor,
+    description="Brings one scope in step: export, embed, upsert, clean up, check.",
+)
+
+
+class VanishedConfig(dg.Config):
+    """When the documents of tenants without rows are removed."""
+
+    grace_days: int = Field(default=7, ge=0, description="Days that they are kept.")
+    max_removed_fraction: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Largest share of all scopes removed at once; 1 confirms that they are gone.",
+    )
+
+
+class RetentionConfig(dg.Config):
+    """How long finished runs stay in the history."""
+
+    successful_days: int = Field(default=14, ge=1, description="Days for successful runs.")
+    failed_days: int = Field(default=90, ge=1, description="Days for failed and cancelled runs.")
+
+
+def forget_partition(instance: dg.DagsterInstance, sync: SyncContext, key: str) -> None:
+    """Delete the partition of a scope that was removed, and what its assets last handed over."""
+    instance.delete_dynamic_partition(PARTITIONS_NAME, key)
+    assets = [asset.key.path[-1] for asset in ASSETS]
+    delete_manifests(sync.staging, assets, partition_key=key)
+
+
+@dg.op
+def remove_vanished_scopes(
+    context: dg.OpExecutionContext, config: VanishedConfig, sync: dg.ResourceParam[SyncContext]
+) -> None:
+    """Mark tenants without rows, remove those whose time of grace is over, and their partitions."""
+    policy = VanishedPolicy(
+        grace=timedelta(days=config.grace_days), max_removed_fraction=config.max_removed_fraction
+    )
+    with (
+        as_dagster_failures(retry_number=context.retry_number),
+        stopping_on_signals(sync) as stoppable,
+    ):
+        partitions = context.instance.get_dynamic_partitions(PARTITIONS_NAME)
+        rows = sync.source.count_by_scope(sync.entities)
+        report = remove_vanished(stoppable, rows=rows, owner=context.run_id, policy=policy)
+        recorded = [
+            record.scope_key for record in sync.scopes.list_all(collection=sync.spec.collection)
+        ]
+        leftover = leftover_partitions(partitions, rows=rows, recorded=recorded)
+        for key in leftover:
+            forget_partition(context.instance, sync, key)
+    context.add_output_metadata(
+        {**asdict(report), "removed": list(report.removed), "partitions_removed": len(leftover)}
+    )
+
+
+@dg.op
+def remove_old_runs(
+    context: dg.OpExecutionContext,
+    config: RetentionConfig,
+    sync: dg.ResourceParam[SyncContext],
+) -> None:
+    """Bound Dagster's run history, and end runs whose process was killed."""
+    closed = close_dead_runs(context.instance, scopes=sync.scopes)
+    report = delete_old_runs(
+        context.instance,
+        now=datetime.now(tz=UTC),
+        retention=RunRetention(
+            successful=timedelta(days=config.successful_days),
+            failed=timedelta(days=config.failed_days),
+        ),
+    )
+    context.add_output_metadata({**asdict(report), "dead_runs_closed": closed})
+
+
+@dg.op
+def remove_leftover_files(
+    context: dg.OpExecutionContext, sync: dg.ResourceParam[SyncContext]
+) -> None:
+    """Delete what failed runs left in the staging area; no run works on another one's files."""
+    since = datetime.now(tz=UTC) - LEFTOVERS_LOOK_BACK
+    folders = [
+        run_folder(scope=Scope.from_key(key), run_id=run_id)
+        for key, run_id in iter_failed_runs(context.instance, since=since)
+    ]
+    with as_dagster_failures(retry_number=context.retry_number):
+        for folder in folders:
+            sync.staging.delete(folder)
+    context.add_output_metadata({"failed_runs": len(folders)})
+
+
+def build_maintenance_job(settings: Settings) -> dg.JobDefinition:
+    """The daily job; what the settings say is its run config, which one run can override."""
+    config: dict[str, Any] = {
+        "remove_vanished_scopes": VanishedConfig(grace_days=settings.sync.vanished_grace_days),
+        "remove_old_runs": RetentionConfig(
+            successful_days=settings.schedule.run_retention_days,
+            failed_days=settings.schedule.failed_run_retention_days,
+        ),
+    }
+
+    @dg.job(
+        name="maintenance_job",
+        executor_def=dg.in_process_executor,
+        config=dg.RunConfig(ops=config),
+        description="Removes documents of tenants that are gone, failed runs' files, and old runs.",
+    )
+    def maintenance_job() -> None:
+        # Independent of each other: one that fails does not keep the others from their work.
+        remove_vanished_scopes()
+        remove_leftover_files()
+        remove_old_runs()
+
+    return maintenance_job

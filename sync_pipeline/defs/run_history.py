@@ -1,0 +1,179 @@
+"""Dagster's record of runs: bounding it, and closing what a killed process left open.
+
+Dagster 1.13 keeps run events for ever, about 140 KB a run.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import dagster as dg
+import psutil
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+
+from sync_pipeline.core.ports import ScopeStates
+
+CHUNK: Final = 200
+"""Runs read at once."""
+MAX_DELETED: Final = 5000
+"""Most runs that one call deletes; the rest is left to the next day."""
+
+PROCESS_TAG: Final = "sync_pipeline/process"
+"""Run tag that names the process at work: ``host:pid:started``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRetention:
+    """How long finished runs are kept."""
+
+    successful: timedelta = timedelta(days=14)
+    failed: timedelta = timedelta(days=90)
+    """Failed and cancelled ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionReport:
+    """What was deleted from the run history."""
+
+    successful_runs: int
+    failed_runs: int
+    kept_as_latest: int
+    """Old successful runs kept because their scope has none that is newer."""
+
+
+def delete_old_runs(
+    instance: dg.DagsterInstance, *, now: datetime, retention: RunRetention
+) -> RetentionReport:
+    """Delete finished runs past their time, but each scope's last successful one."""
+    successful, kept = _delete_runs(
+        instance,
+        statuses=[dg.DagsterRunStatus.SUCCESS],
+        before=now - retention.successful,
+        limit=MAX_DELETED,
+    )
+    failed, _ = _delete_runs(
+        instance,
+        statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
+        before=now - retention.failed,
+        limit=MAX_DELETED - successful,
+    )
+    return RetentionReport(successful_runs=successful, failed_runs=failed, kept_as_latest=kept)
+
+
+def _delete_runs(
+    instance: dg.DagsterInstance,
+    *,
+    statuses: Sequence[dg.DagsterRunStatus],
+    before: datetime,
+    limit: int,
+) -> tuple[int, int]:
+    """Delete oldest first; how many were deleted, and how many kept as a scope's latest."""
+    deleted = kept = 0
+    after: datetime | None = None
+    latest: dict[str, str | None] = {}
+    while deleted < limit:
+        records = instance.get_run_records(
+            dg.RunsFilter(statuses=statuses, created_before=before, created_after=after),
+            limit=min(CHUNK, limit - deleted),
+            order_by="create_timestamp",
+            ascending=True,
+        )
+        if not records:
+            break
+        for record in records:
+            run = record.dagster_run
+            if run.is_success and _is_latest_success(instance, run=run, latest=latest):
+                kept += 1
+                continue
+            # The output of its process is a file of its own; deleting the run leaves it there.
+            instance.compute_log_manager.delete_logs(prefix=[run.run_id])
+            instance.delete_run(run.run_id)
+            deleted += 1
+        after = records[-1].create_timestamp
+    return deleted, kept
+
+
+def _is_latest_success(
+    instance: dg.DagsterInstance, *, run: dg.DagsterRun, latest: dict[str, str | None]
+) -> bool:
+    """Whether no later run of the same scope succeeded: without it Dagster shows "missing"."""
+    key = run.tags.get(PARTITION_NAME_TAG)
+    if key is None:
+        return False
+    if key not in latest:
+        newest = instance.get_run_records(
+            dg.RunsFilter(
+                job_name=run.job_name,
+                statuses=[dg.DagsterRunStatus.SUCCESS],
+                tags={PARTITION_NAME_TAG: key},
+            ),
+            limit=1,
+        )
+        latest[key] = newest[0].dagster_run.run_id if newest else None
+    return latest[key] == run.run_id
+
+
+def iter_failed_runs(instance: dg.DagsterInstance, *, since: datetime) -> Iterator[tuple[str, str]]:
+    """Yield partition key and run id of runs that have ended without success since then."""
+    cursor: str | None = None
+    while records := instance.get_run_records(
+        dg.RunsFilter(
+            statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
+            updated_after=since,
+        ),
+        limit=CHUNK,
+        cursor=cursor,
+    ):
+        for record in records:
+            run = record.dagster_run
+            if PARTITION_NAME_TAG in run.tags:
+                yield run.tags[PARTITION_NAME_TAG], run.run_id
+        cursor = records[-1].dagster_run.run_id
+
+
+def process_tag() -> str:
+    """Name this process so that another one on this machine can tell whether it still lives."""
+    return _tag_of(psutil.Process())
+
+
+def close_dead_runs(instance: dg.DagsterInstance, *, scopes: ScopeStates) -> int:
+    """End the runs whose process on this machine is gone, and their leases; how many there were.
+
+    After ``kill -9`` a run would stay "started", and keep its scope from being run
+    again, until ``max_runtime_seconds`` has passed, and its lease until it expires.
+    """
+    closed = 0
+    for record in instance.get_run_records(
+        dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]),
+        limit=CHUNK,
+    ):
+        run = record.dagster_run
+        if not is_dead(run.tags.get(PROCESS_TAG, "")):
+            continue
+        if run.status is dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, "The process of this run has ended.")
+        else:
+            instance.report_run_failed(run, "The process of this run was killed.")
+        scopes.release_dead(owner=run.run_id)
+        closed += 1
+    return closed
+
+
+def is_dead(tag: str) -> bool:
+    """Whether a process tag names a process of this machine that does not exist any more."""
+    host, _, rest = tag.rpartition(":")[0].rpartition(":")
+    if not rest.isdigit() or host != socket.gethostname():
+        return False
+    try:
+        return _tag_of(psutil.Process(int(rest))) != tag
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _tag_of(process: psutil.Process) -> str:
+    # Process ids are used again; with its start time one is unique.
+    return f"{socket.gethostname()}:{process.pid}:{process.create_time():.0f}"

@@ -1,0 +1,144 @@
+"""What reacts to the source."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+
+from sync_pipeline.core.errors import TransientError
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.defs.failures import withholding_foreign_messages
+from sync_pipeline.defs.jobs import sync_scope_job
+from sync_pipeline.defs.partitions import PARTITIONS_NAME, scope_partitions
+from sync_pipeline.defs.schedules import sync_request
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.due import known_scopes
+
+MAX_NEW_SCOPES: Final = 200
+"""Most scopes added by one tick, which has 60 seconds; the next one finds the others."""
+
+MAX_RETRIED_SCOPES: Final = 200
+"""Most scopes that one tick asks for because of failed documents."""
+
+RETRY_PAUSE: Final = timedelta(minutes=10)
+"""How long retries wait after a run of their scope that failed as a whole: it tried no document,
+so they are still due."""
+
+MAX_CHANGED_SCOPES: Final = 200
+"""Most scopes that one tick asks for, those with the oldest change first."""
+
+
+@dg.sensor(
+    job=sync_scope_job,
+    minimum_interval_seconds=5,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description="Asks for an incremental sync of every scope that the change feed names.",
+)
+@withholding_foreign_messages()
+def changed_rows_sensor(
+    context: dg.SensorEvaluationContext, sync: dg.ResourceParam[SyncContext]
+) -> dg.SensorResult | dg.SkipReason:
+    """Read what is pending; remembers nothing, for a sync itself consumes its events.
+
+    Switch it on where no `sync-pipeline feed follow` runs: that one needs no process
+    start per change. A scope whose run is queued or under way is not asked for again.
+    """
+    if sync.feed is None:
+        return dg.SkipReason("this source has no change feed")
+    try:
+        sync.feed.spread_truncates(known_scopes(sync))
+        pending = sync.feed.pending()
+    except TransientError as error:
+        return dg.SkipReason(f"the change feed cannot be read now: {error}")
+    busy = _busy_scopes(context.instance)
+    keys = [key for key in pending if key not in busy][:MAX_CHANGED_SCOPES]
+    if not keys:
+        return dg.SkipReason(f"{len(pending)} scopes have changes, and all of them have a run")
+    return dg.SensorResult(
+        dynamic_partitions_requests=[scope_partitions.build_add_request(keys)],
+        run_requests=[sync_request(Scope.from_key(key), mode="incremental") for key in keys],
+    )
+
+
+@dg.sensor(
+    job=sync_scope_job,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Asks for a sync of every scope with failed documents whose next try has come.",
+)
+@withholding_foreign_messages()
+def retry_failed_sensor(
+    context: dg.SensorEvaluationContext, sync: dg.ResourceParam[SyncContext]
+) -> dg.SensorResult | dg.SkipReason:
+    """Read which retries are due; remembers nothing, for a failed try moves the next one on.
+
+    An incremental sync looks at those documents and at what has changed meanwhile.
+    Every full sync tries all failed documents, due or not.
+    """
+    try:
+        due = sync.state.count_due_retries(collection=sync.spec.collection)
+    except TransientError as error:
+        return dg.SkipReason(f"the record cannot be read now: {error}")
+    busy = _busy_scopes(context.instance) | _lately_failed_scopes(context.instance)
+    keys = [key for key in due if key not in busy][:MAX_RETRIED_SCOPES]
+    if not keys:
+        return dg.SkipReason(
+            f"{sum(due.values())} failed documents are due; their scopes have a run, or had one "
+            f"that failed in the last {RETRY_PAUSE.total_seconds() / 60:.0f} minutes"
+        )
+    return dg.SensorResult(
+        dynamic_partitions_requests=[scope_partitions.build_add_request(keys)],
+        run_requests=[sync_request(Scope.from_key(key), mode="incremental") for key in keys],
+    )
+
+
+def _busy_scopes(instance: dg.DagsterInstance) -> set[str]:
+    """Scopes with a run that has not ended."""
+    waiting = dg.RunsFilter(job_name=sync_scope_job.name, statuses=list(NOT_FINISHED_STATUSES))
+    return _scopes_of_runs(instance, waiting)
+
+
+def _lately_failed_scopes(instance: dg.DagsterInstance) -> set[str]:
+    failed = dg.RunsFilter(
+        job_name=sync_scope_job.name,
+        statuses=[dg.DagsterRunStatus.FAILURE],
+        updated_after=datetime.now(tz=UTC) - RETRY_PAUSE,
+    )
+    return _scopes_of_runs(instance, failed)
+
+
+def _scopes_of_runs(instance: dg.DagsterInstance, wanted: dg.RunsFilter) -> set[str]:
+    return {
+        run.tags[PARTITION_NAME_TAG]
+        for run in instance.get_runs(wanted)
+        if PARTITION_NAME_TAG in run.tags
+    }
+
+
+@dg.sensor(
+    job=sync_scope_job,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Adds a partition for every new tenant and asks for its first sync.",
+)
+@withholding_foreign_messages()
+def new_scope_sensor(
+    context: dg.SensorEvaluationContext, sync: dg.ResourceParam[SyncContext]
+) -> dg.SensorResult | dg.SkipReason:
+    """Compare the source's scopes with the partitions; remembers nothing, removes nothing."""
+    try:
+        scopes = sync.source.list_scopes(sync.entities)
+    except TransientError as error:
+        # It passes; a red tick every minute would hide those that do not.
+        return dg.SkipReason(f"the source cannot be asked for its scopes now: {error}")
+    known = set(context.instance.get_dynamic_partitions(PARTITIONS_NAME))
+    new = [scope for scope in scopes if scope.key not in known][:MAX_NEW_SCOPES]
+    if not new:
+        return dg.SkipReason(f"no new scope among the {len(scopes)} in the source")
+    keys = [scope.key for scope in new]
+    return dg.SensorResult(
+        dynamic_partitions_requests=[scope_partitions.build_add_request(keys)],
+        run_requests=[sync_request(scope) for scope in new],
+    )

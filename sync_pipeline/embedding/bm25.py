@@ -1,0 +1,138 @@
+"""BM25 term weights by Qdrant's own tokenizer and stemmers (``core.ports.SparseEncoder``)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from qdrant_edge import Bm25, Bm25Config, DisabledStemmer, StopwordsSet
+
+from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.core.point import SparseVector
+
+MIXED: Final = "mixed"
+"""Russian for words in Cyrillic, English for all others."""
+NONE: Final = "none"
+"""No stemming, no stop words."""
+
+# Edge's own English list drops single letters (a d m o s t y), which in a catalogue are sizes
+# and types: "d 20", "type A".
+_ENGLISH_STOPWORDS: Final = frozenset(
+    {"an", "and", "are", "as", "at", "be", "by", "for", "from", "in", "is", "it", "its"}
+    | {"of", "on", "or", "that", "the", "this", "to", "with"}
+)
+_CYRILLIC: Final = re.compile(r"[\u0400-\u04ff]")
+# Where Edge's tokenizer surely cuts too; Python and Rust differ on what else is in a word.
+_SEPARATORS: Final = re.compile(r"[\s\x00-/:-@\[-`{-\x7f]+")
+_RENDERING: Final = "v1"
+"""Raise it when the same text would get other weights."""
+
+
+class Bm25Encoder:
+    """Weighs the terms of short catalogue texts.
+
+    Before anything else texts are brought to one spelling: ``м²`` is ``м2``,
+    ``ё`` is ``е``, capitals do not matter. Terms keep no order and no position.
+
+    Args:
+        language: ``mixed``, ``none``, or one that Qdrant Edge stems, such as ``english``,
+            ``german`` or ``russian``. One language leaves the words of other scripts as
+            they are, so ``russian`` finds «штукатурки» by «штукатурка» but not "plasters"
+            by "plaster"; ``mixed`` does both.
+        k: How soon a repeated term stops to count.
+        b: How much longer texts are marked down, 0 to 1.
+        average_words: Length of a typical text. Qdrant's default of 256 would take every
+            catalogue name for equally short.
+
+    Raises:
+        ConfigurationError: there is no stemmer for the language, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        language: str = MIXED,
+        *,
+        k: float = 1.2,
+        b: float = 0.75,
+        average_words: float = 10,
+    ) -> None:
+        self.sparse_id = f"bm25-{_RENDERING}-{language}-k{k:g}-b{b:g}-avg{average_words:g}"
+        model = partial(_model, k=k, b=b, average_words=average_words)
+        self._cyrillic = model("russian" if language == MIXED else language)
+        self._other = model("english") if language == MIXED else self._cyrillic
+
+    def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
+        """Weigh the terms of documents; a text without terms has no weights."""
+        return [self._encode_document(_spelled(text)) for text in texts]
+
+    def encode_query(self, text: str) -> SparseVector:
+        """Weigh the terms of a search text: each counts one."""
+        cyrillic, other = self._terms(_spelled(text))
+        return _sparse(dict.fromkeys(cyrillic | other, 1.0))
+
+    def _encode_document(self, text: str) -> SparseVector:
+        """Take each script's terms from the model that stems it.
+
+        Both models see the whole text, because its length is part of every weight.
+        """
+        if self._cyrillic is self._other or not _CYRILLIC.search(text):
+            return _sparse(_weights(self._other, text))
+        cyrillic, other = self._terms(text)
+        of_cyrillic, of_other = _weights(self._cyrillic, text), _weights(self._other, text)
+        return _sparse(
+            {term: of_cyrillic[term] for term in cyrillic}
+            | {term: of_other[term] for term in other}
+        )
+
+    def _terms(self, text: str) -> tuple[set[int], set[int]]:
+        """Ids of the stemmed terms in Cyrillic, and of all others."""
+        if self._cyrillic is self._other:
+            return set(), set(self._other.embed_query(text).indices)
+        cyrillic: list[str] = []
+        other: list[str] = []
+        for word in _SEPARATORS.split(text):
+            (cyrillic if _CYRILLIC.search(word) else other).append(word)
+        return (
+            set(self._cyrillic.embed_query(" ".join(cyrillic)).indices),
+            set(self._other.embed_query(" ".join(other)).indices),
+        )
+
+
+def _model(language: str, *, k: float, b: float, average_words: float) -> Bm25:
+    stopwords = {"english": _ENGLISH_STOPWORDS, NONE: frozenset[str]()}.get(language)
+    try:
+        return Bm25(
+            Bm25Config(
+                k=k,
+                b=b,
+                avg_len=average_words,
+                language=None if language == NONE else language,
+                stemmer=DisabledStemmer() if language == NONE else None,
+                stopwords=None if stopwords is None else StopwordsSet(custom=set(stopwords)),
+            )
+        )
+    except ValueError as error:
+        raise ConfigurationError(
+            f"BM25 cannot be set up for language {language!r} with k {k}, b {b} and an average of "
+            f"{average_words} words: {error}. Use {MIXED!r}, {NONE!r} or a language that Snowball "
+            "stems, k not below 0, b from 0 to 1 and an average above 0."
+        ) from error
+
+
+def _weights(model: Bm25, text: str) -> dict[int, float]:
+    found = model.embed_document(text)
+    return dict(zip(found.indices, found.values, strict=True))
+
+
+def _spelled(text: str) -> str:
+    """One spelling of letters that look or mean the same."""
+    return unicodedata.normalize("NFKC", text).replace("ё", "е").replace("Ё", "Е")
+
+
+def _sparse(weights: dict[int, float]) -> SparseVector:
+    """In ascending order of index, so that the same text gives the same bytes."""
+    indices = tuple(sorted(weights))
+    return SparseVector(indices, tuple(weights[index] for index in indices))

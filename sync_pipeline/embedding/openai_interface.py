@@ -1,0 +1,144 @@
+"""OpenAI's embeddings interface: what an address, an answer and a refusal mean."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from sync_pipeline.core.errors import (
+    ConfigurationError,
+    PermanentError,
+    RateLimitedError,
+    SyncPipelineError,
+    TransientError,
+)
+from sync_pipeline.embedding.retries import retry_after_seconds
+
+_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+_MISCONFIGURED: Final = {
+    401: "it does not accept the key. Set `OPENAI_API_KEY` to one that is valid there.",
+    403: "the key may not use this model. Choose another model or key.",
+    404: "no such model or address. Check `embedding.model` and `embedding.base_url`.",
+    405: "that address takes no embeddings. Check `embedding.base_url`.",
+}
+
+
+def checked_url(base_url: str, *, has_key: bool) -> str:
+    """The address to post to, if it is a safe one."""
+    try:
+        url = httpx.URL(base_url.rstrip("/") + "/embeddings")
+    except httpx.InvalidURL as error:
+        raise ConfigurationError(f"`embedding.base_url` is not an address: {error}") from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ConfigurationError(
+            f"`embedding.base_url` must be http(s)://HOST/..., not {url.scheme or 'nothing'}://"
+        )
+    if url.userinfo:
+        raise ConfigurationError(
+            f"`embedding.base_url` holds a user name or password for {url.host}; give the key as "
+            "`OPENAI_API_KEY` instead"
+        )
+    if _is_link_local(url.host):
+        raise ConfigurationError(
+            f"`embedding.base_url` leads to {url.host}, where clouds keep machine credentials"
+        )
+    if has_key and url.scheme == "http" and not _is_this_machine(url.host):
+        raise ConfigurationError(
+            f"the key would go to {url.host} unencrypted. Use https, or no key for a service that "
+            "needs none."
+        )
+    return str(url)
+
+
+def read_vectors(answer: object, *, count: int) -> NDArray[np.float32]:
+    """Vectors of an answer in the order of the request.
+
+    Args:
+        answer: ``{"data": [{"index": 0, "embedding": [...]}, ...]}``, in any order.
+        count: Texts in the request.
+
+    Raises:
+        PermanentError: not exactly one vector per text, or not numbers.
+    """
+    try:
+        items = answer["data"]  # type: ignore[index]  # a TypeError is as good as a check
+        by_index = {item["index"]: item["embedding"] for item in items}
+        found = len(items)
+        rows = [list(by_index[index]) for index in range(count) if found == count]
+        vectors = np.array(rows, dtype=np.float32)
+    except (KeyError, TypeError, ValueError) as error:
+        raise PermanentError(
+            "the embedding service's answer is not one list of numbers per text, each with its "
+            "index. It may not speak OpenAI's embeddings interface; check `embedding.base_url`."
+        ) from error
+    if found != count:
+        raise PermanentError(
+            f"the embedding service returned {found} vectors for {count} texts; none was used, "
+            "because nobody can tell which belongs to which"
+        )
+    return vectors
+
+
+def refusal(response: httpx.Response, *, url: str, model: str) -> SyncPipelineError:
+    """The error that an answer other than 200 stands for."""
+    status, code = response.status_code, _error_code(response)
+    said = f"{url} answered {status}{f' ({code})' if code else ''} for {model!r}"
+    asked = retry_after_seconds(response.headers.get("Retry-After"), now=datetime.now(UTC))
+    if code == "insufficient_quota":
+        return ConfigurationError(f"{said}: the account has no credit left. Top it up.")
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        return RateLimitedError(
+            f"{said}: it asks to wait. Run it again later, or lower `embedding.batch_size`; "
+            "what was embedded is kept.",
+            retry_after_seconds=asked,
+        )
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.REQUEST_TIMEOUT:
+        return TransientError(
+            f"{said}. It has trouble of its own; run it again later.",
+            retry_after_seconds=asked,
+        )
+    if status in _MISCONFIGURED:
+        return ConfigurationError(f"{said}: {_MISCONFIGURED[status]}")
+    if httpx.codes.is_redirect(status):
+        return ConfigurationError(
+            f"{said}, a redirect, which is not followed: a key could go to another host. "
+            "Set `embedding.base_url` to the final address."
+        )
+    return PermanentError(
+        f"{said}: it refuses a text, or that many at once. If this concerns all texts, lower "
+        "`embedding.batch_size` or check `embedding.model`."
+    )
+
+
+def _error_code(response: httpx.Response) -> str:
+    """The service's short error code; never its message, which can quote a text."""
+    try:
+        error = response.json()["error"]
+        code = error.get("code") or error.get("type")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
+
+
+def _is_this_machine(host: str) -> bool:
+    address = _address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
+def _is_link_local(host: str) -> bool:
+    address = _address(host)
+    return address is not None and address.is_link_local
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

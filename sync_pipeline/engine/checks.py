@@ -1,0 +1,255 @@
+"""What is asked of a scope in the index after a sync: few questions, cheap at any size.
+
+``clean_scope`` has already counted before it recorded success. These look at the
+points themselves, at a random sample of them, with no model and nothing written.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+import numpy as np
+
+from sync_pipeline.core.hashing import embed_hasher, point_id
+from sync_pipeline.core.point import NORM_TOLERANCE, SearchQuery, StoredPoint, Vector
+from sync_pipeline.core.ports import ScopeSnapshot, VectorStore
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.context import SyncContext
+
+SAMPLE_SIZE: Final = 100
+"""Most points that are read with their vectors."""
+FIRST_HITS: Final = 10
+"""A document's own text finds it among so many."""
+
+Fact = str | int | float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """One claim about a scope, and whether it holds."""
+
+    claim: str
+    passed: bool
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    """Numbers and ids to look at; never a document's text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownDocument:
+    """A sampled point, one of its views, and the cached vector of that view's text."""
+
+    point: StoredPoint
+    view: str
+    vector: Vector
+
+
+def check_scope(sync: SyncContext, *, scope: Scope, seed: str) -> list[CheckResult]:
+    """Ask everything of one scope; writes nothing and loads no model.
+
+    Args:
+        sync: Index, record and embedding cache are read.
+        scope: Whose points.
+        seed: Chooses the sample; another run looks at other points.
+    """
+    collection = sync.spec.collection
+    # One lease for all of it: opening the embedded index costs 25 ms.
+    with sync.store() as store:
+        points = store.count(collection, scope_key=scope.key)
+        sample = _read_sample(store, sync=sync, scope=scope, seed=seed)
+        found = _find_known_document(store, sync=sync, scope=scope, sample=sample)
+    record = sync.scopes.get(collection=collection, scope=scope)
+    counted = points_match_rows(points=points, record=record)
+    if not counted.passed:
+        recorded = sync.state.count_by_scope(collection=collection).get(scope.key, {})
+        counted = points_match_rows(
+            points=points, record=record, recorded=recorded.get("synced", 0)
+        )
+    return [
+        counted,
+        points_carry_their_scope(scope=scope, sample=sample),
+        vectors_are_valid(sample=sample, dimension=sync.spec.dimension),
+        found,
+    ]
+
+
+def points_match_rows(
+    *, points: int, record: ScopeSnapshot | None, recorded: int | None = None
+) -> CheckResult:
+    """Whether the scope has a point for every row that can have one.
+
+    A failed document may still have an older point. Documents that another scope
+    took over after the sync are points there; the record has moved with them.
+
+    Args:
+        points: Exact count in the index.
+        record: What the last successful sync recorded.
+        recorded: Documents recorded as synced now; asked where the rest does not agree.
+    """
+    claim = "points_match_rows"
+    if record is None:
+        return CheckResult(claim=claim, passed=False, facts={"points": points, "rows": "unknown"})
+    fewest = record.documents - record.failed
+    if recorded is not None:
+        fewest = min(fewest, recorded)
+    return CheckResult(
+        claim=claim,
+        passed=fewest <= points <= record.documents,
+        facts={
+            "points": points,
+            "rows": record.rows,
+            "documents": record.documents,
+            "quarantined": record.quarantined,
+            "failed": record.failed,
+        },
+    )
+
+
+def points_carry_their_scope(*, scope: Scope, sample: Sequence[StoredPoint]) -> CheckResult:
+    """Whether everything that a point says about its owner names this scope."""
+    strangers = [point.point_id for point in sample if not _belongs(point, scope=scope)]
+    return _sampled("points_carry_their_scope", sample=sample, wrong=strangers)
+
+
+def vectors_are_valid(*, sample: Sequence[StoredPoint], dimension: int) -> CheckResult:
+    """Whether each point has a vector for every view with a text, fit to be searched."""
+    wrong = [
+        point.point_id
+        for point in sample
+        if point.vectors.keys() != _embed_hashes(point).keys()
+        or not all(_is_valid(vector, dimension=dimension) for vector in point.vectors.values())
+    ]
+    result = _sampled("vectors_are_valid", sample=sample, wrong=wrong)
+    return CheckResult(
+        claim=result.claim, passed=result.passed, facts={**result.facts, "dimension": dimension}
+    )
+
+
+def known_document_is_found(
+    *, known: StoredPoint, hits: Sequence[StoredPoint], documents: int
+) -> CheckResult:
+    """Whether a search for a document's own text brings it, or one of the very same text.
+
+    Args:
+        known: The document that was searched for.
+        hits: The first hits, best first.
+        documents: How many of the sample could have been searched for.
+    """
+    places = [
+        place
+        for place, hit in enumerate(hits, start=1)
+        if hit.point_id == known.point_id or hit.payload["text"] == known.payload["text"]
+    ]
+    return CheckResult(
+        claim="known_document_is_found",
+        passed=bool(places),
+        facts={
+            "document_id": str(known.payload["document_id"]),
+            "place": places[0] if places else f"not among the first {FIRST_HITS}",
+            "sampled": documents,
+        },
+    )
+
+
+def _read_sample(
+    store: VectorStore, *, sync: SyncContext, scope: Scope, seed: str
+) -> list[StoredPoint]:
+    """Read points in id order from a random place on, and from the start where that is the end.
+
+    Point ids are hashes: neighbours have nothing in common.
+    """
+    collection = sync.spec.collection
+    start = str(uuid.UUID(int=random.Random(seed).getrandbits(128)))  # noqa: S311 - a sample
+    ids: list[str] = []
+    for first, stop in ((start, None), (None, start)):
+        batches = store.iter_digests(
+            collection,
+            scope_key=scope.key,
+            views=sync.views,
+            start=first,
+            stop=stop,
+            batch_size=SAMPLE_SIZE,
+        )
+        found = (str(found) for batch in batches for found in batch.point_ids.astype("U36"))
+        ids += islice(found, SAMPLE_SIZE - len(ids))
+    return store.retrieve(collection, ids, with_vectors=True) if ids else []
+
+
+def _find_known_document(
+    store: VectorStore, *, sync: SyncContext, scope: Scope, sample: Sequence[StoredPoint]
+) -> CheckResult:
+    known = _known_documents(sync, scope=scope, sample=sample)
+    if not known:
+        reason = "no sampled document has its vector in the cache" if sample else "empty scope"
+        return CheckResult(
+            claim="known_document_is_found", passed=True, facts={"skipped": reason, "sampled": 0}
+        )
+    chosen = known[0]
+    query = SearchQuery(
+        scope_keys=scope.visible_keys,
+        vectors={chosen.view: chosen.vector},
+        sparse=sync.sparse.encode_query(str(chosen.point.payload["text"])),
+        limit=FIRST_HITS,
+    )
+    hits = [hit for _, hit in store.query(sync.spec.collection, query)]
+    return known_document_is_found(known=chosen.point, hits=hits, documents=len(known))
+
+
+def _known_documents(
+    sync: SyncContext, *, scope: Scope, sample: Sequence[StoredPoint]
+) -> list[KnownDocument]:
+    """Points with a view that holds the whole text, whose vector is in the cache.
+
+    The text of a point is the text of all its views together, so only a document
+    with one view can be searched for by it.
+    """
+    embed_hash = embed_hasher(sync.embedder.model_id)
+    keys = {point.point_id: embed_hash(str(point.payload.get("text", ""))) for point in sample}
+    cached = sync.cache.get(
+        model_id=sync.cache_model(scope), text_hashes=sorted(set(keys.values()))
+    )
+    return [
+        KnownDocument(point=point, view=view, vector=cached[found])
+        for point in sample
+        for view, found in _embed_hashes(point).items()
+        if found == keys[point.point_id] and found in cached
+    ]
+
+
+def _belongs(point: StoredPoint, *, scope: Scope) -> bool:
+    owner = {
+        "scope_key": scope.key,
+        "tenantId": scope.tenant_id,
+        "isGlobal": scope.is_global,
+        "scope": scope.kind,
+    }
+    identity = str(point.payload.get("document_id"))
+    return (
+        all(name in point.payload and point.payload[name] == owner[name] for name in owner)
+        and identity.startswith(f"{scope.kind}-")
+        and point_id(identity) == point.point_id
+    )
+
+
+def _embed_hashes(point: StoredPoint) -> Mapping[str, str]:
+    hashes = point.payload.get("embed_hash")
+    return hashes if isinstance(hashes, Mapping) else {}
+
+
+def _is_valid(vector: Vector, *, dimension: int) -> bool:
+    return (
+        vector.shape == (dimension,)
+        and bool(np.isfinite(vector).all())
+        and abs(float(np.linalg.norm(vector)) - 1) <= NORM_TOLERANCE
+    )
+
+
+def _sampled(claim: str, *, sample: Sequence[StoredPoint], wrong: Sequence[str]) -> CheckResult:
+    facts: dict[str, Fact] = {"sampled": len(sample), "wrong": len(wrong)}
+    if wrong:
+        facts["examples"] = ", ".join(sorted(wrong)[:5])
+    return CheckResult(claim=claim, passed=not wrong, facts=facts)

@@ -1,0 +1,210 @@
+"""What a scope needs: an export against the index and our record, part by part; writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from sync_pipeline.core.batching import batched
+from sync_pipeline.core.diff import Action, Diff, diff_documents, match_sorted
+from sync_pipeline.core.errors import DuplicateDocumentError, PlanOutdatedError
+from sync_pipeline.core.hashing import digest
+from sync_pipeline.core.point import PointDigests
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.staged import (
+    STALE_SCHEMA,
+    StagedExport,
+    gather,
+    hash_column,
+    part_bounds,
+    point_digests,
+    read_texts,
+    table_digests,
+    text_column,
+)
+
+POINT_ACTIONS: Final = (Action.NEW, Action.CHANGED)
+"""Actions that write a point, and so need its vectors."""
+RETRIEVE_BATCH: Final = 500
+"""Points read by id at once."""
+
+
+NO_CHANGES: Final = ""
+"""Where the digest of a scope's changes begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What one part of a scope needs."""
+
+    part: int
+    wanted: pa.Table
+    """Documents that need anything, each with its action (``staged.change_schema``)."""
+    gone: pa.Table
+    """What has to go (``staged.STALE_SCHEMA``)."""
+    diff: Diff
+
+
+def iter_comparisons(sync: SyncContext, *, export: StagedExport) -> Iterator[Comparison]:
+    """Compare part by part, in ascending order of point id.
+
+    Raises:
+        DuplicateDocumentError: two rows of the snapshot have the same id.
+    """
+    for part in range(export.parts):
+        exported, table = _read_part(sync, export=export, part=part)
+        indexed, recorded = _read_known(sync, export=export, part=part, exported=exported)
+        diff = diff_documents(exported=exported, indexed=indexed, recorded=recorded)
+        gone = _stale_table(exported=exported, indexed=indexed, recorded=recorded, diff=diff)
+        yield Comparison(part, _tagged(table, diff), gone, diff)
+
+
+def require_planned(sync: SyncContext, *, export: StagedExport, planned: str) -> None:
+    """Check that a sync of this export would do exactly what a saved plan says.
+
+    Raises:
+        PlanOutdatedError: it would do something else.
+    """
+    found = NO_CHANGES
+    for comparison in iter_comparisons(sync, export=export):
+        found = change_digest(found, comparison)
+    if found != planned:
+        raise PlanOutdatedError(scope_key=export.scope_key)
+
+
+def change_digest(before: str, comparison: Comparison) -> str:
+    """Fold what a part needs into a digest: equal for equal work, see ``plan``."""
+    columns = ("action", "point_id", "content", "payload_hash")
+    wanted = (value for name in columns for value in comparison.wanted.column(name).to_pylist())
+    gone = comparison.gone.column("point_id").to_pylist()
+    return digest(before, *map(str, wanted), "gone", *map(str, gone))
+
+
+def _read_part(
+    sync: SyncContext, *, export: StagedExport, part: int
+) -> tuple[PointDigests, pa.Table]:
+    """One part of the export in ascending order of point id, with its digests."""
+    table = sync.staging.open_dataset(export.dataset).read(part)
+    digests, order = table_digests(table)
+    table = table.take(order)
+    twice = np.flatnonzero(digests.point_ids[1:] == digests.point_ids[:-1])
+    if len(twice):
+        raise DuplicateDocumentError(
+            scope_key=export.scope_key,
+            document_ids=[
+                str(found) for found in table.column("document_id").take(twice).to_pylist()
+            ],
+        )
+    return digests, table
+
+
+def _read_known(
+    sync: SyncContext, *, export: StagedExport, part: int, exported: PointDigests
+) -> tuple[PointDigests, PointDigests]:
+    """What the index and our record hold of one range of the scope, or of what was touched."""
+    if export.touched is not None:
+        return _read_touched(sync, export=export, dataset=export.touched, exported=exported)
+    start, stop = part_bounds(export.parts)[part]
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        recording = pool.submit(_read_recorded, sync, export=export, start=start, stop=stop)
+        with sync.store() as store:
+            indexed = gather(
+                store.iter_digests(
+                    export.collection,
+                    scope_key=export.scope_key,
+                    views=sync.views,
+                    start=start,
+                    stop=stop,
+                )
+            )
+        return indexed, recording.result()
+
+
+def _read_recorded(
+    sync: SyncContext, *, export: StagedExport, start: str | None, stop: str | None
+) -> PointDigests:
+    return gather(
+        sync.state.iter_digests(
+            collection=export.collection,
+            scope=export.scope,
+            views=sync.views,
+            start=start,
+            stop=stop,
+        )
+    )
+
+
+def _read_touched(
+    sync: SyncContext, *, export: StagedExport, dataset: str, exported: PointDigests
+) -> tuple[PointDigests, PointDigests]:
+    """What the index holds of the touched points; our record is taken to be right about them.
+
+    A full sync mends the record. Here every touched point without a row is taken
+    for recorded, so that its record is deleted, if there is one.
+    """
+    ids = read_texts(sync.staging.open_dataset(dataset), column="point_id")
+    with sync.store() as store:
+        points = [
+            point
+            for batch in batched(ids, RETRIEVE_BATCH)
+            for point in store.retrieve(export.collection, batch)
+        ]
+    indexed = point_digests(points, scope_key=export.scope_key, views=sync.views)
+    touched = np.array(ids, dtype="S36")
+    at = match_sorted(touched, exported.point_ids)
+    has_row = at >= 0
+    contents = np.zeros(len(touched), dtype="S32")
+    payloads = np.zeros(len(touched), dtype="S32")
+    contents[has_row] = exported.contents[at[has_row]]
+    payloads[has_row] = exported.payloads[at[has_row]]
+    return indexed, PointDigests(point_ids=touched, contents=contents, payloads=payloads)
+
+
+def _tagged(table: pa.Table, diff: Diff) -> pa.Table:
+    """The documents that need anything, each with its action."""
+    by_action = {
+        Action.NEW: diff.new,
+        Action.CHANGED: diff.changed,
+        Action.PAYLOAD: diff.payload,
+        Action.RECORD: diff.record,
+    }
+    positions = np.concatenate(list(by_action.values()))
+    actions = [str(action) for action, places in by_action.items() for _ in range(len(places))]
+    return table.take(positions).add_column(0, "action", pa.array(actions, pa.string()))
+
+
+def _stale_table(
+    *, exported: PointDigests, indexed: PointDigests, recorded: PointDigests, diff: Diff
+) -> pa.Table:
+    """What has to go: points without a row, and records with neither row nor point."""
+    stale = indexed.point_ids[diff.stale]
+    known = recorded.point_ids
+    is_forgotten = (match_sorted(known, exported.point_ids) < 0) & (match_sorted(known, stale) < 0)
+    ids = np.concatenate([stale, known[is_forgotten]]).astype("U36").tolist()
+    return pa.table(
+        {"point_id": ids, "is_indexed": [place < len(stale) for place in range(len(ids))]},
+        schema=STALE_SCHEMA,
+    )
+
+
+def distinct_texts(table: pa.Table, views: Sequence[str]) -> dict[str, str]:
+    """The distinct texts of new and changed documents, by embed hash."""
+    is_written = np.isin(
+        table.column("action").to_numpy(), [str(action) for action in POINT_ACTIONS]
+    )
+    written = table.filter(pa.array(is_written))
+    return {
+        key: text
+        for view in views
+        for key, text in zip(
+            written.column(hash_column(view)).to_pylist(),
+            written.column(text_column(view)).to_pylist(),
+            strict=True,
+        )
+        if key and text
+    }

@@ -1,0 +1,59 @@
+"""Is the installation sound? One finding per question, each with its mend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sync_pipeline.core.errors import SyncPipelineError
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.index import check_index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """The answer to one question."""
+
+    name: str
+    ok: bool
+    detail: str
+    """What was found."""
+    fix: str = ""
+    """What to do where it is not ok."""
+
+
+def examine(sync: SyncContext) -> list[Finding]:
+    """Ask source, index and model; writes nothing and loads no model."""
+    return [
+        ask("source tables", lambda: _source(sync)),
+        ask("index", lambda: _index(sync)),
+        ask("embedding model", lambda: _model(sync)),
+    ]
+
+
+def ask(name: str, question: Callable[[], str]) -> Finding:
+    """Turn an answer, or the error it raises, into a finding."""
+    try:
+        return Finding(name=name, ok=True, detail=question())
+    except SyncPipelineError as error:
+        what, _, advice = str(error).partition(". ")
+        return Finding(name=name, ok=False, detail=what, fix=advice)
+
+
+def _source(sync: SyncContext) -> str:
+    sync.source.check_schema(sync.entities)
+    rows = sum(sync.source.count_by_scope(sync.entities).values())
+    tables = ", ".join(entity.table for entity in sync.entities)
+    return f"{rows} rows in {tables} of {sync.source.database}"
+
+
+def _index(sync: SyncContext) -> str:
+    with sync.store() as store:
+        collection = check_index(sync, store)
+        if collection is None:
+            return f"reachable, nothing behind {sync.alias!r} yet"
+        return f"{store.count(collection)} points in {collection}"
+
+
+def _model(sync: SyncContext) -> str:
+    return f"{sync.embedder.model_id}, {sync.embedder.dimension} dimensions"

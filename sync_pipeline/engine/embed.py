@@ -1,0 +1,240 @@
+"""Step 2: compare with the index, embed what is new, stage what has to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from sync_pipeline.core.batching import batched, by_length
+from sync_pipeline.core.diff import Action
+from sync_pipeline.core.errors import PermanentError
+from sync_pipeline.core.point import check_vectors
+from sync_pipeline.core.ports import FailedDocument, Fence
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.bisect import apply_bisecting
+from sync_pipeline.engine.compare import (
+    POINT_ACTIONS,
+    Comparison,
+    distinct_texts,
+    iter_comparisons,
+    require_planned,
+)
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.index import ensure_index
+from sync_pipeline.engine.overlap import record_behind
+from sync_pipeline.engine.staged import (
+    STALE_SCHEMA,
+    StagedChanges,
+    StagedExport,
+    change_schema,
+    dataset_name,
+    hash_column,
+    inherited,
+)
+
+_ENOUGH_TO_MEASURE: Final = 256
+"""Fewer texts say more about loading the model than about its speed."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts of a comparison that is under way."""
+
+    new: int = 0
+    changed: int = 0
+    payload_changed: int = 0
+    unchanged: int = 0
+    recorded: int = 0
+    stale_points: int = 0
+    forgotten: int = 0
+    texts: int = 0
+    cache_hits: int = 0
+    embedded_texts: int = 0
+    truncated: int = 0
+    failed: int = 0
+    absent: int = 0
+
+
+@dataclass(slots=True)
+class _Refused:
+    """Texts that the model refuses, by hash, with the reason."""
+
+    errors: dict[str, PermanentError] = field(default_factory=dict)
+
+
+def embed_scope(
+    sync: SyncContext,
+    *,
+    export: StagedExport,
+    fence: Fence,
+    planned: str | None = None,
+) -> StagedChanges:
+    """Work out what the index needs, and put every vector it needs into the cache.
+
+    Compares the export with what the points carry and with our record, part by
+    part; the index is not written. Vectors reach the cache batch by batch, one
+    batch behind the model, so an interrupted run goes on where it stopped.
+
+    Args:
+        sync: The ports.
+        export: What to compare.
+        fence: The lease under which it was made.
+        planned: Digest of the changes of a saved plan; anything else is refused.
+
+    Raises:
+        DuplicateDocumentError: two rows of the snapshot have the same id.
+        PlanOutdatedError: other changes than planned; nothing was embedded.
+        IndexMismatchError: the index was built with other settings.
+        ModelUnavailableError: the model cannot be loaded; asked only if a text is missing.
+        StoppedError: asked to stop; what was embedded is in the cache.
+    """
+    began = sync.seconds()
+    scope = export.scope
+    with sync.store() as store:
+        ensure_index(sync, store)
+    if planned is not None:
+        require_planned(sync, export=export, planned=planned)
+    names = {
+        step: dataset_name(step, scope=scope, run_id=export.run_id)
+        for step in ("changed_documents", "stale_points")
+    }
+    tally = _Tally()
+    with (
+        sync.staging.open_writer(
+            names["changed_documents"], schema=change_schema(sync.views), parts=export.parts
+        ) as changes,
+        sync.staging.open_writer(
+            names["stale_points"], schema=STALE_SCHEMA, parts=export.parts
+        ) as stale,
+    ):
+        for found in iter_comparisons(sync, export=export):
+            wanted = _embed_missing(sync, scope=scope, wanted=found.wanted, tally=tally)
+            changes.write(found.part, wanted)
+            stale.write(found.part, found.gone)
+            _count(tally, found)
+            sync.progress.advance("compare", done=found.part + 1, total=export.parts)
+    return StagedChanges(
+        **inherited(export),
+        changes=names["changed_documents"],
+        stale=names["stale_points"],
+        fence_token=fence.token,
+        seconds=sync.seconds() - began,
+        **{name: getattr(tally, name) for name in _Tally.__slots__},
+    )
+
+
+def _count(tally: _Tally, found: Comparison) -> None:
+    diff = found.diff
+    tally.new += len(diff.new)
+    tally.changed += len(diff.changed)
+    tally.payload_changed += len(diff.payload)
+    tally.unchanged += diff.unchanged
+    tally.recorded += len(diff.record)
+    tally.stale_points += len(diff.stale)
+    tally.forgotten += found.gone.num_rows - len(diff.stale)
+
+
+def _embed_missing(sync: SyncContext, *, scope: Scope, wanted: pa.Table, tally: _Tally) -> pa.Table:
+    """Embed what the cache lacks; set aside the documents whose text the model refuses."""
+    texts = distinct_texts(wanted, sync.views)
+    if not texts:
+        return wanted
+    missing = sync.cache.missing(model_id=sync.cache_model(scope), text_hashes=list(texts))
+    refused = _Refused()
+    to_embed = {key: text for key, text in texts.items() if key in missing}
+    tally.texts += len(texts)
+    tally.cache_hits += len(texts) - len(to_embed)
+    began = sync.seconds()
+    for done, truncated in _embed_batches(sync, scope=scope, texts=to_embed, refused=refused):
+        tally.embedded_texts += done
+        tally.truncated += truncated
+        sync.progress.advance("embed", done=tally.embedded_texts, total=None)
+    if len(to_embed) >= _ENOUGH_TO_MEASURE:
+        sync.rates.record(
+            model_id=sync.embedder.model_id,
+            texts=len(to_embed),
+            seconds=sync.seconds() - began,
+        )
+    if not refused.errors:
+        return wanted
+    return _set_aside(sync, scope=scope, wanted=wanted, refused=refused.errors, tally=tally)
+
+
+def _embed_batches(
+    sync: SyncContext, *, scope: Scope, texts: Mapping[str, str], refused: _Refused
+) -> Iterator[tuple[int, int]]:
+    """Embed distinct texts, longest first, and cache each batch at once.
+
+    Yields:
+        Per batch how many texts were embedded and how many of them were truncated.
+    """
+    keys, values = list(texts), list(texts.values())
+
+    def embed(run: Sequence[int]) -> NDArray[np.float32]:
+        chosen = [values[position] for position in run]
+        vectors = sync.embedder.embed(chosen)
+        origin = f"the model {sync.embedder.model_id}"
+        check_vectors(vectors, dimension=sync.embedder.dimension, origin=origin)
+        if len(vectors) != len(run):
+            raise PermanentError(f"{origin} returned {len(vectors)} vectors for {len(run)} texts")
+        return vectors
+
+    def blame(position: int, error: PermanentError) -> None:
+        refused.errors[keys[position]] = error
+
+    def keep(done: tuple[Sequence[int], NDArray[np.float32]]) -> None:
+        run, vectors = done
+        sync.cache.put(
+            model_id=sync.cache_model(scope),
+            text_hashes=[keys[position] for position in run],
+            vectors=vectors,
+        )
+
+    chunk = min(sync.options.embed_chunk_size, sync.embedder.max_batch)
+    with record_behind(keep) as keep_behind:
+        for batch in batched(by_length(values), chunk):
+            sync.checkpoint(scope=scope)
+            for run, vectors in apply_bisecting(batch, embed, blame=blame):
+                keep_behind((run, vectors))
+                yield len(run), sync.embedder.count_truncated([values[at] for at in run])
+
+
+def _set_aside(
+    sync: SyncContext,
+    *,
+    scope: Scope,
+    wanted: pa.Table,
+    refused: Mapping[str, PermanentError],
+    tally: _Tally,
+) -> pa.Table:
+    """Record the documents with a refused text as failed; return the others."""
+    failures: list[FailedDocument] = []
+    kept: list[int] = []
+    for place, row in enumerate(wanted.to_pylist()):
+        keys = (row[hash_column(view)] for view in sync.views)
+        error = None
+        if row["action"] in POINT_ACTIONS:
+            error = next((refused[key] for key in keys if key in refused), None)
+        if error is None:
+            kept.append(place)
+            continue
+        tally.absent += row["action"] == Action.NEW
+        failures.append(
+            FailedDocument(
+                document_id=row["document_id"],
+                point_id=row["point_id"],
+                entity_type=row["entity_type"],
+                db_id=row["db_id"],
+                error_code=type(error).__name__,
+                error=str(error),
+            )
+        )
+    tally.failed += len(failures)
+    sync.state.record_failed(collection=sync.spec.collection, scope=scope, failures=failures)
+    # An array with a type: PyArrow cannot take an empty list of nothing.
+    return wanted.take(np.array(kept, dtype=np.int64))

@@ -1,0 +1,243 @@
+"""Step 1: read a scope in one snapshot, render it, stage it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import pyarrow as pa
+
+from sync_pipeline.core.changes import ChangeBatch, scope_digest
+from sync_pipeline.core.document import Document, DocumentBuilder, Rejection
+from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.errors import IncompleteExportError, TooManyQuarantinedError
+from sync_pipeline.core.ports import DatasetWriter, Fence, SourceSnapshot
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.overlap import read_ahead
+from sync_pipeline.engine.staged import (
+    EVENT_SCHEMA,
+    TOUCHED_SCHEMA,
+    StagedExport,
+    dataset_name,
+    document_schema,
+    documents_table,
+    parts_for,
+    split_by_part,
+)
+from sync_pipeline.engine.touched import Touched, find_touched, read_events
+
+NO_FENCE_TOKEN: Final = 0
+"""Of what was staged without a lease; no lease has it."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts of an export that is under way."""
+
+    rows: int = 0
+    documents: int = 0
+    rejections: list[Rejection] = field(default_factory=list)
+
+
+def export_scope(
+    sync: SyncContext, *, scope: Scope, run_id: str, fence: Fence, mode: SyncMode = "full"
+) -> StagedExport:
+    """Stage every document of ``scope`` as of one snapshot, and name the rows that are none.
+
+    The quarantine of the scope is brought up to date; the index is not touched.
+    An incremental export stages what may have changed; it becomes a full one where
+    that cannot be told (see ``touched.find_touched``).
+
+    Raises:
+        IncompleteExportError: fewer rows arrived than the snapshot holds.
+        SourceSchemaError: the tables do not match the entities.
+        SourceUnavailableError: the connection was lost.
+        TooManyQuarantinedError: more rows are unusable than the settings accept.
+        StoppedError: asked to stop.
+    """
+    export, tally, touched = _stage(
+        sync, scope=scope, run_id=run_id, mode=mode, fence_token=fence.token
+    )
+    sync.quarantine.replace(scope=scope, rejections=tally.rejections, among=_looked_at(touched))
+    _check_quarantined(sync, scope=scope, tally=tally)
+    return export
+
+
+def preview_export(sync: SyncContext, *, scope: Scope, run_id: str, mode: SyncMode) -> StagedExport:
+    """Stage what ``export_scope`` would, without a lease and without touching the quarantine."""
+    export, _, _ = _stage(sync, scope=scope, run_id=run_id, mode=mode, fence_token=NO_FENCE_TOKEN)
+    return export
+
+
+def _stage(
+    sync: SyncContext, *, scope: Scope, run_id: str, mode: SyncMode, fence_token: int
+) -> tuple[StagedExport, _Tally, Touched | None]:
+    began = sync.seconds()
+    tally = _Tally()
+    sync.source.check_schema(sync.entities)
+    # Before the snapshot, which then contains every change that the events name.
+    events = read_events(sync, scope=scope, mode=mode)
+    with sync.source.open_snapshot() as snapshot:
+        touched = None
+        if mode == "incremental":
+            touched = find_touched(sync, scope=scope, snapshot=snapshot, events=events)
+        dataset, parts = _stage_rows(
+            sync, snapshot=snapshot, scope=scope, run_id=run_id, touched=touched, tally=tally
+        )
+        source_digest = None
+        if touched is None:
+            found = snapshot.digest(entities=sync.entities, scope=scope)
+            source_digest = scope_digest(config=sync.digest_config, entities=found)
+        taken_at = _in_order(sync, scope=scope, taken_at=snapshot.taken_at)
+    export = StagedExport(
+        scope_key=scope.key,
+        run_id=run_id,
+        mode="full" if touched is None else "incremental",
+        snapshot_at=taken_at.isoformat(),
+        collection=sync.spec.collection,
+        rows=tally.rows,
+        documents=tally.documents,
+        quarantined=len(tally.rejections),
+        parts=parts,
+        source_digest=source_digest,
+        touched=_stage_touched(sync, scope=scope, run_id=run_id, touched=touched),
+        events=_stage_events(sync, scope=scope, run_id=run_id, events=events),
+        event_keys=() if events is None else events.keys,
+        dataset=dataset,
+        fence_token=fence_token,
+        seconds=sync.seconds() - began,
+    )
+    return export, tally, touched
+
+
+def _stage_rows(
+    sync: SyncContext,
+    *,
+    snapshot: SourceSnapshot,
+    scope: Scope,
+    run_id: str,
+    touched: Touched | None,
+    tally: _Tally,
+) -> tuple[str, int]:
+    """Render and stage rows of every entity; the dataset's name and how many parts it has."""
+    dataset = dataset_name("exported_documents", scope=scope, run_id=run_id)
+    expected = None
+    if touched is None:
+        expected = {
+            entity.name: snapshot.count_rows(entity=entity, scope=scope) for entity in sync.entities
+        }
+    total = sum(expected.values()) if expected is not None else None
+    parts = parts_for(total or 0, part_rows=sync.options.part_rows)
+    schema = document_schema(sync.views)
+    with sync.staging.open_writer(dataset, schema=schema, parts=parts) as writer:
+        for entity in sync.entities:
+            before = tally.rows
+            ids = None if touched is None else touched.row_ids[entity.name]
+            for documents in _iter_documents(
+                sync, snapshot=snapshot, entity=entity, scope=scope, ids=ids, tally=tally
+            ):
+                _write_batch(sync, writer=writer, entity=entity, documents=documents, parts=parts)
+                sync.progress.advance("export", done=tally.rows, total=total)
+                sync.checkpoint(scope=scope)
+            read = tally.rows - before
+            if expected is not None and read != expected[entity.name]:
+                raise IncompleteExportError(
+                    scope_key=scope.key, expected=expected[entity.name], read=read
+                )
+    return dataset, parts
+
+
+def _stage_touched(
+    sync: SyncContext, *, scope: Scope, run_id: str, touched: Touched | None
+) -> str | None:
+    if touched is None:
+        return None
+    name = dataset_name("touched_points", scope=scope, run_id=run_id)
+    with sync.staging.open_writer(name, schema=TOUCHED_SCHEMA, parts=1) as writer:
+        writer.write(0, pa.table({"point_id": touched.point_ids}, schema=TOUCHED_SCHEMA))
+    return name
+
+
+def _stage_events(
+    sync: SyncContext, *, scope: Scope, run_id: str, events: ChangeBatch | None
+) -> str | None:
+    if events is None or not events.event_ids:
+        return None
+    name = dataset_name("change_events", scope=scope, run_id=run_id)
+    with sync.staging.open_writer(name, schema=EVENT_SCHEMA, parts=1) as writer:
+        writer.write(0, pa.table({"event_id": events.event_ids}, schema=EVENT_SCHEMA))
+    return name
+
+
+def _looked_at(touched: Touched | None) -> AbstractSet[tuple[str, str]] | None:
+    if touched is None:
+        return None
+    return {(name, row_id) for name, ids in touched.row_ids.items() for row_id in ids}
+
+
+def _in_order(sync: SyncContext, *, scope: Scope, taken_at: datetime) -> datetime:
+    """The snapshot's time, later than that of the scope's last sync in any case.
+
+    The lease says which of two runs of a scope is the newer one. A source whose
+    clock was set back, or that was restored elsewhere, must not make a newer
+    snapshot look older: the index would refuse its writes without an error.
+    """
+    record = sync.scopes.get(collection=sync.spec.collection, scope=scope)
+    last = None if record is None else record.source_snapshot_at
+    return taken_at if last is None or last < taken_at else last + timedelta(microseconds=1)
+
+
+def _check_quarantined(sync: SyncContext, *, scope: Scope, tally: _Tally) -> None:
+    fraction = sync.options.max_quarantined_fraction
+    if fraction is not None and len(tally.rejections) > fraction * tally.rows:
+        raise TooManyQuarantinedError(
+            scope_key=scope.key,
+            quarantined=len(tally.rejections),
+            rows=tally.rows,
+            fraction=fraction,
+        )
+
+
+def _iter_documents(
+    sync: SyncContext,
+    *,
+    snapshot: SourceSnapshot,
+    entity: Entity,
+    scope: Scope,
+    ids: Sequence[str] | None,
+    tally: _Tally,
+) -> Iterator[list[Document]]:
+    """Build the documents of one entity batch by batch, counting and setting rejections aside."""
+    builder = DocumentBuilder(entity=entity, scope=scope, model_id=sync.embedder.model_id)
+    with closing(read_ahead(snapshot.iter_rows(entity=entity, scope=scope, ids=ids))) as batches:
+        for rows in batches:
+            documents: list[Document] = []
+            for row in rows:
+                built = builder.build(row)
+                if isinstance(built, Document):
+                    documents.append(built)
+                else:
+                    tally.rejections.append(built)
+            tally.rows += len(rows)
+            tally.documents += len(documents)
+            yield documents
+
+
+def _write_batch(
+    sync: SyncContext,
+    *,
+    writer: DatasetWriter,
+    entity: Entity,
+    documents: list[Document],
+    parts: int,
+) -> None:
+    """Write a batch into the parts that its point ids fall into."""
+    entity_views = [name for name, _ in entity.views]
+    table = documents_table(documents, entity_views=entity_views, views=sync.views)
+    for part, rows in split_by_part(table, parts=parts):
+        writer.write(part, rows)

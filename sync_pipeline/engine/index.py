@@ -1,0 +1,43 @@
+"""The collection behind the alias: made once, never mixed."""
+
+from __future__ import annotations
+
+from sync_pipeline.core.errors import IndexMismatchError
+from sync_pipeline.core.ports import VectorStore
+from sync_pipeline.engine.context import SyncContext
+
+
+def check_index(sync: SyncContext, store: VectorStore) -> str | None:
+    """Name the collection that the alias serves, if it is the one the settings ask for.
+
+    Returns:
+        Its name; None where the alias serves nothing yet.
+
+    Raises:
+        IndexMismatchError: it was built with another model, views or rendering.
+    """
+    spec = sync.spec
+    serves = store.alias_target(spec.alias)
+    if serves is not None and serves != spec.collection:
+        raise IndexMismatchError(
+            alias=spec.alias,
+            serves=serves,
+            built_with=sync.generations.describe(serves) or "other settings",
+            wanted=spec.describe(),
+        )
+    return serves
+
+
+def ensure_index(sync: SyncContext, store: VectorStore) -> None:
+    """Make the collection and point the alias at it, where either is missing.
+
+    Raises:
+        IndexMismatchError: the alias serves a collection of other settings.
+    """
+    spec = sync.spec
+    serves = check_index(sync, store)
+    created = store.ensure_collection(spec)
+    if serves is None:
+        store.set_alias(spec.alias, collection=spec.collection)
+    if created or serves is None:
+        sync.generations.record(spec, is_active=True)

@@ -1,0 +1,120 @@
+"""What a sync would do, exactly, without doing it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sync_pipeline.core.cleanup import plan_cleanup
+from sync_pipeline.core.errors import MassDeletionRefusedError
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.compare import NO_CHANGES, change_digest, distinct_texts, iter_comparisons
+from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.export import preview_export
+from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.staged import run_folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopePlan:
+    """One scope of ``plan --json``."""
+
+    scope_key: str
+    new: int
+    changed: int
+    payload_changed: int
+    unchanged: int
+    deletes: int
+    texts_to_embed: int
+    """Distinct texts that the cache does not have."""
+    tokens: int
+    """Of those texts."""
+    estimated_seconds: float | None
+    """For embedding, at the rate last measured; None where the model was never used."""
+    estimated_cost: float | None
+    """At the provider's price; None where it has none."""
+    blocked_by: str | None
+    """Why the deletes would be refused; None where they would not."""
+    change_digest: str
+    """Identifies exactly this set of changes, see ``sync --plan``."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    new: int = 0
+    changed: int = 0
+    payload_changed: int = 0
+    unchanged: int = 0
+    stale: set[str] = field(default_factory=set)
+    texts: dict[str, str] = field(default_factory=dict)
+    digest: str = NO_CHANGES
+
+
+def plan_scope(sync: SyncContext, *, scope: Scope, mode: SyncMode = "full") -> ScopePlan:
+    """Compare one scope as a sync would; writes neither index nor state, loads no model.
+
+    Raises:
+        IndexMismatchError: the index was built with other settings.
+        SourceUnavailableError: the source cannot be read.
+    """
+    run_id = f"plan-{uuid.uuid4()}"
+    tally = _Tally()
+    with sync.store() as store:
+        check_index(sync, store)
+    try:
+        export = preview_export(sync, scope=scope, run_id=run_id, mode=mode)
+        for found in iter_comparisons(sync, export=export):
+            tally.new += len(found.diff.new)
+            tally.changed += len(found.diff.changed)
+            tally.payload_changed += len(found.diff.payload)
+            tally.unchanged += found.diff.unchanged
+            tally.texts |= _missing_texts(sync, scope, distinct_texts(found.wanted, sync.views))
+            tally.stale |= {row["point_id"] for row in found.gone.to_pylist() if row["is_indexed"]}
+            tally.digest = change_digest(tally.digest, found)
+            sync.progress.advance("compare", done=found.part + 1, total=export.parts)
+    finally:
+        sync.staging.delete(run_folder(scope=scope, run_id=run_id))
+    return _plan(sync, scope=scope, tally=tally)
+
+
+def _missing_texts(sync: SyncContext, scope: Scope, texts: Mapping[str, str]) -> dict[str, str]:
+    missing = sync.cache.missing(model_id=sync.cache_model(scope), text_hashes=list(texts))
+    return {key: texts[key] for key in missing}
+
+
+def _plan(sync: SyncContext, *, scope: Scope, tally: _Tally) -> ScopePlan:
+    tokens = sync.embedder.count_tokens(list(tally.texts.values())) if tally.texts else 0
+    rate = sync.rates.texts_per_second(model_id=sync.embedder.model_id)
+    seconds = 0.0 if not tally.texts else None if rate is None else len(tally.texts) / rate
+    price = sync.price_per_million_tokens
+    return ScopePlan(
+        scope_key=scope.key,
+        new=tally.new,
+        changed=tally.changed,
+        payload_changed=tally.payload_changed,
+        unchanged=tally.unchanged,
+        deletes=len(tally.stale),
+        texts_to_embed=len(tally.texts),
+        tokens=tokens,
+        estimated_seconds=None if seconds is None else round(seconds, 1),
+        estimated_cost=None if price is None else round(tokens * price / 1_000_000, 6),
+        blocked_by=_blocked_by(sync, scope=scope, tally=tally),
+        change_digest=tally.digest,
+    )
+
+
+def _blocked_by(sync: SyncContext, *, scope: Scope, tally: _Tally) -> str | None:
+    """Ask the policy as the cleanup would: after the new documents were written."""
+    with sync.store() as store:
+        indexed = store.count(sync.spec.collection, scope_key=scope.key)
+    try:
+        plan_cleanup(
+            scope=scope,
+            stale=tally.stale,
+            indexed=indexed + tally.new,
+            policy=sync.options.cleanup,
+        )
+    except MassDeletionRefusedError as error:
+        return str(error)
+    return None

@@ -1,0 +1,143 @@
+"""Answering searches as one scope."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from sync_pipeline.core.entity import RESERVED_PAYLOAD_FIELDS
+from sync_pipeline.core.errors import ConfigurationError, IsolationError
+from sync_pipeline.core.point import Hit, SearchQuery
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.index import check_index
+
+MAX_LIMIT: Final = 100
+"""Most hits of one search."""
+MAX_QUERY_CHARACTERS: Final = 2_000
+"""Longest search text."""
+
+Filters = Mapping[str, Sequence[str | int | bool]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRequest:
+    """What a caller may ask for; whose documents it sees is not among it.
+
+    Raises:
+        ValueError: out of range, or a filter on a field of our own.
+    """
+
+    text: str
+    limit: int = 10
+    entity_type: str | None = None
+    views: tuple[str, ...] = ()
+    """Views to search; all of them where empty."""
+    filters: Filters = field(default_factory=dict)
+    """Per configured payload field the accepted values."""
+
+    def __post_init__(self) -> None:
+        if not self.text.strip() or len(self.text) > MAX_QUERY_CHARACTERS:
+            raise ValueError(f"a search text has 1 to {MAX_QUERY_CHARACTERS} characters")
+        if not 1 <= self.limit <= MAX_LIMIT:
+            raise ValueError(f"limit lies between 1 and {MAX_LIMIT}")
+        own = sorted(RESERVED_PAYLOAD_FIELDS & self.filters.keys())
+        if own:
+            raise ValueError(f"cannot filter on {', '.join(own)}: the pipeline's own fields")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """Hits, best first, and the state of the source they reflect."""
+
+    hits: list[Hit]
+    in_sync_to: datetime | None
+    """Every change committed before this is visible; None where a scope was never synced."""
+
+
+def build_query(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> SearchQuery:
+    """The one place where a search is made: what the scope may see, and inside it the request.
+
+    Args:
+        sync: Names the fields that may be filtered on, and embeds the text.
+        scope: The authenticated scope; nothing in ``request`` can widen it.
+        request: What the caller asks for.
+    """
+    unknown = sorted(set(request.views) - set(sync.views))
+    if unknown:
+        raise ConfigurationError(
+            f"no view {', '.join(unknown)}; the configured ones are {', '.join(sync.views)}"
+        )
+    fields = {name for entity in sync.entities for name, _ in entity.payload}
+    strange = sorted(request.filters.keys() - fields)
+    if strange:
+        raise ConfigurationError(
+            f"cannot filter on {', '.join(strange)}; "
+            f"the configured payload fields are {', '.join(sorted(fields))}"
+        )
+    equals: dict[str, Sequence[str | int | bool]] = dict(request.filters)
+    if request.entity_type is not None:
+        equals["type"] = [request.entity_type]
+    vector = sync.embedder.embed_query(request.text)
+    return SearchQuery(
+        scope_keys=scope.visible_keys,
+        vectors=dict.fromkeys(request.views or sync.views, vector),
+        sparse=sync.sparse.encode_query(request.text),
+        limit=request.limit,
+        equals=equals,
+    )
+
+
+def search(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> SearchResult:
+    """Search the documents of ``scope`` and the global ones, by meaning and by words.
+
+    Every hit is checked against the scope once more before it is returned.
+
+    Raises:
+        ConfigurationError: nothing has been synced yet, or an unknown view or field.
+        IsolationError: the index returned a document of another scope; no hit is returned.
+    """
+    query = build_query(sync, scope=scope, request=request)
+    with sync.store() as store:
+        collection = check_index(sync, store)
+        if collection is None:
+            raise ConfigurationError(
+                f"there is no index behind {sync.alias!r} yet; run `sync-pipeline sync all` first"
+            )
+        found = store.query(collection, query)
+    foreign = [
+        str(point.payload.get("document_id"))
+        for _, point in found
+        if point.payload.get("scope_key") not in scope.visible_keys
+    ]
+    if foreign:
+        raise IsolationError(scope_key=scope.key, found=foreign)
+    hits = [
+        Hit(
+            document_id=str(point.payload["document_id"]),
+            score=score,
+            text=str(point.payload["text"]),
+            payload=_shown(point.payload),
+        )
+        for score, point in found
+    ]
+    return SearchResult(hits=hits, in_sync_to=in_sync_to(sync, scope=scope, collection=collection))
+
+
+def in_sync_to(sync: SyncContext, *, scope: Scope, collection: str) -> datetime | None:
+    """The oldest snapshot among the scopes that a search as ``scope`` sees."""
+    records = [
+        sync.scopes.get(collection=collection, scope=Scope.from_key(key))
+        for key in scope.visible_keys
+    ]
+    taken = [record.source_snapshot_at for record in records if record is not None]
+    known = [moment for moment in taken if moment is not None]
+    return min(known) if len(known) == len(records) else None
+
+
+def _shown(payload: Mapping[str, object]) -> dict[str, object]:
+    """A payload without our own bookkeeping."""
+    hidden = {"embed_hash", "payload_hash", "source_revision", "schema_version"}
+    return {name: value for name, value in payload.items() if name not in hidden}

@@ -1,0 +1,316 @@
+"""What steps hand to each other: Parquet datasets and the manifests that name them.
+
+Documents are cut into parts by ranges of point id, so that a step compares one
+range of the export with the same range of the index, whatever the scope's size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from sync_pipeline.core.document import Document
+from sync_pipeline.core.point import PointDigests, StoredPoint, combine_hashes
+from sync_pipeline.core.ports import Dataset
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.context import SyncMode
+
+_BASE_COLUMNS = ("document_id", "point_id", "entity_type", "db_id", "payload", "payload_hash")
+
+
+def text_column(view: str) -> str:
+    """Column with a view's text."""
+    return f"text:{view}"
+
+
+def hash_column(view: str) -> str:
+    """Column with a view's embed hash."""
+    return f"embed_hash:{view}"
+
+
+def document_schema(views: Sequence[str]) -> pa.Schema:
+    """Columns of exported documents; ``content`` combines the embed hashes."""
+    names = [*_BASE_COLUMNS, "content"]
+    for view in views:
+        names += [text_column(view), hash_column(view)]
+    return pa.schema([(name, pa.string()) for name in names])
+
+
+def change_schema(views: Sequence[str]) -> pa.Schema:
+    """Columns of a change set: a document and its ``action``."""
+    return document_schema(views).insert(0, pa.field("action", pa.string()))
+
+
+TOUCHED_SCHEMA = pa.schema({"point_id": pa.string()})
+"""Columns of the point ids that an incremental sync looks at, in ascending order."""
+
+EVENT_SCHEMA = pa.schema({"event_id": pa.int64()})
+"""Columns of the change events that a sync answers."""
+
+STALE_SCHEMA = pa.schema({"point_id": pa.string()}).append(pa.field("is_indexed", pa.bool_()))
+"""Columns of what a change set removes: stale points, and records without a point."""
+
+
+def documents_table(
+    documents: Sequence[Document], *, entity_views: Sequence[str], views: Sequence[str]
+) -> pa.Table:
+    """Lay documents of one entity out in the columns of ``document_schema``.
+
+    Args:
+        documents: Of one entity.
+        entity_views: Names of the entity's views, in the order of ``Document.texts``.
+        views: Names of all views; those the entity lacks are empty.
+    """
+    at = {view: position for position, view in enumerate(entity_views)}
+    columns: dict[str, list[str]] = {
+        "document_id": [document.document_id for document in documents],
+        "point_id": [document.point_id for document in documents],
+        "entity_type": [document.entity_type for document in documents],
+        "db_id": [document.db_id for document in documents],
+        "payload": [document.payload for document in documents],
+        "payload_hash": [document.payload_hash for document in documents],
+        "content": [content_digest(document, entity_views) for document in documents],
+    }
+    empty = [""] * len(documents)
+    for view in views:
+        if view in at:
+            place = at[view]
+            columns[text_column(view)] = [document.texts[place] for document in documents]
+            columns[hash_column(view)] = [document.embed_hashes[place] for document in documents]
+        else:
+            columns[text_column(view)] = columns[hash_column(view)] = empty
+    return pa.table(columns, schema=document_schema(views))
+
+
+def content_digest(document: Document, entity_views: Sequence[str]) -> str:
+    """One digest of a document's embed hashes, as ``PointDigests.contents`` has it."""
+    hashes = zip(entity_views, document.embed_hashes, strict=True)
+    return combine_hashes({view: value for view, value in hashes if value})
+
+
+def parts_for(rows: int, *, part_rows: int) -> int:
+    """How many parts hold ``rows`` documents, at least one, at most 256."""
+    return min(256, max(1, -(-rows // part_rows)))
+
+
+def part_bounds(parts: int) -> list[tuple[str | None, str | None]]:
+    """Ranges of point id, ``(start, stop)``, that cut the id space evenly."""
+    edges = [f"{2**32 * part // parts:08x}-0000-0000-0000-000000000000" for part in range(parts)]
+    starts: list[str | None] = [None, *edges[1:]]
+    return list(zip(starts, [*edges[1:], None], strict=True))
+
+
+def split_by_part(table: pa.Table, *, parts: int) -> Iterator[tuple[int, pa.Table]]:
+    """Cut a table by the parts its ``point_id`` falls into."""
+    if parts == 1:
+        yield 0, table
+        return
+    stops = np.array([stop for _, stop in part_bounds(parts)[:-1]], dtype="S36")
+    place = np.searchsorted(stops, column_bytes(table, "point_id", 36), side="right")
+    for part in np.unique(place):
+        yield int(part), table.take(np.flatnonzero(place == part))
+
+
+def read_texts(dataset: Dataset, *, column: str) -> list[str]:
+    """A text column of a dataset of one part."""
+    return [str(found) for found in dataset.read(0, columns=[column]).column(column).to_pylist()]
+
+
+def column_bytes(table: pa.Table, name: str, width: int) -> NDArray[np.bytes_]:
+    """A text column as fixed-width bytes, the form that digests are compared in."""
+    return table.column(name).to_numpy().astype(f"S{width}")
+
+
+def table_digests(table: pa.Table) -> tuple[PointDigests, NDArray[np.intp]]:
+    """Digests of a table in ascending order of point id, and the order that sorts it."""
+    ids = column_bytes(table, "point_id", 36)
+    order = np.argsort(ids, kind="stable")
+    digests = PointDigests(
+        point_ids=ids[order],
+        contents=column_bytes(table, "content", 32)[order],
+        payloads=column_bytes(table, "payload_hash", 32)[order],
+    )
+    return digests, order
+
+
+def point_digests(
+    points: Iterable[StoredPoint], *, scope_key: str, views: Sequence[str]
+) -> PointDigests:
+    """What retrieved points say about themselves, of those that carry ``scope_key``, sorted."""
+    found = sorted(
+        (
+            point.point_id,
+            _carried_content(point.payload.get("embed_hash"), views),
+            str(point.payload.get("payload_hash", "")),
+        )
+        for point in points
+        if point.payload.get("scope_key") == scope_key
+    )
+    return PointDigests(
+        point_ids=np.array([row[0] for row in found], dtype="S36"),
+        contents=np.array([row[1] for row in found], dtype="S32"),
+        payloads=np.array([row[2] for row in found], dtype="S32"),
+    )
+
+
+def _carried_content(carried: object, views: Sequence[str]) -> str:
+    hashes = carried if isinstance(carried, Mapping) else {}
+    kept = {view: str(hashes[view]) for view in views if hashes.get(view)}
+    return combine_hashes(kept) if kept else ""
+
+
+def gather(batches: Iterator[PointDigests]) -> PointDigests:
+    """Join batches of digests into one."""
+    kept = [batch for batch in batches if len(batch)]
+    if not kept:
+        empty = np.array([], dtype="S36"), np.array([], dtype="S32"), np.array([], dtype="S32")
+        return PointDigests(point_ids=empty[0], contents=empty[1], payloads=empty[2])
+    return PointDigests(
+        point_ids=np.concatenate([batch.point_ids for batch in kept]),
+        contents=np.concatenate([batch.contents for batch in kept]),
+        payloads=np.concatenate([batch.payloads for batch in kept]),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Manifest:
+    """What every manifest says; read back with ``from_dict``."""
+
+    scope_key: str
+    run_id: str
+    mode: SyncMode
+    snapshot_at: str
+    """ISO time of the source snapshot, by the source's clock."""
+    collection: str
+    rows: int
+    """Rows read: all of the scope, or in an incremental sync those touched."""
+    documents: int
+    quarantined: int
+    parts: int
+    source_digest: str | None
+    """What the scope's rows amounted to, see ``core.changes.scope_digest``; None if incremental."""
+    touched: str | None
+    """Dataset of the point ids an incremental sync looks at; None looks at all."""
+    events: str | None
+    """Dataset of the change events that this sync answers; None where there are none."""
+    event_keys: Sequence[str] = ()
+    """How those events spell the scope."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` wrote."""
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @property
+    def scope(self) -> Scope:
+        """Whose documents these are."""
+        return Scope.from_key(self.scope_key)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the whole scope was read, and not only what was touched."""
+        return self.touched is None
+
+    @property
+    def taken_at(self) -> datetime:
+        """When the source snapshot was taken."""
+        return datetime.fromisoformat(self.snapshot_at)
+
+    @property
+    def revision(self) -> int:
+        """The snapshot's time in microseconds: larger is newer, see ``source_revision``."""
+        return int(self.taken_at.timestamp() * 1_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedExport(_Manifest):
+    """Every document of a scope in one snapshot, or every touched one: a complete export.
+
+    An export that ended early raises and leaves no value of this type, so
+    nothing can be deleted because of it.
+    """
+
+    dataset: str
+    fence_token: int
+    """Lease token under which the snapshot was taken."""
+    seconds: float
+
+
+def inherited(manifest: _Manifest) -> dict[str, Any]:
+    """What a step's manifest takes over from the one before it."""
+    return {part.name: getattr(manifest, part.name) for part in fields(_Manifest)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedChanges(_Manifest):
+    """What has to be written and deleted so that the index equals an export."""
+
+    changes: str
+    """Dataset of documents with their action."""
+    stale: str
+    """Dataset of point ids that the index or our record has and the export has not."""
+    fence_token: int
+    """Lease token under which the comparison was made."""
+    new: int
+    changed: int
+    payload_changed: int
+    unchanged: int
+    recorded: int
+    stale_points: int
+    forgotten: int
+    """Records without document or point."""
+    texts: int
+    cache_hits: int
+    embedded_texts: int
+    truncated: int
+    failed: int
+    absent: int
+    """Failed documents that have no older point in the index either."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedChanges:
+    """A change set that has been written, before anything was deleted."""
+
+    staged: StagedChanges
+    points_written: int
+    payloads_written: int
+    failed: int
+    absent: int
+    seconds: float
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` wrote."""
+        return cls(**{**values, "staged": StagedChanges.from_dict(values["staged"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def scope_folder(scope: Scope) -> str:
+    """Where all runs keep the datasets of a scope: a hash of its key."""
+    return hashlib.blake2b(scope.key.encode(), digest_size=8).hexdigest()
+
+
+def run_folder(*, scope: Scope, run_id: str) -> str:
+    """Where a run keeps the datasets of a scope: ``<scope>/<run>``."""
+    return f"{scope_folder(scope)}/{run_id}"
+
+
+def dataset_name(step: str, *, scope: Scope, run_id: str) -> str:
+    """Where a step of a run keeps its rows: ``<scope>/<run>/<step>``."""
+    return f"{run_folder(scope=scope, run_id=run_id)}/{step}"

@@ -1,0 +1,1 @@
+"""Alembic environment of the state schema; run from Python by ``database.migrate``."""

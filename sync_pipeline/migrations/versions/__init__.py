@@ -1,0 +1,1 @@
+"""One module per version, each revision named like its module; written once, never changed."""

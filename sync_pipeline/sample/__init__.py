@@ -1,0 +1,1 @@
+"""The built-in sample catalogue and loaders for public catalogues."""

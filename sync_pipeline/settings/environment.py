@@ -1,0 +1,63 @@
+"""Values from environment variables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final
+
+from sync_pipeline.settings.keys import PREFIX, WELL_KNOWN, Path, paths, variable
+
+_LISTS: Final = frozenset({("entities",), ("alerts", "email_to")})
+"""Values that are written as JSON in a variable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What the environment says about the settings."""
+
+    values: Mapping[Path, object]
+    variables: Mapping[Path, str]
+    """Per value the variable it came from."""
+    mistakes: tuple[str, ...]
+
+
+def read_environment(env: Mapping[str, str]) -> Environment:
+    """Read the variables that concern the settings.
+
+    An empty variable counts as not set (compose files pass on empty ones) and
+    ``null`` as null; lists are JSON. Numbers stay text: pydantic converts them.
+    """
+    # The later of two variables for one value wins: the one with the prefix.
+    known = {**WELL_KNOWN, **{variable(path): path for path in paths()}}
+    values: dict[Path, object] = {}
+    variables: dict[Path, str] = {}
+    mistakes = [_unknown(name, known) for name in sorted(env) if _is_unknown(name, known)]
+    for name, path in known.items():
+        text = env.get(name, "")
+        if not text:
+            continue
+        try:
+            values[path] = json.loads(text) if path in _LISTS or text == "null" else text
+        except ValueError:
+            mistakes.append(f"{name}: is not valid JSON; fix: write a list such as '[{{...}}]'")
+            continue
+        variables[path] = name
+    return Environment(values=values, variables=variables, mistakes=tuple(mistakes))
+
+
+def _is_unknown(name: str, known: Mapping[str, Path]) -> bool:
+    return name.startswith(PREFIX) and name not in known
+
+
+def _unknown(name: str, known: Mapping[str, Path]) -> str:
+    endings = [ending.removeprefix(PREFIX) for ending in known if ending.startswith(PREFIX)]
+    similar = get_close_matches(name.removeprefix(PREFIX).upper(), endings, n=1, cutoff=0.7)
+    fix = (
+        f"did you mean {PREFIX}{similar[0]}?"
+        if similar
+        else "remove it; see docs/reference/settings.md"
+    )
+    return f"{name}: is no variable of the settings; fix: {fix}"

@@ -1,0 +1,68 @@
+"""Which keys there are, where they are in a file, and what their variables are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, get_args
+
+from sync_pipeline.settings.model import Settings
+from sync_pipeline.settings.sections import Section
+
+Path = tuple[str, ...]
+"""Where a value is: ``("sync", "part_rows")``, or ``("entities",)``."""
+
+PREFIX: Final = "SYNC_PIPELINE__"
+SEPARATOR: Final = "__"
+
+WELL_KNOWN: Final[Mapping[str, Path]] = {
+    "DATABASE_URL": ("source", "url"),
+    "STATE_DATABASE_URL": ("state", "url"),
+    "QDRANT_URL": ("index", "url"),
+    "QDRANT_API_KEY": ("index", "api_key"),
+    "OPENAI_API_KEY": ("embedding", "api_key"),
+    "SYNC_PIPELINE_HOME": ("home",),
+}
+"""Variables that people already have; weaker than those with the prefix."""
+
+
+def fields_of(model: type[Section]) -> dict[str, Any]:
+    """Fields of a section by the key that a file uses."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def section_of(annotation: object) -> type[Section] | None:
+    """Find the section inside a field's type, also as the item of a list."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    found = (section_of(argument) for argument in get_args(annotation))
+    return next((section for section in found if section is not None), None)
+
+
+def paths() -> list[Path]:
+    """Every value that can be set, in the order of the reference; a list counts as one value."""
+    found: list[Path] = []
+    for key, field in fields_of(Settings).items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            found += [(key, inner) for inner in fields_of(field.annotation)]
+        else:
+            found.append((key,))
+    return found
+
+
+def variable(path: Path) -> str:
+    """Name the variable of a value: ``SYNC_PIPELINE__SYNC__PART_ROWS``."""
+    return PREFIX + SEPARATOR.join(path).upper()
+
+
+def siblings(location: tuple[int | str, ...]) -> list[str]:
+    """Keys that are allowed where the last part of a location stands."""
+    model: type[Section] = Settings
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        field = fields_of(model).get(part)
+        inner = None if field is None else section_of(field.annotation)
+        if inner is None:
+            return []
+        model = inner
+    return list(fields_of(model))

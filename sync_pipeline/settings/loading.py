@@ -1,0 +1,129 @@
+"""From file and environment to ``Settings``; nothing is read at import."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from sync_pipeline.core.errors import SettingsError
+from sync_pipeline.settings import keys
+from sync_pipeline.settings.entities import repeated_name
+from sync_pipeline.settings.environment import Environment, read_environment
+from sync_pipeline.settings.mistakes import mistakes_of
+from sync_pipeline.settings.model import Settings
+from sync_pipeline.settings.rules import repeated
+from sync_pipeline.settings.yaml_file import read_yaml_file
+
+CONFIG_VARIABLE: Final = "SYNC_PIPELINE_CONFIG"
+DEFAULT_FILE: Final = Path("sync_pipeline.yaml")
+
+Values = Mapping[Any, object]
+"""Settings as a file has them: a mapping per section."""
+
+
+def load_settings(
+    *,
+    config: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    overrides: Values | None = None,
+) -> Settings:
+    """Merge all sources and validate the result.
+
+    Args:
+        config: The YAML file; None: see ``find_config``.
+        env: Environment variables; None: those of this process.
+        overrides: Values that win over all others, shaped like the file:
+            ``{"sync": {"max_deleted_fraction": 1}}``.
+
+    Raises:
+        SettingsError: naming every mistake of every source at once.
+    """
+    env = os.environ if env is None else env
+    path = find_config(config=config, env=env)
+    in_file, mistakes = ({}, []) if path is None else read_yaml_file(path)
+    environment = read_environment(env)
+    mistakes += environment.mistakes
+    merged = merge(merge(in_file, nested(environment.values)), overrides or {})
+    # `sync:` with every line below it commented out is null, and means nothing.
+    present = {key: value for key, value in merged.items() if value is not None}
+    variables = _winning(environment, overrides or {})
+    try:
+        settings = Settings.model_validate(present)
+    except ValidationError as error:
+        mistakes += mistakes_of(error, variables=variables) + _also(present, error)
+        raise SettingsError(origin=_origin(path, environment), mistakes=mistakes) from None
+    if mistakes:
+        raise SettingsError(origin=_origin(path, environment), mistakes=mistakes)
+    return settings
+
+
+def find_config(*, config: Path | None, env: Mapping[str, str]) -> Path | None:
+    """Choose the file: the given one, the one ``SYNC_PIPELINE_CONFIG`` names, or the local one.
+
+    Only the local one, ``sync_pipeline.yaml`` in the current folder, may be missing.
+    """
+    if config is not None:
+        return config
+    if env.get(CONFIG_VARIABLE):
+        return Path(env[CONFIG_VARIABLE])
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def nested(values: Mapping[keys.Path, object]) -> dict[Any, object]:
+    """Arrange values as a file has them."""
+    result: dict[Any, object] = {}
+    for path, value in values.items():
+        key, *inner = path
+        result = merge(result, {key: {inner[0]: value} if inner else value})
+    return result
+
+
+def merge(weaker: Values, stronger: Values) -> dict[Any, object]:
+    """Lay one source over another, key by key within a section.
+
+    A section of the weaker source that is no mapping stays, so that its mistake
+    is reported.
+    """
+    merged = dict(weaker)
+    for key, value in stronger.items():
+        below = merged.get(key)
+        if not isinstance(value, Mapping) or below is None:
+            merged[key] = value
+        elif isinstance(below, Mapping):
+            merged[key] = {**below, **value}
+    return merged
+
+
+def _winning(environment: Environment, overrides: Values) -> dict[keys.Path, str]:
+    """Variables whose value was not overridden."""
+
+    def is_overridden(path: keys.Path) -> bool:
+        section = overrides.get(path[0])
+        return path[-1] in section if isinstance(section, Mapping) else path[0] in overrides
+
+    variables = environment.variables.items()
+    return {path: name for path, name in variables if not is_overridden(path)}
+
+
+def _also(values: Values, error: ValidationError) -> list[str]:
+    """Find repeated entity names, which pydantic looks for only in entities without mistakes."""
+    entities = values.get("entities")
+    spoiled = any(
+        len(found["loc"]) > 1 and found["loc"][0] == "entities" for found in error.errors()
+    )
+    if not spoiled or not isinstance(entities, list):
+        return []
+    names = [entity.get("name") for entity in entities if isinstance(entity, Mapping)]
+    mistakes = [repeated_name(name) for name in repeated(names) if name is not None]
+    return [f"entities: {mistake.what}; fix: {mistake.fix}" for mistake in mistakes]
+
+
+def _origin(path: Path | None, environment: Environment) -> str:
+    sources = [] if path is None else [str(path)]
+    if environment.variables or environment.mistakes or not sources:
+        sources.append("the environment")
+    return " and ".join(sources)

@@ -1,0 +1,121 @@
+"""What pydantic found, in one line per mistake that says what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from sync_pipeline.settings.keys import Path, siblings
+from sync_pipeline.settings.rules import MISTAKE, Mistake
+from sync_pipeline.settings.urls import mask_url
+
+_LONGEST_SHOWN: Final = 60
+_SECRET_KEYS: Final = frozenset({"api_key", "webhook_url", "smtp_url"})
+
+_WHOLE: Final = Mistake("must be a whole number", "write digits only, e.g. 500")
+_NUMBER: Final = Mistake("must be a number", "write it with a point, e.g. 0.1")
+_BOOL: Final = Mistake("must be true or false", "write true or false")
+_TEXT: Final = Mistake("must be text", "put it in quotes")
+_MAPPING: Final = Mistake("must be a mapping", "write `key: value` lines below it")
+
+_BY_TYPE: Final[Mapping[str, Mistake]] = {
+    "missing": Mistake("is missing", "add it"),
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "finite_number": _NUMBER,
+    "bool_type": _BOOL,
+    "bool_parsing": _BOOL,
+    "string_type": _TEXT,
+    "path_type": Mistake("must be a path", "put it in quotes"),
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "mapping_type": _MAPPING,
+    "dict_type": _MAPPING,
+    "tuple_type": Mistake("must be a list", "write it as [a, b]"),
+    "too_short": Mistake("is empty", "name at least one"),
+    "string_too_short": Mistake("is empty", "fill it in, or write null"),
+    "invalid_key": Mistake("has a key that is no text", "put the key in quotes"),
+    "literal_error": Mistake("is not known here", "choose {expected}"),
+    "greater_than": Mistake("is too small", "write more than {gt}"),
+    "greater_than_equal": Mistake("is too small", "write at least {ge}"),
+    "less_than_equal": Mistake("is too large", "write at most {le}"),
+}
+
+
+def mistakes_of(error: ValidationError, *, variables: Mapping[Path, str]) -> list[str]:
+    """Describe everything that pydantic found, without keys and passwords.
+
+    Args:
+        error: From validating ``Settings``.
+        variables: Per value that came from the environment its variable, which
+            is then named too.
+    """
+    found = error.errors(include_url=False)
+    return [_line(details, variables) for details in found if not _is_consequence(details)]
+
+
+def written(location: Sequence[int | str]) -> str:
+    """Spell a location as people do: ``entities[0].views.text``."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
+    return "".join(parts).removeprefix(".") or "the settings"
+
+
+def _line(details: ErrorDetails, variables: Mapping[Path, str]) -> str:
+    location = tuple(part for part in details["loc"] if part != "[key]")
+    mistake = _mistake(details, location)
+    got = _shown(details, location)
+    name = variables.get(location[:2]) or variables.get(location[:1])  # type: ignore[arg-type]
+    place = written(location) if name is None else f"{name} ({written(location)})"
+    return f"{place}: {mistake.what}{got}; fix: {mistake.fix}"
+
+
+def _is_consequence(details: ErrorDetails) -> bool:
+    """Whether a list is only short of items because those given were refused themselves."""
+    return details["type"] == "too_short" and bool(details["input"])
+
+
+def _mistake(details: ErrorDetails, location: tuple[int | str, ...]) -> Mistake:
+    kind, context = details["type"], details.get("ctx", {})
+    if kind == MISTAKE:
+        return Mistake(context["what"], context["fix"])
+    if kind == "extra_forbidden":
+        return _unknown_key(location)
+    if kind not in _BY_TYPE:
+        return Mistake(details["msg"], "see docs/reference/settings.md")
+    what, fix = _BY_TYPE[kind]
+    return Mistake(what, fix.format_map(context))
+
+
+def _unknown_key(location: tuple[int | str, ...]) -> Mistake:
+    allowed = siblings(location)
+    similar = get_close_matches(str(location[-1]), allowed, n=1)
+    fix = f"did you mean {similar[0]!r}?" if similar else f"choose from {', '.join(allowed)}"
+    return Mistake("is no setting", fix)
+
+
+def _shown(details: ErrorDetails, location: tuple[int | str, ...]) -> str:
+    """Show the rejected value where that helps and gives no secret away."""
+    value, key = details["input"], location[-1] if location else None
+    if key in _SECRET_KEYS or details["type"] in {"missing", "extra_forbidden", "invalid_key"}:
+        return ""
+    if isinstance(value, Mapping):
+        return " (got a mapping)"
+    if isinstance(value, (list, tuple)):
+        return " (got a list)"
+    if value is None or isinstance(value, bool):
+        return f" (got {'null' if value is None else str(value).lower()})"
+    if not isinstance(value, str):
+        return f" (got {value!s:.{_LONGEST_SHOWN}})"
+    if str(key).endswith("url") and "://" not in value:
+        # Not even a URL: it may be a password that ended up in the wrong place.
+        return ""
+    text = mask_url(value)
+    cut = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+    return f" (got {cut!r})"

@@ -1,0 +1,131 @@
+"""All settings together: frozen, because one run has one configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import unquote
+
+from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.hashing import digest
+from sync_pipeline.settings.entities import DEFAULT_ENTITIES, Entities
+from sync_pipeline.settings.sections import (
+    AlertSettings,
+    DagsterSettings,
+    EmbeddingSettings,
+    IndexSettings,
+    ScheduleSettings,
+    Section,
+    SourceSettings,
+    StagingSettings,
+    StateSettings,
+    SyncSettings,
+)
+from sync_pipeline.settings.urls import (
+    EDGE_PREFIX,
+    dagster_storage_url,
+    password_of,
+    psycopg2_url,
+    psycopg_url,
+)
+
+
+class Settings(Section):
+    """Everything that can be set. ``load_settings`` makes one from the files and variables."""
+
+    home: Path = Path(".sync-pipeline")
+    """Folder for everything embedded: `postgres/`, `index/`, `staging/` and `dagster/` in it."""
+    source: SourceSettings = SourceSettings()
+    state: StateSettings = StateSettings()
+    index: IndexSettings = IndexSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    sync: SyncSettings = SyncSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    staging: StagingSettings = StagingSettings()
+    dagster: DagsterSettings = DagsterSettings()
+    alerts: AlertSettings = AlertSettings()
+    entities: Entities = DEFAULT_ENTITIES
+    """The source tables."""
+
+    @property
+    def postgres_path(self) -> Path:
+        """Folder of the embedded PostgreSQL."""
+        return self._home / "postgres"
+
+    @property
+    def index_path(self) -> Path:
+        """Folder of the embedded index, where ``index.url`` names no other."""
+        return self._home / "index"
+
+    @property
+    def staging_path(self) -> Path:
+        """Folder of staged files, where ``staging.url`` names no other."""
+        return self._home / "staging"
+
+    @property
+    def dagster_path(self) -> Path:
+        """``DAGSTER_HOME``."""
+        return self._home / "dagster"
+
+    @property
+    def source_url(self) -> str | None:
+        """The source for psycopg 3, password included; None: the embedded PostgreSQL."""
+        url = self.source.url
+        return None if url is None else psycopg_url(url.get_secret_value())
+
+    @property
+    def state_url(self) -> str | None:
+        """The state database for psycopg 3, password included; None: the embedded PostgreSQL."""
+        url = self.state.url
+        return self.source_url if url is None else psycopg_url(url.get_secret_value())
+
+    @property
+    def dagster_url(self) -> str | None:
+        """Dagster's storage for psycopg 2, password included.
+
+        None: the embedded PostgreSQL; pass its URL to ``urls.dagster_storage_url``.
+        """
+        url = self.dagster.storage_url
+        if url is not None:
+            return psycopg2_url(url.get_secret_value())
+        return None if self.state_url is None else dagster_storage_url(self.state_url)
+
+    @property
+    def index_url(self) -> str:
+        """``edge:PATH`` or ``http(s)://...``, the default filled in."""
+        return self.index.url or f"{EDGE_PREFIX}{self.index_path}"
+
+    @property
+    def staging_url(self) -> str:
+        """Folder or object-store URL, the default filled in."""
+        return self.staging.url or str(self.staging_path)
+
+    @property
+    def secret_values(self) -> list[str]:
+        """Every key and password, for redaction; of an address its password."""
+        urls = (self.source.url, self.state.url, self.dagster.storage_url, self.alerts.smtp_url)
+        keys = (self.index.api_key, self.embedding.api_key, self.alerts.webhook_url)
+        passwords = [password_of(url.get_secret_value()) for url in urls if url is not None]
+        return [
+            *(part for password in passwords for part in {password, unquote(password)} if part),
+            *(key.get_secret_value() for key in keys if key is not None),
+        ]
+
+    @property
+    def core_entities(self) -> tuple[Entity, ...]:
+        """The entities as the engine works with them."""
+        return tuple(entity.as_entity() for entity in self.entities)
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Every view of any entity, in order of first use: the named vectors of the index."""
+        return tuple(dict.fromkeys(view for entity in self.entities for view in entity.views))
+
+    def fingerprint(self) -> str:
+        """Hash everything but keys and passwords, for run tags: 32 hexadecimal digits."""
+        shown = json.loads(self.model_dump_json(by_alias=True))
+        return digest(json.dumps(shown, sort_keys=True))
+
+    @property
+    def _home(self) -> Path:
+        return self.home.expanduser().absolute()

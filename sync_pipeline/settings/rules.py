@@ -1,0 +1,151 @@
+"""What a single value must look like; each rule names the mistake and its fix, or None."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_core import PydanticCustomError
+
+from sync_pipeline.core.entity import IDENTIFIER, RESERVED_PAYLOAD_FIELDS
+
+MISTAKE: Final = "mistake"
+"""Type of the pydantic errors that carry a ``Mistake``."""
+
+BM25_VECTOR: Final = "bm25"
+"""Equal to ``core.point.BM25_VECTOR``, whose module would bring numpy (0.1 s) along."""
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_DEVICE: Final = re.compile(r"auto|cpu|mps|xpu|cuda(:\d+)?")
+_MAIL_ADDRESS: Final = re.compile(r"[^\s@<>,;:\"\\]{1,64}@[A-Za-z0-9.-]{1,255}")
+_ALIAS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+
+
+class Mistake(NamedTuple):
+    """What is wrong with a value, and what to write instead."""
+
+    what: str
+    fix: str
+
+
+Rule = Callable[[str], Mistake | None]
+"""Judges one text."""
+
+
+def refusal(mistake: Mistake) -> PydanticCustomError:
+    """Wrap a mistake for pydantic, which collects it with the others."""
+    return PydanticCustomError(MISTAKE, "{what}; fix: {fix}", mistake._asdict())
+
+
+def checked(rule: Rule) -> AfterValidator:
+    """Make a rule part of a field's type."""
+
+    def check(value: str) -> str:
+        mistake = rule(value)
+        if mistake is not None:
+            raise refusal(mistake)
+        return value
+
+    return AfterValidator(check)
+
+
+def _refuse_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise refusal(
+            Mistake("must be a number", "write digits (yes, no, on and off mean true and false)")
+        )
+    return value
+
+
+NOT_A_BOOL: Final = BeforeValidator(_refuse_bool)
+"""Refuses the booleans that pydantic would take for 0 and 1."""
+
+
+def repeated(names: Iterable[object]) -> list[object]:
+    """Names that come up more than once, each once, in order."""
+    seen: list[object] = []
+    twice: list[object] = []
+    for name in names:
+        if name in seen and name not in twice:
+            twice.append(name)
+        seen.append(name)
+    return twice
+
+
+def why_not_a_column(value: str) -> Mistake | None:
+    """Judge a column name."""
+    if IDENTIFIER.fullmatch(value):
+        return None
+    return Mistake(
+        "is not a safe column name",
+        "use letters, digits and _ only, at most 63; offer other columns through a view",
+    )
+
+
+def why_not_a_table(value: str) -> Mistake | None:
+    """Judge a table name, with or without its schema."""
+    parts = value.split(".")
+    if len(parts) <= 2 and all(map(IDENTIFIER.fullmatch, parts)):  # noqa: PLR2004 - schema.table
+        return None
+    return Mistake(
+        "is not a safe table name", "write `table` or `schema.table` with letters, digits and _"
+    )
+
+
+def why_not_a_schema(value: str) -> Mistake | None:
+    """Judge the name of a schema that will be created."""
+    if not IDENTIFIER.fullmatch(value):
+        return Mistake("is not a safe schema name", "use letters, digits and _ only, at most 63")
+    if value.lower().startswith("pg_") or value.lower() == "information_schema":
+        return Mistake("belongs to PostgreSQL itself", "choose another name")
+    return None
+
+
+def why_not_an_entity_name(value: str) -> Mistake | None:
+    """Judge an entity name, which becomes part of every document id."""
+    if _NAME.fullmatch(value):
+        return None
+    return Mistake(
+        "is not an entity name", "start with a-z and go on with a-z, 0-9 and _, at most 63"
+    )
+
+
+def why_not_a_view_name(value: str) -> Mistake | None:
+    """Judge a view name, which becomes the name of a vector."""
+    if value == BM25_VECTOR:
+        return Mistake("is the name of the sparse vector", "call the view something else")
+    if _NAME.fullmatch(value):
+        return None
+    return Mistake("is not a view name", "start with a-z and go on with a-z, 0-9 and _, at most 63")
+
+
+def why_not_a_payload_field(value: str) -> Mistake | None:
+    """Judge a payload field; dots and brackets would be read as paths by Qdrant."""
+    if value in RESERVED_PAYLOAD_FIELDS:
+        return Mistake("is written by the pipeline itself", "choose another field name")
+    if IDENTIFIER.fullmatch(value):
+        return None
+    return Mistake("is not a payload field", "use letters, digits and _ only, at most 63")
+
+
+def why_not_an_alias(value: str) -> Mistake | None:
+    """Judge the alias, from which collections and folders are named."""
+    if _ALIAS.fullmatch(value):
+        return None
+    return Mistake("is not an alias", "use letters, digits, _ and -, at most 128")
+
+
+def why_not_a_mail_address(value: str) -> Mistake | None:
+    """Judge a mail address; one with a line break could add headers of its own."""
+    if _MAIL_ADDRESS.fullmatch(value):
+        return None
+    return Mistake("is no mail address", "write NAME@HOST, e.g. ops@example.org")
+
+
+def why_not_a_device(value: str) -> Mistake | None:
+    """Judge where a model is to compute."""
+    if _DEVICE.fullmatch(value):
+        return None
+    return Mistake("is no device", "choose auto, cpu, cuda, cuda:0, mps or xpu")

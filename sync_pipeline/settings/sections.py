@@ -1,0 +1,283 @@
+"""The sections of the settings: keys, defaults, and what each value must look like.
+
+A field's docstring is its text in ``docs/reference/settings.md`` and in
+``sync_pipeline.example.yaml``, so it speaks to operators.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+
+from sync_pipeline.settings.calendar_rules import why_not_a_cron, why_not_a_timezone
+from sync_pipeline.settings.rules import (
+    NOT_A_BOOL,
+    Mistake,
+    checked,
+    refusal,
+    why_not_a_device,
+    why_not_a_mail_address,
+    why_not_a_schema,
+    why_not_an_alias,
+)
+from sync_pipeline.settings.urls import (
+    DatabaseUrl,
+    SmtpUrl,
+    WebhookUrl,
+    is_unprotected,
+    why_not_a_staging_url,
+    why_not_an_http_url,
+    why_not_an_index_url,
+)
+
+Batch = Annotated[int, Field(ge=1, le=100_000), NOT_A_BOOL]
+Days = Annotated[int, Field(ge=1, le=3650), NOT_A_BOOL]
+Fraction = Annotated[float, Field(ge=0, le=1), NOT_A_BOOL]
+Seconds = Annotated[float, Field(gt=0, le=86_400), NOT_A_BOOL]
+Key = Annotated[SecretStr, Field(min_length=1)]
+MailAddress = Annotated[str, checked(why_not_a_mail_address)]
+
+Bm25Language = Literal[
+    "mixed", "none",
+    "arabic", "azerbaijani", "basque", "bengali", "catalan", "chinese", "danish", "dutch",
+    "english", "finnish", "french", "german", "greek", "hebrew", "hinglish", "hungarian",
+    "indonesian", "italian", "japanese", "kazakh", "nepali", "norwegian", "portuguese",
+    "romanian", "russian", "slovene", "spanish", "swedish", "tajik", "turkish",
+]  # fmt: skip
+"""``mixed``, ``none``, and the languages that qdrant-edge-py 0.9 can stem; a test compares."""
+
+BUNDLED_MODEL: Final = "bundled"
+"""Names the model that is installed with the package."""
+
+
+class Section(BaseModel):
+    """A group of settings; unknown keys are refused, values cannot change."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        # A rejected value can be a password; `mistakes` shows what may be shown.
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+
+class SourceSettings(Section):
+    """The PostgreSQL database whose rows become searchable. It is only read."""
+
+    url: DatabaseUrl | None = None
+    """Database to read: `postgresql://USER:PASSWORD@HOST:5432/DATABASE`. Null starts an embedded
+    PostgreSQL under `home`."""
+    statement_timeout_seconds: Seconds = 600
+    """Longest time one SQL statement may take."""
+    stop_embedded_at_exit: bool = False
+    """Stop the embedded PostgreSQL when the last process that uses it ends. Otherwise it stays up
+    for the next command and for `psql`, until `sync-pipeline database stop`."""
+
+
+class StateSettings(Section):
+    """Where the pipeline keeps its own tables."""
+
+    url: DatabaseUrl | None = None
+    """Database of the pipeline's own tables. Null: the source database."""
+    # `schema` itself would hide a method of pydantic.
+    schema_name: Annotated[str, checked(why_not_a_schema)] = Field(
+        default="sync_pipeline", alias="schema"
+    )
+    """Schema of those tables; created when it is missing."""
+
+
+class IndexSettings(Section):
+    """The Qdrant index that is kept in step."""
+
+    url: Annotated[str, checked(why_not_an_index_url)] | None = None
+    """`http(s)://HOST:6333` of a Qdrant server, or `edge:PATH` of an embedded index. Null: an
+    embedded index under `home`."""
+    alias: Annotated[str, checked(why_not_an_alias)] = "documents"
+    """Name under which the index is searched; physical collections are called
+    `<alias>_<fingerprint>`."""
+    allow_plain_http: bool = False
+    """Send the key over `http://` to another machine, where the network itself is private."""
+    api_key: Key | None = None
+    """Key of the Qdrant server. Better set in the environment than in a file."""
+    timeout_seconds: Seconds = 60
+    """Longest wait for one answer of the server."""
+    wait_seconds: Annotated[float, Field(ge=0, le=3600), NOT_A_BOOL] = 30
+    """Longest wait for an embedded index that another process is using."""
+
+    @field_validator("api_key")
+    @classmethod
+    def _protected(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        return _refuse_unprotected(key, url=info.data.get("url"), section="index", info=info)
+
+
+class EmbeddingSettings(Section):
+    """How texts become vectors. Another model, dtype, prompt or language is another index."""
+
+    provider: Literal["sentence-transformers", "openai", "hashing"] = "sentence-transformers"
+    """`sentence-transformers` computes on this machine; `openai` asks any service with that
+    interface (OpenAI, Mixedbread, Ollama, TEI, vLLM); `hashing` gives vectors without meaning, for
+    tests and benchmarks only."""
+    model: Annotated[str, Field(min_length=1)] = Field(default=BUNDLED_MODEL, validate_default=True)
+    """`bundled` (all-MiniLM-L6-v2, installed with the package), a model name, or a folder.
+    `intfloat/multilingual-e5-small` suits catalogues that are not English."""
+    revision: Annotated[str, Field(min_length=1)] | None = None
+    """Commit or tag of the model on the model hub; pin it where results must not move."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format of the model. `auto` takes bfloat16 where the processor is faster with it."""
+    device: Annotated[str, checked(why_not_a_device)] = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`."""
+    batch_size: Annotated[int, Field(ge=1, le=2048), NOT_A_BOOL] = 64
+    """Texts per call of the model."""
+    query_prompt: str | None = None
+    """Put before every search text, e.g. `"query: "`. Null: what the model itself declares."""
+    document_prompt: str | None = None
+    """Put before every document text, e.g. `"passage: "`. Null: what the model itself declares."""
+    base_url: Annotated[str, checked(why_not_an_http_url)] | None = None
+    """Address of the `openai` service, e.g. `http://localhost:11434/v1`. Null: OpenAI's own."""
+    allow_plain_http: bool = False
+    """Send the key over `http://` to another machine, where the network itself is private."""
+    api_key: Key | None = None
+    """Key of the `openai` service. Better set in the environment than in a file."""
+    dimension: Annotated[int, Field(ge=1, le=65_536), NOT_A_BOOL] | None = Field(
+        default=None, validate_default=True
+    )
+    """Length of the vectors; needed for `openai`. Null: what the model has, 384 for `hashing`."""
+    bm25_language: Bm25Language = "mixed"
+    """Language of the texts, for word stems in the keyword half of a search. `mixed` stems Cyrillic
+    words as Russian and all others as English; `none` takes words as they are."""
+    price_per_million_tokens: Annotated[float, Field(ge=0), NOT_A_BOOL] | None = None
+    """What the provider charges; `plan` then shows an estimated cost."""
+    cache_scope: Literal["shared", "per_scope"] = "shared"
+    """`shared` embeds a text once for all tenants; `per_scope` once for each."""
+
+    @field_validator("model")
+    @classmethod
+    def _offered(cls, model: str, info: ValidationInfo) -> str:
+        if info.data.get("provider") == "openai" and model == BUNDLED_MODEL:
+            raise refusal(
+                Mistake(
+                    "is not a model of the provider 'openai'",
+                    "name one that the service offers, e.g. text-embedding-3-small",
+                )
+            )
+        return model
+
+    @field_validator("api_key")
+    @classmethod
+    def _protected(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        url = info.data.get("base_url") if info.data.get("provider") == "openai" else None
+        return _refuse_unprotected(key, url=url, section="embedding", info=info)
+
+    @field_validator("dimension")
+    @classmethod
+    def _known(cls, dimension: int | None, info: ValidationInfo) -> int | None:
+        if info.data.get("provider") == "openai" and dimension is None:
+            raise refusal(
+                Mistake(
+                    "must be given for the provider 'openai'",
+                    "set the length of the model's vectors, e.g. 1536 for text-embedding-3-small",
+                )
+            )
+        return dimension
+
+
+class SyncSettings(Section):
+    """How scopes are brought in step, and how much one run may delete."""
+
+    upsert_batch_size: Batch = 500
+    """Points per write to the index."""
+    delete_batch_size: Batch = 500
+    """Points per delete from the index."""
+    embed_chunk_size: Batch = 256
+    """Texts embedded between two writes to the cache: what a crash loses at most."""
+    part_rows: Annotated[int, Field(ge=1000, le=10_000_000), NOT_A_BOOL] = 100_000
+    """Rows per file handed from one step to the next; bounds memory."""
+    max_deleted_fraction: Fraction = 0.1
+    """Largest share of a scope that one run may delete; more is refused, and nothing is deleted.
+    1 allows everything, also to empty a scope."""
+    min_deletions_guarded: Annotated[int, Field(ge=0), NOT_A_BOOL] = 20
+    """Up to so many deletes are allowed whatever their share; emptying a scope is not."""
+    max_quarantined_fraction: Fraction | None = None
+    """Share of unusable rows above which a scope fails instead of going on without them. Null:
+    never."""
+    lease_ttl_seconds: Annotated[float, Field(ge=5, le=3600), NOT_A_BOOL] = 60
+    """How long a scope stays reserved for a run that died."""
+    full_every_hours: Annotated[float, Field(gt=0, le=8760), NOT_A_BOOL] = 72
+    """A scope is compared in full at least this often, however unchanged its rows seem."""
+    incremental_overlap_seconds: Annotated[float, Field(ge=0, le=604_800), NOT_A_BOOL] = 300
+    """Incremental runs look back this much further, for transactions that commit late."""
+    vanished_grace_days: Annotated[int, Field(ge=0, le=3650), NOT_A_BOOL] = 7
+    """How long the documents of a tenant without any rows are kept."""
+
+
+class ScheduleSettings(Section):
+    """What runs by itself."""
+
+    nightly: Annotated[str, checked(why_not_a_cron)] | None = "0 3 * * *"
+    """When all scopes are synced, as a cron expression of five fields. Null: never."""
+    timezone: Annotated[str, checked(why_not_a_timezone)] = "UTC"
+    """Time zone of the schedule, e.g. `Europe/Prague`."""
+    max_concurrent_runs: Annotated[int, Field(ge=1, le=1000), NOT_A_BOOL] = 4
+    """Most scopes synced at the same time."""
+    run_retention_days: Days = 14
+    """How long successful runs stay in the run history."""
+    failed_run_retention_days: Days = 90
+    """How long failed runs stay in the run history."""
+
+
+class StagingSettings(Section):
+    """Where one step leaves its result for the next."""
+
+    url: Annotated[str, checked(why_not_a_staging_url)] | None = None
+    """Folder, or object-store URL such as `s3://BUCKET/PREFIX` where steps run on several machines.
+    Null: under `home`."""
+
+
+class AlertSettings(Section):
+    """Who is told when a run has failed for good. Nobody, unless set."""
+
+    webhook_url: WebhookUrl | None = None
+    """Address to post a JSON object to, e.g. of a Slack channel. Better set in the environment."""
+    smtp_url: SmtpUrl | None = Field(default=None, validate_default=True)
+    """Mail server: `smtp://USER:PASSWORD@HOST:587` (encrypted by STARTTLS) or
+    `smtps://USER:PASSWORD@HOST:465`. Better set in the environment."""
+    email_to: tuple[MailAddress, ...] = Field(default=(), validate_default=True)
+    """Who gets a mail: `[ops@example.org]`; as a variable a JSON list, `["ops@example.org"]`."""
+    email_from: MailAddress | None = None
+    """Sender of the mails. Null: the first of `email_to`."""
+    min_interval_seconds: Annotated[float, Field(ge=0, le=604_800), NOT_A_BOOL] = 900
+    """The same failure of the same scope is told again after this time; what happened meanwhile is
+    counted."""
+
+    @field_validator("email_to")
+    @classmethod
+    def _can_be_sent(cls, addresses: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        has_server = info.data.get("smtp_url") is not None
+        if addresses and "smtp_url" in info.data and not has_server:
+            raise refusal(Mistake("has no mail server", "set alerts.smtp_url too"))
+        if has_server and not addresses:
+            raise refusal(Mistake("is empty", "name who gets the mails, e.g. [ops@example.org]"))
+        return addresses
+
+
+class DagsterSettings(Section):
+    """Dagster's own storage."""
+
+    storage_url: DatabaseUrl | None = None
+    """Database of Dagster's run history. Null: the state database, in the schema `dagster`."""
+
+
+def _refuse_unprotected(
+    key: SecretStr | None, *, url: str | None, section: str, info: ValidationInfo
+) -> SecretStr | None:
+    if key is None or info.data.get("allow_plain_http") or not is_unprotected(url):
+        return key
+    raise refusal(
+        Mistake(
+            "would cross the network unencrypted",
+            f"use an https:// URL, or set {section}.allow_plain_http: true if it is private",
+        )
+    )

@@ -1,0 +1,74 @@
+"""Where errors of SQLAlchemy and psycopg become errors of the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import sqlalchemy as sa
+
+from sync_pipeline.core.errors import (
+    PermanentError,
+    SourceSchemaError,
+    SourceUnavailableError,
+    SyncPipelineError,
+)
+
+TRANSIENT_CLASSES: Final = frozenset({"08", "25", "40", "53", "57"})
+"""SQLSTATE classes that another attempt can help: connection, session timeout, conflict with
+recovery, resources, operator intervention (57014 is also a statement timeout)."""
+
+SCHEMA_STATES: Final = frozenset({"3F000", "42501", "42703", "42P01"})
+"""Schema, column or table gone; no privilege, or rows that a policy would hide."""
+
+
+def describe_url(url: sa.URL) -> str:
+    """Host, port and database name, without user and password."""
+    host = url.host or url.query.get("host") or "localhost"
+    port = url.port or url.query.get("port") or 5432
+    shown = host if isinstance(host, str) else ",".join(host)
+    return f"{shown}:{port}/{url.database or 'postgres'}"
+
+
+@contextmanager
+def source_errors(database: str) -> Iterator[None]:
+    """Translate what reading ``database`` raises; no row's content gets into a message."""
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        raise _translate(error, database=database) from error
+
+
+def _translate(error: sa.exc.SQLAlchemyError, *, database: str) -> SyncPipelineError:
+    origin = getattr(error, "orig", None)
+    state = getattr(origin, "sqlstate", None) or ""
+    if state in SCHEMA_STATES:
+        return SourceSchemaError(database=database, mistakes=[_reason(origin) + _remedy(state)])
+    is_operational = isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError)
+    if state[:2] in TRANSIENT_CLASSES or (not state and is_operational):
+        return SourceUnavailableError(
+            f"the source database {database} cannot be read: {_reason(origin or error)}. "
+            "Nothing is deleted after an incomplete read. Check that the server runs and accepts "
+            "connections from here, and the address, user and password in `source.url` "
+            "(`DATABASE_URL`); then run again."
+        )
+    return PermanentError(
+        f"the source database {database} refuses a query of the pipeline: "
+        f"{type(origin or error).__name__}, SQLSTATE {state or 'unknown'}. Run the view or table "
+        "concerned by hand; an expression in a view may fail for one of its rows."
+    )
+
+
+def _remedy(state: str) -> str:
+    """What to do about a privilege; a missing name explains itself."""
+    if state != "42501":
+        return ""
+    return " (grant SELECT to this role, or BYPASSRLS where a row security policy is named)"
+
+
+def _reason(origin: object) -> str:
+    """What the server said, on one line."""
+    primary = getattr(getattr(origin, "diag", None), "message_primary", None)
+    lines = str(primary or origin).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(origin).__name__

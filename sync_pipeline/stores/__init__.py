@@ -1,0 +1,1 @@
+"""Adapters that keep points (``core.ports.VectorStore``)."""

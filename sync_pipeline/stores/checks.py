@@ -1,0 +1,209 @@
+"""What every store refuses before it writes anything, so that all refuse the same.
+
+The embedded engine accepts NaN, zero vectors and wrong lengths of some kinds, a
+server refuses some of them with a message of its own: so we look first.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import orjson
+
+from sync_pipeline.core.document import number_fault
+from sync_pipeline.core.errors import (
+    ConfigurationError,
+    InvalidVectorError,
+    PermanentError,
+    RejectedPointError,
+)
+from sync_pipeline.core.point import Point, SearchQuery, SparseVector, check_vectors
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+_POINT_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_QUOTED: Final = re.compile(r'"[^"]*"')
+_MAX_REASON_CHARACTERS: Final = 200
+_NO_POINT: Final = "00000000-0000-0000-0000-000000000000"
+_NO_SPARSE: Final = SparseVector((), ())
+_SPARSE_INDICES: Final = range(2**32)
+
+
+class RefusedError(PermanentError):
+    """A store refuses a request for what it says; trying again gives the same answer."""
+
+    def __init__(self, *, store: str, doing: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{store} refused {doing}: {reason}. Nothing of it can be assumed written")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorSchema:
+    """The dense vectors that a collection holds."""
+
+    views: tuple[str, ...]
+    dimension: int
+
+
+def check_name(name: str) -> None:
+    """Refuse names of aliases and collections that could leave a folder or a URL segment.
+
+    Raises:
+        ConfigurationError: naming the characters that are allowed.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{name!r} cannot name an alias or a collection: use letters, digits, '_', '-' and "
+            "'.', at most 200, the first a letter or digit. Correct `index.alias`."
+        )
+
+
+def check_points(points: Sequence[Point], *, schema: VectorSchema) -> None:
+    """Refuse a batch of which one point would be refused, stored wrongly, or spoil others.
+
+    Raises:
+        InvalidVectorError: see ``check_vectors``; or an unknown view, or sparse weights that
+            are not finite, not parallel or not distinct.
+        RejectedPointError: see ``check_payloads``.
+    """
+    _check_dense(points, schema=schema)
+    for point in points:
+        fault = sparse_fault(point.sparse)
+        if fault is not None:
+            raise InvalidVectorError(
+                f"the BM25 weights of document {_document_id(point.point_id, point.payload)!r} "
+                f"{fault}; nothing was written"
+            )
+    check_payloads((point.point_id, point.payload) for point in points)
+
+
+def check_query(query: SearchQuery, *, schema: VectorSchema) -> None:
+    """Refuse a search that engines would answer in different ways.
+
+    Raises:
+        InvalidVectorError: an unknown view, or a query vector or weights that are no use.
+    """
+    check_points(
+        [
+            Point(
+                point_id=_NO_POINT,
+                vectors=query.vectors,
+                sparse=query.sparse or _NO_SPARSE,
+                payload={},
+            )
+        ],
+        schema=schema,
+    )
+
+
+def check_payloads(payloads: Iterable[tuple[str, Mapping[str, object]]]) -> None:
+    """Refuse point ids that are not canonical UUIDs and payloads that JSON cannot hold.
+
+    Several spellings of a UUID would name one and the same point.
+
+    Raises:
+        RejectedPointError: naming the document, not its content.
+    """
+    for point_id, payload in payloads:
+        fault = None if _POINT_ID.fullmatch(point_id) else "has an id that is not a canonical UUID"
+        fault = fault or payload_fault(payload)
+        if fault is not None:
+            raise RejectedPointError(
+                document_id=_document_id(point_id, payload), reason=f"{fault}; nothing was written"
+            )
+
+
+def check_ids(point_ids: Sequence[str]) -> None:
+    """Refuse point ids that are not canonical UUIDs.
+
+    Raises:
+        PermanentError: naming the first one.
+    """
+    for point_id in point_ids:
+        if not _POINT_ID.fullmatch(point_id):
+            raise PermanentError(f"point id {point_id!r} is not a canonical UUID; nothing was done")
+
+
+def payload_fault(payload: Mapping[str, object]) -> str | None:
+    """Say which part of a payload an index cannot hold, or None."""
+    for field, value in payload.items():
+        fault = None if type(value) is str else number_fault(value)
+        if fault is not None:
+            return f"payload {field} {fault}"
+    try:
+        orjson.dumps(payload)
+    except orjson.JSONEncodeError as error:
+        is_surrogate = "surrogates" in str(error)
+        return "the payload has a lone surrogate" if is_surrogate else "the payload is not JSON"
+    return None
+
+
+def payload_bytes(payload: Mapping[str, object]) -> int:
+    """Size of a payload as UTF-8 JSON."""
+    return len(orjson.dumps(payload))
+
+
+def sparse_fault(sparse: SparseVector) -> str | None:
+    """Say what is wrong with sparse weights, or None."""
+    if len(sparse.indices) != len(sparse.values):
+        return f"have {len(sparse.indices)} indices and {len(sparse.values)} values"
+    if len(set(sparse.indices)) != len(sparse.indices):
+        return "name an index twice"
+    if any(index not in _SPARSE_INDICES for index in sparse.indices):
+        return "have an index beyond 32 bits"
+    if not all(map(math.isfinite, sparse.values)):
+        return "are not finite"
+    return None
+
+
+def redacted(reason: str) -> str:
+    """Shorten a foreign message and drop what it quotes: that can be a document's text."""
+    return _QUOTED.sub('"..."', " ".join(reason.split()))[:_MAX_REASON_CHARACTERS]
+
+
+@contextmanager
+def blaming_single(points: Sequence[tuple[str, Mapping[str, object]]]) -> Iterator[None]:
+    """A refused batch of one point is the refusal of that point.
+
+    Raises:
+        RejectedPointError: instead of a ``RefusedError``, if there is exactly one point.
+    """
+    try:
+        yield
+    except RefusedError as error:
+        if len(points) != 1:
+            raise
+        point_id, payload = points[0]
+        raise RejectedPointError(
+            document_id=_document_id(point_id, payload), reason=error.reason
+        ) from error
+
+
+def _check_dense(points: Sequence[Point], *, schema: VectorSchema) -> None:
+    given = {view for point in points for view in point.vectors}
+    unknown = sorted(given - set(schema.views))
+    if unknown:
+        raise InvalidVectorError(
+            f"the collection has no view {', '.join(unknown)}, only {', '.join(schema.views)}; "
+            "nothing was written"
+        )
+    for view in sorted(given):
+        vectors = [
+            np.asarray(point.vectors[view], dtype=np.float32)
+            for point in points
+            if view in point.vectors
+        ]
+        origin = f"the embedding of view {view!r}"
+        for vector in vectors:
+            if vector.shape != (schema.dimension,):
+                check_vectors(vector.reshape(1, -1), dimension=schema.dimension, origin=origin)
+        check_vectors(np.stack(vectors), dimension=schema.dimension, origin=origin)
+
+
+def _document_id(point_id: str, payload: Mapping[str, object]) -> str:
+    return str(payload.get("document_id", point_id))

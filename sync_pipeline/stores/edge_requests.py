@@ -1,0 +1,152 @@
+"""Points, filters and searches in the words of Qdrant Edge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import qdrant_edge as edge
+
+from sync_pipeline.core.point import BM25_VECTOR, CollectionSpec, Point, SearchQuery, Vector
+from sync_pipeline.stores.stored import (
+    REVISION,
+    RRF_K,
+    SCOPE_KEY,
+    by_type,
+    has_words,
+    prefetch_limit,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def shard_config(spec: CollectionSpec) -> edge.EdgeConfig:
+    """One dense vector per view, cosine, and the sparse one with IDF."""
+    return edge.EdgeConfig(
+        vectors={
+            view: edge.EdgeVectorParams(size=spec.dimension, distance=edge.Distance.Cosine)
+            for view in spec.views
+        },
+        sparse_vectors={BM25_VECTOR: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
+    )
+
+
+def edge_point(point: Point) -> edge.Point:
+    """Convert a point.
+
+    Measured for 384 dimensions and 16 payload fields: 85 microseconds, of which the
+    payload costs 65 (4 per text) and the vector 10, made a list first; handed over as
+    the numpy array it would cost 20.
+    """
+    vectors: dict[str, list[float] | edge.SparseVector] = {
+        view: np.asarray(vector, dtype=np.float32).tolist()
+        for view, vector in point.vectors.items()
+    }
+    vectors[BM25_VECTOR] = edge.SparseVector(list(point.sparse.indices), list(point.sparse.values))
+    return edge.Point(point.point_id, cast("edge.Vector", vectors), dict(point.payload))
+
+
+def unless_newer(revision: int) -> edge.Filter:
+    """Points that a write of this revision may overwrite."""
+    return edge.Filter(
+        should=[
+            edge.FieldCondition(key=REVISION, range=edge.RangeFloat(lte=float(revision))),
+            edge.IsEmptyCondition(REVISION),
+        ]
+    )
+
+
+def one_point(point_id: str, *, revision: int | None) -> edge.Filter:
+    """One point by id, unless it is newer."""
+    conditions: list[edge.ConditionType] = [edge.HasIdCondition({point_id})]
+    if revision is not None:
+        conditions.append(unless_newer(revision))
+    return edge.Filter(must=conditions)
+
+
+def scope_filter(scope_keys: Sequence[str]) -> edge.Filter:
+    """Points of these scopes and of no other."""
+    if not scope_keys:
+        raise ValueError("an empty filter would match every tenant's points")
+    return edge.Filter(must=[_any_text(SCOPE_KEY, scope_keys)])
+
+
+def search_filter(query: SearchQuery) -> edge.Filter:
+    """The one filter of a search: the scope, and inside it what the caller asks for."""
+    wanted = [_any_of(field, values) for field, values in query.equals.items()]
+    return edge.Filter(must=[scope_filter(query.scope_keys), *wanted])
+
+
+def query_request(query: SearchQuery) -> edge.QueryRequest:
+    """One ranking as it is, several by reciprocal rank fusion; the filter stands in each."""
+    visible = search_filter(query)
+    rankings = _rankings(query)
+    if len(rankings) == 1:
+        ((ranking, params),) = rankings
+        return edge.QueryRequest(
+            limit=query.limit,
+            query=ranking,
+            params=params,
+            filter=visible,
+            score_threshold=query.score_threshold,
+            with_payload=True,
+        )
+    candidates = prefetch_limit(query.limit)
+    return edge.QueryRequest(
+        limit=query.limit,
+        query=cast("edge.Fusion", edge.Fusion.Rrf(k=RRF_K)),
+        prefetches=[
+            edge.Prefetch(limit=candidates, query=ranking, params=params, filter=visible)
+            for ranking, params in rankings
+        ],
+        filter=visible,
+        score_threshold=query.score_threshold,
+        with_payload=True,
+    )
+
+
+def dense_vectors(vectors: edge.Vector | None) -> dict[str, Vector]:
+    """The dense ones of a point's named vectors."""
+    named = cast("Mapping[str, object]", vectors or {})
+    return {
+        name: np.array(vector, dtype=np.float32)
+        for name, vector in named.items()
+        if isinstance(vector, list)
+    }
+
+
+def _rankings(query: SearchQuery) -> list[tuple[edge.Query, edge.SearchParams | None]]:
+    rankings: list[tuple[edge.Query, edge.SearchParams | None]] = [
+        (edge.Query.Nearest(np.asarray(vector, dtype=np.float32).tolist(), using=view), None)
+        for view, vector in query.vectors.items()
+    ]
+    if query.sparse is not None and has_words(query):
+        weights = edge.SparseVector(list(query.sparse.indices), list(query.sparse.values))
+        # How rare a term is, is counted in the visible scopes only: otherwise another
+        # tenant's texts would move these scores. Measured: 6 ms more for 20,000 points.
+        corpus = edge.IdfParams(corpus=scope_filter(query.scope_keys))
+        rankings.append(
+            (edge.Query.Nearest(weights, using=BM25_VECTOR), edge.SearchParams(idf=corpus))
+        )
+    return rankings
+
+
+def _any_of(field: str, values: Sequence[str | int | bool]) -> edge.Filter:
+    texts, numbers, flags = by_type(values)
+    conditions: list[edge.ConditionType] = []
+    if texts:
+        conditions.append(_any_text(field, texts))
+    if numbers:
+        conditions.append(edge.FieldCondition(key=field, match=edge.MatchAny(any=numbers)))
+    # Edge 0.9 reads a Python bool as the integer 0 or 1, which matches no boolean;
+    # numpy's bool is no integer, so it arrives as what it is.
+    conditions += [
+        edge.FieldCondition(key=field, match=edge.MatchValue(value=cast("bool", np.bool_(flag))))
+        for flag in flags
+    ]
+    return edge.Filter(should=conditions)
+
+
+def _any_text(field: str, texts: Sequence[str]) -> edge.FieldCondition:
+    return edge.FieldCondition(key=field, match=edge.MatchAny(any=list(texts)))

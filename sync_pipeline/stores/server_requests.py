@@ -1,0 +1,175 @@
+"""Points, filters and searches in the words of qdrant-client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from qdrant_client import models
+
+from sync_pipeline.core.point import BM25_VECTOR, Point, SearchQuery, StoredPoint, Vector
+from sync_pipeline.stores.checks import payload_bytes
+from sync_pipeline.stores.stored import (
+    REVISION,
+    SCOPE_KEY,
+    by_type,
+    has_words,
+    prefetch_limit,
+    revision_of,
+)
+
+_BYTES_PER_NUMBER: Final = 22
+"""A float32 as JSON: up to 20 digits, a separator and a blank."""
+_BYTES_PER_POINT: Final = 300
+"""Id, names, braces and the condition on the revision."""
+
+
+def point_bytes(point: Point) -> int:
+    """About how many bytes a point takes in a request; rather too many."""
+    numbers = sum(len(vector) for vector in point.vectors.values()) + 2 * len(point.sparse.indices)
+    return _BYTES_PER_POINT + _BYTES_PER_NUMBER * numbers + payload_bytes(point.payload)
+
+
+def item_bytes(item: tuple[str, Mapping[str, object]]) -> int:
+    """About how many bytes a payload write takes in a request."""
+    return _BYTES_PER_POINT + payload_bytes(item[1])
+
+
+def point_struct(point: Point) -> models.PointStruct:
+    """Convert a point."""
+    vectors: dict[str, models.Vector] = {
+        view: np.asarray(vector, dtype=np.float32).tolist()
+        for view, vector in point.vectors.items()
+    }
+    vectors[BM25_VECTOR] = models.SparseVector(
+        indices=list(point.sparse.indices), values=list(point.sparse.values)
+    )
+    return models.PointStruct(id=point.point_id, vector=vectors, payload=dict(point.payload))
+
+
+def payload_operation(
+    point_id: str, payload: Mapping[str, object]
+) -> models.OverwritePayloadOperation:
+    """Replace the payload of one point, unless it is missing or newer.
+
+    By filter: given a list of ids, Qdrant answers 404 for a missing point.
+    """
+    conditions: list[models.Condition] = [models.HasIdCondition(has_id=[point_id])]
+    revision = revision_of(payload)
+    if revision is not None:
+        conditions.append(unless_newer(revision))
+    return models.OverwritePayloadOperation(
+        overwrite_payload=models.SetPayload(
+            payload=dict(payload), filter=models.Filter(must=conditions)
+        )
+    )
+
+
+def unless_newer(revision: int) -> models.Filter:
+    """Points that a write of this revision may overwrite."""
+    return models.Filter(
+        should=[
+            models.FieldCondition(key=REVISION, range=models.Range(lte=float(revision))),
+            models.IsEmptyCondition(is_empty=models.PayloadField(key=REVISION)),
+        ]
+    )
+
+
+def owned_points(point_ids: Sequence[str], *, scope_key: str) -> models.Filter:
+    """Those of the points that carry the scope key."""
+    return models.Filter(
+        must=[models.HasIdCondition(has_id=list(point_ids)), scope_filter([scope_key])]
+    )
+
+
+def scope_filter(scope_keys: Sequence[str]) -> models.Filter:
+    """Points of these scopes and of no other."""
+    if not scope_keys:
+        raise ValueError("an empty filter would match every tenant's points")
+    return models.Filter(must=[_any_of(SCOPE_KEY, scope_keys)])
+
+
+def search_filter(query: SearchQuery) -> models.Filter:
+    """The one filter of a search: the scope, and inside it what the caller asks for."""
+    wanted = [_any_of(field, values) for field, values in query.equals.items()]
+    return models.Filter(must=[scope_filter(query.scope_keys), *wanted])
+
+
+def query_arguments(query: SearchQuery) -> dict[str, Any]:
+    """Arguments of ``query_points``: one ranking as it is, several by fusion."""
+    common = {
+        "query_filter": search_filter(query),
+        "limit": query.limit,
+        "score_threshold": query.score_threshold,
+        "with_payload": True,
+    }
+    rankings = _prefetches(query)
+    if len(rankings) > 1:
+        fusion = models.FusionQuery(fusion=models.Fusion.RRF)
+        return {**common, "prefetch": rankings, "query": fusion}
+    (only,) = rankings
+    return {**common, "query": only.query, "using": only.using, "search_params": only.params}
+
+
+def stored_point(record: models.Record | models.ScoredPoint) -> StoredPoint:
+    """Convert a point that was read."""
+    return StoredPoint(
+        point_id=str(record.id),
+        payload=record.payload or {},
+        vectors=_dense_vectors(record.vector),
+    )
+
+
+def _dense_vectors(vectors: models.VectorStructOutput | None) -> dict[str, Vector]:
+    if not isinstance(vectors, dict):
+        return {}
+    return {
+        name: np.array(vector, dtype=np.float32)
+        for name, vector in vectors.items()
+        if isinstance(vector, list)
+    }
+
+
+def _prefetches(query: SearchQuery) -> list[models.Prefetch]:
+    """The rankings of a search, each inside the one filter."""
+    visible, candidates = search_filter(query), prefetch_limit(query.limit)
+    rankings = [
+        models.Prefetch(
+            query=np.asarray(vector, dtype=np.float32).tolist(),
+            using=view,
+            filter=visible,
+            limit=candidates,
+        )
+        for view, vector in query.vectors.items()
+    ]
+    if query.sparse is not None and has_words(query):
+        rankings.append(
+            models.Prefetch(
+                query=models.SparseVector(
+                    indices=list(query.sparse.indices), values=list(query.sparse.values)
+                ),
+                using=BM25_VECTOR,
+                filter=visible,
+                limit=candidates,
+                # How rare a term is, is counted in the visible scopes only: otherwise
+                # another tenant's texts would move these scores.
+                params=models.SearchParams(
+                    idf=models.IdfCorpusParams(corpus=scope_filter(query.scope_keys))
+                ),
+            )
+        )
+    return rankings
+
+
+def _any_of(field: str, values: Sequence[str | int | bool]) -> models.Filter:
+    texts, numbers, flags = by_type(values)
+    conditions: list[models.Condition] = []
+    if texts:
+        conditions.append(models.FieldCondition(key=field, match=models.MatchAny(any=texts)))
+    if numbers:
+        conditions.append(models.FieldCondition(key=field, match=models.MatchAny(any=numbers)))
+    conditions += [
+        models.FieldCondition(key=field, match=models.MatchValue(value=flag)) for flag in flags
+    ]
+    return models.Filter(should=conditions)

@@ -1,0 +1,86 @@
+"""How a collection is made on a Qdrant server."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from qdrant_client import models
+
+from sync_pipeline.core.errors import PermanentError
+from sync_pipeline.core.hashing import RENDERING_VERSION
+from sync_pipeline.core.point import BM25_VECTOR, CollectionSpec
+from sync_pipeline.stores.checks import VectorSchema
+
+MAX_PAGE: Final = 100_000
+"""Most points of a page and most scopes of one count; strict mode refuses more."""
+MAX_BATCH: Final = 10_000
+"""Most points of one write, by number; strict mode refuses more."""
+_MAX_CONDITIONS: Final = 500
+_DESCRIPTION: Final = "description"
+
+SCOPE_INDEX: Final = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
+"""Index on ``scope_key``: the points of a scope lie together on disk."""
+
+
+def creation(spec: CollectionSpec) -> dict[str, Any]:
+    """Arguments of ``create_collection``.
+
+    Qdrant's advice for many tenants is ``m=0`` with ``payload_m=16``: a graph per
+    tenant and none over all. It is not followed. A search here is for two keys at
+    once, ``global`` and a tenant; their graphs would not be connected, and a search
+    that enters one of them never reaches the other. So the graph over all points
+    stays, and ``payload_m`` adds links inside each scope, so that a filtered search
+    finds its way.
+
+    Strict mode refuses absurd requests on the server too. Filters on fields without
+    an index stay allowed: callers filter on any payload field inside a scope, and
+    writes are conditional on ``source_revision``.
+    """
+    return {
+        "vectors_config": {
+            view: models.VectorParams(size=spec.dimension, distance=models.Distance.COSINE)
+            for view in spec.views
+        },
+        "sparse_vectors_config": {
+            BM25_VECTOR: models.SparseVectorParams(modifier=models.Modifier.IDF)
+        },
+        "hnsw_config": models.HnswConfigDiff(m=16, payload_m=16),
+        "on_disk_payload": True,
+        "strict_mode_config": models.StrictModeConfig(
+            enabled=True,
+            max_query_limit=MAX_PAGE,
+            upsert_max_batchsize=MAX_BATCH,
+            filter_max_conditions=_MAX_CONDITIONS,
+            condition_max_size=MAX_BATCH,
+            unindexed_filtering_retrieve=True,
+            unindexed_filtering_update=True,
+        ),
+        "metadata": {
+            "model_id": spec.model_id,
+            "sparse_id": spec.sparse_id,
+            "rendering_version": RENDERING_VERSION,
+            _DESCRIPTION: spec.describe(),
+        },
+    }
+
+
+def description_of(info: models.CollectionInfo) -> str | None:
+    """What a collection says it was built with."""
+    described = (info.config.metadata or {}).get(_DESCRIPTION)
+    return None if described is None else str(described)
+
+
+def schema_of(info: models.CollectionInfo, *, collection: str, address: str) -> VectorSchema:
+    """The dense vectors of a collection.
+
+    Raises:
+        PermanentError: it was not made by this program.
+    """
+    vectors = info.config.params.vectors
+    sizes = {params.size for params in vectors.values()} if isinstance(vectors, dict) else set()
+    if not isinstance(vectors, dict) or len(sizes) != 1:
+        raise PermanentError(
+            f"collection {collection!r} in {address} has no named vectors of one length: something "
+            "else made it. Set `index.alias` to a name of its own."
+        )
+    return VectorSchema(views=tuple(sorted(vectors)), dimension=sizes.pop())

@@ -1,0 +1,166 @@
+"""What stored payloads say about their points, and how rankings are joined: no Qdrant here."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, Protocol, TypeVar
+
+import numpy as np
+
+from sync_pipeline.core.point import PointDigests, SearchQuery, combine_hashes
+
+T = TypeVar("T")
+
+SCOPE_KEY: Final = "scope_key"
+"""Payload field of the scope key: the one isolation field."""
+REVISION: Final = "source_revision"
+"""Payload field that orders writes: microseconds of the source snapshot."""
+DIGEST_FIELDS: Final = ("embed_hash", "payload_hash")
+"""Payload fields that ``iter_digests`` reads."""
+
+RRF_K: Final = 2
+"""Qdrant's constant of reciprocal rank fusion: rank ``n`` (from 0) is worth ``1 / (n + RRF_K)``."""
+_MIN_PREFETCH: Final = 100
+_PREFETCH_FACTOR: Final = 4
+
+Payload = Mapping[str, object]
+Page = tuple[Sequence[tuple[str, Payload]], str | None]
+"""Ids and payloads in ascending order of id, and the id that the next page starts at."""
+
+
+def prefetch_limit(limit: int) -> int:
+    """How many candidates each ranking hands to the fusion.
+
+    More than are asked for: a document that is tenth in two rankings beats one
+    that is first in a single one.
+    """
+    return max(_MIN_PREFETCH, _PREFETCH_FACTOR * limit)
+
+
+def has_words(query: SearchQuery) -> bool:
+    """Whether there are BM25 weights to rank by; a text of stop words has none."""
+    return query.sparse is not None and bool(query.sparse.indices)
+
+
+def finds_nothing(query: SearchQuery) -> bool:
+    """Whether no point can match: a field that accepts no value, or nothing to rank by.
+
+    To an engine an empty list of conditions means "everything", or an error.
+    """
+    accepts_nothing = any(not values for values in query.equals.values())
+    return accepts_nothing or not (query.vectors or has_words(query))
+
+
+def revision_of(payload: Payload) -> int | None:
+    """The revision that a payload carries, if any."""
+    revision = payload.get(REVISION)
+    return revision if isinstance(revision, int) and not isinstance(revision, bool) else None
+
+
+def is_written(payload: Payload, *, over: Payload) -> bool:
+    """Whether a stored payload shows that ``payload`` was written, or lost to a newer one.
+
+    Args:
+        payload: What was sent.
+        over: What the point carries now.
+    """
+    sent, stored = revision_of(payload), revision_of(over)
+    if sent is not None and stored is not None and stored > sent:
+        return True
+    return bool(json.loads(json.dumps(payload)) == over)
+
+
+def by_revision(
+    items: Iterable[T], payload_of: Callable[[T], Payload]
+) -> dict[int | None, list[T]]:
+    """Group what is to be written by its revision: a condition holds for a whole request."""
+    groups: dict[int | None, list[T]] = {}
+    for item in items:
+        groups.setdefault(revision_of(payload_of(item)), []).append(item)
+    return groups
+
+
+def by_type(values: Sequence[str | int | bool]) -> tuple[list[str], list[int], list[bool]]:
+    """Part accepted values by type; to Python ``True == 1``, to an index they differ."""
+    texts = [value for value in values if isinstance(value, str)]
+    flags = [value for value in values if isinstance(value, bool)]
+    numbers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
+    return texts, numbers, flags
+
+
+def iter_page_digests(
+    fetch: Callable[[str | None], Page],
+    *,
+    views: Sequence[str],
+    start: str | None,
+    stop: str | None,
+) -> Iterator[PointDigests]:
+    """Turn the pages of a scroll into digests, up to and without ``stop``.
+
+    Args:
+        fetch: Reads the page that starts at an id, inclusive.
+        views: See ``VectorStore.iter_digests``.
+        start: Where the first page starts.
+        stop: First id that no longer belongs to the range.
+    """
+    offset = start
+    while True:
+        rows, offset = fetch(offset)
+        if stop is not None and (offset is None or offset >= stop):
+            rows = [row for row in rows if row[0] < stop]
+            offset = None
+        if rows:
+            yield _digests(rows, views=views)
+        if offset is None:
+            return
+
+
+class FacetHit(Protocol):
+    """How often a value occurs."""
+
+    @property
+    def value(self) -> object:
+        """The value."""
+
+    @property
+    def count(self) -> int:
+        """In how many points."""
+
+
+def facet_counts(hits: Iterable[FacetHit]) -> dict[str, int]:
+    """Points per scope key; Edge also lists keys whose last point is gone."""
+    return {str(hit.value): hit.count for hit in hits if hit.count}
+
+
+def count_pages(fetch: Callable[[str | None], Page]) -> dict[str, int]:
+    """Count points per scope key by reading them all: what is true if an index is not."""
+    counts: Counter[str] = Counter()
+    offset = None
+    while True:
+        rows, offset = fetch(offset)
+        counts.update(str(payload[SCOPE_KEY]) for _, payload in rows if SCOPE_KEY in payload)
+        if offset is None:
+            return dict(counts)
+
+
+def _digests(rows: Sequence[tuple[str, Payload]], *, views: Sequence[str]) -> PointDigests:
+    return PointDigests(
+        point_ids=np.array([point_id for point_id, _ in rows], dtype="S36"),
+        contents=np.array([_content(payload, views) for _, payload in rows], dtype="S32"),
+        payloads=np.array([_hash(payload.get("payload_hash")) for _, payload in rows], dtype="S32"),
+    )
+
+
+def _content(payload: Payload, views: Sequence[str]) -> bytes:
+    hashes = payload.get("embed_hash")
+    if not isinstance(hashes, Mapping):
+        return b""
+    present = {view: value for view in views if (value := hashes.get(view))}
+    return _hash(combine_hashes(present)) if present else b""
+
+
+def _hash(value: object) -> bytes:
+    """A hash as bytes; what is none differs from every hash."""
+    return value.encode() if isinstance(value, str) else b""

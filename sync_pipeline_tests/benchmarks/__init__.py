@@ -1,0 +1,1 @@
+"""Tests of the benchmarks' generator and reports; nothing is measured here."""

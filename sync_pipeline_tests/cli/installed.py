@@ -1,0 +1,200 @@
+"""An installation of fakes, and an orchestrator that calls the engine itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast
+
+from sqlalchemy import Engine
+from typer.testing import CliRunner, Result
+
+from sync_pipeline.cli.invocation import Surroundings
+from sync_pipeline.cli.main import app
+from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.errors import SyncPipelineError
+from sync_pipeline.core.ports import Embedder, Progress, StopSignal
+from sync_pipeline.core.reports import ScopeReport
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.embedding.bm25 import Bm25Encoder
+from sync_pipeline.embedding.hashing import HashingEmbedder
+from sync_pipeline.engine.context import RunOptions, SyncContext
+from sync_pipeline.engine.doctor import Finding
+from sync_pipeline.engine.sync import sync_scope
+from sync_pipeline.settings import Settings
+from sync_pipeline.sources.postgres import PostgresRowSource
+from sync_pipeline.staging.parquet import ParquetStaging
+from sync_pipeline.wiring import Installation
+from sync_pipeline_tests.fakes.row_source import FakeRowSource, Row
+from sync_pipeline_tests.fakes.state import (
+    FakeEmbeddingCache,
+    FakeEmbeddingRates,
+    FakeGenerations,
+    FakeIndexState,
+    FakeQuarantine,
+    FakeScopeStates,
+)
+from sync_pipeline_tests.fakes.vector_store import FakeVectorStore
+
+ENTITIES = (
+    Entity(
+        name="material",
+        table="materials",
+        views=(("text", ("name",)),),
+        payload=(("unit", "unit"), ("code", "code")),
+    ),
+    Entity(name="work", table="works", views=(("text", ("name",)),)),
+)
+
+
+def row(
+    row_id: str, name: str | None, *, tenant: str | None = None, unit: str = "kg", code: int = 1
+) -> Row:
+    return {
+        "id": row_id,
+        "tenant_id": tenant,
+        "is_global": tenant is None,
+        "name": name,
+        "unit": unit,
+        "code": code,
+    }
+
+
+def catalogue() -> dict[str, list[Row]]:
+    """Two global rows, two of ``acme``, three of ``globex`` of which one has no text."""
+    return {
+        "materials": [
+            row("g1", "gypsum plaster"),
+            row("a1", "charred larch cladding", tenant="acme", unit="m2"),
+            row("b1", "solar panel", tenant="globex", unit="pcs", code=7),
+            row("b2", "copper cable", tenant="globex"),
+            row("b3", None, tenant="globex"),
+        ],
+        "works": [row("g2", "laying of tiles"), row("a2", "facade cladding", tenant="acme")],
+    }
+
+
+class FakeOrchestrator:
+    """Syncs scope by scope in this process, without any history."""
+
+    def __init__(self, sync: SyncContext) -> None:
+        self._sync = sync
+        self.forgotten: list[str] = []
+        self.dev_addresses: list[tuple[str, int]] = []
+
+    def run_scopes(
+        self,
+        settings: Settings,
+        scopes: Sequence[Scope],
+        *,
+        options: RunOptions,
+        progress: Progress,
+        should_stop: StopSignal,
+        on_report: Callable[[ScopeReport], None],
+    ) -> list[ScopeReport]:
+        limits = self._sync.options
+        policy = replace(limits.cleanup, approved_deletions=options.approve_deletions)
+        if options.max_deleted_fraction is not None:
+            policy = replace(policy, max_deleted_fraction=options.max_deleted_fraction)
+        limits = replace(limits, cleanup=policy)
+        sync = replace(self._sync, options=limits, progress=progress, should_stop=should_stop)
+        reports = []
+        for number, scope in enumerate(scopes):
+            run_id = f"run-{number}"
+            reports.append(self._run(sync, scope=scope, run_id=run_id, options=options))
+            on_report(reports[-1])
+        return reports
+
+    def forget_scope(self, settings: Settings, scope: Scope) -> None:
+        self.forgotten.append(scope.key)
+
+    def run_dev(self, settings: Settings, *, host: str, port: int, is_behind_proxy: bool) -> int:
+        self.dev_addresses.append((host, port))
+        return 0
+
+    def _run(
+        self, sync: SyncContext, *, scope: Scope, run_id: str, options: RunOptions
+    ) -> ScopeReport:
+        if sync.should_stop():
+            return ScopeReport(scope_key=scope.key, status="skipped", error="asked to stop")
+        try:
+            planned = options.change_digests.get(scope.key)
+            return sync_scope(sync, scope=scope, run_id=run_id, mode=options.mode, planned=planned)
+        except SyncPipelineError as error:
+            return ScopeReport(
+                scope_key=scope.key, status="failed", run_id=run_id, error=str(error)
+            )
+
+
+@dataclass
+class FakeInstallation:
+    """Looks like ``wiring.Installation``."""
+
+    sync: SyncContext
+    source_engine: Engine | None = None
+    database_url: str = "postgresql://somebody:secret@localhost/shop"
+    applied: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def migrate(self) -> list[str]:
+        return self.applied
+
+    def doctor(self) -> list[Finding]:
+        return self.findings
+
+
+class CommandLine:
+    """The program with fakes around it; call it with the words of a command."""
+
+    def __init__(self, staging: Path) -> None:
+        self.source = FakeRowSource(catalogue())
+        self.store = FakeVectorStore()
+        state = FakeIndexState()
+        self.sync = SyncContext(
+            entities=ENTITIES,
+            alias="documents",
+            source=self.source,
+            store=self.store.lease,
+            state=state,
+            scopes=FakeScopeStates(),
+            generations=FakeGenerations(),
+            cache=FakeEmbeddingCache(state),
+            rates=FakeEmbeddingRates(),
+            quarantine=FakeQuarantine(),
+            staging=ParquetStaging(str(staging)),
+            embedder=HashingEmbedder(dimension=64),
+            sparse=Bm25Encoder(),
+        )
+        self.installation = FakeInstallation(self.sync)
+        self.orchestrator = FakeOrchestrator(self.sync)
+        self.settings = Settings()
+        self.configs: list[Path | None] = []
+
+    def __call__(self, *words: str) -> Result:
+        surroundings = Surroundings(
+            orchestrator=lambda: self.orchestrator,
+            settings=self._load,
+            installation=lambda _settings: cast(Installation, self.installation),
+        )
+        return CliRunner().invoke(app, list(words), obj=surroundings, catch_exceptions=False)
+
+    def read_from(self, engine: Engine, *, embedder: Embedder) -> None:
+        """Take the tables of a database, with the default entities, as the source."""
+        self.sync = replace(
+            self.sync,
+            source=PostgresRowSource(engine),
+            entities=self.settings.core_entities,
+            embedder=embedder,
+        )
+        self.installation = FakeInstallation(self.sync, source_engine=engine)
+        self.orchestrator = FakeOrchestrator(self.sync)
+
+    def documents(self) -> set[str]:
+        """Ids of the documents in the index."""
+        points = self.store.points(self.sync.spec.collection).values()
+        return {str(point.payload["document_id"]) for point in points}
+
+    def _load(self, config: Path | None) -> Settings:
+        self.configs.append(config)
+        return self.settings

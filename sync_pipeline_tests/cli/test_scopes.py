@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import pytest
+
+from sync_pipeline.cli.scopes import (
+    ScopeChoice,
+    ScopeWord,
+    choose_scopes,
+    one_scope,
+    read_choice,
+    vanished,
+)
+from sync_pipeline.core.errors import ConfigurationError, UnknownScopeError
+from sync_pipeline.core.scope import GLOBAL, Scope
+from sync_pipeline.engine.status import ScopeStatusReport
+
+
+def status(key: str, *, rows: int = 0, documents: int = 0, points: int = 0) -> ScopeStatusReport:
+    return ScopeStatusReport(
+        scope_key=key,
+        source_rows=rows,
+        documents=documents,
+        points=points,
+        coverage=1.0,
+        failed=0,
+        quarantined=0,
+        pending=0,
+        last_success_at=None,
+        oldest_unsynced_seconds=None,
+    )
+
+
+KNOWN = [
+    status("global", rows=5),
+    status("acme", rows=3, points=3),
+    status("globex", rows=900),
+    status("initech", points=7),
+    status("remembered"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "choice"),
+    [
+        pytest.param(["all"], ScopeChoice(ScopeWord.ALL), id="all"),
+        pytest.param(["global"], ScopeChoice(ScopeWord.GLOBAL), id="global"),
+        pytest.param(["tenants"], ScopeChoice(ScopeWord.TENANTS), id="tenants"),
+        pytest.param(["tenant", "a"], ScopeChoice(ScopeWord.TENANT, ("a",)), id="one tenant"),
+        pytest.param(
+            ["tenant", "a", "b", "a"],
+            ScopeChoice(ScopeWord.TENANT, ("a", "b")),
+            id="two tenants, one of them twice",
+        ),
+        pytest.param(
+            ["tenant", "all"], ScopeChoice(ScopeWord.TENANT, ("all",)), id="a tenant called all"
+        ),
+    ],
+)
+def test_scopes_are_read_from_words(words: list[str], choice: ScopeChoice) -> None:
+    assert read_choice(words) == choice
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["tenant"], id="tenant without an id"),
+        pytest.param(["acme"], id="an id alone"),
+        pytest.param(["all", "acme"], id="an id after all"),
+    ],
+)
+def test_other_words_are_refused(words: list[str]) -> None:
+    with pytest.raises(ConfigurationError, match=f"not '{' '.join(words)}'"):
+        read_choice(words)
+
+
+def test_all_is_the_global_scope_and_then_tenants_with_most_rows_first() -> None:
+    scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), known=KNOWN)
+
+    assert scopes == [GLOBAL, Scope("globex"), Scope("acme"), Scope("initech")]
+
+
+def test_the_global_scope_is_part_of_all_even_where_it_never_had_a_row() -> None:
+    assert choose_scopes(ScopeChoice(ScopeWord.ALL), known=[]) == [GLOBAL]
+
+
+def test_tenants_leave_the_global_scope_out() -> None:
+    scopes = choose_scopes(ScopeChoice(ScopeWord.TENANTS), known=KNOWN)
+
+    assert scopes == [Scope("globex"), Scope("acme"), Scope("initech")]
+
+
+@pytest.mark.parametrize(
+    "tenant",
+    [
+        pytest.param("acme", id="has rows"),
+        pytest.param("initech", id="has only points"),
+        pytest.param("remembered", id="has only a record"),
+    ],
+)
+def test_a_tenant_is_known_that(tenant: str) -> None:
+    choice = ScopeChoice(ScopeWord.TENANT, (tenant,))
+
+    assert choose_scopes(choice, known=KNOWN) == [Scope(tenant)]
+
+
+def test_an_unknown_tenant_is_refused_with_names_that_are_spelled_alike() -> None:
+    choice = ScopeChoice(ScopeWord.TENANT, ("globx",))
+
+    with pytest.raises(UnknownScopeError, match=r"'globx' among the 4 .* Did you mean 'globex'"):
+        choose_scopes(choice, known=KNOWN)
+
+
+def test_global_is_no_tenant() -> None:
+    with pytest.raises(UnknownScopeError, match="no tenant 'global'"):
+        choose_scopes(ScopeChoice(ScopeWord.TENANT, ("global",)), known=KNOWN)
+
+
+def test_a_tenant_has_vanished_when_points_are_all_it_has() -> None:
+    scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), known=KNOWN)
+
+    assert vanished(scopes, known=KNOWN) == {Scope("initech"): 7}
+
+
+def test_the_global_scope_never_vanishes() -> None:
+    assert vanished([GLOBAL], known=[status("global", points=3)]) == {}
+
+
+def test_one_scope_is_a_tenant_or_the_global_one_or_none() -> None:
+    assert one_scope(tenant="acme", is_global=False) == Scope("acme")
+    assert one_scope(tenant=None, is_global=True) == GLOBAL
+    assert one_scope(tenant=None, is_global=False) is None
+
+
+def test_tenant_and_global_exclude_each_other() -> None:
+    with pytest.raises(ConfigurationError, match="exclude each other"):
+        one_scope(tenant="acme", is_global=True)
+
+
+def test_an_id_that_no_tenant_can_have_is_wrong_usage() -> None:
+    with pytest.raises(ConfigurationError, match="'global' names the shared rows"):
+        one_scope(tenant="Global", is_global=False)

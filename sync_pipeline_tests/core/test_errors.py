@@ -1,0 +1,62 @@
+"""Messages say what happened, where, with which numbers, and what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from sync_pipeline.core import errors
+from sync_pipeline.core.errors import SyncPipelineError
+
+EXAMPLES = [
+    errors.SettingsError(origin="a.yaml", mistakes=["`x`: unknown; remove it"]),
+    errors.SettingsError(origin="a.yaml", mistakes=["one", "two"]),
+    errors.SourceSchemaError(database="db", mistakes=["no table"]),
+    errors.UnknownScopeError(scope_key="acne", known=3, similar=["acme"]),
+    errors.UnknownScopeError(scope_key="acne", known=3),
+    errors.ModelUnavailableError(model="m", reason="not found"),
+    errors.StoreLockedError(path="index", holder="process 7", waited_seconds=30),
+    errors.CollectionMissingError(collection="documents_1", store="the index"),
+    errors.RejectedPointError(document_id="d", reason="too odd"),
+    errors.IsolationError(scope_key="acme", found=["d"]),
+]
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_a_message_is_sentences_and_has_its_facts_as_attributes(error: SyncPipelineError) -> None:
+    message = str(error)
+
+    assert len(message) > 20
+    assert "None" not in message
+    assert vars(error) or isinstance(error, errors.IsolationError)
+
+
+def test_mistakes_are_counted_in_words() -> None:
+    one, two = EXAMPLES[:2]
+
+    assert str(one).startswith("1 mistake in the settings (a.yaml):\n  - ")
+    assert str(two).startswith("2 mistakes in the settings")
+
+
+def test_a_similar_tenant_is_suggested_only_where_there_is_one() -> None:
+    with_hint, without = EXAMPLES[3:5]
+
+    assert "Did you mean 'acme'?" in str(with_hint)
+    assert "Did you mean" not in str(without)
+
+
+def test_an_isolation_error_does_not_name_the_foreign_documents() -> None:
+    error = errors.IsolationError(scope_key="acme", found=["tenant-material-secret"])
+
+    assert "secret" not in str(error)
+
+
+def test_every_error_has_one_kind() -> None:
+    kinds = (errors.ConfigurationError, errors.TransientError, errors.PermanentError)
+    named = [
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, SyncPipelineError)
+    ]
+
+    for error in named:
+        assert sum(issubclass(error, kind) for kind in kinds) <= 1

@@ -1,0 +1,1 @@
+"""The state in PostgreSQL: embedded server, migrations, errors, and contracts of every adapter."""

@@ -1,0 +1,63 @@
+"""Each port of the state twice: as a fake and in PostgreSQL."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine
+
+from sync_pipeline.core.ports import (
+    EmbeddingCache,
+    Generations,
+    IndexState,
+    Quarantine,
+    ScopeStates,
+)
+from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
+from sync_pipeline.database.generations import PostgresGenerations
+from sync_pipeline.database.index_state import PostgresIndexState
+from sync_pipeline.database.quarantine import PostgresQuarantine
+from sync_pipeline.database.scope_states import PostgresScopeStates
+from sync_pipeline_tests.fakes.state import (
+    FakeEmbeddingCache,
+    FakeGenerations,
+    FakeIndexState,
+    FakeQuarantine,
+    FakeScopeStates,
+)
+
+
+@pytest.fixture(params=["fake", "postgres"])
+def engine_or_fake(request: pytest.FixtureRequest) -> Engine | None:
+    """None asks for the fake."""
+    if request.param == "fake":
+        return None
+    engine: Engine = request.getfixturevalue("engine")
+    return engine
+
+
+@pytest.fixture
+def state(engine_or_fake: Engine | None) -> IndexState:
+    return PostgresIndexState(engine_or_fake) if engine_or_fake else FakeIndexState()
+
+
+@pytest.fixture
+def scopes(engine_or_fake: Engine | None) -> ScopeStates:
+    return PostgresScopeStates(engine_or_fake) if engine_or_fake else FakeScopeStates()
+
+
+@pytest.fixture
+def cache(engine_or_fake: Engine | None, state: IndexState) -> EmbeddingCache:
+    if isinstance(state, FakeIndexState):
+        return FakeEmbeddingCache(state)
+    assert engine_or_fake is not None
+    return PostgresEmbeddingCache(engine_or_fake)
+
+
+@pytest.fixture
+def quarantine(engine_or_fake: Engine | None) -> Quarantine:
+    return PostgresQuarantine(engine_or_fake) if engine_or_fake else FakeQuarantine()
+
+
+@pytest.fixture
+def generations(engine_or_fake: Engine | None) -> Generations:
+    return PostgresGenerations(engine_or_fake) if engine_or_fake else FakeGenerations()

@@ -1,0 +1,383 @@
+"""What every ``IndexState`` promises."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from sync_pipeline.core.hashing import digest, point_id
+from sync_pipeline.core.point import combine_hashes
+from sync_pipeline.core.ports import IndexState, StateRow
+from sync_pipeline.core.scope import GLOBAL, Scope
+from sync_pipeline_tests.database.documents import (
+    ACME,
+    COLLECTION,
+    GLOBEX,
+    LATER,
+    MODEL,
+    NOON,
+    failure,
+    row,
+)
+
+
+def record(
+    state: IndexState, *rows: StateRow, scope: Scope = ACME, snapshot_at: datetime = NOON
+) -> None:
+    state.record_synced(
+        collection=COLLECTION,
+        scope=scope,
+        rows=rows,
+        snapshot_at=snapshot_at,
+        vector_version=MODEL,
+    )
+
+
+def fail(state: IndexState, number: int, *, scope: Scope = ACME, error: str = "refused") -> None:
+    state.record_failed(collection=COLLECTION, scope=scope, failures=[failure(number, error)])
+
+
+def recorded(
+    state: IndexState,
+    *,
+    scope: Scope = ACME,
+    views: tuple[str, ...] = ("text",),
+    start: str | None = None,
+    stop: str | None = None,
+) -> list[tuple[str, str, str]]:
+    """Point id, content and payload digests, as texts, in the order they come."""
+    return [
+        (identity.decode(), content.decode(), payload.decode())
+        for part in state.iter_digests(
+            collection=COLLECTION, scope=scope, views=views, start=start, stop=stop
+        )
+        for identity, content, payload in zip(
+            part.point_ids, part.contents, part.payloads, strict=True
+        )
+    ]
+
+
+def test_what_is_recorded_is_read_back_in_order_of_point_id(state: IndexState) -> None:
+    rows = [row(number) for number in range(20)]
+
+    record(state, *rows)
+
+    expected = sorted((it.point_id, it.embed_hashes["text"], it.payload_hash) for it in rows)
+    assert recorded(state) == expected
+
+
+def test_recording_the_same_twice_is_the_same_as_once(state: IndexState) -> None:
+    record(state, row(1), row(2))
+    record(state, row(1), row(2))
+
+    assert len(recorded(state)) == 2
+    assert state.count_by_scope(collection=COLLECTION) == {"acme": {"synced": 2}}
+
+
+def test_recording_nothing_is_not_an_error(state: IndexState) -> None:
+    record(state)
+    state.record_failed(collection=COLLECTION, scope=ACME, failures=[])
+
+    assert state.count_by_scope(collection=COLLECTION) == {}
+
+
+def test_the_last_of_two_rows_for_one_document_counts(state: IndexState) -> None:
+    record(state, row(1, content="old"), row(1, content="new"))
+
+    assert recorded(state) == [(row(1).point_id, digest("new"), row(1, content="new").payload_hash)]
+
+
+def test_a_range_holds_its_start_and_not_its_stop(state: IndexState) -> None:
+    rows = sorted((row(number) for number in range(10)), key=lambda it: it.point_id)
+    record(state, *rows)
+
+    found = recorded(state, start=rows[2].point_id, stop=rows[5].point_id)
+
+    assert [identity for identity, _, _ in found] == [it.point_id for it in rows[2:5]]
+
+
+def test_an_edge_of_a_range_needs_no_document(state: IndexState) -> None:
+    record(state, *(row(number) for number in range(50)))
+    middle = "80000000-0000-0000-0000-000000000000"
+
+    below, above = recorded(state, stop=middle), recorded(state, start=middle)
+
+    assert below + above == recorded(state)
+    assert below
+    assert above
+
+
+def test_scopes_and_collections_are_apart(state: IndexState) -> None:
+    record(state, row(1), scope=ACME)
+    record(state, row(2), scope=GLOBEX)
+    state.record_synced(
+        collection="other", scope=ACME, rows=[row(3)], snapshot_at=NOON, vector_version=MODEL
+    )
+
+    assert [identity for identity, _, _ in recorded(state, scope=ACME)] == [row(1).point_id]
+    assert [identity for identity, _, _ in recorded(state, scope=GLOBEX)] == [row(2).point_id]
+    assert recorded(state, scope=GLOBAL) == []
+
+
+@pytest.mark.parametrize(
+    ("hashes", "views", "expected"),
+    [
+        pytest.param({"text": "a" * 32}, ("text",), "a" * 32, id="one view"),
+        pytest.param(
+            {"name": "a" * 32, "text": "b" * 32},
+            ("text", "name"),
+            combine_hashes({"name": "a" * 32, "text": "b" * 32}),
+            id="two views combined",
+        ),
+        pytest.param(
+            {"name": "a" * 32}, ("text", "name"), "a" * 32, id="a view without text is left out"
+        ),
+        pytest.param(
+            {"name": "a" * 32, "text": ""}, ("text", "name"), "a" * 32, id="an empty hash too"
+        ),
+        pytest.param(
+            {"name": "a" * 32, "text": "b" * 32}, ("name",), "a" * 32, id="a view not asked for"
+        ),
+        pytest.param({}, ("text",), "", id="no hashes, one view"),
+        pytest.param({}, ("text", "name"), "", id="no hashes, two views"),
+    ],
+)
+def test_hashes_are_combined_over_the_views_that_have_a_text(
+    state: IndexState, hashes: dict[str, str], views: tuple[str, ...], expected: str
+) -> None:
+    record(state, row(1, views=hashes))
+
+    found = recorded(state, views=views)
+
+    assert [content for _, content, _ in found] == [expected]
+
+
+def test_a_failed_document_comes_with_digests_that_equal_nothing(state: IndexState) -> None:
+    record(state, row(1), row(2))
+    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failure(1), failure(3)])
+
+    found = {identity: hashes for identity, *hashes in recorded(state)}
+
+    assert found == {
+        row(1).point_id: ["", ""],
+        row(2).point_id: [row(2).embed_hashes["text"], row(2).payload_hash],
+        row(3).point_id: ["", ""],
+    }
+    assert state.count_by_scope(collection=COLLECTION) == {"acme": {"synced": 1, "failed": 2}}
+
+
+def test_a_success_ends_a_failure(state: IndexState) -> None:
+    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failure(1)])
+
+    record(state, row(1))
+
+    assert state.count_by_scope(collection=COLLECTION) == {"acme": {"synced": 1}}
+    assert recorded(state)[0][2] == row(1).payload_hash
+
+
+def test_a_failure_leaves_a_document_with_the_scope_whose_point_holds_it(
+    state: IndexState,
+) -> None:
+    record(state, row(1), scope=ACME)
+
+    state.record_failed(collection=COLLECTION, scope=GLOBEX, failures=[failure(1)])
+
+    assert state.count_by_scope(collection=COLLECTION) == {"acme": {"failed": 1}}
+    assert [identity for identity, _, _ in recorded(state, scope=ACME)] == [row(1).point_id]
+
+
+def test_an_older_snapshot_never_overwrites_a_newer_one(state: IndexState) -> None:
+    record(state, row(1, content="new"), snapshot_at=LATER)
+
+    record(state, row(1, content="old"), scope=GLOBEX, snapshot_at=NOON)
+
+    assert [content for _, content, _ in recorded(state)] == [digest("new")]
+    assert recorded(state, scope=GLOBEX) == []
+
+
+def test_the_same_snapshot_may_write_again(state: IndexState) -> None:
+    record(state, row(1, content="first"))
+
+    record(state, row(1, content="second"))
+
+    assert [content for _, content, _ in recorded(state)] == [digest("second")]
+
+
+def test_only_documents_of_a_later_snapshot_are_newer(state: IndexState) -> None:
+    record(state, row(1), snapshot_at=NOON)
+    record(state, row(2), snapshot_at=LATER)
+    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failure(3)])
+    names = [row(number).document_id for number in range(5)]
+
+    def newer(snapshot_at: datetime) -> set[str]:
+        return state.newer_than(collection=COLLECTION, document_ids=names, snapshot_at=snapshot_at)
+
+    assert newer(NOON) == {row(2).document_id}
+    assert newer(LATER) == set()
+
+
+def test_deleting_forgets_only_documents_of_the_scope_and_counts_them(state: IndexState) -> None:
+    record(state, row(1), row(2), scope=ACME)
+    record(state, row(3), scope=GLOBEX)
+    ids = [row(1).point_id, row(3).point_id, point_id("unknown")]
+
+    deleted = state.delete(collection=COLLECTION, scope=ACME, point_ids=ids)
+
+    assert deleted == 1
+    assert state.count_by_scope(collection=COLLECTION) == {
+        "acme": {"synced": 1},
+        "globex": {"synced": 1},
+    }
+
+
+def test_deleting_twice_is_not_an_error(state: IndexState) -> None:
+    record(state, row(1))
+    ids = [row(1).point_id]
+    state.delete(collection=COLLECTION, scope=ACME, point_ids=ids)
+
+    assert state.delete(collection=COLLECTION, scope=ACME, point_ids=ids) == 0
+    assert state.delete(collection=COLLECTION, scope=ACME, point_ids=[]) == 0
+
+
+def test_a_document_that_moves_is_in_its_new_scope_only(state: IndexState) -> None:
+    record(state, row(1), row(2), scope=ACME)
+
+    record(state, row(1), scope=GLOBEX, snapshot_at=LATER)
+
+    assert state.count_by_scope(collection=COLLECTION) == {
+        "acme": {"synced": 1},
+        "globex": {"synced": 1},
+    }
+
+
+def test_a_document_that_moved_counts_once_as_departed_from_its_old_scope(
+    state: IndexState,
+) -> None:
+    record(state, row(1), row(2), scope=ACME)
+    record(state, row(1), scope=GLOBEX, snapshot_at=LATER)
+    record(state, row(1, content="b"), scope=GLOBEX, snapshot_at=LATER)
+
+    departed = [state.take_departed(collection=COLLECTION, scope=ACME) for _ in range(2)]
+
+    assert departed == [1, 0]
+    assert state.take_departed(collection=COLLECTION, scope=GLOBEX) == 0
+
+
+def test_a_document_that_comes_back_has_departed_from_where_it_was(state: IndexState) -> None:
+    record(state, row(1), scope=ACME)
+    record(state, row(1), scope=GLOBEX)
+    record(state, row(1), scope=ACME)
+
+    assert state.take_departed(collection=COLLECTION, scope=ACME) == 0
+    assert state.take_departed(collection=COLLECTION, scope=GLOBEX) == 1
+
+
+def test_documents_are_counted_per_scope_and_status(state: IndexState) -> None:
+    record(state, row(1), row(2), scope=ACME)
+    record(state, row(3), scope=GLOBAL)
+    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failure(4)])
+
+    counts = state.count_by_scope(collection=COLLECTION)
+
+    assert counts == {"acme": {"synced": 2, "failed": 1}, "global": {"synced": 1}}
+    assert state.count_by_scope(collection="unknown") == {}
+
+
+def test_the_record_of_a_synced_document_says_what_and_when(state: IndexState) -> None:
+    record(state, row(1))
+
+    found = state.get(collection=COLLECTION, document_id=row(1).document_id)
+
+    assert found is not None
+    assert (found.document_id, found.point_id) == (row(1).document_id, row(1).point_id)
+    assert (found.scope_key, found.entity_type, found.db_id) == ("acme", "material", "1")
+    assert (found.status, found.embed_hashes) == ("synced", row(1).embed_hashes)
+    assert (found.payload_hash, found.source_snapshot_at) == (row(1).payload_hash, NOON)
+    assert (found.error_code, found.error, found.attempts) == (None, None, 0)
+    assert (found.next_retry_at, found.last_synced_at) == (None, found.last_attempt_at)
+    assert found.last_synced_at is not None
+
+
+def test_the_record_of_a_failed_document_says_why_and_when_it_is_tried_again(
+    state: IndexState,
+) -> None:
+    fail(state, 1)
+    fail(state, 1, error="still refused")
+
+    found = state.get(collection=COLLECTION, document_id=row(1).document_id)
+
+    assert found is not None
+    assert (found.status, found.scope_key, found.db_id) == ("failed", "acme", "1")
+    assert (found.error_code, found.error) == ("RejectedPointError", "still refused")
+    assert (found.attempts, found.embed_hashes, found.payload_hash) == (2, {}, None)
+    assert found.last_synced_at is None
+    assert found.last_attempt_at is not None
+    assert found.next_retry_at is not None
+    wait = found.next_retry_at - found.last_attempt_at
+    assert timedelta(minutes=3, seconds=50) < wait < timedelta(minutes=4, seconds=10)
+
+
+def test_a_document_that_fails_keeps_what_was_synced_before(state: IndexState) -> None:
+    record(state, row(1))
+    fail(state, 1)
+
+    found = state.get(collection=COLLECTION, document_id=row(1).document_id)
+
+    assert found is not None
+    assert (found.status, found.embed_hashes) == ("failed", row(1).embed_hashes)
+    assert found.source_snapshot_at == NOON
+
+
+def test_a_document_that_is_not_recorded_has_no_record(state: IndexState) -> None:
+    record(state, row(1))
+
+    assert state.get(collection=COLLECTION, document_id="tenant-material-2") is None
+    assert state.get(collection="another", document_id=row(1).document_id) is None
+
+
+def test_failed_documents_are_listed_by_scope_and_id(state: IndexState) -> None:
+    fail(state, 3, scope=GLOBEX)
+    fail(state, 2)
+    fail(state, 1)
+    record(state, row(4))
+
+    def listed(**only: Any) -> list[tuple[str, str]]:
+        found = state.list_failed(collection=COLLECTION, **only)
+        return [(one.scope_key, one.db_id) for one in found]
+
+    assert listed() == [("acme", "1"), ("acme", "2"), ("globex", "3")]
+    assert listed(limit=1) == [("acme", "1")]
+    assert listed(scope=GLOBEX) == [("globex", "3")]
+    assert listed(scope=GLOBAL) == []
+    assert listed(only_due=True) == []
+    state.retry_now(collection=COLLECTION, document_ids=[row(2).document_id])
+    assert listed(only_due=True) == [("acme", "2")]
+    assert state.list_failed(collection="another") == []
+
+
+def test_a_failed_document_is_due_once_it_is_asked_for(state: IndexState) -> None:
+    fail(state, 1)
+    fail(state, 2)
+    fail(state, 3, scope=GLOBEX)
+    before = state.count_due_retries(collection=COLLECTION)
+
+    asked = state.retry_now(collection=COLLECTION, document_ids=[row(1).document_id, "unknown"])
+    one = state.count_due_retries(collection=COLLECTION)
+    scope = state.retry_now(collection=COLLECTION, scope=GLOBEX)
+
+    assert (before, asked, one, scope) == ({}, {"acme": 1}, {"acme": 1}, {"globex": 1})
+    assert state.retry_now(collection=COLLECTION) == {"acme": 2, "globex": 1}
+    assert state.count_due_retries(collection=COLLECTION) == {"acme": 2, "globex": 1}
+
+
+def test_a_synced_document_is_never_due(state: IndexState) -> None:
+    fail(state, 1)
+    state.retry_now(collection=COLLECTION)
+
+    record(state, row(1))
+
+    assert state.retry_now(collection=COLLECTION) == {}
+    assert state.count_due_retries(collection=COLLECTION) == {}
+    assert state.list_failed(collection=COLLECTION) == []

@@ -1,0 +1,273 @@
+"""What every ``ScopeStates`` promises: records of scopes, and leases."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from sync_pipeline.core.errors import ScopeBusyError, SupersededError
+from sync_pipeline.core.ports import Fence, ScopeSnapshot, ScopeStates
+from sync_pipeline.core.scope import GLOBAL, Scope
+from sync_pipeline_tests.database.documents import ACME, COLLECTION, GLOBEX, LATER, NOON
+
+
+def succeed(
+    scopes: ScopeStates,
+    scope: Scope,
+    *,
+    documents: int = 3,
+    snapshot_at: datetime = NOON,
+    is_full: bool = True,
+    digest: str | None = None,
+) -> None:
+    scopes.record_success(
+        collection=COLLECTION,
+        scope=scope,
+        rows=documents + 1,
+        documents=documents,
+        quarantined=1,
+        failed=2,
+        snapshot_at=snapshot_at,
+        is_full=is_full,
+        digest=digest,
+    )
+
+
+def snapshot_of(scopes: ScopeStates, scope: Scope) -> ScopeSnapshot:
+    found = scopes.get(collection=COLLECTION, scope=scope)
+    assert found is not None
+    return found
+
+
+def test_an_unknown_scope_has_no_record(scopes: ScopeStates) -> None:
+    assert scopes.get(collection=COLLECTION, scope=ACME) is None
+    assert scopes.list_all(collection=COLLECTION) == []
+
+
+def test_a_success_is_recorded_with_its_counts_and_moments(scopes: ScopeStates) -> None:
+    succeed(scopes, ACME, digest="d1")
+
+    found = snapshot_of(scopes, ACME)
+
+    assert (found.rows, found.documents, found.quarantined, found.failed) == (4, 3, 1, 2)
+    assert (found.scope_key, found.digest, found.vanished_at) == ("acme", "d1", None)
+    assert (found.source_snapshot_at, found.last_full_at) == (NOON, NOON)
+    assert found.last_success_at is not None
+    assert found.last_success_at.utcoffset() is not None
+
+
+def test_an_incremental_success_keeps_when_the_last_full_one_was(scopes: ScopeStates) -> None:
+    succeed(scopes, ACME, snapshot_at=NOON)
+    succeed(scopes, ACME, documents=5, snapshot_at=LATER, is_full=False)
+
+    found = snapshot_of(scopes, ACME)
+
+    assert (found.documents, found.source_snapshot_at, found.last_full_at) == (5, LATER, NOON)
+
+
+def test_a_success_without_a_digest_forgets_the_old_one(scopes: ScopeStates) -> None:
+    succeed(scopes, ACME, digest="d1")
+    succeed(scopes, ACME, snapshot_at=LATER)
+
+    assert snapshot_of(scopes, ACME).digest is None
+
+
+def test_an_older_snapshot_does_not_replace_a_newer_record(scopes: ScopeStates) -> None:
+    succeed(scopes, ACME, documents=5, snapshot_at=LATER)
+    succeed(scopes, ACME, documents=3, snapshot_at=NOON)
+
+    assert snapshot_of(scopes, ACME).documents == 5
+
+
+def test_scopes_are_listed_by_key_and_per_collection(scopes: ScopeStates) -> None:
+    for scope in (GLOBEX, GLOBAL, ACME, Scope("Ёж"), Scope("Zed")):
+        succeed(scopes, scope)
+
+    keys = [found.scope_key for found in scopes.list_all(collection=COLLECTION)]
+
+    assert keys == ["Zed", "acme", "global", "globex", "Ёж"]
+    assert scopes.list_all(collection="other") == []
+
+
+def test_only_recorded_scopes_are_marked_as_vanished(scopes: ScopeStates) -> None:
+    succeed(scopes, ACME)
+    succeed(scopes, GLOBEX)
+
+    marked = scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme", "unknown"])
+
+    assert [found.scope_key for found in marked] == ["acme"]
+    assert marked[0].vanished_at is not None
+    assert snapshot_of(scopes, GLOBEX).vanished_at is None
+
+
+def test_a_vanished_scope_keeps_since_when(scopes: ScopeStates) -> None:
+    succeed(scopes, ACME)
+    first = scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"])
+
+    second = scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"])
+
+    assert second == first
+
+
+def test_a_scope_that_has_rows_again_loses_its_mark(scopes: ScopeStates) -> None:
+    succeed(scopes, ACME)
+    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"])
+
+    marked = scopes.mark_vanished(collection=COLLECTION, scope_keys=[])
+
+    assert marked == []
+    assert snapshot_of(scopes, ACME).vanished_at is None
+
+
+def test_a_success_does_not_remove_a_mark(scopes: ScopeStates) -> None:
+    succeed(scopes, ACME)
+    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"])
+
+    succeed(scopes, ACME, documents=0, snapshot_at=LATER)
+
+    assert snapshot_of(scopes, ACME).vanished_at is not None
+
+
+def test_a_forgotten_scope_has_no_record(scopes: ScopeStates) -> None:
+    succeed(scopes, ACME)
+
+    scopes.forget(collection=COLLECTION, scope=ACME)
+    scopes.forget(collection=COLLECTION, scope=ACME)
+
+    assert scopes.get(collection=COLLECTION, scope=ACME) is None
+
+
+# --- leases -----------------------------------------------------------------------------
+
+
+def test_a_free_scope_is_leased(scopes: ScopeStates) -> None:
+    fence = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=60)
+
+    assert fence == Fence(scope_key="acme", owner="run 1", token=1)
+
+
+def test_a_held_scope_is_refused_and_the_holder_named(scopes: ScopeStates) -> None:
+    scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=60)
+
+    with pytest.raises(
+        ScopeBusyError, match=r"scope 'acme' is being written by run 1; its lease ends in \d+ s"
+    ) as caught:
+        scopes.acquire(scope=ACME, owner="run 2", ttl_seconds=60)
+
+    assert 0 < (caught.value.retry_after_seconds or 0) <= 60
+
+
+def test_the_same_owner_gets_the_same_token_again(scopes: ScopeStates) -> None:
+    first = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=60)
+    again = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=60)
+    scopes.release(again)
+    after_release = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=60)
+
+    assert first == again == after_release
+
+
+def test_the_token_rises_when_the_owner_changes(scopes: ScopeStates) -> None:
+    owners = ["run 1", "run 2", "run 1", "run 3"]
+
+    fences = []
+    for owner in owners:
+        fences.append(scopes.acquire(scope=ACME, owner=owner, ttl_seconds=60))
+        scopes.release(fences[-1])
+
+    assert [fence.token for fence in fences] == [1, 2, 3, 4]
+
+
+def test_an_expired_lease_can_be_taken(scopes: ScopeStates) -> None:
+    scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=0)
+
+    fence = scopes.acquire(scope=ACME, owner="run 2", ttl_seconds=60)
+
+    assert (fence.owner, fence.token) == ("run 2", 2)
+
+
+def test_leases_of_different_scopes_are_apart(scopes: ScopeStates) -> None:
+    scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=60)
+
+    assert scopes.acquire(scope=GLOBEX, owner="run 2", ttl_seconds=60).token == 1
+
+
+def test_a_lease_in_hand_may_write(scopes: ScopeStates) -> None:
+    fence = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=60)
+
+    scopes.check(fence, ttl_seconds=60)
+
+
+def test_an_expired_lease_that_nobody_took_is_renewed(scopes: ScopeStates) -> None:
+    fence = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=0)
+
+    scopes.check(fence, ttl_seconds=60)
+
+    with pytest.raises(ScopeBusyError, match="run 1"):
+        scopes.acquire(scope=ACME, owner="run 2", ttl_seconds=60)
+
+
+def test_a_run_that_lost_its_lease_is_stopped_before_it_writes(scopes: ScopeStates) -> None:
+    sleeper = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=0)
+    scopes.acquire(scope=ACME, owner="run 2", ttl_seconds=60)
+
+    with pytest.raises(SupersededError, match="its lease went from run 1 to run 2"):
+        scopes.check(sleeper, ttl_seconds=60)
+
+
+def test_a_run_whose_lease_came_back_under_another_token_is_stopped(scopes: ScopeStates) -> None:
+    first = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=0)
+    scopes.acquire(scope=ACME, owner="run 2", ttl_seconds=0)
+    scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=60)
+
+    with pytest.raises(SupersededError, match="out of date"):
+        scopes.check(first, ttl_seconds=60)
+
+
+def test_a_released_lease_can_be_taken_at_once(scopes: ScopeStates) -> None:
+    scopes.release(scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=3600))
+
+    assert scopes.acquire(scope=ACME, owner="run 2", ttl_seconds=60).token == 2
+
+
+def test_releasing_a_lost_lease_leaves_the_new_owner_alone(scopes: ScopeStates) -> None:
+    lost = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=0)
+    held = scopes.acquire(scope=ACME, owner="run 2", ttl_seconds=60)
+
+    scopes.release(lost)
+
+    scopes.check(held, ttl_seconds=60)
+    with pytest.raises(ScopeBusyError, match="run 2"):
+        scopes.acquire(scope=ACME, owner="run 3", ttl_seconds=60)
+
+
+def test_checking_a_lease_that_never_was_is_refused(scopes: ScopeStates) -> None:
+    with pytest.raises(SupersededError, match="from run 1 to nobody"):
+        scopes.check(Fence("acme", "run 1", 1), ttl_seconds=60)
+
+
+def test_the_holder_of_a_lease_is_known_while_it_holds_it(scopes: ScopeStates) -> None:
+    before = scopes.holder(scope=ACME)
+    fence = scopes.acquire(scope=ACME, owner="run-1", ttl_seconds=60)
+
+    held = scopes.holder(scope=ACME)
+    scopes.release(fence)
+
+    assert before is None
+    assert held is not None
+    assert held.owner == "run-1"
+    assert 0 < held.seconds_left <= 60
+    assert scopes.holder(scope=ACME) is None
+    assert scopes.holder(scope=GLOBEX) is None
+
+
+def test_the_lease_of_a_dead_owner_can_be_taken_at_once(scopes: ScopeStates) -> None:
+    scopes.acquire(scope=ACME, owner="killed", ttl_seconds=60)
+    scopes.acquire(scope=GLOBEX, owner="living", ttl_seconds=60)
+
+    released = scopes.release_dead(owner="killed")
+
+    assert released == 1
+    assert scopes.acquire(scope=ACME, owner="next", ttl_seconds=60).owner == "next"
+    with pytest.raises(ScopeBusyError, match="living"):
+        scopes.acquire(scope=GLOBEX, owner="next", ttl_seconds=60)

@@ -1,0 +1,373 @@
+"""What only the tables show: columns, the view for people, and that nothing is written in vain."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, text
+
+from sync_pipeline.core.document import Reason, Rejection
+from sync_pipeline.core.errors import ScopeBusyError
+from sync_pipeline.core.point import CollectionSpec
+from sync_pipeline.core.scope import GLOBAL, Scope
+from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
+from sync_pipeline.database.generations import PostgresGenerations
+from sync_pipeline.database.index_state import PostgresIndexState
+from sync_pipeline.database.quarantine import PostgresQuarantine
+from sync_pipeline.database.scope_states import PostgresScopeStates
+from sync_pipeline_tests.database.documents import (
+    ACME,
+    COLLECTION,
+    GLOBEX,
+    LATER,
+    MODEL,
+    NOON,
+    failure,
+    row,
+)
+
+AT_ONCE = 4
+
+
+def read(engine: Engine, query: str) -> list[dict[str, Any]]:
+    with engine.connect() as connection:
+        connection.execute(text("SET search_path TO sync_pipeline"))
+        return [dict(found) for found in connection.execute(text(query)).mappings()]
+
+
+def versions(engine: Engine, table: str) -> list[tuple[str, str]]:
+    """Where each row lies and which transaction wrote it: equal where nothing was written."""
+    found = read(engine, f"SELECT ctid::text, xmin::text FROM {table} ORDER BY 1")  # noqa: S608
+    return [(row["ctid"], row["xmin"]) for row in found]
+
+
+def all_at_once(*works: Callable[[], object]) -> list[object]:
+    """Run in as many threads; return results and errors, in order of ending."""
+    ended: list[object] = []
+    start = threading.Barrier(len(works))
+
+    def run(work: Callable[[], object]) -> None:
+        start.wait()
+        try:
+            ended.append(work())
+        except ScopeBusyError as error:
+            ended.append(error)
+
+    threads = [threading.Thread(target=run, args=[work]) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return ended
+
+
+def record(engine: Engine, *numbers: int, scope: Scope = ACME, later: bool = False) -> None:
+    PostgresIndexState(engine).record_synced(
+        collection=COLLECTION,
+        scope=scope,
+        rows=[row(number) for number in numbers],
+        snapshot_at=LATER if later else NOON,
+        vector_version=MODEL,
+    )
+
+
+def fail(engine: Engine, number: int, error: str = "the store refuses it") -> None:
+    PostgresIndexState(engine).record_failed(
+        collection=COLLECTION, scope=ACME, failures=[failure(number, error)]
+    )
+
+
+# --- index state ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        pytest.param(ACME, ("tenant", "acme", "acme"), id="a tenant"),
+        pytest.param(GLOBAL, ("global", "global", None), id="global"),
+    ],
+)
+def test_a_synced_document_has_every_column_that_people_look_for(
+    engine: Engine, scope: Scope, expected: tuple[str, str, str | None]
+) -> None:
+    record(engine, 1, scope=scope)
+
+    (found,) = read(engine, "SELECT * FROM index_state")
+
+    assert (found["scope"], found["scope_key"], found["tenant_id"]) == expected
+    assert (found["entity_type"], found["db_id"], found["status"]) == ("material", "1", "synced")
+    assert str(found["point_id"]) == row(1).point_id
+    assert found["embed_hashes"] == row(1).embed_hashes
+    assert (found["vector_version"], found["source_snapshot_at"]) == (MODEL, NOON)
+    assert found["last_synced_at"] == found["last_sync_attempt_at"] == found["created_at"]
+    assert (found["error_code"], found["last_error"], found["next_retry_at"]) == (None, None, None)
+
+
+def test_a_success_clears_the_error_and_keeps_when_the_row_was_made(engine: Engine) -> None:
+    fail(engine, 1)
+    (before,) = read(engine, "SELECT * FROM index_state")
+
+    record(engine, 1)
+
+    (after,) = read(engine, "SELECT * FROM index_state")
+    assert (after["error_code"], after["last_error"], after["next_retry_at"]) == (None, None, None)
+    assert (after["retry_count"], after["created_at"]) == (0, before["created_at"])
+    assert after["updated_at"] > before["updated_at"]
+
+
+def test_each_failure_doubles_the_wait_up_to_a_day(engine: Engine) -> None:
+    history = []
+    for _ in range(12):
+        fail(engine, 1)
+        history += read(engine, "SELECT * FROM index_state")
+
+    waits = [found["next_retry_at"] - found["last_sync_attempt_at"] for found in history]
+    minutes = [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1440, 1440]
+    assert waits == [timedelta(minutes=number) for number in minutes]
+    assert [found["retry_count"] for found in history] == list(range(1, 13))
+    assert {found["error_code"] for found in history} == {"RejectedPointError"}
+
+
+def test_the_wait_stays_a_day_after_thousands_of_failures(engine: Engine) -> None:
+    fail(engine, 1)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE sync_pipeline.index_state SET retry_count = 100000"))
+
+    fail(engine, 1)
+
+    (found,) = read(engine, "SELECT * FROM index_state")
+    assert found["next_retry_at"] - found["last_sync_attempt_at"] == timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("error", "stored"),
+    [
+        pytest.param("x" * 600, "x" * 500, id="cut at 500 characters"),
+        pytest.param("a\0b", "ab", id="without NUL"),
+        pytest.param("a\ud800b", "a?b", id="without lone surrogates"),
+    ],
+)
+def test_any_message_can_be_recorded(engine: Engine, error: str, stored: str) -> None:
+    fail(engine, 1, error)
+
+    (found,) = read(engine, "SELECT last_error FROM index_state")
+    assert found["last_error"] == stored
+
+
+def test_a_failure_keeps_the_hashes_of_what_was_synced(engine: Engine) -> None:
+    record(engine, 1)
+
+    fail(engine, 1)
+
+    (found,) = read(engine, "SELECT * FROM index_state")
+    assert (found["status"], found["payload_hash"]) == ("failed", row(1).payload_hash)
+
+
+def test_asking_for_departed_documents_writes_nothing_where_none_departed(engine: Engine) -> None:
+    record(engine, 1, 2)
+    before = versions(engine, "index_state")
+
+    PostgresIndexState(engine).take_departed(collection=COLLECTION, scope=ACME)
+
+    assert versions(engine, "index_state") == before
+
+
+def test_a_refused_older_snapshot_writes_nothing(engine: Engine) -> None:
+    record(engine, 1, later=True)
+    before = read(engine, "SELECT * FROM index_state")
+
+    record(engine, 1)
+
+    assert read(engine, "SELECT * FROM index_state") == before
+
+
+def test_two_scopes_that_exchange_documents_do_not_block_each_other(engine: Engine) -> None:
+    numbers = list(range(500))
+
+    all_at_once(
+        *(lambda: record(engine, *numbers, scope=ACME) for _ in range(AT_ONCE)),
+        *(lambda: record(engine, *reversed(numbers), scope=GLOBEX) for _ in range(AT_ONCE)),
+    )
+
+    (found,) = read(engine, "SELECT count(*), count(DISTINCT scope_key) AS scopes FROM index_state")
+    assert found == {"count": 500, "scopes": 1}
+
+
+def test_digests_of_more_documents_than_one_statement_reads_come_complete(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sync_pipeline.database.index_state.DIGESTS_PER_STATEMENT", 10)
+    record(engine, *range(30))
+
+    parts = list(
+        PostgresIndexState(engine).iter_digests(collection=COLLECTION, scope=ACME, views=["text"])
+    )
+
+    ids = [identity.decode() for part in parts for identity in part.point_ids]
+    assert ids == sorted(row(number).point_id for number in range(30))
+    assert [len(part) for part in parts] == [10, 10, 10]
+
+
+# --- the view for people ----------------------------------------------------------------
+
+
+def test_a_document_that_a_full_sync_left_unchanged_was_seen_by_it(engine: Engine) -> None:
+    record(engine, 1)
+    fail(engine, 2)
+    PostgresScopeStates(engine).record_success(
+        collection=COLLECTION,
+        scope=ACME,
+        rows=2,
+        documents=2,
+        quarantined=0,
+        failed=1,
+        snapshot_at=LATER,
+        is_full=True,
+    )
+
+    seen = read(engine, "SELECT db_id, last_seen_at FROM document_status ORDER BY db_id")
+
+    assert seen == [{"db_id": "1", "last_seen_at": LATER}, {"db_id": "2", "last_seen_at": None}]
+
+
+def test_a_document_of_a_scope_that_never_succeeded_was_seen_when_it_was_written(
+    engine: Engine,
+) -> None:
+    record(engine, 1)
+
+    (found,) = read(engine, "SELECT last_seen_at, scope_last_success_at FROM document_status")
+
+    assert found == {"last_seen_at": NOON, "scope_last_success_at": None}
+
+
+# --- scopes and leases ------------------------------------------------------------------
+
+
+def test_marking_the_same_scopes_again_writes_nothing(engine: Engine) -> None:
+    scopes = PostgresScopeStates(engine)
+    for scope in (ACME, GLOBEX):
+        scopes.record_success(
+            collection=COLLECTION,
+            scope=scope,
+            rows=0,
+            documents=0,
+            quarantined=0,
+            failed=0,
+            snapshot_at=NOON,
+            is_full=True,
+        )
+    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"])
+    before = versions(engine, "scope_state")
+
+    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"])
+
+    assert versions(engine, "scope_state") == before
+
+
+def test_of_many_runs_that_ask_at_once_one_gets_the_lease(engine: Engine) -> None:
+    scopes = PostgresScopeStates(engine)
+
+    def ask(owner: str) -> Callable[[], object]:
+        return lambda: scopes.acquire(scope=ACME, owner=owner, ttl_seconds=60)
+
+    ended = all_at_once(*(ask(f"run {number}") for number in range(8)))
+
+    refused = [item for item in ended if isinstance(item, ScopeBusyError)]
+    assert len(refused) == 7
+
+
+# --- cache, quarantine, generations -----------------------------------------------------
+
+
+def test_two_writers_of_the_same_texts_in_opposite_order_do_not_block_each_other(
+    engine: Engine,
+) -> None:
+    cache = PostgresEmbeddingCache(engine)
+    hashes = [f"{number:032x}" for number in range(1000)]
+    vectors = np.ones((1000, 4), dtype=np.float32)
+
+    all_at_once(
+        *(
+            lambda: cache.put(model_id="m", text_hashes=hashes, vectors=vectors)
+            for _ in range(AT_ONCE)
+        ),
+        *(
+            lambda: cache.put(model_id="m", text_hashes=hashes[::-1], vectors=vectors)
+            for _ in range(AT_ONCE)
+        ),
+    )
+
+    assert cache.missing(model_id="m", text_hashes=hashes) == set()
+
+
+def test_vectors_are_stored_as_little_endian_float32(engine: Engine) -> None:
+    cache = PostgresEmbeddingCache(engine)
+
+    cache.put(model_id="m", text_hashes=["h"], vectors=np.array([[1.0, -2.0]], dtype=np.float32))
+
+    (found,) = read(engine, "SELECT encode(vector, 'hex') AS hex, dimension FROM embedding_cache")
+    assert found == {"hex": "0000803f000000c0", "dimension": 2}
+
+
+def test_the_same_quarantine_again_writes_nothing(engine: Engine) -> None:
+    quarantine = PostgresQuarantine(engine)
+    rejections = [Rejection("material", str(n), Reason.EMPTY_TEXT, "no text") for n in range(3)]
+    quarantine.replace(scope=ACME, rejections=rejections)
+    before = versions(engine, "quarantine")
+
+    quarantine.replace(scope=ACME, rejections=rejections)
+
+    assert versions(engine, "quarantine") == before
+
+
+def test_a_row_rejected_for_another_reason_keeps_when_it_was_first_seen(engine: Engine) -> None:
+    quarantine = PostgresQuarantine(engine)
+    quarantine.replace(
+        scope=ACME, rejections=[Rejection("work", "1", Reason.EMPTY_TEXT, "no text")]
+    )
+    (before,) = read(engine, "SELECT * FROM quarantine")
+
+    quarantine.replace(
+        scope=ACME, rejections=[Rejection("work", "1", Reason.INVALID_TEXT, "surrogate")]
+    )
+
+    (after,) = read(engine, "SELECT * FROM quarantine")
+    assert (after["attempts"], after["first_seen_at"]) == (2, before["first_seen_at"])
+    assert after["last_seen_at"] > before["last_seen_at"]
+
+
+def test_one_collection_of_an_alias_is_active(engine: Engine) -> None:
+    generations = PostgresGenerations(engine)
+    specs = [
+        CollectionSpec(
+            alias=alias, model_id=model, dimension=4, views=("text",), sparse_id="bm25-english"
+        )
+        for alias, model in (("documents", "a"), ("documents", "b"), ("other", "a"))
+    ]
+
+    for spec in specs:
+        generations.record(spec, is_active=True)
+
+    assert {(found.collection, found.is_active) for found in generations.list_all()} == {
+        (specs[0].collection, False),
+        (specs[1].collection, True),
+        (specs[2].collection, True),
+    }
+
+
+def test_recording_the_same_collection_again_writes_nothing(engine: Engine) -> None:
+    generations = PostgresGenerations(engine)
+    spec = CollectionSpec(
+        alias="documents", model_id="a", dimension=4, views=("text",), sparse_id="bm25-english"
+    )
+    generations.record(spec, is_active=True)
+    before = versions(engine, "generation")
+
+    generations.record(spec, is_active=True)
+
+    assert [place for place, _ in versions(engine, "generation")] == [p for p, _ in before]

@@ -1,0 +1,256 @@
+"""Who asks for which runs, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import dagster as dg
+import pytest
+
+from sync_pipeline.core.errors import SourceUnavailableError
+from sync_pipeline.definitions import build_definitions
+from sync_pipeline.defs.failures import WithheldError
+from sync_pipeline.defs.partitions import PARTITIONS_NAME
+from sync_pipeline.defs.sensors import (
+    MAX_NEW_SCOPES,
+    changed_rows_sensor,
+    new_scope_sensor,
+    retry_failed_sensor,
+)
+from sync_pipeline_tests.defs.conftest import run_job, set_rows
+from sync_pipeline_tests.engine.world import World
+
+NIGHT = datetime(2026, 1, 2, 3, tzinfo=UTC)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """One with files: schedules and sensors open their own from its reference."""
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+def evaluate_nightly(
+    world: World, instance: dg.DagsterInstance, *, at: datetime = NIGHT
+) -> list[dg.RunRequest]:
+    repository = build_definitions(sync=world.sync).get_repository_def()
+    schedule = repository.get_schedule_def("nightly_sync_schedule")
+    with dg.build_schedule_context(
+        instance=instance,
+        scheduled_execution_time=at,
+        repository_def=repository,
+        resources={"sync": world.sync},
+    ) as context:
+        return list(schedule.evaluate_tick(context).run_requests or [])
+
+
+def evaluate_sensor(
+    world: World,
+    instance: dg.DagsterInstance,
+    *,
+    sensor: dg.SensorDefinition = new_scope_sensor,
+) -> dg.SensorResult | dg.SkipReason:
+    with dg.build_sensor_context(instance=instance, resources={"sync": world.sync}) as context:
+        found = sensor(context)
+    assert isinstance(found, dg.SensorResult | dg.SkipReason)
+    return found
+
+
+def test_every_scope_is_synced_at_night_global_first(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    set_rows(world, everyone=["g1"], zebra=["z1"], acme=["a1"])
+
+    requests = evaluate_nightly(world, instance)
+
+    assert [request.partition_key for request in requests] == ["global", "acme", "zebra"]
+    assert [request.tags.get("dagster/priority") for request in requests] == ["1", None, None]
+    assert [request.tags["dagster/partition"] for request in requests] == [
+        "global",
+        "acme",
+        "zebra",
+    ]
+
+
+def test_a_run_of_a_night_is_never_taken_for_one_of_another(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    keys = {
+        at: {request.run_key for request in evaluate_nightly(world, instance, at=at)}
+        for at in (NIGHT, NIGHT + timedelta(days=1))
+    }
+
+    assert [len(found) for found in keys.values()] == [2, 2]
+    assert not set.intersection(*keys.values())
+
+
+def test_a_tick_evaluated_twice_asks_for_the_same_runs(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    first, second = (evaluate_nightly(world, instance) for _ in range(2))
+
+    assert [request.run_key for request in first] == [request.run_key for request in second]
+
+
+def test_a_tenant_that_vanished_is_not_synced_at_night(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    instance.add_dynamic_partitions(PARTITIONS_NAME, ["gone"])
+
+    requests = evaluate_nightly(world, instance)
+
+    assert [request.partition_key for request in requests] == ["global", "acme"]
+
+
+def test_a_source_that_cannot_be_reached_at_night_fails_the_tick(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    world.source.is_available = False
+
+    with pytest.raises(dg.DagsterError) as raised:
+        evaluate_nightly(world, instance)
+
+    assert isinstance(raised.value.__cause__, SourceUnavailableError)
+
+
+def test_a_new_tenant_gets_a_partition_and_a_first_run(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    instance.add_dynamic_partitions(PARTITIONS_NAME, ["global"])
+
+    found = evaluate_sensor(world, instance)
+
+    assert isinstance(found, dg.SensorResult)
+    assert [list(added.partition_keys) for added in found.dynamic_partitions_requests or []] == [
+        ["acme"]
+    ]
+    assert [request.partition_key for request in found.run_requests or []] == ["acme"]
+
+
+def test_without_a_new_tenant_the_sensor_says_how_many_there_are(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    instance.add_dynamic_partitions(PARTITIONS_NAME, ["global", "acme", "gone"])
+
+    found = evaluate_sensor(world, instance)
+
+    assert found == dg.SkipReason("no new scope among the 2 in the source")
+
+
+def test_a_source_that_cannot_be_reached_is_named_by_the_sensor(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    world.source.is_available = False
+
+    found = evaluate_sensor(world, instance)
+
+    assert isinstance(found, dg.SkipReason)
+    assert str(found.skip_message).startswith("the source cannot be asked for its scopes now: ")
+
+
+def test_one_tick_adds_a_bounded_number_of_tenants(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    set_rows(world, **{f"t{number:04}": [f"x{number}"] for number in range(MAX_NEW_SCOPES + 50)})
+
+    found = evaluate_sensor(world, instance)
+
+    assert isinstance(found, dg.SensorResult)
+    assert len(found.run_requests or []) == MAX_NEW_SCOPES
+
+
+@pytest.mark.parametrize("sensor", [new_scope_sensor, retry_failed_sensor, changed_rows_sensor])
+def test_a_tick_that_fails_keeps_no_message_of_a_library(
+    world: World, instance: dg.DagsterInstance, sensor: dg.SensorDefinition
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("hunter2")
+
+    broken = SimpleNamespace(list_scopes=fail, count_due_retries=fail, spread_truncates=fail)
+    sync = replace(world.sync, source=broken, state=broken, feed=broken)
+
+    with (
+        dg.build_sensor_context(instance=instance, resources={"sync": sync}) as context,
+        pytest.raises(WithheldError, match=r"builtins.ValueError \(its message is withheld"),
+    ):
+        sensor(context)
+
+
+# --- retries of failed documents --------------------------------------------------------
+
+
+@pytest.fixture
+def failed(world: World) -> World:
+    """One document of ``acme`` has failed; its next try has come."""
+    world.store.refused = {"tenant-material-a2"}
+    world.run_all()
+    assert world.state.retry_now(collection=world.collection) == {"acme": 1}
+    return world
+
+
+def evaluate_retries(world: World, instance: dg.DagsterInstance) -> dg.SensorResult | dg.SkipReason:
+    return evaluate_sensor(world, instance, sensor=retry_failed_sensor)
+
+
+def test_a_scope_whose_failed_documents_are_due_is_asked_for(
+    failed: World, instance: dg.DagsterInstance
+) -> None:
+    found = evaluate_retries(failed, instance)
+
+    assert isinstance(found, dg.SensorResult)
+    (request,) = found.run_requests or []
+    assert (request.partition_key, request.run_key) == ("acme", None)
+    assert request.run_config["ops"]["exported_documents"]["config"] == {"mode": "incremental"}
+
+
+def test_a_document_whose_time_has_not_come_is_not_asked_for(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    world.store.refused = {"tenant-material-a2"}
+    world.run_all()
+
+    found = evaluate_retries(world, instance)
+
+    assert isinstance(found, dg.SkipReason)
+    assert str(found.skip_message).startswith("0 failed documents are due")
+
+
+def test_the_asked_for_sync_mends_it_and_the_sensor_is_quiet(
+    failed: World, instance: dg.DagsterInstance
+) -> None:
+    failed.store.refused = set()
+
+    failed.run("acme", mode="incremental")
+
+    assert failed.is_clean("acme")
+    assert isinstance(evaluate_retries(failed, instance), dg.SkipReason)
+
+
+def test_a_sync_that_fails_again_moves_the_next_try_on(
+    failed: World, instance: dg.DagsterInstance
+) -> None:
+    failed.run("acme", mode="incremental")
+
+    assert isinstance(evaluate_retries(failed, instance), dg.SkipReason)
+
+
+def test_a_scope_with_a_run_under_way_is_not_asked_for_again(
+    failed: World, instance: dg.DagsterInstance
+) -> None:
+    job = build_definitions(sync=failed.sync).resolve_job_def("sync_scope_job")
+    instance.add_dynamic_partitions(PARTITIONS_NAME, ["acme"])
+    instance.create_run_for_job(job, tags={"dagster/partition": "acme"})
+
+    assert isinstance(evaluate_retries(failed, instance), dg.SkipReason)
+
+
+def test_after_a_run_that_failed_as_a_whole_the_retries_wait(
+    failed: World, instance: dg.DagsterInstance
+) -> None:
+    failed.source.lost_after_rows = 1
+    assert not run_job(instance, failed.sync, scope_key="acme").success
+
+    assert isinstance(evaluate_retries(failed, instance), dg.SkipReason)

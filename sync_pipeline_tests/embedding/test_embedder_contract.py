@@ -1,0 +1,121 @@
+"""What every embedder promises (``core.ports.Embedder``)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from sync_pipeline.core.point import check_vectors
+from sync_pipeline.core.ports import Embedder
+from sync_pipeline.embedding.hashing import HashingEmbedder
+from sync_pipeline.embedding.openai import OpenAIEmbedder
+from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
+from sync_pipeline_tests.embedding.service import DIMENSION, running_service
+from sync_pipeline_tests.fakes.embedder import FakeEmbedder
+
+TEXTS = [
+    "Штукатурка гипсовая Ротбанд 30кг Knauf кг",
+    "Gypsum plaster",
+    "Цемент М500 мешок 50 кг " * 20,
+    "a",
+    "Dübel 8x40 mm, 100 Stück",
+    "Краска фасадная белая «Tikkurila» 9 л",
+]
+
+MAKERS = {
+    "fake": "sync_pipeline_tests.fakes.embedder import FakeEmbedder as make",
+    "hashing": "sync_pipeline.embedding.hashing import HashingEmbedder as make",
+    "bundled": (
+        "sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder as make"
+    ),
+}
+
+
+@pytest.fixture(
+    params=["fake", "hashing", "openai", pytest.param("bundled", marks=pytest.mark.model)]
+)
+def embedder(request: pytest.FixtureRequest) -> Iterator[Embedder]:
+    if request.param == "fake":
+        yield FakeEmbedder()
+    elif request.param == "hashing":
+        yield HashingEmbedder()
+    elif request.param == "bundled":
+        yield SentenceTransformersEmbedder(device="cpu")
+    else:
+        with running_service() as service:
+            client = OpenAIEmbedder(model="stub", base_url=service.url, dimension=DIMENSION)
+            yield client
+            client.close()
+
+
+def test_vectors_are_normalised_float32_rows_of_the_announced_dimension(
+    embedder: Embedder,
+) -> None:
+    vectors = embedder.embed(TEXTS)
+
+    assert vectors.shape == (len(TEXTS), embedder.dimension)
+    assert vectors.dtype == np.float32
+    check_vectors(vectors, dimension=embedder.dimension, origin="the test")
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_order_is_kept_and_batches_do_not_matter(embedder: Embedder) -> None:
+    together = embedder.embed(TEXTS)
+
+    alone = np.concatenate([embedder.embed([text]) for text in TEXTS])
+
+    cosines = (together * alone).sum(axis=1)
+    # bfloat16 rounds a little differently for each shape of a batch.
+    assert cosines.min() > 0.999
+    assert (together @ alone.T).argmax(axis=1).tolist() == list(range(len(TEXTS)))
+
+
+def test_the_same_text_twice_gets_the_same_vector(embedder: Embedder) -> None:
+    vectors = embedder.embed([TEXTS[0], TEXTS[1], TEXTS[0]])
+
+    assert vectors[0] @ vectors[2] > 0.9999
+    assert vectors[0] @ vectors[1] < 0.99
+
+
+def test_a_query_is_one_normalised_vector(embedder: Embedder) -> None:
+    vector = embedder.embed_query(TEXTS[0])
+
+    assert vector.shape == (embedder.dimension,)
+    assert vector.dtype == np.float32
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_full_batch_is_accepted(embedder: Embedder) -> None:
+    texts = [f"{TEXTS[place % 2]} {place}" for place in range(embedder.max_batch)]
+
+    assert embedder.embed(texts).shape == (embedder.max_batch, embedder.dimension)
+
+
+def test_no_texts_give_no_vectors(embedder: Embedder) -> None:
+    assert embedder.embed([]).shape == (0, embedder.dimension)
+    assert embedder.count_truncated([]) == 0
+
+
+@pytest.mark.parametrize("name", [*MAKERS])
+def test_id_and_dimension_are_known_without_loading_and_the_same_in_every_process(
+    name: str,
+) -> None:
+    program = (
+        f"from {MAKERS[name]}\nimport sys\nmade = make()\n"
+        "print(made.model_id, made.dimension, 'torch' in sys.modules)"
+    )
+
+    def asked() -> str:
+        command = [sys.executable, "-c", program]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+
+    first = asked()
+
+    assert first == asked()
+    assert first.endswith(" False\n")

@@ -1,0 +1,358 @@
+"""A service that speaks OpenAI's interface, and everything that can go wrong with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from sync_pipeline.core.errors import (
+    ConfigurationError,
+    InvalidVectorError,
+    PermanentError,
+    RateLimitedError,
+    TransientError,
+)
+from sync_pipeline.embedding.openai import OpenAIEmbedder
+from sync_pipeline.embedding.openai_interface import read_vectors
+from sync_pipeline_tests.embedding.service import (
+    DIMENSION,
+    Answer,
+    EmbeddingService,
+    running_service,
+)
+from sync_pipeline_tests.fakes.embedder import FakeEmbedder
+
+TEXTS = ["Штукатурка", "Gypsum plaster", "Цемент М500"]
+UNREACHABLE = "http://127.0.0.1:9/v1"
+
+
+def client_of(
+    service: EmbeddingService, *, sleep: Callable[[float], None] = lambda _: None
+) -> OpenAIEmbedder:
+    return OpenAIEmbedder(
+        model="stub", base_url=service.url, api_key="k3y", dimension=DIMENSION, sleep=sleep
+    )
+
+
+def answer_of(*embeddings: object) -> bytes:
+    data = [{"index": place, "embedding": values} for place, values in enumerate(embeddings)]
+    return json.dumps({"data": data}).encode()
+
+
+def test_vectors_come_in_the_order_asked_whatever_the_answer_s_order() -> None:
+    with running_service() as service:
+        vectors = client_of(service).embed(TEXTS)
+
+    fake = FakeEmbedder(dimension=DIMENSION)
+    assert np.allclose(vectors, fake.embed(TEXTS), atol=1e-6)
+
+
+def test_the_request_names_model_and_key_and_goes_to_the_embeddings_path() -> None:
+    with running_service() as service:
+        client_of(service).embed(TEXTS)
+
+    assert service.paths == ["/v1/embeddings"]
+    assert service.keys == ["Bearer k3y"]
+    assert service.requests == [{"model": "stub", "input": TEXTS, "encoding_format": "float"}]
+
+
+def test_without_a_key_none_is_sent() -> None:
+    with running_service() as service:
+        OpenAIEmbedder(model="stub", base_url=service.url, dimension=DIMENSION).embed(TEXTS)
+
+    assert service.keys == [None]
+
+
+def test_shorter_vectors_are_asked_for_where_wanted() -> None:
+    with running_service() as service:
+        client = OpenAIEmbedder(
+            model="stub", base_url=service.url, dimension=DIMENSION, shorten=True
+        )
+        client.embed(TEXTS)
+
+    assert service.requests[0]["dimensions"] == DIMENSION
+
+
+def test_requests_are_cut_by_count_and_by_characters() -> None:
+    with running_service() as service:
+        client = OpenAIEmbedder(
+            model="stub", base_url=service.url, dimension=DIMENSION, max_batch=3
+        )
+        texts = ["a", "b", "c", "d", "x" * 150_000, "y" * 100_000]
+        client.embed(texts)
+
+    assert [len(request["input"]) for request in service.requests] == [3, 2, 1]  # type: ignore[arg-type]  # a list by construction
+    assert service.texts() == texts
+
+
+def test_prompts_are_put_before_documents_and_queries() -> None:
+    with running_service() as service:
+        client = OpenAIEmbedder(
+            model="stub",
+            base_url=service.url,
+            dimension=DIMENSION,
+            query_prompt="query: ",
+            document_prompt="passage: ",
+        )
+        client.embed(["a"])
+        client.embed_query("b")
+
+    assert service.texts() == ["passage: a", "query: b"]
+
+
+def test_an_unknown_dimension_is_found_out_once_and_a_known_one_never_asked_for() -> None:
+    with running_service() as service:
+        client = OpenAIEmbedder(model="stub", base_url=service.url)
+        found = [client.dimension, client.dimension]
+
+    assert found == [DIMENSION, DIMENSION]
+    assert len(service.requests) == 1
+    assert OpenAIEmbedder(model="text-embedding-3-small").dimension == 1536
+
+
+def test_the_id_changes_with_model_dimension_revision_and_document_prompt() -> None:
+    def id_of(
+        *,
+        model: str = "a",
+        base_url: str = "https://one.example/v1",
+        dimension: int = 16,
+        revision: str | None = None,
+        document_prompt: str | None = None,
+        query_prompt: str | None = None,
+    ) -> str:
+        return OpenAIEmbedder(
+            model=model,
+            base_url=base_url,
+            dimension=dimension,
+            revision=revision,
+            document_prompt=document_prompt,
+            query_prompt=query_prompt,
+        ).model_id
+
+    same = {id_of(), id_of(base_url="https://two.example/v1"), id_of(query_prompt="q: ")}
+    others = {
+        id_of(model="b"),
+        id_of(dimension=32),
+        id_of(revision="2"),
+        id_of(document_prompt="d: "),
+    }
+
+    assert len(same) == 1
+    assert len(others - same) == 4
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(Answer(status=500), id="500"),
+        pytest.param(Answer(status=503, body=b"<html>"), id="503 with a page"),
+        pytest.param(Answer(status=408), id="408"),
+        pytest.param(Answer(status=429, headers={"Retry-After": "0.1"}), id="429"),
+        pytest.param(Answer(breaks=True), id="broken connection"),
+    ],
+)
+def test_one_transient_failure_is_not_noticed(answer: Answer) -> None:
+    with running_service(answer) as service:
+        vectors = client_of(service).embed(TEXTS)
+
+    assert vectors.shape == (3, DIMENSION)
+    assert len(service.requests) == 2
+
+
+def test_an_outage_is_transient_after_five_attempts() -> None:
+    waits: list[float] = []
+    with (
+        running_service(*[Answer(status=503)] * 9) as service,
+        pytest.raises(TransientError, match=r"/v1/embeddings answered 503 for 'stub'"),
+    ):
+        client_of(service, sleep=waits.append).embed(TEXTS)
+
+    assert len(service.requests) == 5
+    assert [lowest <= wait <= 2 * lowest for lowest, wait in zip([1, 2, 4, 8], waits, strict=True)]
+
+
+def test_a_rate_limit_is_waited_for_as_asked() -> None:
+    waits: list[float] = []
+    with running_service(Answer(status=429, headers={"Retry-After": "33"})) as service:
+        client_of(service, sleep=waits.append).embed(TEXTS)
+
+    assert len(waits) == 1
+    assert 33 <= waits[0] <= 34
+
+
+def test_a_long_rate_limit_is_handed_to_the_caller_at_once() -> None:
+    with (
+        running_service(Answer(status=429, headers={"Retry-After": "3600"})) as service,
+        pytest.raises(RateLimitedError, match="asks to wait") as caught,
+    ):
+        client_of(service).embed(TEXTS)
+
+    assert caught.value.retry_after_seconds == 3600
+    assert len(service.requests) == 1
+
+
+def test_nobody_answering_is_transient() -> None:
+    client = OpenAIEmbedder(
+        model="stub", base_url=UNREACHABLE, dimension=DIMENSION, sleep=lambda _: None
+    )
+
+    with pytest.raises(TransientError, match=r"did not answer \(ConnectError\)"):
+        client.embed(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "match"),
+    [
+        pytest.param(
+            Answer(status=401), ConfigurationError, r"401 .*does not accept the key", id="401"
+        ),
+        pytest.param(Answer(status=403), ConfigurationError, "may not use this model", id="403"),
+        pytest.param(Answer(status=404), ConfigurationError, "no such model", id="404"),
+        pytest.param(Answer(status=405), ConfigurationError, "takes no embeddings", id="405"),
+        pytest.param(Answer(status=400), PermanentError, "refuses a text", id="400"),
+        pytest.param(Answer(status=413), PermanentError, "embedding.batch_size", id="413"),
+        pytest.param(Answer(status=422), PermanentError, "refuses a text", id="422"),
+        pytest.param(
+            Answer(status=200, body=b"<html>"), ConfigurationError, "without JSON", id="a page"
+        ),
+        pytest.param(
+            Answer(status=429, body=b'{"error": {"code": "insufficient_quota"}}'),
+            ConfigurationError,
+            "no credit left",
+            id="no credit",
+        ),
+    ],
+)
+def test_lasting_refusals_are_named_and_not_retried(
+    answer: Answer, kind: type[Exception], match: str
+) -> None:
+    with running_service(answer) as service, pytest.raises(kind, match=match):
+        client_of(service).embed(TEXTS)
+
+    assert len(service.requests) == 1
+
+
+def test_a_redirect_is_not_followed() -> None:
+    with running_service() as other:
+        answer = Answer(status=307, headers={"Location": f"{other.url}/embeddings"})
+        with (
+            running_service(answer) as service,
+            pytest.raises(ConfigurationError, match="a redirect, which is not followed"),
+        ):
+            client_of(service).embed(TEXTS)
+
+    assert other.requests == []
+
+
+def test_errors_quote_neither_texts_nor_keys() -> None:
+    body = json.dumps({"error": {"code": TEXTS[0], "message": f"bad input {TEXTS[0]}"}}).encode()
+    with (
+        running_service(Answer(status=400, body=body)) as service,
+        pytest.raises(PermanentError, match="answered 400 for 'stub'") as caught,
+    ):
+        client_of(service).embed(TEXTS)
+
+    assert TEXTS[0] not in str(caught.value)
+    assert "k3y" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "match"),
+    [
+        pytest.param(answer_of([1.0] * DIMENSION), PermanentError, "1 vectors for 3", id="too few"),
+        pytest.param(
+            answer_of(*[[1.0] * DIMENSION] * 4), PermanentError, "4 vectors for 3", id="too many"
+        ),
+        pytest.param(
+            answer_of(*[[1.0] * 8] * 3), InvalidVectorError, r"shape \(3, 8\)", id="too short"
+        ),
+        pytest.param(
+            answer_of(*[[float("nan")] * DIMENSION] * 3),
+            InvalidVectorError,
+            "NaN or infinity",
+            id="NaN",
+        ),
+        pytest.param(
+            answer_of(*[[None] * DIMENSION] * 3), InvalidVectorError, "NaN or infinity", id="null"
+        ),
+        pytest.param(
+            answer_of(*[[0.0] * DIMENSION] * 3), InvalidVectorError, "not of length 1", id="zeros"
+        ),
+    ],
+)
+def test_wrong_vectors_are_refused(body: bytes, kind: type[Exception], match: str) -> None:
+    with running_service(Answer(body=body)) as service, pytest.raises(kind, match=match):
+        client_of(service).embed(TEXTS)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param({}, id="no data"),
+        pytest.param([], id="a list"),
+        pytest.param(None, id="null"),
+        pytest.param({"data": [{"embedding": [1.0]}]}, id="no index"),
+        pytest.param({"data": [{"index": 1, "embedding": [1.0]}]}, id="index of another text"),
+        pytest.param({"data": [{"index": 0, "embedding": 1.0}]}, id="a number"),
+        pytest.param({"data": [{"index": 0, "embedding": "AACAPw=="}]}, id="base64"),
+        pytest.param({"data": ["x"]}, id="strings"),
+    ],
+)
+def test_an_answer_of_another_shape_is_refused(answer: object) -> None:
+    with pytest.raises(PermanentError, match="not one list of numbers per text"):
+        read_vectors(answer, count=1)
+
+
+def test_two_vectors_for_one_index_are_refused() -> None:
+    answer = {"data": [{"index": 0, "embedding": [1.0]}, {"index": 0, "embedding": [2.0]}]}
+
+    with pytest.raises(PermanentError, match="each with its index"):
+        read_vectors(answer, count=2)
+
+
+@pytest.mark.parametrize(
+    ("url", "match"),
+    [
+        pytest.param("http://embeddings.example/v1", "unencrypted", id="key over http"),
+        pytest.param("https://user:pw@host.example/v1", "user name or password", id="password"),
+        pytest.param("http://169.254.169.254/v1", "machine credentials", id="cloud metadata"),
+        pytest.param("http://[fe80::1]/v1", "machine credentials", id="IPv6 link-local"),
+        pytest.param("file:///etc/passwd", "must be http", id="file"),
+        pytest.param("host.example/v1", "must be http", id="no scheme"),
+        pytest.param("https://host.example:port/v1", "not an address", id="odd port"),
+    ],
+)
+def test_unsafe_addresses_are_refused_before_anything_is_sent(url: str, match: str) -> None:
+    with pytest.raises(ConfigurationError, match=match):
+        OpenAIEmbedder(model="stub", base_url=url, api_key="k3y", dimension=DIMENSION)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+def test_a_key_may_go_to_this_machine_unencrypted(host: str) -> None:
+    client = OpenAIEmbedder(
+        model="stub", base_url=f"http://{host}:11434/v1", api_key="k3y", dimension=DIMENSION
+    )
+
+    assert client.dimension == DIMENSION
+
+
+def test_without_a_key_plain_http_is_allowed() -> None:
+    client = OpenAIEmbedder(
+        model="stub", base_url="http://tei.internal:8080/v1/", dimension=DIMENSION
+    )
+
+    assert client.model_id.startswith("openai:stub:16:")
+
+
+def test_a_closed_client_opens_again() -> None:
+    with running_service() as service:
+        client = client_of(service)
+        client.close()
+        client.embed(TEXTS)
+        client.close()
+        client.close()
+
+        assert client.embed_query("a").shape == (DIMENSION,)

@@ -1,0 +1,1 @@
+"""The steps, against fakes that pass the adapters' contracts."""

@@ -1,0 +1,395 @@
+"""An incremental sync does what a full one would, for less, or becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sync_pipeline.core.changes import Operation
+from sync_pipeline.core.errors import StoreUnavailableError, UnconfirmedSyncError
+from sync_pipeline.core.reports import ScopeReport
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.due import judge_scopes
+from sync_pipeline.engine.plan import plan_scope
+from sync_pipeline_tests.engine.world import MATERIAL, WORK, World, counts
+from sync_pipeline_tests.fakes.feed import FakeChangeFeed
+from sync_pipeline_tests.fakes.watched import When, watch_context
+
+ACME = Scope("acme")
+
+
+@pytest.fixture
+def synced(world: World) -> World:
+    """Three old rows of ``acme``, synced in full; an hour has passed."""
+    world.put_many("1", "2", "3")
+    world.source.now += timedelta(hours=1)
+    world.run()
+    world.source.now += timedelta(hours=1)
+    return world
+
+
+def increment(world: World, sync: SyncContext | None = None) -> ScopeReport:
+    return world.run(sync=sync, mode="incremental")
+
+
+def work_done(report: ScopeReport) -> Mapping[str, int]:
+    """What was changed; a row that is looked at again for nothing is no work."""
+    return {name: count for name, count in counts(report).items() if name != "unchanged"}
+
+
+def test_nothing_changed_is_nothing_read_and_nothing_written(synced: World) -> None:
+    before = synced.everything()
+
+    report = increment(synced)
+
+    assert work_done(report) == {}
+    assert synced.everything() == before
+
+
+def test_changes_of_every_kind_are_noticed(synced: World) -> None:
+    synced.put("1", name="sand")
+    synced.put("2", price=99)
+    synced.put("4")
+    synced.remove("3")
+
+    report = increment(synced)
+
+    assert work_done(report) == {
+        "new": 1,
+        "changed": 1,
+        "payload_changed": 1,
+        "deleted": 1,
+        "embedded_texts": 2,
+    }
+    assert synced.is_clean()
+
+
+def test_only_what_changed_is_read(synced: World) -> None:
+    synced.put("1", name="sand")
+
+    report = increment(synced)
+
+    assert report.rows == 1
+
+
+def test_a_row_older_than_the_overlap_is_left_to_the_next_full_sync(synced: World) -> None:
+    row = synced.put("1", name="sand")
+    row["updated_at"] = synced.source.now - timedelta(days=300)
+
+    increment(synced)
+    incremental = synced.texts("acme")["1"]
+    synced.run()
+
+    assert incremental == "cement 1 kg"
+    assert synced.texts("acme")["1"] == "sand kg"
+
+
+def test_a_transaction_that_commits_within_the_overlap_is_not_missed(synced: World) -> None:
+    increment(synced)
+    row = synced.put("1", name="sand")
+    row["updated_at"] = synced.source.now - timedelta(seconds=200)
+
+    increment(synced)
+
+    assert synced.texts("acme")["1"] == "sand kg"
+
+
+def test_a_new_row_is_noticed_whatever_its_time(synced: World) -> None:
+    row = synced.put("4")
+    row["updated_at"] = None
+
+    report = increment(synced)
+
+    assert work_done(report) == {"new": 1, "embedded_texts": 1}
+
+
+def test_a_row_that_moved_is_noticed_by_both_scopes(synced: World) -> None:
+    synced.put("9", tenant_id="globex")
+    synced.run("globex")
+    synced.put("1", tenant_id="globex")
+
+    there = synced.run("globex", mode="incremental")
+    here = increment(synced)
+
+    assert work_done(there) == {"new": 1, "cache_hits": 1}
+    assert work_done(here) == {"deleted": 1}
+    assert synced.ids("acme") == ["2", "3"]
+
+
+def test_a_blanked_row_is_quarantined_and_deleted(synced: World) -> None:
+    synced.put("1", name=None, unit=None)
+
+    report = increment(synced)
+
+    assert work_done(report) == {"quarantined": 1, "deleted": 1}
+    assert synced.is_clean()
+
+
+def test_rows_that_were_not_looked_at_stay_in_quarantine(synced: World) -> None:
+    synced.put("8", name=None, unit=None)
+    increment(synced)
+    synced.source.now += timedelta(hours=1)
+    synced.put("1", name="sand")
+
+    increment(synced)
+
+    assert [item.db_id for _, item in synced.quarantine.list_all()] == ["8"]
+
+
+@pytest.mark.parametrize("reason", ["never synced", "no time of change", "too much touched"])
+def test_it_becomes_a_full_sync_where_it_cannot_tell(synced: World, reason: str) -> None:
+    sync = synced.sync
+    if reason == "never synced":
+        synced.scopes.snapshots.clear()
+    elif reason == "no time of change":
+        entities = (MATERIAL, replace(WORK, updated_at=None))
+        sync = replace(sync, entities=entities)
+    else:
+        synced.put_many("4", "5", "6")
+        sync = replace(sync, options=replace(sync.options, part_rows=2))
+
+    increment(synced, sync)
+
+    record = synced.scopes.get(collection=synced.collection, scope=ACME)
+    assert record is not None
+    assert record.last_full_at == record.source_snapshot_at
+
+
+def test_a_touched_point_that_vanished_meanwhile_is_an_error(synced: World) -> None:
+    synced.put("1", name="sand")
+
+    def lose_it(called: str, when: When) -> None:
+        if called == "store.upsert" and when == "after":
+            point = synced.points["tenant-material-1"]
+            synced.store.delete(synced.collection, [point.point_id], scope_key="acme")
+
+    with pytest.raises(UnconfirmedSyncError, match="scope 'acme' should have"):
+        increment(synced, watch_context(synced.sync, lose_it))
+
+
+# --- with the change feed ---------------------------------------------------------------
+
+
+class Fed:
+    """A world whose every change leaves an event."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.feed = FakeChangeFeed()
+        self.feed.install([MATERIAL, WORK])
+
+    @property
+    def sync(self) -> SyncContext:
+        return replace(self.world.sync, feed=self.feed)
+
+    def change(self, row_id: str, **values: Any) -> None:
+        row = self.world.put(row_id, **values)
+        # Far behind: only the event tells.
+        row["updated_at"] = self.world.source.now - timedelta(days=300)
+        self.tell(Operation.UPDATE, row_id, old="acme", new="acme")
+
+    def tell(self, operation: Operation, row_id: str | None, **sides: str | None) -> None:
+        self.feed.record(operation, entity_type="material", db_id=row_id, **sides)
+
+
+@pytest.fixture
+def fed(synced: World) -> Fed:
+    return Fed(synced)
+
+
+def test_an_event_leads_to_its_row_and_is_consumed(fed: Fed) -> None:
+    fed.change("1", name="sand")
+
+    report = increment(fed.world, fed.sync)
+
+    assert counts(report) == {"changed": 1, "embedded_texts": 1}
+    assert fed.feed.events == {}
+    assert fed.world.is_clean()
+
+
+def test_a_deleted_row_leads_to_a_deleted_point(fed: Fed) -> None:
+    fed.world.remove("2")
+    fed.tell(Operation.DELETE, "2", old="acme")
+
+    report = increment(fed.world, fed.sync)
+
+    assert work_done(report) == {"deleted": 1}
+    assert fed.world.is_clean()
+
+
+def test_without_events_nothing_is_read(fed: Fed) -> None:
+    report = increment(fed.world, fed.sync)
+
+    assert work_done(report) == {}
+    assert report.unchanged == 0
+
+
+def test_events_of_a_run_that_failed_stay(fed: Fed) -> None:
+    fed.change("1", name="sand")
+    fed.world.store.fail_next("upsert", StoreUnavailableError("no answer"))
+
+    with pytest.raises(StoreUnavailableError, match="no answer"):
+        increment(fed.world, fed.sync)
+
+    assert len(fed.feed.events) == 1
+
+
+def test_an_event_during_the_run_stays_for_the_next_one(fed: Fed) -> None:
+    fed.change("1", name="sand")
+    again = True
+
+    def change_again(called: str, when: When) -> None:
+        nonlocal again
+        if (called, when) == ("source.open_snapshot", "after") and again:
+            again = False
+            fed.change("1", name="gravel")
+
+    increment(fed.world, watch_context(fed.sync, change_again))
+    pending = len(fed.feed.events)
+    increment(fed.world, fed.sync)
+
+    assert pending == 1
+    assert fed.world.texts("acme")["1"] == "gravel kg"
+    assert fed.feed.events == {}
+
+
+def test_a_truncate_leads_to_a_full_sync(fed: Fed) -> None:
+    fed.world.remove("1")
+    fed.tell(Operation.TRUNCATE, None)
+    fed.feed.spread_truncates([ACME])
+
+    report = increment(fed.world, fed.sync)
+
+    assert work_done(report) == {"deleted": 1}
+    assert fed.world.is_clean()
+
+
+def test_where_an_entity_leaves_no_events_times_decide(fed: Fed) -> None:
+    fed.feed.remove([WORK])
+    fed.world.put("1", name="sand")
+
+    report = increment(fed.world, fed.sync)
+
+    assert work_done(report) == {"changed": 1, "embedded_texts": 1}
+
+
+def test_an_event_of_an_entity_that_is_no_longer_configured_is_consumed(fed: Fed) -> None:
+    sync = replace(fed.sync, entities=(WORK,))
+    fed.change("1", name="sand")
+
+    increment(fed.world, sync)
+
+    assert fed.world.texts("acme").get("1") in {None, "cement 1 kg"}
+
+
+# --- which scopes are due, and what a sync would do -------------------------------------
+
+
+def due(world: World, **options: Any) -> dict[str, str | None]:
+    sync = world.sync
+    sync = replace(sync, options=replace(sync.options, **options))
+    scopes = [ACME, Scope("globex")]
+    return {judged.scope.key: judged.why_not for judged in judge_scopes(sync, scopes=scopes)}
+
+
+def test_a_scope_that_was_never_synced_is_due(world: World) -> None:
+    assert due(world) == {"acme": None, "globex": None}
+
+
+def test_an_unchanged_scope_is_not_due(synced: World) -> None:
+    synced.clock.now = synced.source.now
+
+    assert "unchanged since the full sync of 2026-01-01" in str(due(synced)["acme"])
+
+
+def test_a_scope_is_due_once_its_last_full_sync_is_old(synced: World) -> None:
+    synced.clock.now = synced.source.now
+
+    assert due(synced, full_every_seconds=60.0)["acme"] is None
+
+
+@pytest.mark.parametrize("change", ["row", "payload", "lost point", "failure", "settings"])
+def test_a_scope_is_due_when_anything_differs(synced: World, change: str) -> None:
+    if change == "row":
+        synced.put("4")
+    elif change == "payload":
+        synced.put("1", price=99)
+    elif change == "lost point":
+        point = synced.points["tenant-material-1"]
+        synced.store.delete(synced.collection, [point.point_id], scope_key="acme")
+    elif change == "failure":
+        synced.put("1", name="☠")
+        synced.run()
+    else:
+        synced.entities = (replace(MATERIAL, payload=()), WORK)
+
+    assert due(synced)["acme"] is None
+
+
+def test_a_plan_says_exactly_what_a_sync_then_does(synced: World) -> None:
+    synced.put("1", name="sand")
+    synced.put("2", price=99)
+    synced.put("4")
+    synced.remove("3")
+    before = synced.everything()
+
+    plan = plan_scope(synced.sync, scope=ACME)
+    unharmed = synced.everything() == before
+    report = synced.run()
+
+    assert unharmed
+    assert (plan.new, plan.changed, plan.payload_changed) == (1, 1, 1)
+    assert (plan.unchanged, plan.deletes, plan.texts_to_embed) == (0, 1, 2)
+    assert (plan.estimated_seconds, plan.estimated_cost, plan.blocked_by) == (None, None, None)
+    assert (report.new, report.changed, report.deleted, report.embedded_texts) == (1, 1, 1, 2)
+
+
+def test_a_plan_with_nothing_to_do_costs_nothing(synced: World) -> None:
+    plan = plan_scope(replace(synced.sync, price_per_million_tokens=2.0), scope=ACME)
+
+    assert (plan.unchanged, plan.tokens, plan.estimated_seconds) == (3, 0, 0.0)
+    assert plan.estimated_cost == 0.0
+
+
+def test_a_plan_estimates_time_from_the_last_measurement_and_cost_from_the_price(
+    world: World,
+) -> None:
+    world.put_many("1", "2")
+    world.rates.record(model_id=world.embedder.model_id, texts=100, seconds=50)
+
+    plan = plan_scope(replace(world.sync, price_per_million_tokens=1_000_000.0), scope=ACME)
+
+    assert plan.estimated_seconds == 1.0
+    assert plan.estimated_cost == plan.tokens > 0
+
+
+def test_a_plan_says_when_deletions_would_be_refused(synced: World) -> None:
+    synced.remove("1", "2", "3")
+
+    plan = plan_scope(synced.sync, scope=ACME)
+
+    assert plan.deletes == 3
+    assert "refused to delete 3 of 3" in str(plan.blocked_by)
+
+
+def test_equal_plans_have_equal_digests_and_different_ones_do_not(synced: World) -> None:
+    synced.put("1", name="sand")
+    first, second = (plan_scope(synced.sync, scope=ACME) for _ in range(2))
+    synced.put("2", name="sand")
+
+    third = plan_scope(synced.sync, scope=ACME)
+
+    assert first.change_digest == second.change_digest != third.change_digest
+
+
+def test_an_embedding_of_many_texts_is_measured(world: World) -> None:
+    world.put_many(*(f"{number:03}" for number in range(256)))
+
+    world.run()
+
+    assert world.rates.texts_per_second(model_id=world.embedder.model_id) is not None

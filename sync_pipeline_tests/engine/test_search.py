@@ -1,0 +1,186 @@
+"""A search shows a scope its own documents and the global ones, and never another's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sync_pipeline.core.errors import ConfigurationError, IndexMismatchError, IsolationError
+from sync_pipeline.core.point import Point, SearchQuery, StoredPoint
+from sync_pipeline.core.scope import GLOBAL, Scope
+from sync_pipeline.engine.search import (
+    MAX_LIMIT,
+    MAX_QUERY_CHARACTERS,
+    SearchRequest,
+    build_query,
+    search,
+)
+from sync_pipeline_tests.engine.world import World
+
+ACME = Scope("acme")
+
+
+@pytest.fixture
+def stocked(world: World) -> World:
+    """One global document, one each of two tenants, all of the same text."""
+    world.put("g", name="cement", is_global=True, tenant_id=None)
+    world.put("a", name="cement", price=5)
+    world.put("b", name="cement", tenant_id="globex")
+    world.put("w", name="cement works", table="works")
+    world.run_all()
+    return world
+
+
+def test_a_tenant_finds_its_own_and_the_global_documents(stocked: World) -> None:
+    assert sorted(stocked.found("acme")) == [
+        "global-material-g",
+        "tenant-material-a",
+        "tenant-work-w",
+    ]
+    assert sorted(stocked.found("globex")) == ["global-material-g", "tenant-material-b"]
+
+
+def test_a_search_as_global_finds_global_documents_only(stocked: World) -> None:
+    assert stocked.found("global") == ["global-material-g"]
+
+
+def test_a_tenant_without_documents_finds_the_global_ones(stocked: World) -> None:
+    assert stocked.found("nobody") == ["global-material-g"]
+
+
+def test_an_entity_narrows_a_search(stocked: World) -> None:
+    assert stocked.found("acme", entity_type="work") == ["tenant-work-w"]
+
+
+def test_a_filter_on_a_payload_field_narrows_a_search(stocked: World) -> None:
+    assert stocked.found("acme", filters={"price": [5]}) == ["tenant-material-a"]
+
+
+def test_a_filter_cannot_widen_a_search(stocked: World) -> None:
+    found = stocked.found("acme", filters={"price": [10, 5]}, entity_type="material")
+
+    assert sorted(found) == ["global-material-g", "tenant-material-a"]
+
+
+def test_hits_show_text_and_payload_without_our_bookkeeping_and_vectors(stocked: World) -> None:
+    result = search(stocked.sync, scope=ACME, request=SearchRequest(text="works", limit=1))
+
+    (hit,) = result.hits
+    assert hit.text == "cement works"
+    assert not {"embed_hash", "payload_hash", "source_revision", "schema_version"} & set(
+        hit.payload
+    )
+    assert hit.payload["scope_key"] == "acme"
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [
+        pytest.param("globex", id="another tenant"),
+        pytest.param(None, id="no scope at all"),
+        pytest.param("ACME", id="another spelling"),
+    ],
+)
+def test_a_store_that_returns_a_foreign_document_is_caught_and_nothing_is_shown(
+    stocked: World, owner: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = stocked.store.query
+
+    def lying(collection: str, wanted: SearchQuery) -> list[tuple[float, StoredPoint]]:
+        hits = query(collection, wanted)
+        score, point = hits[-1]
+        payload = {name: value for name, value in point.payload.items() if name != "scope_key"}
+        payload |= {} if owner is None else {"scope_key": owner}
+        return [*hits, (score, replace(point, payload=payload))]
+
+    monkeypatch.setattr(stocked.store, "query", lying)
+
+    with pytest.raises(IsolationError, match="'acme' returned 1 documents of other scopes"):
+        stocked.found("acme")
+
+
+def test_a_point_whose_scope_was_lost_is_not_found_by_anybody(stocked: World) -> None:
+    held = stocked.store._collections[stocked.collection].points
+    point = stocked.points["tenant-material-a"]
+    payload = {name: value for name, value in point.payload.items() if name != "scope_key"}
+    held[point.point_id] = Point(
+        point_id=point.point_id, vectors=point.vectors, sparse=point.sparse, payload=payload
+    )
+
+    assert "tenant-material-a" not in stocked.found("acme")
+    assert "tenant-material-a" not in stocked.found("globex")
+
+
+def test_the_query_names_exactly_the_visible_scopes(stocked: World) -> None:
+    request = SearchRequest(text="cement")
+
+    assert build_query(stocked.sync, scope=ACME, request=request).scope_keys == ("global", "acme")
+    assert build_query(stocked.sync, scope=GLOBAL, request=request).scope_keys == ("global",)
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "x" * (MAX_QUERY_CHARACTERS + 1)])
+def test_an_empty_or_endless_text_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="a search text has 1 to 2000 characters"):
+        SearchRequest(text=text)
+
+
+@pytest.mark.parametrize("limit", [0, -1, MAX_LIMIT + 1, 10**9])
+def test_a_limit_out_of_range_is_refused(limit: int) -> None:
+    with pytest.raises(ValueError, match="limit lies between 1 and 100"):
+        SearchRequest(text="cement", limit=limit)
+
+
+@pytest.mark.parametrize(
+    "field", ["scope_key", "tenantId", "isGlobal", "document_id", "text", "embed_hash"]
+)
+def test_a_filter_on_a_field_of_our_own_is_refused(field: str) -> None:
+    with pytest.raises(ValueError, match=f"cannot filter on {field}"):
+        SearchRequest(text="cement", filters={field: ["globex"]})
+
+
+def test_a_filter_on_an_unknown_field_is_refused(stocked: World) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot filter on colour; .* are price, unit"):
+        stocked.found("acme", filters={"colour": ["red"]})
+
+
+def test_an_unknown_view_is_refused(stocked: World) -> None:
+    with pytest.raises(ConfigurationError, match="no view body; the configured ones are text"):
+        stocked.found("acme", views=("body",))
+
+
+def test_a_search_before_the_first_sync_says_what_to_do(world: World) -> None:
+    with pytest.raises(ConfigurationError, match="run `sync-pipeline sync all` first"):
+        world.found("acme")
+
+
+def test_a_search_with_another_model_than_the_index_was_built_with_is_refused(
+    stocked: World,
+) -> None:
+    stocked.embedder.model_id = "another-model"
+
+    with pytest.raises(IndexMismatchError, match="Vectors of two models cannot be mixed"):
+        stocked.found("acme")
+
+
+def test_in_sync_to_is_the_older_snapshot_of_the_two_visible_scopes(stocked: World) -> None:
+    snapshots = {
+        key: stocked.scopes.get(collection=stocked.collection, scope=Scope.from_key(key))
+        for key in ("global", "acme")
+    }
+    stocked.run("acme")
+
+    result = search(stocked.sync, scope=ACME, request=SearchRequest(text="cement"))
+
+    assert snapshots["global"] is not None
+    assert result.in_sync_to == snapshots["global"].source_snapshot_at
+
+
+def test_in_sync_to_is_unknown_where_a_visible_scope_was_never_synced(world: World) -> None:
+    world.put("1")
+    world.run("acme")
+
+    result = search(world.sync, scope=ACME, request=SearchRequest(text="cement"))
+
+    assert result.in_sync_to is None
+    assert len(result.hits) == 1

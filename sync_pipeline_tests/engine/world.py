@@ -1,0 +1,255 @@
+"""A whole installation made of fakes: rows in lists, points in dictionaries."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sync_pipeline.core.cleanup import CleanupPolicy
+from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.point import Point
+from sync_pipeline.core.reports import ScopeReport
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.embedding.bm25 import Bm25Encoder
+from sync_pipeline.engine.context import SyncContext, SyncMode, SyncOptions
+from sync_pipeline.engine.search import SearchRequest, search
+from sync_pipeline.engine.sync import sync_scope
+from sync_pipeline.engine.verify import verify_scope
+from sync_pipeline.staging.parquet import ParquetStaging
+from sync_pipeline_tests.fakes.embedder import FakeEmbedder
+from sync_pipeline_tests.fakes.row_source import FakeRowSource, Row
+from sync_pipeline_tests.fakes.state import (
+    FakeEmbeddingCache,
+    FakeEmbeddingRates,
+    FakeGenerations,
+    FakeIndexState,
+    FakeQuarantine,
+    FakeScopeStates,
+    RecordedDocument,
+)
+from sync_pipeline_tests.fakes.vector_store import FakeVectorStore
+
+MATERIAL: Final = Entity(
+    name="material",
+    table="materials",
+    updated_at="updated_at",
+    views=(("text", ("name", "unit")),),
+    payload=(("price", "price"), ("unit", "unit")),
+)
+WORK: Final = Entity(
+    name="work",
+    table="works",
+    updated_at="updated_at",
+    views=(("text", ("name",)),),
+    payload=(("unit", "unit"),),
+)
+UNGUARDED: Final = CleanupPolicy(max_deleted_fraction=1)
+"""Lets everything be deleted."""
+
+_SPARSE: Final = Bm25Encoder("english")
+
+
+class Clock:
+    """A clock that a test turns; it starts at the first instant of 2026."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, *, seconds: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(seconds=seconds)
+
+
+@dataclass(slots=True)
+class World:
+    """The fakes of one installation, and what a test wants to do with them and know of them."""
+
+    options: SyncOptions = field(default_factory=SyncOptions)
+    entities: tuple[Entity, ...] = (MATERIAL, WORK)
+    source: FakeRowSource = field(init=False)
+    store: FakeVectorStore = field(default_factory=FakeVectorStore)
+    state: FakeIndexState = field(default_factory=FakeIndexState)
+    clock: Clock = field(default_factory=Clock)
+    scopes: FakeScopeStates = field(init=False)
+    generations: FakeGenerations = field(default_factory=FakeGenerations)
+    cache: FakeEmbeddingCache = field(init=False)
+    quarantine: FakeQuarantine = field(default_factory=FakeQuarantine)
+    embedder: FakeEmbedder = field(default_factory=FakeEmbedder)
+    rates: FakeEmbeddingRates = field(default_factory=FakeEmbeddingRates)
+    staging: ParquetStaging = field(init=False)
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.source = FakeRowSource({entity.table: [] for entity in self.entities})
+        self.scopes = FakeScopeStates(self.clock)
+        self.cache = FakeEmbeddingCache(self.state, self.clock)
+        self.staging = ParquetStaging(f"memory://{uuid.uuid4().hex}")
+
+    @property
+    def sync(self) -> SyncContext:
+        """The context of these fakes, as they are now."""
+        return SyncContext(
+            entities=self.entities,
+            alias="documents",
+            source=self.source,
+            store=self.store.lease,
+            state=self.state,
+            scopes=self.scopes,
+            generations=self.generations,
+            cache=self.cache,
+            rates=self.rates,
+            quarantine=self.quarantine,
+            staging=self.staging,
+            embedder=self.embedder,
+            sparse=_SPARSE,
+            options=self.options,
+            now=self.clock,
+        )
+
+    @property
+    def collection(self) -> str:
+        """The physical collection."""
+        return self.sync.spec.collection
+
+    # --- rows ---------------------------------------------------------------------------
+
+    def put(self, row_id: str, *, table: str = "materials", **values: object) -> Row:
+        """Insert a row, or change the columns given of the one that is there.
+
+        A new row belongs to tenant ``acme``, and its name is made of its id.
+        """
+        rows = self.source.tables[table]
+        known = next((row for row in rows if row["id"] == row_id), None)
+        if known is None:
+            known = {
+                "id": row_id,
+                "tenant_id": "acme",
+                "is_global": False,
+                "name": f"cement {row_id}",
+                "unit": "kg",
+                "price": 10,
+                "updated_at": self.source.now,
+            }
+            rows.append(known)
+        known.update(values, updated_at=self.source.now)
+        return known
+
+    def put_many(self, *row_ids: str, **values: Any) -> None:
+        """Insert several rows alike."""
+        for row_id in row_ids:
+            self.put(row_id, **values)
+
+    def remove(self, *row_ids: str, table: str = "materials") -> None:
+        """Delete rows."""
+        rows = self.source.tables[table]
+        self.source.tables[table] = [row for row in rows if row["id"] not in row_ids]
+
+    # --- syncing ------------------------------------------------------------------------
+
+    def run(
+        self,
+        key: str = "acme",
+        *,
+        sync: SyncContext | None = None,
+        run_id: str = "",
+        mode: SyncMode = "full",
+    ) -> ScopeReport:
+        """Sync one scope."""
+        self.clock.advance(seconds=1)
+        return sync_scope(
+            sync or self.sync,
+            scope=Scope.from_key(key),
+            run_id=run_id or self.new_run_id(),
+            mode=mode,
+        )
+
+    def run_all(self) -> dict[str, ScopeReport]:
+        """Sync every scope of the source, by key."""
+        scopes = self.source.list_scopes(self.entities)
+        return {scope.key: self.run(scope.key) for scope in scopes}
+
+    def new_run_id(self) -> str:
+        """An id that no run has had."""
+        return f"run-{next(self._numbers)}"
+
+    def set_options(self, **changes: Any) -> None:
+        """Change limits."""
+        self.options = replace(self.options, **changes)
+
+    # --- what came of it ----------------------------------------------------------------
+
+    @property
+    def points(self) -> dict[str, Point]:
+        """What the index holds, by document id."""
+        held = self.store.points(self.collection).values()
+        return {str(point.payload["document_id"]): point for point in held}
+
+    def texts(self, key: str) -> dict[str, str]:
+        """Texts of a scope's points, by row id."""
+        return {
+            str(point.payload["dbId"]): str(point.payload["text"])
+            for point in self.points.values()
+            if point.payload["scope_key"] == key
+        }
+
+    def ids(self, key: str) -> list[str]:
+        """Row ids of a scope's points, sorted."""
+        return sorted(self.texts(key))
+
+    def recorded(self, key: str) -> list[str]:
+        """Document ids that are recorded as synced for a scope, sorted."""
+        known = self.state.documents.values()
+        return sorted(
+            row.document_id for row in known if row.scope_key == key and row.status == "synced"
+        )
+
+    def record_of(self, document_id: str) -> RecordedDocument | None:
+        """The record of one document."""
+        return self.state.documents.get((self.collection, document_id))
+
+    def found(self, key: str, text: str = "cement", **request: Any) -> list[str]:
+        """Document ids that a search finds, best first."""
+        wanted = SearchRequest(text=text, limit=100, **request)
+        hits = search(self.sync, scope=Scope.from_key(key), request=wanted).hits
+        return [hit.document_id for hit in hits]
+
+    def is_clean(self, key: str = "acme") -> bool:
+        """Whether source, record and index agree."""
+        return verify_scope(self.sync, scope=Scope.from_key(key)).is_clean
+
+    def everything(self) -> dict[str, object]:
+        """A copy of all that a sync can change, to compare with."""
+        return {
+            "points": {
+                key: (dict(point.payload), {view: v.tobytes() for view, v in point.vectors.items()})
+                for key, point in self.points.items()
+            },
+            "state": dict(self.state.documents),
+            "cache": sorted(self.cache.vectors),
+            "quarantine": {key: dict(listed) for key, listed in self.quarantine.rejections.items()},
+            "attempts": dict(self.quarantine.attempts),
+        }
+
+
+def counts(report: ScopeReport) -> Mapping[str, int]:
+    """The counts of a report that are not zero, without rows and documents."""
+    names = (
+        "new",
+        "changed",
+        "payload_changed",
+        "unchanged",
+        "deleted",
+        "failed",
+        "quarantined",
+        "repaired",
+        "embedded_texts",
+        "cache_hits",
+    )
+    return {name: getattr(report, name) for name in names if getattr(report, name)}

@@ -1,0 +1,115 @@
+"""An embedder that fails on purpose (``core.ports.Embedder``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sync_pipeline.core.errors import PermanentError
+from sync_pipeline.core.hashing import digest
+
+POISON = "☠"
+"""A text that contains this is refused."""
+
+Spoil = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Turns the right vectors of a call into wrong ones."""
+
+
+def one_short(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """All but the last."""
+    return vectors[:-1]
+
+
+def reversed_order(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Last first."""
+    return vectors[::-1].copy()
+
+
+def not_numbers(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """NaN in the last vector."""
+    spoiled = vectors.copy()
+    spoiled[-1, 0] = np.nan
+    return spoiled
+
+
+def not_normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Twice as long."""
+    return vectors * 2
+
+
+class FakeEmbedder:
+    """A random direction per text, the same in every process.
+
+    Args:
+        dimension: Length of the vectors.
+        max_batch: Most texts per call.
+        model_id: Part of every vector, so that two fake models differ.
+        failures: By number of the call, from 1, what it raises.
+        spoil: Applied to the vectors of every call.
+        max_texts_in_memory: Larger calls raise ``MemoryError``.
+        max_characters: Longer texts count as truncated.
+        poison: Texts that contain it raise ``PermanentError``, with all others of the call.
+
+    Attributes:
+        embedded: Every text that got a vector, in order.
+        queries: Every search text.
+        calls: How many calls of ``embed`` there were, failed ones too.
+    """
+
+    def __init__(
+        self,
+        *,
+        dimension: int = 16,
+        max_batch: int = 32,
+        model_id: str = "fake-embedder",
+        failures: Mapping[int, Exception] | None = None,
+        spoil: Spoil | None = None,
+        max_texts_in_memory: int | None = None,
+        max_characters: int = 256,
+        poison: str = POISON,
+    ) -> None:
+        self.model_id = model_id
+        self.dimension = dimension
+        self.max_batch = max_batch
+        self.failures = dict(failures or {})
+        self.spoil = spoil
+        self.max_texts_in_memory = max_texts_in_memory
+        self.max_characters = max_characters
+        self.poison = poison
+        self.embedded: list[str] = []
+        self.queries: list[str] = []
+        self.calls = 0
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.calls += 1
+        assert len(texts) <= self.max_batch, f"{len(texts)} texts in a call"
+        assert all(text.strip() for text in texts), "a blank text was sent"
+        if self.calls in self.failures:
+            raise self.failures[self.calls]
+        if self.max_texts_in_memory is not None and len(texts) > self.max_texts_in_memory:
+            raise MemoryError(f"{len(texts)} texts do not fit")
+        poisoned = sum(self.poison in text for text in texts)
+        if poisoned:
+            raise PermanentError(f"the model refuses {poisoned} of {len(texts)} texts")
+        vectors = np.array([self.vector(text) for text in texts], dtype=np.float32)
+        vectors = vectors.reshape(len(texts), self.dimension)
+        self.embedded += texts
+        return vectors if self.spoil is None else self.spoil(vectors)
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        self.queries.append(text)
+        return self.vector(text)
+
+    def count_truncated(self, texts: Sequence[str]) -> int:
+        return sum(len(text) > self.max_characters for text in texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        return sum(len(text.split()) for text in texts)
+
+    def vector(self, text: str) -> NDArray[np.float32]:
+        """The right vector of a text."""
+        seed = int(digest(self.model_id, text), 16)
+        direction = np.random.default_rng(seed).standard_normal(self.dimension)
+        return (direction / np.linalg.norm(direction)).astype(np.float32)

@@ -1,0 +1,394 @@
+"""A small Qdrant server over HTTP that fails on command.
+
+It reads requests with qdrant-client's own models, so that a request no server
+would understand is refused, and answers from an in-memory client. Where that
+client differs from a server (payload indexes, missing points), it is put right
+here. Only the routes that the adapter uses are there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final, Literal
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
+from qdrant_client import QdrantClient, models
+
+_HTML: Final = b"<html><body>maintenance</body></html>"
+
+
+class Fault(StrEnum):
+    """How a request goes wrong."""
+
+    OK = "ok"
+    ACKNOWLEDGED = "acknowledged"
+    WAIT_TIMEOUT = "wait_timeout"
+    UNTRUE = "completed"
+    ACCEPTED = "202"
+    RATE_LIMITED = "429"
+    UNAVAILABLE = "503"
+    FULL = "507"
+    FORBIDDEN = "403"
+    HTML = "html"
+    SLOW = "slow"
+    RESET = "reset"
+    DUPLICATE_LATE = "duplicate-late"
+
+
+_STATUSES: Final = {
+    Fault.RATE_LIMITED: 429,
+    Fault.UNAVAILABLE: 503,
+    Fault.FULL: 507,
+    Fault.FORBIDDEN: 403,
+}
+_STATED: Final = {Fault.ACKNOWLEDGED, Fault.WAIT_TIMEOUT, Fault.UNTRUE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What happens to one request."""
+
+    fault: Fault
+    is_applied: bool = False
+    """Whether a faulty request takes effect; ``OK`` and ``DUPLICATE_LATE`` always do."""
+    retry_after: str | None = None
+    """The header ``Retry-After``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status and result of one request."""
+
+    status: int
+    result: object = None
+    error: str | None = None
+
+
+class QdrantStub:
+    """The server's state, its script of faults, and its address while it runs."""
+
+    def __init__(self) -> None:
+        self.client = QdrantClient(":memory:")
+        self.url = ""
+        self.api_key: str | None = None
+        """Requests without it are forbidden."""
+        self.max_body_bytes = 32 * 2**20
+        """Larger requests are refused."""
+        self.stopping = threading.Event()
+        self._lock = threading.RLock()
+        self._steps: list[tuple[str, Step]] = []
+        self._indexes: dict[str, dict[str, models.PayloadIndexInfo]] = {}
+        self._late: list[tuple[str, str, bytes]] = []
+
+    def script(self, *steps: Step | Fault, route: str = "") -> None:
+        """Say how the next requests go, in order.
+
+        Args:
+            steps: One per request; after the last one all goes well again.
+            route: Only requests whose ``METHOD /path`` contains it count.
+        """
+        self._steps += [
+            (route, Step(fault=step) if isinstance(step, Fault) else step) for step in steps
+        ]
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether every scripted step has happened."""
+        return not self._steps
+
+    def replay_late(self) -> None:
+        """Carry out once more, much too late, every request that was a ``DUPLICATE_LATE``."""
+        late, self._late = self._late, []
+        for method, path, body in late:
+            self.answer(method, path, body)
+
+    def take_step(self, method: str, path: str) -> Step:
+        """The step for a request."""
+        with self._lock:
+            for position, (route, step) in enumerate(self._steps):
+                if route in f"{method} {path}":
+                    del self._steps[position]
+                    return step
+        return Step(fault=Fault.OK)
+
+    def keep_late(self, method: str, path: str, body: bytes) -> None:
+        """Remember a request for ``replay_late``."""
+        self._late.append((method, path, body))
+
+    def answer(self, method: str, path: str, body: bytes) -> Answer:
+        """Carry a request out."""
+        for wanted, pattern, handler in _ROUTES:
+            match = re.fullmatch(pattern, path)
+            if wanted == method and match is not None:
+                with self._lock:
+                    return self._carry_out(handler, match.groups(), body)
+        return Answer(404, error=f"no route {method} {path}")
+
+    def _carry_out(
+        self, handler: Callable[..., object], names: tuple[str, ...], body: bytes
+    ) -> Answer:
+        try:
+            return Answer(200, result=handler(self, *names, *([body] if body else [])))
+        except ValidationError as error:
+            return Answer(400, error=f"Format error in JSON body: {error.error_count()} errors")
+        except KeyError as error:
+            return Answer(404, error=f"Not found: No point with id {error} found")
+        except ValueError as error:
+            text = str(error)
+            if "not found" in text:
+                return Answer(404, error=f"Not found: {text}")
+            return Answer(409 if "already exists" in text else 400, error=text)
+
+    # --- routes ---------------------------------------------------------------------
+
+    def get_collections(self) -> object:
+        return self.client.get_collections()
+
+    def get_collection(self, name: str) -> object:
+        info = self.client.get_collection(name)
+        return info.model_copy(update={"payload_schema": self._indexes.get(name, {})})
+
+    def collection_exists(self, name: str) -> object:
+        return {"exists": self.client.collection_exists(name)}
+
+    def create_collection(self, name: str, body: bytes) -> object:
+        asked = models.CreateCollection.model_validate_json(body)
+        return self.client.create_collection(
+            name,
+            vectors_config=asked.vectors,
+            sparse_vectors_config=asked.sparse_vectors,
+            metadata=asked.metadata,
+        )
+
+    def delete_collection(self, name: str) -> object:
+        self._indexes.pop(name, None)
+        return self.client.delete_collection(name)
+
+    def create_index(self, name: str, body: bytes) -> object:
+        asked = models.CreateFieldIndex.model_validate_json(body)
+        if not isinstance(asked.field_schema, models.KeywordIndexParams):
+            raise ValueError("only keyword indexes are known here")  # noqa: TRY004 - a bad request
+        self.client.get_collection(name)
+        self._indexes.setdefault(name, {})[asked.field_name] = models.PayloadIndexInfo(
+            data_type=models.PayloadSchemaType.KEYWORD, params=asked.field_schema, points=0
+        )
+        return _completed()
+
+    def get_aliases(self) -> object:
+        return self.client.get_aliases()
+
+    def change_aliases(self, body: bytes) -> object:
+        asked = models.ChangeAliasesOperation.model_validate_json(body)
+        return self.client.update_collection_aliases(asked.actions)
+
+    def upsert(self, name: str, body: bytes) -> object:
+        asked = TypeAdapter(models.PointsList).validate_json(body)
+        return self.client.upsert(name, asked.points, update_filter=asked.update_filter)
+
+    def retrieve(self, name: str, body: bytes) -> object:
+        asked = models.PointRequest.model_validate_json(body)
+        return self.client.retrieve(
+            name,
+            asked.ids,
+            with_payload=_or(asked.with_payload, default=True),
+            with_vectors=_or(asked.with_vector, default=False),
+        )
+
+    def delete(self, name: str, body: bytes) -> object:
+        asked: models.PointsSelector = TypeAdapter(models.PointsSelector).validate_json(body)
+        return self.client.delete(name, points_selector=asked)
+
+    def batch(self, name: str, body: bytes) -> object:
+        asked = models.UpdateOperations.model_validate_json(body)
+        return self.client.batch_update_points(name, asked.operations)
+
+    def scroll(self, name: str, body: bytes) -> object:
+        asked = models.ScrollRequest.model_validate_json(body)
+        points, following = self.client.scroll(
+            name,
+            scroll_filter=asked.filter,
+            limit=asked.limit or 10,
+            offset=asked.offset,
+            with_payload=_or(asked.with_payload, default=True),
+            with_vectors=_or(asked.with_vector, default=False),
+        )
+        return {"points": points, "next_page_offset": following}
+
+    def count(self, name: str, body: bytes) -> object:
+        asked = models.CountRequest.model_validate_json(body)
+        return self.client.count(name, count_filter=asked.filter, exact=True)
+
+    def facet(self, name: str, body: bytes) -> object:
+        asked = models.FacetRequest.model_validate_json(body)
+        self.client.get_collection(name)
+        if asked.key not in self._indexes.get(name, {}):
+            raise ValueError(f"No appropriate index for faceting: `{asked.key}`")
+        return self.client.facet(name, key=asked.key, limit=asked.limit or 10, exact=True)
+
+    def query(self, name: str, body: bytes) -> object:
+        asked = models.QueryRequest.model_validate_json(body)
+        return self.client.query_points(
+            name,
+            query=asked.query,
+            using=asked.using,
+            prefetch=asked.prefetch,
+            query_filter=asked.filter,
+            search_params=asked.params,
+            limit=asked.limit or 10,
+            with_payload=_or(asked.with_payload, default=False),
+            score_threshold=asked.score_threshold,
+        )
+
+
+_NAME: Final = "/collections/([^/]+)"
+_ROUTES: Final[tuple[tuple[str, str, Callable[..., object]], ...]] = (
+    ("GET", "/collections", QdrantStub.get_collections),
+    ("GET", "/aliases", QdrantStub.get_aliases),
+    ("POST", "/collections/aliases", QdrantStub.change_aliases),
+    ("GET", _NAME, QdrantStub.get_collection),
+    ("GET", f"{_NAME}/exists", QdrantStub.collection_exists),
+    ("PUT", _NAME, QdrantStub.create_collection),
+    ("DELETE", _NAME, QdrantStub.delete_collection),
+    ("PUT", f"{_NAME}/index", QdrantStub.create_index),
+    ("PUT", f"{_NAME}/points", QdrantStub.upsert),
+    ("POST", f"{_NAME}/points", QdrantStub.retrieve),
+    ("POST", f"{_NAME}/points/delete", QdrantStub.delete),
+    ("POST", f"{_NAME}/points/batch", QdrantStub.batch),
+    ("POST", f"{_NAME}/points/scroll", QdrantStub.scroll),
+    ("POST", f"{_NAME}/points/count", QdrantStub.count),
+    ("POST", f"{_NAME}/facet", QdrantStub.facet),
+    ("POST", f"{_NAME}/points/query", QdrantStub.query),
+)
+
+
+@contextmanager
+def running_stub() -> Iterator[QdrantStub]:
+    """A stub at ``stub.url`` on this machine, for the length of a ``with``."""
+    stub = QdrantStub()
+
+    class Handler(_Handler):
+        pass
+
+    Handler.stub = stub
+    server = _Server(("127.0.0.1", 0), Handler)
+    stub.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield stub
+    finally:
+        stub.stopping.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        stub.client.close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that time out hang up: that is what they are here for."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    stub: QdrantStub
+
+    def do_GET(self) -> None:
+        self._serve("GET")
+
+    def do_PUT(self) -> None:
+        self._serve("PUT")
+
+    def do_POST(self) -> None:
+        self._serve("POST")
+
+    def do_DELETE(self) -> None:
+        self._serve("DELETE")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Say nothing."""
+
+    def _serve(self, method: Literal["GET", "PUT", "POST", "DELETE"]) -> None:
+        path = self.path.partition("?")[0]
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        refusal = self._refusal(body)
+        if refusal is not None:
+            self._reply(refusal)
+            return
+        step = self.stub.take_step(method, path)
+        if step.fault in {Fault.OK, Fault.DUPLICATE_LATE}:
+            if step.fault is Fault.DUPLICATE_LATE:
+                self.stub.keep_late(method, path, body)
+            self._reply(self.stub.answer(method, path, body))
+            return
+        if step.is_applied:
+            self.stub.answer(method, path, body)
+        self._fail(step)
+
+    def _refusal(self, body: bytes) -> Answer | None:
+        if self.stub.api_key is not None and self.headers.get("api-key") != self.stub.api_key:
+            return Answer(401, error="Must provide an API key")
+        if len(body) > self.stub.max_body_bytes:
+            return Answer(413, error=f"{len(body)} bytes are too many")
+        return None
+
+    def _fail(self, step: Step) -> None:
+        if step.fault is Fault.RESET:
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.close_connection = True
+        elif step.fault is Fault.SLOW:
+            self.stub.stopping.wait(30)
+        elif step.fault is Fault.HTML:
+            self._send(200, _HTML, content_type="text/html")
+        elif step.fault in _STATED:
+            stated = {"operation_id": 1, "status": step.fault.value}
+            is_batch = self.path.partition("?")[0].endswith("/points/batch")
+            self._reply(Answer(200, result=[stated] if is_batch else stated))
+        elif step.fault is Fault.ACCEPTED:
+            self._reply(Answer(202))
+        else:
+            self._reply(
+                Answer(_STATUSES[step.fault], error=f"told to answer {step.fault}"),
+                retry_after=step.retry_after,
+            )
+
+    def _reply(self, answer: Answer, *, retry_after: str | None = None) -> None:
+        status: object = {"error": answer.error} if answer.error else "ok"
+        content: dict[str, Any] = {"time": 0.0, "status": status}
+        if answer.error is None:
+            content["result"] = to_jsonable_python(answer.result, exclude_none=True)
+        self._send(answer.status, json.dumps(content).encode(), retry_after=retry_after)
+
+    def _send(
+        self,
+        status: int,
+        content: bytes,
+        *,
+        content_type: str = "application/json",
+        retry_after: str | None = None,
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(content)))
+        if retry_after is not None:
+            self.send_header("Retry-After", retry_after)
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def _completed() -> models.UpdateResult:
+    return models.UpdateResult(operation_id=0, status=models.UpdateStatus.COMPLETED)
+
+
+def _or(value: Any, *, default: bool) -> Any:
+    return default if value is None else value

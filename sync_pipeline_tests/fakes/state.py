@@ -1,0 +1,533 @@
+"""State in dictionaries, for engine tests; the contract tests in ``database`` hold for it too."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sync_pipeline.core.document import Rejection
+from sync_pipeline.core.errors import ScopeBusyError, SupersededError
+from sync_pipeline.core.point import CollectionSpec, PointDigests, combine_hashes
+from sync_pipeline.core.ports import (
+    DocumentRecord,
+    FailedDocument,
+    Fence,
+    LeaseHolder,
+    ScopeSnapshot,
+    StateRow,
+)
+from sync_pipeline.core.scope import Scope
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The real clock."""
+    return datetime.now(tz=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedDocument:
+    """One row of the fake ``index_state``."""
+
+    document_id: str
+    point_id: str
+    scope_key: str
+    status: str
+    embed_hashes: Mapping[str, str] = field(default_factory=dict)
+    payload_hash: str = ""
+    vector_version: str | None = None
+    snapshot_at: datetime | None = None
+    previous_scope_key: str | None = None
+    error_code: str | None = None
+    error: str | None = None
+    retry_count: int = 0
+    entity_type: str = ""
+    db_id: str = ""
+    next_retry_at: datetime | None = None
+    last_synced_at: datetime | None = None
+    last_attempt_at: datetime | None = None
+
+
+class FakeIndexState:
+    """``IndexState`` in a dictionary by collection and document id."""
+
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self.documents: dict[tuple[str, str], RecordedDocument] = {}
+
+    def record_synced(
+        self,
+        *,
+        collection: str,
+        scope: Scope,
+        rows: Sequence[StateRow],
+        snapshot_at: datetime,
+        vector_version: str,
+    ) -> None:
+        now = self._clock()
+        for row in rows:
+            known = self.documents.get((collection, row.document_id))
+            previous = None
+            if known is not None:
+                if known.snapshot_at is not None and known.snapshot_at > snapshot_at:
+                    continue
+                previous = known.previous_scope_key
+                if known.scope_key != scope.key:
+                    previous = known.scope_key
+            self.documents[collection, row.document_id] = RecordedDocument(
+                document_id=row.document_id,
+                point_id=row.point_id,
+                scope_key=scope.key,
+                status="synced",
+                embed_hashes=dict(row.embed_hashes),
+                payload_hash=row.payload_hash,
+                vector_version=vector_version,
+                snapshot_at=snapshot_at,
+                previous_scope_key=previous,
+                entity_type=row.entity_type,
+                db_id=row.db_id,
+                last_synced_at=now,
+                last_attempt_at=now,
+            )
+
+    def record_failed(
+        self, *, collection: str, scope: Scope, failures: Sequence[FailedDocument]
+    ) -> None:
+        now = self._clock()
+        for failure in failures:
+            key = collection, failure.document_id
+            known = self.documents.get(key) or RecordedDocument(
+                document_id=failure.document_id,
+                point_id=failure.point_id,
+                scope_key=scope.key,
+                status="failed",
+                entity_type=failure.entity_type,
+                db_id=failure.db_id,
+            )
+            attempts = known.retry_count + 1
+            wait = min(timedelta(minutes=2 ** min(attempts, 20)), timedelta(days=1))
+            self.documents[key] = replace(
+                known,
+                status="failed",
+                error_code=failure.error_code,
+                error=failure.error[:500],
+                retry_count=attempts,
+                next_retry_at=now + wait,
+                last_attempt_at=now,
+            )
+
+    def newer_than(
+        self, *, collection: str, document_ids: Sequence[str], snapshot_at: datetime
+    ) -> set[str]:
+        found = (self.documents.get((collection, name)) for name in document_ids)
+        return {
+            known.document_id
+            for known in found
+            if known is not None
+            and known.snapshot_at is not None
+            and known.snapshot_at > snapshot_at
+        }
+
+    def iter_digests(
+        self,
+        *,
+        collection: str,
+        scope: Scope,
+        views: Sequence[str],
+        start: str | None = None,
+        stop: str | None = None,
+    ) -> Iterator[PointDigests]:
+        chosen = sorted(
+            (
+                known
+                for known in self._of(collection, scope)
+                if (start is None or known.point_id >= start)
+                and (stop is None or known.point_id < stop)
+            ),
+            key=lambda known: known.point_id,
+        )
+        if not chosen:
+            return
+        synced = [known.status == "synced" for known in chosen]
+        yield PointDigests(
+            point_ids=np.array([known.point_id for known in chosen], dtype="S36"),
+            contents=np.array(
+                [
+                    _content(known, views) if is_synced else ""
+                    for known, is_synced in zip(chosen, synced, strict=True)
+                ],
+                dtype="S32",
+            ),
+            payloads=np.array(
+                [
+                    known.payload_hash if is_synced else ""
+                    for known, is_synced in zip(chosen, synced, strict=True)
+                ],
+                dtype="S32",
+            ),
+        )
+
+    def delete(self, *, collection: str, scope: Scope, point_ids: Sequence[str]) -> int:
+        wanted = set(point_ids)
+        gone = [known for known in self._of(collection, scope) if known.point_id in wanted]
+        for known in gone:
+            del self.documents[collection, known.document_id]
+        return len(gone)
+
+    def take_departed(self, *, collection: str, scope: Scope) -> int:
+        departed = [
+            key
+            for key, known in self.documents.items()
+            if key[0] == collection and known.previous_scope_key == scope.key
+        ]
+        for key in departed:
+            self.documents[key] = replace(self.documents[key], previous_scope_key=None)
+        return len(departed)
+
+    def count_by_scope(self, *, collection: str) -> dict[str, dict[str, int]]:
+        counts: dict[str, dict[str, int]] = {}
+        for (owner, _), known in self.documents.items():
+            if owner == collection:
+                by_status = counts.setdefault(known.scope_key, {})
+                by_status[known.status] = by_status.get(known.status, 0) + 1
+        return counts
+
+    def get(self, *, collection: str, document_id: str) -> DocumentRecord | None:
+        known = self.documents.get((collection, document_id))
+        return None if known is None else _record(known)
+
+    def list_failed(
+        self,
+        *,
+        collection: str,
+        scope: Scope | None = None,
+        only_due: bool = False,
+        limit: int | None = None,
+    ) -> list[DocumentRecord]:
+        failed = self._failed(collection, scope, only_due=only_due)
+        by_scope = sorted(failed, key=lambda known: (known.scope_key, known.document_id))
+        return [_record(known) for known in by_scope[:limit]]
+
+    def retry_now(
+        self,
+        *,
+        collection: str,
+        scope: Scope | None = None,
+        document_ids: Sequence[str] | None = None,
+    ) -> dict[str, int]:
+        chosen = [
+            known
+            for known in self._failed(collection, scope)
+            if document_ids is None or known.document_id in document_ids
+        ]
+        for known in chosen:
+            key = collection, known.document_id
+            self.documents[key] = replace(known, next_retry_at=self._clock())
+        return dict(Counter(known.scope_key for known in chosen))
+
+    def count_due_retries(self, *, collection: str) -> dict[str, int]:
+        due = self._failed(collection, None, only_due=True)
+        return dict(Counter(known.scope_key for known in due))
+
+    def _failed(
+        self, collection: str, scope: Scope | None, *, only_due: bool = False
+    ) -> list[RecordedDocument]:
+        now = self._clock()
+        return [
+            known
+            for (owner, _), known in self.documents.items()
+            if owner == collection
+            and known.status == "failed"
+            and (scope is None or known.scope_key == scope.key)
+            and (not only_due or (known.next_retry_at is not None and known.next_retry_at <= now))
+        ]
+
+    def _of(self, collection: str, scope: Scope) -> list[RecordedDocument]:
+        return [
+            known
+            for (owner, _), known in self.documents.items()
+            if owner == collection and known.scope_key == scope.key
+        ]
+
+
+def _record(known: RecordedDocument) -> DocumentRecord:
+    return DocumentRecord(
+        document_id=known.document_id,
+        point_id=known.point_id,
+        scope_key=known.scope_key,
+        entity_type=known.entity_type,
+        db_id=known.db_id,
+        status=known.status,
+        embed_hashes=known.embed_hashes,
+        payload_hash=known.payload_hash or None,
+        error_code=known.error_code,
+        error=known.error,
+        attempts=known.retry_count,
+        next_retry_at=known.next_retry_at,
+        last_synced_at=known.last_synced_at,
+        last_attempt_at=known.last_attempt_at,
+        source_snapshot_at=known.snapshot_at,
+    )
+
+
+def _content(known: RecordedDocument, views: Sequence[str]) -> str:
+    present = {view: known.embed_hashes[view] for view in views if known.embed_hashes.get(view)}
+    return combine_hashes(present) if present else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _FakeLease:
+    owner: str
+    token: int
+    expires_at: datetime
+
+
+class FakeScopeStates:
+    """``ScopeStates`` in dictionaries, with a clock that a test may turn."""
+
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self.snapshots: dict[tuple[str, str], ScopeSnapshot] = {}
+        self.leases: dict[str, _FakeLease] = {}
+
+    def get(self, *, collection: str, scope: Scope) -> ScopeSnapshot | None:
+        return self.snapshots.get((collection, scope.key))
+
+    def list_all(self, *, collection: str) -> list[ScopeSnapshot]:
+        return [
+            self.snapshots[key]
+            for key in sorted(self.snapshots, key=lambda key: key[1].encode())
+            if key[0] == collection
+        ]
+
+    def record_success(
+        self,
+        *,
+        collection: str,
+        scope: Scope,
+        rows: int,
+        documents: int,
+        quarantined: int,
+        failed: int,
+        snapshot_at: datetime,
+        is_full: bool,
+        digest: str | None = None,
+    ) -> None:
+        known = self.get(collection=collection, scope=scope)
+        if known and known.source_snapshot_at and known.source_snapshot_at > snapshot_at:
+            return
+        self.snapshots[collection, scope.key] = ScopeSnapshot(
+            scope_key=scope.key,
+            rows=rows,
+            documents=documents,
+            quarantined=quarantined,
+            failed=failed,
+            digest=digest,
+            source_snapshot_at=snapshot_at,
+            last_success_at=self._clock(),
+            last_full_at=snapshot_at if is_full else known.last_full_at if known else None,
+            vanished_at=known.vanished_at if known else None,
+        )
+
+    def mark_vanished(self, *, collection: str, scope_keys: Sequence[str]) -> list[ScopeSnapshot]:
+        now = self._clock()
+        for key, known in self.snapshots.items():
+            if key[0] == collection:
+                since = (known.vanished_at or now) if key[1] in scope_keys else None
+                self.snapshots[key] = replace(known, vanished_at=since)
+        return [known for known in self.list_all(collection=collection) if known.vanished_at]
+
+    def forget(self, *, collection: str, scope: Scope) -> None:
+        self.snapshots.pop((collection, scope.key), None)
+
+    def holder(self, *, scope: Scope) -> LeaseHolder | None:
+        held = self.leases.get(scope.key)
+        left = 0.0 if held is None else (held.expires_at - self._clock()).total_seconds()
+        return LeaseHolder(held.owner, left) if held is not None and left > 0 else None
+
+    def acquire(self, *, scope: Scope, owner: str, ttl_seconds: float) -> Fence:
+        now = self._clock()
+        held = self.leases.get(scope.key)
+        if held is None:
+            token = 1
+        elif held.owner == owner:
+            token = held.token
+        elif held.expires_at <= now:
+            token = held.token + 1
+        else:
+            left = (held.expires_at - now).total_seconds()
+            raise ScopeBusyError(scope_key=scope.key, owner=held.owner, seconds_left=left)
+        self.leases[scope.key] = _FakeLease(owner, token, now + timedelta(seconds=ttl_seconds))
+        return Fence(scope_key=scope.key, owner=owner, token=token)
+
+    def check(self, fence: Fence, *, ttl_seconds: float) -> None:
+        held = self.leases.get(fence.scope_key)
+        if held is None or (held.owner, held.token) != (fence.owner, fence.token):
+            holder = "nobody" if held is None else held.owner
+            raise SupersededError(
+                scope_key=fence.scope_key, detail=f"its lease went from {fence.owner} to {holder}"
+            )
+        self._renew(fence, seconds=ttl_seconds)
+
+    def release(self, fence: Fence) -> None:
+        held = self.leases.get(fence.scope_key)
+        if held is not None and (held.owner, held.token) == (fence.owner, fence.token):
+            self._renew(fence, seconds=0)
+
+    def release_dead(self, *, owner: str) -> int:
+        held = [
+            Fence(key, lease.owner, lease.token)
+            for key, lease in self.leases.items()
+            if lease.owner == owner and lease.expires_at > self._clock()
+        ]
+        for fence in held:
+            self._renew(fence, seconds=0)
+        return len(held)
+
+    def _renew(self, fence: Fence, *, seconds: float) -> None:
+        until = self._clock() + timedelta(seconds=seconds)
+        self.leases[fence.scope_key] = _FakeLease(fence.owner, fence.token, until)
+
+
+class FakeEmbeddingCache:
+    """``EmbeddingCache`` in a dictionary, beside the records that say which texts are used."""
+
+    def __init__(self, state: FakeIndexState | None = None, clock: Clock = utc_now) -> None:
+        self._state = state or FakeIndexState()
+        self._clock = clock
+        self.vectors: dict[tuple[str, str], NDArray[np.float32]] = {}
+        self.kept_at: dict[tuple[str, str], datetime] = {}
+
+    def missing(self, *, model_id: str, text_hashes: Sequence[str]) -> set[str]:
+        return {key for key in text_hashes if (model_id, key) not in self.vectors}
+
+    def get(self, *, model_id: str, text_hashes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        return {
+            key: self.vectors[model_id, key]
+            for key in text_hashes
+            if (model_id, key) in self.vectors
+        }
+
+    def put(
+        self, *, model_id: str, text_hashes: Sequence[str], vectors: NDArray[np.float32]
+    ) -> None:
+        for key, vector in zip(text_hashes, vectors.astype(np.float32), strict=True):
+            kept = vector.copy()
+            kept.flags.writeable = False
+            self.vectors.setdefault((model_id, key), kept)
+            self.kept_at.setdefault((model_id, key), self._clock())
+
+    def purge_model(self, *, model_id: str) -> int:
+        return self._purge([key for key in self.vectors if key[0] == model_id])
+
+    def purge_unused(
+        self, *, text_hashes: Sequence[str] | None = None, min_age_seconds: float = 0.0
+    ) -> int:
+        oldest = self._clock() - timedelta(seconds=min_age_seconds)
+        used = {
+            value
+            for known in self._state.documents.values()
+            for value in known.embed_hashes.values()
+        }
+        return self._purge(
+            [
+                key
+                for key in self.vectors
+                if key[1] not in used
+                and (text_hashes is None or key[1] in text_hashes)
+                and self.kept_at[key] <= oldest
+            ]
+        )
+
+    def _purge(self, keys: Sequence[tuple[str, str]]) -> int:
+        for key in keys:
+            del self.vectors[key], self.kept_at[key]
+        return len(keys)
+
+
+class FakeQuarantine:
+    """``Quarantine`` in a dictionary by scope key."""
+
+    def __init__(self) -> None:
+        self.rejections: dict[str, dict[tuple[str, str], Rejection]] = {}
+        self.attempts: Counter[tuple[str, str, str]] = Counter()
+
+    def replace(
+        self,
+        *,
+        scope: Scope,
+        rejections: Sequence[Rejection],
+        among: AbstractSet[tuple[str, str]] | None = None,
+    ) -> None:
+        known = self.rejections.get(scope.key, {})
+        kept = {} if among is None else {key: known[key] for key in known.keys() - among}
+        listed = kept | {(item.entity_type, item.db_id): item for item in rejections}
+        for key in known.keys() - listed.keys():
+            del self.attempts[scope.key, *key]
+        for key, item in listed.items():
+            self.attempts[scope.key, *key] += known.get(key) != item
+        self.rejections[scope.key] = listed
+
+    def release(
+        self, *, scope: Scope | None = None, rows: AbstractSet[tuple[str, str]] | None = None
+    ) -> dict[str, int]:
+        released = Counter[str]()
+        for scope_key, listed in self.rejections.items():
+            if scope is not None and scope_key != scope.key:
+                continue
+            for key in [key for key in listed if rows is None or key in rows]:
+                del listed[key]
+                del self.attempts[scope_key, *key]
+                released[scope_key] += 1
+        return dict(released)
+
+    def list_all(self, *, scope: Scope | None = None) -> list[tuple[str, Rejection]]:
+        keys = sorted(self.rejections) if scope is None else [scope.key]
+        return [
+            (key, item) for key in keys for _, item in sorted(self.rejections.get(key, {}).items())
+        ]
+
+    def count_by_scope(self) -> dict[str, int]:
+        return {key: len(listed) for key, listed in self.rejections.items() if listed}
+
+
+class FakeGenerations:
+    """``Generations`` in a dictionary by collection."""
+
+    def __init__(self) -> None:
+        self.specs: dict[str, CollectionSpec] = {}
+        self.active: set[str] = set()
+
+    def record(self, spec: CollectionSpec, *, is_active: bool) -> None:
+        if is_active:
+            of_alias = {name for name, known in self.specs.items() if known.alias == spec.alias}
+            self.active -= of_alias
+            self.active.add(spec.collection)
+        else:
+            self.active.discard(spec.collection)
+        self.specs[spec.collection] = spec
+
+    def describe(self, collection: str) -> str | None:
+        spec = self.specs.get(collection)
+        return None if spec is None else spec.describe()
+
+
+class FakeEmbeddingRates:
+    """``EmbeddingRates`` in a dictionary by model."""
+
+    def __init__(self) -> None:
+        self.rates: dict[str, float] = {}
+
+    def record(self, *, model_id: str, texts: int, seconds: float) -> None:
+        if seconds > 0:
+            self.rates[model_id] = texts / seconds
+
+    def texts_per_second(self, *, model_id: str) -> float | None:
+        return self.rates.get(model_id)

@@ -1,0 +1,103 @@
+"""Ports that tell a listener of every call, before and after it.
+
+Faults are injected here and nowhere else: a listener that raises is a port that
+fails, one that kills the process is a crash at that place. It works the same
+over fakes and over real adapters, and production code knows nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from functools import wraps
+from inspect import isgenerator
+from typing import Any, Final, Literal
+
+from sync_pipeline.engine.context import SyncContext
+
+When = Literal["before", "after"]
+
+Listener = Callable[[str, When], None]
+"""Is told of ``port.method``, for instance ``store.upsert``. Items that a method yields
+are calls too: ``snapshot.iter_rows.next``."""
+
+PORTS: Final = (
+    "source",
+    "state",
+    "scopes",
+    "generations",
+    "cache",
+    "quarantine",
+    "staging",
+    "embedder",
+)
+"""Fields of ``SyncContext`` that are watched, besides ``store``."""
+
+_OPENED: Final = {
+    "source.open_snapshot": "snapshot",
+    "staging.open_writer": "writer",
+    "store.lease": "store",
+}
+"""How what a method opens is called."""
+
+
+def watch_context(sync: SyncContext, listener: Listener) -> SyncContext:
+    """The same context, every port of it watched."""
+    watched = {name: watch(getattr(sync, name), name=name, listener=listener) for name in PORTS}
+    store: Any = _watch_call(sync.store, called="store.lease", listener=listener)
+    return replace(sync, store=store, **watched)
+
+
+def watch(port: object, *, name: str, listener: Listener) -> Any:
+    """An object that behaves like ``port``; what its methods open is watched too."""
+    return _Watched(port, name=name, listener=listener)
+
+
+class _Watched:
+    __slots__ = ("_listener", "_name", "_port")
+
+    def __init__(self, port: object, *, name: str, listener: Listener) -> None:
+        self._port = port
+        self._name = name
+        self._listener = listener
+
+    def __getattr__(self, attribute: str) -> Any:
+        value = getattr(self._port, attribute)
+        if not callable(value):
+            return value
+        return _watch_call(value, called=f"{self._name}.{attribute}", listener=self._listener)
+
+
+def _watch_call(
+    method: Callable[..., Any], *, called: str, listener: Listener
+) -> Callable[..., Any]:
+    @wraps(method)
+    def call(*args: object, **kwargs: object) -> Any:
+        listener(called, "before")
+        result = method(*args, **kwargs)
+        if isinstance(result, AbstractContextManager) and called in _OPENED:
+            return _opened(result, called=called, listener=listener)
+        if isgenerator(result):
+            return _items(result, called=f"{called}.next", listener=listener)
+        listener(called, "after")
+        return result
+
+    return call
+
+
+@contextmanager
+def _opened(
+    manager: AbstractContextManager[object], *, called: str, listener: Listener
+) -> Iterator[Any]:
+    with manager as opened:
+        listener(called, "after")
+        yield watch(opened, name=_OPENED[called], listener=listener)
+        listener(f"{called}.close", "before")
+
+
+def _items(items: Iterator[object], *, called: str, listener: Listener) -> Iterator[Any]:
+    for item in items:
+        listener(called, "before")
+        yield item
+        listener(called, "after")

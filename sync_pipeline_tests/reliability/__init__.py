@@ -1,0 +1,1 @@
+"""Proof by faults: crashes, races, losses and attacks at the level of a whole sync."""

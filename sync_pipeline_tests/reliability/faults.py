@@ -1,0 +1,207 @@
+"""What goes wrong during a run of the state machine, and who watches it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from sync_pipeline.core.errors import (
+    PermanentError,
+    RejectedPointError,
+    SourceUnavailableError,
+    StoreUnavailableError,
+    TransientError,
+)
+from sync_pipeline.core.hashing import embed_hasher
+from sync_pipeline.core.point import Point
+from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.stores.stored import revision_of
+from sync_pipeline_tests.engine.world import World
+from sync_pipeline_tests.fakes.row_source import Row
+from sync_pipeline_tests.fakes.vector_store import FakeVectorStore
+from sync_pipeline_tests.fakes.watched import When, watch_context
+from sync_pipeline_tests.reliability.oracle import ODD, Key, Oracle, documents
+
+PLACES: Final = (
+    "scopes.acquire",
+    "source.open_snapshot",
+    "snapshot.iter_rows.next",
+    "writer.write",
+    "quarantine.replace",
+    "store.lease",
+    "store.iter_digests.next",
+    "state.iter_digests.next",
+    "cache.missing",
+    "embedder.embed",
+    "cache.put",
+    "cache.get",
+    "scopes.check",
+    "store.upsert",
+    "store.write_payloads",
+    "state.record_synced",
+    "state.record_failed",
+    "store.delete",
+    "state.delete",
+    "state.take_departed",
+    "store.count",
+    "scopes.record_success",
+    "staging.delete",
+    "scopes.release",
+)
+"""Calls of ports at which something can happen, in the order of a run."""
+
+
+class KilledError(BaseException):
+    """The process is gone: nothing after this took place, nothing was cleaned up."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Fault:
+    """Something that happens once, at a moment of a run."""
+
+    moment: int
+    """Counted over the beginnings and ends of all calls in ``PLACES``, from 1."""
+    happen: Callable[[str], None]
+    """Is told the place; raises, or does something else in between."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One run: what it was to do, what it saw, and what is to happen to it."""
+
+    key: str
+    run_id: str
+    mode: SyncMode = "full"
+    fault: Fault | None = None
+    is_dead: bool = False
+    is_alone: bool = True
+    """Whether no other run has come in between."""
+    snapshot: Mapping[Key, Row] = field(default_factory=dict)
+    """The rows as of its latest snapshot."""
+    calls: Counter[str] = field(default_factory=Counter)
+    moments: int = 0
+
+    def die(self, place: str) -> None:
+        """Be killed here."""
+        del place
+        self.is_dead = True
+        raise KilledError
+
+    def told(self, called: str, when: When) -> None:
+        """Count a call, and let happen what is to happen at it."""
+        if self.is_dead:
+            raise KilledError
+        self.calls[called] += when == "before"
+        if called in PLACES:
+            self.moments += 1
+            if self.fault is not None and self.fault.moment == self.moments:
+                self.fault.happen(called)
+
+
+def outage(place: str) -> TransientError:
+    """The error with which a port that cannot be reached answers."""
+    port = place.partition(".")[0]
+    if port in {"source", "snapshot"}:
+        return SourceUnavailableError("the source is away")
+    if port == "store":
+        return StoreUnavailableError("the index is away")
+    return TransientError(f"{port} is away")
+
+
+class FussyStore(FakeVectorStore):
+    """Refuses points whose text has ``ODD``, with all others of the call."""
+
+    def upsert(self, collection: str, points: Sequence[Point]) -> None:
+        self._refuse([point.payload for point in points])
+        super().upsert(collection, points)
+
+    def write_payloads(
+        self, collection: str, payloads: Sequence[tuple[str, Mapping[str, object]]]
+    ) -> None:
+        self._refuse([payload for _, payload in payloads])
+        super().write_payloads(collection, payloads)
+
+    def _refuse(self, payloads: Collection[Mapping[str, object]]) -> None:
+        odd = [payload for payload in payloads if ODD in str(payload["text"])]
+        if odd and len(payloads) == 1:
+            raise RejectedPointError(document_id=str(odd[0]["document_id"]), reason="odd")
+        if odd:
+            raise PermanentError(f"{len(odd)} points are refused")
+
+
+class _AuditedStore:
+    """The store as one run sees it; what must never be written or deleted is an error here."""
+
+    def __init__(self, world: World, *, oracle: Oracle, run: Run) -> None:
+        self._world = world
+        self._oracle = oracle
+        self._run = run
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._world.store, name)
+
+    def upsert(self, collection: str, points: Sequence[Point]) -> None:
+        with self._revisions_only_grow(collection):
+            self._world.store.upsert(collection, points)
+
+    def write_payloads(self, collection: str, payloads: Sequence[tuple[str, Any]]) -> None:
+        with self._revisions_only_grow(collection):
+            self._world.store.write_payloads(collection, payloads)
+
+    def delete(self, collection: str, point_ids: Sequence[str], *, scope_key: str) -> None:
+        before = self._world.store.points(collection)
+        self._world.store.delete(collection, point_ids, scope_key=scope_key)
+        after = self._world.store.points(collection)
+        wanted = documents(self._run.snapshot, scope_key=self._run.key)
+        for point in (before[name] for name in before.keys() - after.keys()):
+            name = str(point.payload["document_id"])
+            assert point.payload["scope_key"] == self._run.key, f"deleted foreign {name}"
+            assert name not in wanted, f"deleted {name}, whose row is in the snapshot"
+
+    @contextmanager
+    def _revisions_only_grow(self, collection: str) -> Iterator[None]:
+        before = self._world.store.points(collection)
+        yield
+        for name, point in self._world.store.points(collection).items():
+            payload = point.payload
+            owned = (payload["scope_key"], payload["document_id"], payload["text"])
+            assert owned in self._oracle.ever, f"{owned[0]} never owned {owned[1]} with this text"
+            if name in before:
+                newer, older = revision_of(payload), revision_of(before[name].payload)
+                assert newer is not None
+                assert older is None or newer >= older, f"{owned[1]} went back in time"
+
+
+class _AuditedEmbedder:
+    """The embedder as one run sees it; what the cache holds must not be embedded again."""
+
+    def __init__(self, world: World, *, run: Run) -> None:
+        self._world = world
+        self._run = run
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._world.embedder, name)
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        known = {key for _, key in self._world.cache.vectors}
+        embed_hash = embed_hasher(self._world.embedder.model_id)
+        again = [text for text in texts if embed_hash(text) in known]
+        assert not again or not self._run.is_alone, f"{len(again)} texts are embedded again"
+        return self._world.embedder.embed(texts)
+
+
+def context_of(run: Run, *, world: World, oracle: Oracle) -> SyncContext:
+    """The context of one run: audited, and broken as the run's fault says."""
+
+    def listener(called: str, when: When) -> None:
+        if (called, when) == ("source.open_snapshot", "after"):
+            run.snapshot = oracle.snapshot()
+        run.told(called, when)
+
+    store: Any = _AuditedStore(world, oracle=oracle, run=run)
+    embedder: Any = _AuditedEmbedder(world, run=run)
+    sync = replace(world.sync, store=lambda: nullcontext(store), embedder=embedder)
+    return watch_context(sync, listener)

@@ -1,0 +1,499 @@
+"""A state machine over a whole installation: rows change, runs fail, and the promises hold."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from sync_pipeline.core.cleanup import CleanupPolicy
+from sync_pipeline.core.errors import (
+    MassDeletionRefusedError,
+    ScopeBusyError,
+    SupersededError,
+    TransientError,
+    UnconfirmedSyncError,
+)
+from sync_pipeline.core.reports import ScopeReport
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.plan import plan_scope
+from sync_pipeline.engine.sync import sync_scope
+from sync_pipeline_tests.engine.steps import SteppedRun
+from sync_pipeline_tests.engine.world import UNGUARDED, World
+from sync_pipeline_tests.fakes.row_source import Row
+from sync_pipeline_tests.reliability.faults import (
+    Fault,
+    FussyStore,
+    KilledError,
+    Run,
+    context_of,
+    outage,
+)
+from sync_pipeline_tests.reliability.oracle import ODD, POISON, Key, Oracle, documents
+
+TENANTS: Final = ("acme", "globex", "initech")
+SCOPES: Final = ("global", *TENANTS)
+LEASE_SECONDS: Final = 60
+OVERLAP_SECONDS: Final = 300
+
+keys = st.builds(
+    Key, st.sampled_from(["materials", "works"]), st.sampled_from([*map(str, range(10))])
+)
+names = st.sampled_from(
+    ["cement", "sand", "gravel  fine", "Ёлка", "cement M500", "a", "", "  ", None]
+) | st.sampled_from([f"cement {POISON}", f"sand {ODD}"])
+units = st.sampled_from(["kg", "m3", "", None])
+owners = st.sampled_from([*TENANTS, *TENANTS, None])
+scopes = st.sampled_from(SCOPES)
+modes: st.SearchStrategy[SyncMode] = st.sampled_from(["full", "full", "incremental"])
+moments = st.integers(1, 60)
+"""A run with a little to do has about so many."""
+
+
+class InstallationMachine(RuleBasedStateMachine):
+    """One source, one index, one record of it; several tenants; anything may happen."""
+
+    steps: ClassVar[int] = 0
+    """Steps of all machines of this process."""
+    events: ClassVar[dict[str, int]] = {}
+    """How often what came of a step, for the report."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(store=FussyStore())
+        self.world.embedder.poison = POISON
+        self.world.set_options(
+            upsert_batch_size=2,
+            delete_batch_size=2,
+            embed_chunk_size=2,
+            part_rows=4,
+            lease_ttl_seconds=LEASE_SECONDS,
+            incremental_overlap_seconds=OVERLAP_SECONDS,
+            cleanup=CleanupPolicy(max_deleted_fraction=0.3, min_deletions_guarded=2),
+        )
+        self.oracle = Oracle()
+        self.open_transactions: list[dict[Key, Row | None]] = []
+        self.running: list[tuple[Run, SteppedRun]] = []
+        self.older_index: Any = None
+        self.unsure: set[str] = set(SCOPES)
+        """Scopes that an incremental sync need not get right: a full one has to come first."""
+
+    @initialize(rows=st.integers(0, 2**16), order=st.permutations(SCOPES))
+    def begin_with_rows(self, rows: int, order: list[str]) -> None:
+        """Some rows of each scope, synced once."""
+        changes: dict[Key, Row | None] = {}
+        for place in range(16):
+            if rows >> place & 1:
+                key = Key("materials" if place % 3 else "works", str(place % 10))
+                owner = order[place % 4]
+                values = {"name": f"stone {place}", "is_global": owner == "global"}
+                tenant = "acme" if owner == "global" else owner
+                changes[key] = self.row(key, tenant_id=tenant, **values)
+        self.commit(changes)
+        self.run_all(order)
+
+    # --- the source -------------------------------------------------------------------------
+
+    def row(self, key: Key, **values: Any) -> Row:
+        row = {
+            "id": key.row_id,
+            "tenant_id": "acme",
+            "is_global": False,
+            "name": "cement",
+            "unit": "kg",
+            "price": 1,
+        }
+        row |= self.oracle.rows.get(key, {})
+        return row | values | {"updated_at": self.world.source.now}
+
+    def commit(self, changes: dict[Key, Row | None]) -> None:
+        self.oracle.commit(changes)
+        self.world.source.tables = self.oracle.tables()
+
+    @rule(key=keys, name=names, unit=units, tenant=owners, is_global=st.booleans())
+    def insert_or_update(
+        self, key: Key, name: str | None, unit: str | None, tenant: str | None, *, is_global: bool
+    ) -> None:
+        values = {"name": name, "unit": unit, "tenant_id": tenant, "is_global": is_global}
+        self.commit({key: self.row(key, **values)})
+
+    @rule(first=st.integers(0, 9), count=st.integers(2, 8), tenant=owners)
+    def insert_many(self, first: int, count: int, tenant: str | None) -> None:
+        rows = [Key("materials", str((first + place) % 10)) for place in range(count)]
+        values = {"tenant_id": tenant, "is_global": tenant is None}
+        self.commit({key: self.row(key, name=f"stone {key.row_id}", **values) for key in rows})
+
+    @rule(key=keys, name=names)
+    def change_text(self, key: Key, name: str | None) -> None:
+        if key in self.oracle.rows:
+            self.commit({key: self.row(key, name=name)})
+
+    @rule(key=keys, price=st.integers(0, 3))
+    def change_payload(self, key: Key, price: int) -> None:
+        if key in self.oracle.rows:
+            self.commit({key: self.row(key, price=price)})
+
+    @rule(key=keys, tenant=owners)
+    def move(self, key: Key, tenant: str | None) -> None:
+        if key in self.oracle.rows:
+            self.commit({key: self.row(key, tenant_id=tenant)})
+
+    @rule(key=keys)
+    def flip_global(self, key: Key) -> None:
+        if key in self.oracle.rows:
+            self.commit({key: self.row(key, is_global=not self.oracle.rows[key]["is_global"])})
+
+    @rule(key=keys)
+    def delete(self, key: Key) -> None:
+        self.commit({key: None})
+
+    @rule(key=keys)
+    def delete_and_insert_again(self, key: Key) -> None:
+        if key in self.oracle.rows:
+            row = self.row(key, name="again")
+            self.commit({key: None})
+            self.commit({key: row})
+
+    @rule(tenant=st.sampled_from(TENANTS))
+    def truncate(self, tenant: str) -> None:
+        self.commit(
+            {
+                key: None
+                for key, row in self.oracle.rows.items()
+                if row["tenant_id"] == tenant and not row["is_global"]
+            }
+        )
+
+    @rule(key=keys, name=names, tenant=owners)
+    def open_transaction(self, key: Key, name: str | None, tenant: str | None) -> None:
+        """Write with today's time, visible only at the commit."""
+        self.open_transactions.append({key: self.row(key, name=name, tenant_id=tenant)})
+
+    @precondition(lambda self: self.open_transactions)
+    @rule()
+    def commit_late(self) -> None:
+        changes = self.open_transactions.pop(0)
+        began = [row["updated_at"] for row in changes.values() if row is not None]
+        limit = self.world.source.now - timedelta(seconds=OVERLAP_SECONDS // 2)
+        if any(moment < limit for moment in began):  # type: ignore[operator]  # times
+            self.unsure |= set(SCOPES)
+        self.commit(changes)
+
+    @rule(seconds=st.sampled_from([1, 100, 1000]))
+    def let_time_pass(self, seconds: int) -> None:
+        self.world.source.now += timedelta(seconds=seconds)
+        self.world.clock.advance(seconds=seconds)
+
+    # --- what is lost -----------------------------------------------------------------------
+
+    @rule(place=st.integers(0, 20))
+    def lose_a_point(self, place: int) -> None:
+        held = self.world.store._collections.get(self.world.collection)
+        if held is not None and held.points:
+            del held.points[sorted(held.points)[place % len(held.points)]]
+        self.unsure |= set(SCOPES)
+
+    @rule(what=st.sampled_from(["index", "alias", "state", "scopes", "cache", "generations"]))
+    def lose(self, what: str) -> None:
+        if what == "index":
+            self.world.store.drop_collection(self.world.collection)
+        elif what == "alias":
+            self.world.store._aliases.clear()
+        elif what == "state":
+            self.world.state.documents.clear()
+        elif what == "scopes":
+            self.world.scopes.snapshots.clear()
+        elif what == "cache":
+            self.world.cache.vectors.clear()
+        else:
+            self.world.generations.specs.clear()
+        self.unsure |= set(SCOPES)
+
+    @rule()
+    def keep_the_index(self) -> None:
+        store = self.world.store
+        self.older_index = copy.deepcopy((store._collections, store._aliases))
+
+    @precondition(lambda self: self.older_index is not None)
+    @rule()
+    def put_the_older_index_back(self) -> None:
+        store = self.world.store
+        store._collections, store._aliases = copy.deepcopy(self.older_index)
+        self.unsure |= set(SCOPES)
+
+    # --- runs -------------------------------------------------------------------------------
+
+    def start(self, key: str, mode: SyncMode = "full", fault: Fault | None = None) -> Run:
+        return Run(key=key, run_id=self.world.new_run_id(), mode=mode, fault=fault)
+
+    def sync(self, run: Run, *, policy: CleanupPolicy | None = None) -> ScopeReport:
+        """Take a whole run; wait for the lease of one that died."""
+        context = context_of(run, world=self.world, oracle=self.oracle)
+        if policy is not None:
+            context = replace(context, options=replace(context.options, cleanup=policy))
+        try:
+            return self._sync(context, run)
+        except ScopeBusyError:
+            self.world.clock.advance(seconds=LEASE_SECONDS + 1)
+            return self._sync(context, run)
+
+    def _sync(self, context: SyncContext, run: Run) -> ScopeReport:
+        scope = Scope.from_key(run.key)
+        return sync_scope(context, scope=scope, run_id=run.run_id, mode=run.mode)
+
+    def count(self, event: str) -> None:
+        self.events[event] = self.events.get(event, 0) + 1
+
+    @rule(key=scopes, mode=modes)
+    def run(self, key: str, mode: SyncMode) -> None:
+        run = self.start(key, mode)
+        try:
+            self.sync(run)
+        except MassDeletionRefusedError as error:
+            self.count("refused")
+            self.check_refusal(run, error)
+            return
+        self.count(f"{mode} sync")
+        self.check_success(run)
+
+    @rule(order=st.permutations(SCOPES))
+    def run_all(self, order: list[str]) -> None:
+        for key in order:
+            self.run(key, "full")
+
+    @rule(key=scopes)
+    def run_twice(self, key: str) -> None:
+        """The second run finds nothing to do."""
+        if not self.succeeds(key):
+            return
+        refused = any(doc.is_refused for doc in self.wanted(key).values())
+        before = self.world.everything()
+        calls = self.start(key)
+
+        report = self.sync(calls)
+
+        self.count("second sync")
+        assert report.new + report.changed == report.failed
+        assert report.payload_changed + report.deleted + report.repaired == 0
+        if not refused:
+            assert self.world.everything() == before
+            writes = {"store.upsert", "store.write_payloads", "store.delete", "embedder.embed"}
+            assert not writes & calls.calls.keys()
+
+    @rule(key=scopes, off_by=st.sampled_from([0, 0, 1, -1]))
+    def approve_deletions(self, key: str, off_by: int) -> None:
+        """An approval is good for exactly the number it names."""
+        try:
+            self.sync(self.start(key))
+        except MassDeletionRefusedError as error:
+            refused = error
+        else:
+            return
+        policy = replace(
+            self.world.options.cleanup, approved_deletions=max(1, refused.stale + off_by)
+        )
+        run = self.start(key)
+        is_right = policy.approved_deletions == refused.stale
+        try:
+            self.sync(run, policy=policy)
+        except MassDeletionRefusedError:
+            assert not is_right
+            self.count("wrong approval")
+        else:
+            assert is_right
+            self.count("approved")
+            self.check_success(run)
+
+    @rule(key=scopes)
+    def plan(self, key: str) -> None:
+        """A plan writes nothing, and says what the sync then does."""
+        before = self.world.everything()
+        plan = plan_scope(self.world.sync, scope=Scope.from_key(key))
+        assert self.world.everything() == before
+        run = self.start(key)
+        try:
+            report = self.sync(run)
+        except MassDeletionRefusedError:
+            # A plan asks no model: what will be refused, it counts as written.
+            has_refused = any(document.is_refused for document in self.wanted(key).values())
+            assert has_refused or plan.blocked_by is not None
+            return
+        self.check_success(run)
+        self.count("plan")
+        assert plan.blocked_by is None
+        assert (plan.new, plan.changed, plan.payload_changed, plan.unchanged) == (
+            report.new,
+            report.changed,
+            report.payload_changed,
+            report.unchanged,
+        )
+
+    # --- runs that go wrong -----------------------------------------------------------------
+
+    def attempt(self, run: Run, work: Callable[[], object]) -> None:
+        """Do what may fail in the ways that a fault or a race explains."""
+        try:
+            work()
+        except KilledError:
+            self.count("killed")
+        except TransientError:
+            self.count("outage")
+        except SupersededError:
+            self.count("superseded")
+        except UnconfirmedSyncError:
+            self.count("unconfirmed")
+        except MassDeletionRefusedError:
+            self.count("refused")
+        else:
+            self.count("went through")
+
+    @rule(key=scopes, mode=modes, moment=moments)
+    def be_killed(self, key: str, mode: SyncMode, moment: int) -> None:
+        run = self.start(key, mode)
+        run.fault = Fault(moment=moment, happen=run.die)
+        self.attempt(run, lambda: self.sync(run))
+
+    @rule(key=scopes, mode=modes, moment=moments)
+    def meet_an_outage(self, key: str, mode: SyncMode, moment: int) -> None:
+        def happen(place: str) -> None:
+            raise outage(place)
+
+        run = self.start(key, mode, Fault(moment=moment, happen=happen))
+        self.attempt(run, lambda: self.sync(run))
+
+    @rule(key=scopes, other=st.none() | scopes, moment=moments, change=keys, tenant=owners)
+    def be_interrupted(
+        self, *, key: str, other: str | None, moment: int, change: Key, tenant: str | None
+    ) -> None:
+        """In the middle of one run a row changes and another run comes and goes.
+
+        Where both are of one scope, the first has been asleep for longer than its lease.
+        """
+        run = self.start(key)
+
+        def happen(place: str) -> None:
+            del place
+            run.is_alone = False
+            self.commit({change: self.row(change, tenant_id=tenant, name="between")})
+            if other in {None, key}:
+                self.world.clock.advance(seconds=LEASE_SECONDS + 1)
+            between = self.start(other or key)
+            self.attempt(between, lambda: self.sync(between))
+
+        run.fault = Fault(moment=moment, happen=happen)
+        self.unsure |= set(SCOPES)
+        self.attempt(run, lambda: self.sync(run))
+
+    @precondition(lambda self: len(self.running) < 3)
+    @rule(key=scopes, mode=modes)
+    def begin_in_steps(self, key: str, mode: SyncMode) -> None:
+        run = self.start(key, mode)
+        context = context_of(run, world=self.world, oracle=self.oracle)
+        stepped = SteppedRun(context, scope_key=key, run_id=run.run_id, mode=mode)
+        self.running.append((run, stepped))
+
+    @precondition(lambda self: self.running)
+    @rule(which=st.integers(0, 2), steps=st.integers(1, 4))
+    def take_steps(self, which: int, steps: int) -> None:
+        run, stepped = self.running[which % len(self.running)]
+        for _ in range(steps):
+            if not stepped.is_done:
+                self.attempt(run, stepped.step)
+        if stepped.is_done:
+            self.running.remove((run, stepped))
+            self.count("stepped sync")
+
+    # --- what must hold ---------------------------------------------------------------------
+
+    def wanted(self, key: str) -> dict[str, Any]:
+        return documents(self.oracle.rows, scope_key=key)
+
+    def succeeds(self, key: str) -> bool:
+        run = self.start(key)
+        try:
+            self.sync(run)
+        except MassDeletionRefusedError:
+            return False
+        self.check_success(run)
+        return True
+
+    def check_success(self, run: Run) -> None:
+        """After a run that reports success the scope is exactly what the rows say."""
+        if run.mode == "incremental" and run.key in self.unsure:
+            return
+        self.unsure.discard(run.key)
+        wanted = self.wanted(run.key)
+        points = {
+            name: point
+            for name, point in self.world.points.items()
+            if point.payload["scope_key"] == run.key
+        }
+        must = {name for name, document in wanted.items() if not document.is_refused}
+        assert must <= points.keys() <= wanted.keys()
+        for name in must:
+            payload, document = points[name].payload, wanted[name]
+            found = (payload["text"], payload["unit"], payload.get("price"))
+            assert found == (document.text, document.unit, document.price)
+            for vector in points[name].vectors.values():
+                assert np.array_equal(vector, self.world.embedder.vector(document.text))
+
+    def check_refusal(self, run: Run, error: MassDeletionRefusedError) -> None:
+        """A refused run has written everything and deleted nothing, and was right to refuse."""
+        wanted = self.wanted(run.key)
+        must = {name for name, document in wanted.items() if not document.is_refused}
+        points = {
+            name
+            for name, point in self.world.points.items()
+            if point.payload["scope_key"] == run.key
+        }
+        stale = points - wanted.keys()
+        assert must <= points
+        assert (len(stale), len(points)) == (error.stale, error.indexed)
+        assert len(stale) > max(2, int(len(points) * 0.3)) or stale == points
+
+    @rule(tenant=st.sampled_from(TENANTS))
+    def search(self, tenant: str) -> None:
+        """A tenant sees its own documents and global ones."""
+        if self.world.store._aliases:
+            for name in self.world.found(tenant, "cement sand stone"):
+                scope_key = self.world.points[name].payload["scope_key"]
+                assert scope_key in {"global", tenant}
+
+    @invariant()
+    def every_point_belongs_where_it_is(self) -> None:
+        type(self).steps += 1
+        for name, point in self.world.points.items():
+            payload = point.payload
+            key = str(payload["scope_key"])
+            assert (key, name, payload["text"]) in self.oracle.ever
+            assert payload["tenantId"] == (None if key == "global" else key)
+            assert payload["isGlobal"] == (key == "global")
+
+    def teardown(self) -> None:
+        """However it was left, it converges: one clean run of each scope, then nothing to do."""
+        self.running.clear()
+        self.world.clock.advance(seconds=LEASE_SECONDS + 1)
+        for key in SCOPES:
+            run = self.start(key)
+            self.sync(run, policy=UNGUARDED)
+            self.check_success(run)
+        for key in SCOPES:
+            run = self.start(key)
+            report = self.sync(run, policy=UNGUARDED)
+            self.check_success(run)
+            assert report.payload_changed + report.repaired == 0
+            if not any(document.is_refused for document in self.wanted(key).values()):
+                assert self.world.is_clean(key)

@@ -1,0 +1,170 @@
+"""A pytest plugin that takes one guard out of the package, to see whether a test notices.
+
+``SYNC_PIPELINE_TEST_MUTANT`` names it. The code is changed while it is imported; the
+files stay as they are.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from types import CodeType
+from typing import Any, Final
+
+VARIABLE: Final = "SYNC_PIPELINE_TEST_MUTANT"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Some code of a module, and what stands in its place."""
+
+    module: str
+    guard: str
+    instead: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """What is taken out, and a test that must fail then."""
+
+    test: str
+    changes: tuple[Change, ...]
+
+
+_HERE: Final = "sync_pipeline_tests/reliability"
+_ENGINE: Final = "sync_pipeline_tests/engine"
+MUTANTS: Final = {
+    "S1 no limit on deletions": Mutant(
+        f"{_HERE}/test_losing_data.py::test_s01_a_source_that_suddenly_has_nothing_deletes_nothing[truncated]",
+        (
+            Change(
+                "sync_pipeline.core.cleanup",
+                "if len(stale) > allowed and len(stale) != policy.approved_deletions:",
+                "if len(stale) > indexed:",
+            ),
+        ),
+    ),
+    "S2 row security may hide rows": Mutant(
+        f"{_HERE}/test_losing_data.py::test_s02_a_policy_that_hides_rows_fails_the_run_before_the_index_is_touched",
+        (
+            Change(
+                "sync_pipeline.sources.postgres",
+                '"row_security": "off"',
+                '"row_security": "on"',
+            ),
+            Change(
+                "sync_pipeline.sources.digests",
+                '"row_security": "off"',
+                '"row_security": "on"',
+            ),
+            Change(
+                "sync_pipeline.sources.layout",
+                "row_security_active(c.oid) AS hides_rows",
+                "false AS hides_rows",
+            ),
+        ),
+    ),
+    "S8 old points are deleted before new ones are made": Mutant(
+        f"{_HERE}/test_losing_data.py::test_s08_an_embedder_that_fails_anywhere_takes_nothing_away",
+        (
+            Change(
+                "sync_pipeline.engine.embed",
+                "            wanted = _embed_missing(",
+                "            with sync.store() as store:\n"
+                "                gone = found.wanted.column('point_id').to_pylist()\n"
+                "                store.delete(export.collection, gone, scope_key=scope.key)\n"
+                "            wanted = _embed_missing(",
+            ),
+        ),
+    ),
+    "S12 writes have no condition": Mutant(
+        f"{_HERE}/test_losing_data.py::test_s12_a_late_duplicate_undoes_nothing",
+        (
+            Change(
+                "sync_pipeline.stores.server",
+                "update_filter=condition",
+                "update_filter=None",
+            ),
+        ),
+    ),
+    "S15 deletes have no owner": Mutant(
+        f"{_HERE}/test_losing_data.py::test_s15_a_delete_spares_a_point_that_another_scope_has_taken_over[3]",
+        (
+            Change(
+                "sync_pipeline.stores.edge",
+                "and record.payload.get(SCOPE_KEY) == scope_key",
+                "",
+            ),
+        ),
+    ),
+    "S34 the lease is not asked before a write": Mutant(
+        f"{_ENGINE}/test_stopping.py::test_a_run_whose_lease_was_taken_stops_before_its_next_write",
+        (
+            Change(
+                "sync_pipeline.engine.lease",
+                "    sync.scopes.check(",
+                "    (lambda *_, **__: None)(",
+            ),
+        ),
+    ),
+    "S40 an export is used whoever held the scope since": Mutant(
+        f"{_ENGINE}/test_stopping.py::test_a_run_that_another_one_overtook_between_two_steps_starts_over[exported]",
+        (
+            Change(
+                "sync_pipeline.engine.sync",
+                "if export.run_id == run_id and export.fence_token == fence.token:",
+                "if export.run_id == run_id:",
+            ),
+        ),
+    ),
+    "S45 a search has no scope filter": Mutant(
+        f"{_HERE}/test_security.py::test_s45_ten_thousand_searches_as_twenty_tenants_show_no_foreign_document",
+        (
+            Change(
+                "sync_pipeline.stores.edge_requests",
+                "must=[scope_filter(query.scope_keys), *wanted]",
+                "must=[*wanted]",
+            ),
+        ),
+    ),
+    "S45 hits are not checked": Mutant(
+        f"{_HERE}/test_security.py::test_s45_an_index_that_returns_a_foreign_document_shows_nothing",
+        (
+            Change(
+                "sync_pipeline.engine.search",
+                "    if foreign:",
+                "    if False:",
+            ),
+        ),
+    ),
+}
+"""By scenario and what is taken out."""
+
+
+def take_out(mutant: Mutant) -> None:
+    """Change the modules when they are imported.
+
+    Raises:
+        AssertionError: at the import, if a guard is not where it was.
+    """
+    changes = {change.module: change for change in mutant.changes}
+    get_code: Any = SourceFileLoader.get_code
+
+    def get_mutated_code(self: SourceFileLoader, fullname: str) -> CodeType | None:
+        if fullname not in changes:
+            code: CodeType | None = get_code(self, fullname)
+            return code
+        change = changes[fullname]
+        source = self.get_data(self.path).decode()
+        assert source.count(change.guard) == 1, f"{fullname} has no {change.guard!r} any more"
+        mutated: CodeType = compile(
+            source.replace(change.guard, change.instead), self.path, "exec", dont_inherit=True
+        )
+        return mutated
+
+    SourceFileLoader.get_code = get_mutated_code  # type: ignore[method-assign, assignment]  # for this process
+
+
+if VARIABLE in os.environ:
+    take_out(MUTANTS[os.environ[VARIABLE]])

@@ -1,0 +1,157 @@
+"""A real installation for one test: PostgreSQL, the embedded index, staged files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from sync_pipeline.core.cleanup import CleanupPolicy
+from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.hashing import point_id
+from sync_pipeline.core.ports import Embedder, Lease, VectorStore
+from sync_pipeline.core.reports import ScopeReport
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
+from sync_pipeline.database.engine import Retries
+from sync_pipeline.database.generations import PostgresGenerations
+from sync_pipeline.database.index_state import PostgresIndexState
+from sync_pipeline.database.quarantine import PostgresQuarantine
+from sync_pipeline.database.scope_states import PostgresScopeStates
+from sync_pipeline.embedding.bm25 import Bm25Encoder
+from sync_pipeline.engine.context import SyncContext, SyncMode, SyncOptions
+from sync_pipeline.engine.search import SearchRequest, search
+from sync_pipeline.engine.staged import gather
+from sync_pipeline.engine.sync import sync_scope
+from sync_pipeline.engine.verify import verify_scope
+from sync_pipeline.sources.postgres import PostgresRowSource
+from sync_pipeline.staging.parquet import ParquetStaging
+from sync_pipeline.stores.edge import lease_edge_store
+from sync_pipeline_tests.fakes.embedder import FakeEmbedder
+from sync_pipeline_tests.fakes.state import FakeEmbeddingRates
+
+MATERIAL: Final = Entity(
+    name="material",
+    table="materials",
+    updated_at="updated_at",
+    views=(("text", ("name", "unit")),),
+    payload=(("price", "price"), ("facets", "facets")),
+)
+TABLE: Final = """
+CREATE TABLE materials (
+    id text PRIMARY KEY, tenant_id text, is_global boolean NOT NULL DEFAULT false,
+    name text, unit text DEFAULT 'kg', price numeric, facets json,
+    updated_at timestamptz DEFAULT now()
+)
+"""
+IMPATIENT: Final = Retries(attempts=2, wait_initial_seconds=0, wait_jitter_seconds=0)
+
+
+@dataclass(slots=True)
+class Site:
+    """Rows in PostgreSQL, points in an index; ``sync`` is the context over both."""
+
+    engine: sa.Engine
+    folder: Path
+    store: Lease[VectorStore] = field(init=False)
+    embedder: Any = field(default_factory=FakeEmbedder)
+    options: SyncOptions = field(default_factory=SyncOptions)
+    entity: Entity = MATERIAL
+    source: Any = field(init=False)
+    _runs: int = 0
+
+    def __post_init__(self) -> None:
+        self.store = lease_edge_store(self.folder / "index", linger_seconds=1)
+        self.source = PostgresRowSource(self.engine)
+
+    @property
+    def sync(self) -> SyncContext:
+        """The context, as things are now."""
+        embedder: Embedder = self.embedder
+        return SyncContext(
+            entities=(self.entity,),
+            alias="documents",
+            source=self.source,
+            store=self.store,
+            state=PostgresIndexState(self.engine, retries=IMPATIENT),
+            scopes=PostgresScopeStates(self.engine, retries=IMPATIENT),
+            generations=PostgresGenerations(self.engine, retries=IMPATIENT),
+            cache=PostgresEmbeddingCache(self.engine, retries=IMPATIENT),
+            rates=FakeEmbeddingRates(),
+            quarantine=PostgresQuarantine(self.engine, retries=IMPATIENT),
+            staging=ParquetStaging(str(self.folder / "staging")),
+            embedder=embedder,
+            sparse=Bm25Encoder("english"),
+            options=self.options,
+        )
+
+    def sql(self, *statements: str, **values: object) -> None:
+        """Change the source."""
+        with self.engine.begin() as connection:
+            for statement in statements:
+                connection.execute(sa.text(statement), values)
+
+    def fill(self, count: int, *, tenant: str | None = "acme", prefix: str = "m") -> None:
+        """Insert rows ``m0001`` to ``m<count>`` of a tenant, global ones for None."""
+        self.sql(
+            "INSERT INTO materials (id, tenant_id, is_global, name, price) "
+            "SELECT :prefix || lpad(n::text, greatest(4, length(n::text)), '0'), "
+            ":tenant, CAST(:tenant AS text) IS NULL, "
+            "'cement ' || :prefix || n, n FROM generate_series(1, :count) n",
+            prefix=prefix,
+            tenant=tenant,
+            count=count,
+        )
+
+    def run(
+        self, key: str = "acme", *, sync: SyncContext | None = None, mode: SyncMode = "full"
+    ) -> ScopeReport:
+        """Sync one scope."""
+        self._runs += 1
+        run_id = f"run-{self._runs}"
+        return sync_scope(sync or self.sync, scope=Scope.from_key(key), run_id=run_id, mode=mode)
+
+    def allow_everything(self) -> None:
+        """Let any number of points be deleted."""
+        self.options = replace(self.options, cleanup=CleanupPolicy(max_deleted_fraction=1))
+
+    @property
+    def collection(self) -> str:
+        """The physical collection."""
+        return self.sync.spec.collection
+
+    def payloads(self, key: str = "acme") -> dict[str, dict[str, Any]]:
+        """Payloads of a scope's points, by row id."""
+        with self.store() as store:
+            digests = gather(
+                store.iter_digests(self.collection, scope_key=key, views=self.sync.views)
+            )
+            found = store.retrieve(self.collection, digests.point_ids.astype("U36").tolist())
+        return {str(point.payload["dbId"]): dict(point.payload) for point in found}
+
+    def texts(self, key: str = "acme") -> dict[str, str]:
+        """Texts of a scope's points, by row id."""
+        return {row_id: payload["text"] for row_id, payload in self.payloads(key).items()}
+
+    def count(self, key: str | None = None) -> int:
+        """Exact number of points, of a scope or of all."""
+        with self.store() as store:
+            return store.count(self.collection, scope_key=key)
+
+    def found(self, key: str, text: str = "cement") -> list[str]:
+        """Document ids that a search as a scope finds."""
+        request = SearchRequest(text=text, limit=100)
+        hits = search(self.sync, scope=Scope.from_key(key), request=request).hits
+        return [hit.document_id for hit in hits]
+
+    def is_clean(self, key: str = "acme") -> bool:
+        """Whether source, record and index agree."""
+        return verify_scope(self.sync, scope=Scope.from_key(key)).is_clean
+
+    def points_of(self, row_ids: Sequence[str], key: str = "acme") -> list[str]:
+        """Point ids of rows."""
+        kind = Scope.from_key(key).kind
+        return [point_id(f"{kind}-material-{row_id}") for row_id in row_ids]

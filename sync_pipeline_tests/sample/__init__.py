@@ -1,0 +1,1 @@
+"""The sample catalogue and the loaders of public ones."""

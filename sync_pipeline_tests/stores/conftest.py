@@ -1,0 +1,90 @@
+"""Every store that the contract is asked of."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+from qdrant_client import QdrantClient
+
+from sync_pipeline.core.ports import VectorStore
+from sync_pipeline.stores.edge import lease_edge_store
+from sync_pipeline.stores.server import ServerStore, lease_server_store
+from sync_pipeline_tests.fakes.qdrant_stub import QdrantStub, running_stub
+from sync_pipeline_tests.fakes.vector_store import FakeVectorStore
+from sync_pipeline_tests.stores.samples import SPEC
+
+SERVER_VARIABLE = "SYNC_PIPELINE_TEST_QDRANT_URL"
+
+
+@contextmanager
+def _real_server() -> Iterator[VectorStore]:
+    url = os.environ.get(SERVER_VARIABLE)
+    if not url:
+        pytest.skip(f"no Qdrant server: set {SERVER_VARIABLE}")
+    with lease_server_store(url, api_key=os.environ.get("QDRANT_API_KEY"))() as store:
+        store.drop_collection(SPEC.collection)
+        before = set(store.list_collections())
+        try:
+            yield store
+        finally:
+            for collection in set(store.list_collections()) - before:
+                store.drop_collection(collection)
+
+
+@contextmanager
+def _stub_store() -> Iterator[VectorStore]:
+    with running_stub() as stub, lease_server_store(stub.url, api_key=None)() as store:
+        yield store
+
+
+@contextmanager
+def _memory_store() -> Iterator[VectorStore]:
+    client = QdrantClient(":memory:")
+    yield ServerStore(client, address="memory")
+    client.close()
+
+
+def _open(kind: str, folder: Path) -> AbstractContextManager[VectorStore]:
+    if kind == "edge":
+        return lease_edge_store(folder)()
+    if kind == "memory":
+        return _memory_store()
+    if kind == "stub":
+        return _stub_store()
+    if kind == "server":
+        return _real_server()
+    return FakeVectorStore().lease()
+
+
+@pytest.fixture(
+    params=["fake", "edge", "memory", "stub", pytest.param("server", marks=pytest.mark.server)]
+)
+def empty_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
+    """A store without collections."""
+    with _open(request.param, tmp_path / "index") as store:
+        yield store
+
+
+@pytest.fixture
+def store(empty_store: VectorStore) -> VectorStore:
+    """A store with the sample collection, without points."""
+    empty_store.ensure_collection(SPEC)
+    return empty_store
+
+
+@pytest.fixture
+def stub() -> Iterator[QdrantStub]:
+    """A Qdrant server that fails on command."""
+    with running_stub() as running:
+        yield running
+
+
+@pytest.fixture
+def alias() -> str:
+    """An alias that no other test uses."""
+    return f"documents_{uuid.uuid4().hex[:8]}"

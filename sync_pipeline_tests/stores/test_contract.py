@@ -1,0 +1,800 @@
+"""What ``core.ports.VectorStore`` promises, asked of every adapter and of the fake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sync_pipeline.core.errors import (
+    CollectionMissingError,
+    ConfigurationError,
+    InvalidVectorError,
+    PermanentError,
+    RejectedPointError,
+    SyncPipelineError,
+)
+from sync_pipeline.core.hashing import digest, point_id
+from sync_pipeline.core.point import Point, SparseVector, combine_hashes
+from sync_pipeline.core.ports import VectorStore
+from sync_pipeline_tests.stores.samples import (
+    COLLECTION,
+    DIMENSION,
+    SPEC,
+    digest_ids,
+    found_ids,
+    ids_of,
+    make_point,
+    search,
+    stored,
+    vector,
+)
+
+# The in-memory client says so once per process.
+pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
+
+OTHER = replace(SPEC, model_id="another-model")
+MISSING = "documents_000000000000"
+
+
+# --- collections and aliases ------------------------------------------------------------
+
+
+def test_a_collection_is_made_once(empty_store: VectorStore) -> None:
+    first = empty_store.ensure_collection(SPEC)
+    second = empty_store.ensure_collection(SPEC)
+
+    assert (first, second) == (True, False)
+    assert COLLECTION in empty_store.list_collections()
+
+
+def test_making_a_collection_again_keeps_its_points(store: VectorStore) -> None:
+    store.upsert(COLLECTION, [make_point(1)])
+
+    store.ensure_collection(SPEC)
+
+    assert store.count(COLLECTION) == 1
+
+
+def test_a_collection_says_what_it_was_built_with(store: VectorStore) -> None:
+    assert store.describe_collection(COLLECTION) == SPEC.describe()
+    assert store.describe_collection(MISSING) is None
+
+
+def test_making_a_collection_touches_no_alias(store: VectorStore, alias: str) -> None:
+    assert store.alias_target(alias) is None
+
+
+def test_an_alias_moves_in_one_step(store: VectorStore, alias: str) -> None:
+    store.ensure_collection(OTHER)
+
+    store.set_alias(alias, collection=COLLECTION)
+    store.set_alias(alias, collection=OTHER.collection)
+
+    assert store.alias_target(alias) == OTHER.collection
+
+
+def test_an_alias_of_a_missing_collection_is_refused_and_stays(
+    store: VectorStore, alias: str
+) -> None:
+    store.set_alias(alias, collection=COLLECTION)
+
+    with pytest.raises(CollectionMissingError, match=MISSING):
+        store.set_alias(alias, collection=MISSING)
+
+    assert store.alias_target(alias) == COLLECTION
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("../escape", id="parent folder"),
+        pytest.param("a/b", id="path"),
+        pytest.param("", id="empty"),
+        pytest.param(".hidden", id="leading dot"),
+    ],
+)
+def test_a_name_that_could_leave_its_place_is_refused(empty_store: VectorStore, name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"index\.alias"):
+        empty_store.ensure_collection(replace(SPEC, alias=name))
+
+
+def test_dropping_removes_the_points_and_the_alias(store: VectorStore, alias: str) -> None:
+    store.upsert(COLLECTION, [make_point(1)])
+    store.set_alias(alias, collection=COLLECTION)
+
+    store.drop_collection(COLLECTION)
+
+    assert COLLECTION not in store.list_collections()
+    assert store.alias_target(alias) is None
+    assert store.count(COLLECTION) == 0
+
+
+def test_a_dropped_collection_can_be_made_again(store: VectorStore) -> None:
+    store.upsert(COLLECTION, [make_point(1)])
+    store.drop_collection(COLLECTION)
+
+    assert store.ensure_collection(SPEC) is True
+    assert store.count(COLLECTION) == 0
+
+
+def test_dropping_twice_is_not_an_error(store: VectorStore) -> None:
+    store.drop_collection(COLLECTION)
+    store.drop_collection(COLLECTION)
+
+    assert COLLECTION not in store.list_collections()
+
+
+# --- a missing collection ---------------------------------------------------------------
+
+
+def test_a_missing_collection_has_no_points(empty_store: VectorStore) -> None:
+    ids = [make_point(1).point_id]
+
+    assert empty_store.count(MISSING) == 0
+    assert empty_store.count(MISSING, scope_key="acme") == 0
+    assert empty_store.count_by_scope(MISSING) == {}
+    assert empty_store.retrieve(MISSING, ids) == []
+    assert list(empty_store.iter_digests(MISSING, scope_key="acme", views=SPEC.views)) == []
+    assert empty_store.optimize(MISSING) is False
+    empty_store.delete(MISSING, ids, scope_key="acme")
+
+
+def test_writing_to_a_missing_collection_is_an_error(empty_store: VectorStore) -> None:
+    point = make_point(1)
+
+    with pytest.raises(CollectionMissingError, match=MISSING):
+        empty_store.upsert(MISSING, [point])
+    with pytest.raises(CollectionMissingError, match=MISSING):
+        empty_store.write_payloads(MISSING, [(point.point_id, point.payload)])
+
+
+def test_searching_a_missing_collection_is_an_error(empty_store: VectorStore) -> None:
+    with pytest.raises(CollectionMissingError, match=MISSING):
+        empty_store.query(MISSING, search())
+
+
+# --- upsert -----------------------------------------------------------------------------
+
+
+def test_a_point_is_read_back_as_it_was_written(store: VectorStore) -> None:
+    point = make_point(1, price=12.5, count=3, tags=["a", "б"], is_new=True, nothing=None)
+
+    store.upsert(COLLECTION, [point])
+
+    read = stored(store, point)[point.point_id]
+    assert read.payload == point.payload
+    np.testing.assert_allclose(read.vectors["text"], vector(1), atol=1e-6)
+
+
+def test_writing_the_same_twice_is_the_same_as_once(store: VectorStore) -> None:
+    points = [make_point(number) for number in range(3)]
+
+    store.upsert(COLLECTION, points)
+    store.upsert(COLLECTION, points)
+
+    assert store.count(COLLECTION) == 3
+
+
+def test_a_point_is_overwritten_whole(store: VectorStore) -> None:
+    store.upsert(COLLECTION, [make_point(1, color="red")])
+    changed = make_point(1, scope_key="globex", vectors={"text": vector(50)})
+
+    store.upsert(COLLECTION, [changed])
+
+    read = stored(store, changed)[changed.point_id]
+    assert read.payload == changed.payload
+    np.testing.assert_allclose(read.vectors["text"], vector(50), atol=1e-6)
+
+
+def test_writing_nothing_is_not_an_error(store: VectorStore) -> None:
+    store.upsert(COLLECTION, [])
+    store.write_payloads(COLLECTION, [])
+    store.delete(COLLECTION, [], scope_key="acme")
+
+    assert store.count(COLLECTION) == 0
+
+
+def test_a_point_may_lack_a_view(empty_store: VectorStore) -> None:
+    spec = replace(SPEC, views=("name", "description"))
+    empty_store.ensure_collection(spec)
+    point = make_point(1, vectors={"name": vector(1)})
+
+    empty_store.upsert(spec.collection, [point])
+
+    (read,) = empty_store.retrieve(spec.collection, [point.point_id], with_vectors=True)
+    assert list(read.vectors) == ["name"]
+
+
+def _with_vector(values: list[float]) -> Point:
+    return make_point(2, vectors={"text": np.array(values, dtype=np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        pytest.param(lambda: _with_vector([float("nan")] * DIMENSION), "NaN or infinity", id="NaN"),
+        pytest.param(
+            lambda: _with_vector([float("inf")] * DIMENSION), "NaN or infinity", id="infinity"
+        ),
+        pytest.param(lambda: _with_vector([0.0] * DIMENSION), "not of length 1", id="zero"),
+        pytest.param(lambda: _with_vector([5.0] * DIMENSION), "not of length 1", id="too long"),
+        pytest.param(lambda: _with_vector([1.0]), r"expected \(n, 8\)", id="wrong dimension"),
+        pytest.param(
+            lambda: make_point(2, vectors={"title": vector(2)}), "no view title", id="unknown view"
+        ),
+        pytest.param(
+            lambda: make_point(2, words={1: float("nan")}), "are not finite", id="NaN weight"
+        ),
+        pytest.param(
+            lambda: replace(make_point(2), sparse=SparseVector((1, 1), (1.0, 2.0))),
+            "name an index twice",
+            id="a term twice",
+        ),
+        pytest.param(
+            lambda: replace(make_point(2), sparse=SparseVector((1, 2), (1.0,))),
+            "2 indices and 1 values",
+            id="weights missing",
+        ),
+        pytest.param(
+            lambda: make_point(2, words={2**32: 1.0}), "beyond 32 bits", id="term beyond 32 bits"
+        ),
+    ],
+)
+def test_a_batch_with_a_bad_vector_is_refused_and_nothing_written(
+    store: VectorStore, bad: Callable[[], Point], message: str
+) -> None:
+    batch = [make_point(1), bad(), make_point(3)]
+
+    with pytest.raises(InvalidVectorError, match=message):
+        store.upsert(COLLECTION, batch)
+
+    assert store.count(COLLECTION) == 0
+
+
+BAD_PAYLOADS = [
+    pytest.param({"price": float("nan")}, "payload price is nan", id="NaN"),
+    pytest.param({"sizes": [1, float("inf")]}, "payload sizes is inf", id="nested infinity"),
+    pytest.param({"number": 2**70}, "payload number is beyond 64 bits", id="beyond 64 bits"),
+    pytest.param({"text": "\ud800"}, "lone surrogate", id="lone surrogate"),
+    pytest.param({"when": object()}, "is not JSON", id="not JSON"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), BAD_PAYLOADS)
+def test_a_payload_that_cannot_be_held_is_refused_and_nothing_written(
+    store: VectorStore, fields: Mapping[str, object], message: str
+) -> None:
+    bad = make_point(2)
+    bad = replace(bad, payload={**bad.payload, **fields})
+
+    with pytest.raises(RejectedPointError, match=message) as caught:
+        store.upsert(COLLECTION, [make_point(1), bad])
+
+    assert caught.value.document_id == "tenant-material-2"
+    assert store.count(COLLECTION) == 0
+
+
+@pytest.mark.parametrize(("fields", "message"), BAD_PAYLOADS)
+def test_a_bad_payload_write_is_refused_and_nothing_written(
+    store: VectorStore, fields: Mapping[str, object], message: str
+) -> None:
+    points = [make_point(1), make_point(2)]
+    store.upsert(COLLECTION, points)
+    writes = [
+        (points[0].point_id, {**points[0].payload, "color": "red"}),
+        (points[1].point_id, {**points[1].payload, **fields}),
+    ]
+
+    with pytest.raises(RejectedPointError, match=message):
+        store.write_payloads(COLLECTION, writes)
+
+    assert stored(store, points[0])[points[0].point_id].payload == points[0].payload
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        pytest.param(str.upper, id="upper case"),
+        pytest.param(lambda one: one.replace("-", ""), id="without hyphens"),
+        pytest.param(lambda one: f"urn:uuid:{one}", id="URN"),
+        pytest.param(lambda one: f"{one}\n", id="with a line break"),
+        pytest.param(lambda _: "1", id="number"),
+    ],
+)
+def test_a_point_id_has_one_spelling(store: VectorStore, spelling: Callable[[str], str]) -> None:
+    point = make_point(1)
+    bad = spelling(point.point_id)
+
+    with pytest.raises(RejectedPointError, match="not a canonical UUID"):
+        store.upsert(COLLECTION, [replace(point, point_id=bad)])
+    with pytest.raises(PermanentError, match="not a canonical UUID"):
+        store.retrieve(COLLECTION, [bad])
+    with pytest.raises(PermanentError, match="not a canonical UUID"):
+        store.delete(COLLECTION, [bad], scope_key="acme")
+    with pytest.raises(PermanentError, match="not a canonical UUID"):
+        digest_ids(store, start=bad)
+
+
+def test_no_message_carries_a_documents_text(store: VectorStore) -> None:
+    secret = "совершенно секретный текст"
+    bad = make_point(1, note=secret, price=float("nan"))
+
+    with pytest.raises(SyncPipelineError) as caught:
+        store.upsert(COLLECTION, [bad])
+
+    assert secret not in str(caught.value)
+
+
+# --- payload writes ---------------------------------------------------------------------
+
+
+def test_a_payload_write_keeps_the_vector(store: VectorStore) -> None:
+    point = make_point(1, color="red", size=3)
+    store.upsert(COLLECTION, [point])
+    payload = {**make_point(1).payload, "color": "blue"}
+
+    store.write_payloads(COLLECTION, [(point.point_id, payload)])
+
+    read = stored(store, point)[point.point_id]
+    assert read.payload == payload
+    np.testing.assert_allclose(read.vectors["text"], vector(1), atol=1e-6)
+    assert found_ids(store, search(seed=None, words={101: 1.0})) == [point.point_id]
+
+
+def test_a_payload_write_makes_no_point_and_the_others_are_written(store: VectorStore) -> None:
+    present, absent = make_point(1), make_point(2)
+    store.upsert(COLLECTION, [present])
+    changed = {**present.payload, "color": "blue"}
+
+    store.write_payloads(
+        COLLECTION, [(absent.point_id, absent.payload), (present.point_id, changed)]
+    )
+
+    assert {key: point.payload for key, point in stored(store, present, absent).items()} == {
+        present.point_id: changed
+    }
+
+
+def test_a_payload_write_moves_a_point_to_another_scope(store: VectorStore) -> None:
+    point = make_point(1, scope_key="acme")
+    store.upsert(COLLECTION, [point])
+
+    store.write_payloads(COLLECTION, [(point.point_id, {**point.payload, "scope_key": "globex"})])
+
+    assert store.count_by_scope(COLLECTION) == {"globex": 1}
+    assert digest_ids(store, scope_key="acme") == []
+
+
+# --- source revisions -------------------------------------------------------------------
+
+OLD, NEW = 1_790_000_000_000_000, 1_790_000_000_000_001
+
+
+def test_an_older_revision_overwrites_nothing(store: VectorStore) -> None:
+    newer = make_point(1, revision=NEW, color="new")
+    older = make_point(1, revision=OLD, color="old", vectors={"text": vector(90)})
+    store.upsert(COLLECTION, [newer])
+
+    store.upsert(COLLECTION, [older])
+    store.write_payloads(COLLECTION, [(older.point_id, older.payload)])
+
+    read = stored(store, newer)[newer.point_id]
+    assert read.payload == newer.payload
+    np.testing.assert_allclose(read.vectors["text"], vector(1), atol=1e-6)
+
+
+def test_an_older_revision_is_decided_point_by_point(store: VectorStore) -> None:
+    store.upsert(COLLECTION, [make_point(1, revision=NEW, color="new")])
+
+    store.upsert(COLLECTION, [make_point(number, revision=OLD, color="old") for number in (1, 2)])
+
+    colors = {
+        key: point.payload["color"]
+        for key, point in stored(store, *map(make_point, (1, 2))).items()
+    }
+    assert colors == {make_point(1).point_id: "new", make_point(2).point_id: "old"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(OLD, NEW, id="newer over older"),
+        pytest.param(NEW, NEW, id="the same revision again"),
+        pytest.param(None, OLD, id="over a point without revision"),
+        pytest.param(NEW, None, id="a write without revision"),
+    ],
+)
+def test_everything_else_is_overwritten(
+    store: VectorStore, first: int | None, second: int | None
+) -> None:
+    by_upsert, by_payload = make_point(1, revision=first), make_point(2, revision=first)
+    store.upsert(COLLECTION, [by_upsert, by_payload])
+    changed = [make_point(number, revision=second, color="changed") for number in (1, 2)]
+
+    store.upsert(COLLECTION, changed[:1])
+    store.write_payloads(COLLECTION, [(changed[1].point_id, changed[1].payload)])
+
+    read = stored(store, *changed)
+    assert [read[point.point_id].payload for point in changed] == [p.payload for p in changed]
+
+
+def test_one_batch_may_carry_several_revisions(store: VectorStore) -> None:
+    store.upsert(COLLECTION, [make_point(1, revision=5), make_point(2, revision=5)])
+
+    store.upsert(
+        COLLECTION,
+        [make_point(1, revision=4, color="no"), make_point(2, revision=6, color="yes")],
+    )
+
+    read = stored(store, make_point(1), make_point(2))
+    assert "color" not in read[make_point(1).point_id].payload
+    assert read[make_point(2).point_id].payload["color"] == "yes"
+
+
+# --- delete -----------------------------------------------------------------------------
+
+
+def test_deleting_twice_is_not_an_error(store: VectorStore) -> None:
+    points = [make_point(1), make_point(2)]
+    store.upsert(COLLECTION, points)
+
+    store.delete(COLLECTION, [points[0].point_id], scope_key="acme")
+    store.delete(COLLECTION, [points[0].point_id], scope_key="acme")
+
+    assert list(stored(store, *points)) == [points[1].point_id]
+
+
+def test_a_point_that_moved_to_another_scope_is_not_deleted(store: VectorStore) -> None:
+    moved, stale = make_point(1, scope_key="globex"), make_point(2, scope_key="acme")
+    store.upsert(COLLECTION, [moved, stale])
+
+    store.delete(COLLECTION, ids_of([moved, stale]), scope_key="acme")
+
+    assert list(stored(store, moved, stale)) == [moved.point_id]
+
+
+def test_a_deleted_point_is_found_by_nothing(store: VectorStore) -> None:
+    point = make_point(1)
+    store.upsert(COLLECTION, [point])
+
+    store.delete(COLLECTION, [point.point_id], scope_key="acme")
+
+    assert found_ids(store, search(words={1: 1.0})) == []
+    assert digest_ids(store) == []
+    assert store.count_by_scope(COLLECTION) == {}
+
+
+# --- digests ----------------------------------------------------------------------------
+
+
+def test_digests_come_in_ascending_order_over_several_pages(store: VectorStore) -> None:
+    points = [make_point(number) for number in range(1200)]
+    others = [make_point(number, scope_key="globex") for number in range(1200, 1300)]
+    store.upsert(COLLECTION, points[:600])
+    store.upsert(COLLECTION, points[600:] + others)
+
+    read = digest_ids(store, batch_size=500)
+
+    assert read == ids_of(points)
+
+
+@pytest.mark.parametrize("batch_size", [pytest.param(3, id="pages"), pytest.param(50, id="page")])
+def test_a_range_includes_its_start_and_excludes_its_stop(
+    store: VectorStore, batch_size: int
+) -> None:
+    points = [make_point(number) for number in range(20)]
+    store.upsert(COLLECTION, points)
+    ids = ids_of(points)
+
+    assert digest_ids(store, start=ids[5], stop=ids[12], batch_size=batch_size) == ids[5:12]
+    assert digest_ids(store, stop=ids[12], batch_size=batch_size) == ids[:12]
+    assert digest_ids(store, start=ids[5], batch_size=batch_size) == ids[5:]
+    assert digest_ids(store, start=ids[5], stop=ids[5], batch_size=batch_size) == []
+
+
+def test_ranges_cut_between_ids_lose_nothing(store: VectorStore) -> None:
+    points = [make_point(number) for number in range(50)]
+    store.upsert(COLLECTION, points)
+    edges = [f"{edge}0000000-0000-0000-0000-000000000000" for edge in "48c"]
+
+    parts = [
+        digest_ids(store, start=start, stop=stop, batch_size=7)
+        for start, stop in zip([None, *edges], [*edges, None], strict=True)
+    ]
+
+    assert [one for part in parts for one in part] == ids_of(points)
+
+
+def test_digests_carry_the_hashes(store: VectorStore) -> None:
+    point = make_point(1)
+    store.upsert(COLLECTION, [point])
+
+    (batch,) = store.iter_digests(COLLECTION, scope_key="acme", views=SPEC.views)
+
+    assert batch.point_ids.tolist() == [point.point_id.encode()]
+    assert batch.contents.tolist() == [digest("text", "1").encode()]
+    assert batch.payloads.tolist() == [digest("payload", "1").encode()]
+    assert (batch.point_ids.dtype, batch.contents.dtype) == (np.dtype("S36"), np.dtype("S32"))
+
+
+def test_hashes_of_several_views_are_combined(store: VectorStore) -> None:
+    hashes = {"name": digest("a"), "description": digest("b")}
+    store.upsert(
+        COLLECTION,
+        [make_point(1, embed_hash=hashes), make_point(2, embed_hash={"name": digest("a")})],
+    )
+
+    (batch,) = store.iter_digests(COLLECTION, scope_key="acme", views=("description", "name"))
+
+    contents = dict(zip(batch.point_ids.tolist(), batch.contents.tolist(), strict=True))
+    assert contents == {
+        make_point(1).point_id.encode(): combine_hashes(hashes).encode(),
+        make_point(2).point_id.encode(): digest("a").encode(),
+    }
+
+
+def test_a_point_without_hashes_has_empty_digests(store: VectorStore) -> None:
+    point = replace(make_point(1), payload={"scope_key": "acme"})
+    store.upsert(COLLECTION, [point])
+
+    (batch,) = store.iter_digests(COLLECTION, scope_key="acme", views=SPEC.views)
+
+    assert (batch.contents.tolist(), batch.payloads.tolist()) == ([b""], [b""])
+
+
+# --- counting and reading ---------------------------------------------------------------
+
+
+def test_points_are_counted_by_scope(store: VectorStore) -> None:
+    keys = ["global", "acme", "тенант 7", "123"]
+    points = [make_point(number, scope_key=keys[number % 4]) for number in range(10)]
+    store.upsert(COLLECTION, points)
+
+    assert store.count(COLLECTION) == 10
+    assert store.count(COLLECTION, scope_key="тенант 7") == 2
+    assert store.count(COLLECTION, scope_key="nobody") == 0
+    assert store.count_by_scope(COLLECTION) == {"global": 3, "acme": 3, "тенант 7": 2, "123": 2}
+
+
+def test_every_scope_is_counted_however_many(store: VectorStore) -> None:
+    points = [make_point(number, scope_key=f"t{number}") for number in range(300)]
+    store.upsert(COLLECTION, points)
+
+    assert store.count_by_scope(COLLECTION) == {f"t{number}": 1 for number in range(300)}
+
+
+def test_missing_points_are_left_out(store: VectorStore) -> None:
+    present, absent = make_point(1), make_point(2)
+    store.upsert(COLLECTION, [present])
+
+    read = store.retrieve(COLLECTION, [absent.point_id, present.point_id])
+
+    assert [point.point_id for point in read] == [present.point_id]
+    assert read[0].vectors == {}
+    assert store.retrieve(COLLECTION, []) == []
+
+
+def test_unicode_comes_back_unchanged(store: VectorStore) -> None:
+    texts = ["Штукатурка гипсовая", "příčka", "👷‍♀️ 石膏", 'quote " and \\ and \x01', "a\u202eb"]
+    point = make_point(1, scope_key="клиент", texts=texts, nested={"ключ": {"ё": [None, 1.5]}})
+    store.upsert(COLLECTION, [point])
+
+    assert stored(store, point)[point.point_id].payload == point.payload
+    assert digest_ids(store, scope_key="клиент") == [point.point_id]
+
+
+# --- search -----------------------------------------------------------------------------
+
+
+def test_meaning_ranks_the_nearest_first_by_cosine(store: VectorStore) -> None:
+    store.upsert(COLLECTION, [make_point(number) for number in (0, 40, 80)])
+
+    found = store.query(COLLECTION, search(seed=1))
+
+    assert [point.point_id for _, point in found] == [
+        make_point(number).point_id for number in (0, 40, 80)
+    ]
+    expected = [float(vector(1) @ vector(number)) for number in (0, 40, 80)]
+    assert [score for score, _ in found] == pytest.approx(expected, abs=1e-5)
+    assert found[0][1].payload == make_point(0).payload
+
+
+def test_words_find_only_what_has_them(store: VectorStore) -> None:
+    store.upsert(COLLECTION, [make_point(1, words={7: 1.0}), make_point(2, words={8: 1.0})])
+
+    assert found_ids(store, search(seed=None, words={7: 1.0})) == [make_point(1).point_id]
+
+
+def test_a_rare_word_counts_more_than_a_frequent_one(store: VectorStore) -> None:
+    store.upsert(COLLECTION, [make_point(number, words={7: 1.0}) for number in range(9)])
+    store.upsert(COLLECTION, [make_point(9, words={8: 1.0})])
+
+    assert found_ids(store, search(seed=None, words={7: 1.0, 8: 1.0}))[0] == make_point(9).point_id
+
+
+def test_how_rare_a_word_is_does_not_depend_on_other_tenants(store: VectorStore) -> None:
+    store.upsert(COLLECTION, [make_point(1, words={7: 1.0}), make_point(2, words={8: 1.0})])
+    query = search(seed=None, words={7: 1.0})
+    before = store.query(COLLECTION, query)
+
+    store.upsert(
+        COLLECTION,
+        [make_point(number, scope_key="globex", words={7: 1.0}) for number in range(10, 40)],
+    )
+
+    assert store.query(COLLECTION, query)[0][0] == pytest.approx(before[0][0], rel=1e-4)
+
+
+def test_several_rankings_are_fused_by_rank(store: VectorStore) -> None:
+    by_meaning = make_point(0, words={5: 1.0})
+    by_both = make_point(10, words={7: 1.0})
+    by_words = make_point(200, words={7: 9.0})
+    store.upsert(COLLECTION, [by_meaning, by_both, by_words])
+
+    found = store.query(COLLECTION, search(seed=0, words={7: 1.0}))
+
+    scores = {point.point_id: score for score, point in found}
+    assert scores == pytest.approx(
+        {
+            by_both.point_id: 1 / 3 + 1 / 3,
+            by_words.point_id: 1 / 4 + 1 / 2,
+            by_meaning.point_id: 1 / 2,
+        },
+        abs=1e-5,
+    )
+    assert [point.point_id for _, point in found] == [
+        by_words.point_id,
+        by_both.point_id,
+        by_meaning.point_id,
+    ]
+
+
+def test_a_search_sees_its_scopes_and_no_other(store: VectorStore) -> None:
+    keys = ["acme", "globex", "global", "acme2", "ACME", "acme "]
+    # The same text in every scope: the nearest neighbours belong to somebody else.
+    points = [
+        make_point(number, scope_key=key, vectors={"text": vector(0)}, words={7: 1.0})
+        for number, key in enumerate(keys * 5)
+    ]
+    store.upsert(COLLECTION, points)
+    visible = [point for point in points if point.payload["scope_key"] in {"acme", "global"}]
+
+    for query in (
+        search(scope_keys=("global", "acme"), limit=100),
+        search(scope_keys=("global", "acme"), limit=100, words={7: 1.0}),
+        search(scope_keys=("global", "acme"), limit=100, seed=None, words={7: 1.0}),
+    ):
+        assert sorted(found_ids(store, query)) == ids_of(visible)
+
+
+def test_one_tenants_points_do_not_push_out_anothers(store: VectorStore) -> None:
+    mine = make_point(0, scope_key="acme", vectors={"text": vector(300)}, words={7: 0.1})
+    theirs = [
+        make_point(number, scope_key="globex", vectors={"text": vector(0)}, words={7: 9.0})
+        for number in range(1, 501)
+    ]
+    store.upsert(COLLECTION, [mine, *theirs])
+
+    found = found_ids(store, search(scope_keys=("acme",), limit=1, words={7: 1.0}))
+
+    assert found == [mine.point_id]
+
+
+def test_limit_bounds_the_hits(store: VectorStore) -> None:
+    store.upsert(COLLECTION, [make_point(number) for number in range(30)])
+
+    assert len(found_ids(store, search(limit=7))) == 7
+    assert len(found_ids(store, search(limit=7, words={1: 1.0}))) == 7
+
+
+def test_a_threshold_bounds_the_score(store: VectorStore) -> None:
+    store.upsert(COLLECTION, [make_point(0), make_point(200)])
+
+    assert found_ids(store, search(seed=0, score_threshold=0.99)) == [make_point(0).point_id]
+
+
+def test_a_search_for_stop_words_alone_finds_nothing(store: VectorStore) -> None:
+    store.upsert(COLLECTION, [make_point(1)])
+
+    assert found_ids(store, search(seed=None, words={})) == []
+    assert found_ids(store, search(seed=1, words={})) == [make_point(1).point_id]
+
+
+def test_one_view_of_several_can_be_searched(empty_store: VectorStore) -> None:
+    spec = replace(SPEC, views=("name", "description"))
+    empty_store.ensure_collection(spec)
+    point = make_point(1, vectors={"name": vector(0), "description": vector(100)})
+    empty_store.upsert(spec.collection, [point])
+
+    ((by_name, _),) = empty_store.query(
+        spec.collection, replace(search(), vectors={"name": vector(0)})
+    )
+    ((by_both, _),) = empty_store.query(
+        spec.collection,
+        replace(search(), vectors={"name": vector(0), "description": vector(0)}),
+    )
+
+    assert by_name == pytest.approx(1, abs=1e-5)
+    assert by_both == pytest.approx(1 / 2 + 1 / 2, abs=1e-5)
+
+
+def test_a_search_with_a_bad_vector_is_refused(store: VectorStore) -> None:
+    with pytest.raises(InvalidVectorError, match=r"expected \(n, 8\)"):
+        store.query(COLLECTION, replace(search(), vectors={"text": np.ones(3, dtype=np.float32)}))
+    with pytest.raises(InvalidVectorError, match="no view title"):
+        store.query(COLLECTION, replace(search(), vectors={"title": vector(0)}))
+
+
+# --- filters of the caller --------------------------------------------------------------
+
+FIELDS: list[Mapping[str, object]] = [
+    {"unit": "кг", "count": 1, "is_new": True, "tags": ["a", "b"]},
+    {"unit": "шт", "count": 2, "is_new": False, "tags": ["b"]},
+    {"unit": "1", "count": 0, "is_new": 1, "tags": []},
+    {"unit": "True", "count": 3, "is_new": None, "tags": "a"},
+    {},
+]
+
+
+@pytest.mark.parametrize(
+    ("equals", "expected"),
+    [
+        pytest.param({"unit": ["кг"]}, [0], id="text"),
+        pytest.param({"unit": ["кг", "шт", "т"]}, [0, 1], id="any of several texts"),
+        pytest.param({"count": [1]}, [0], id="number"),
+        pytest.param({"count": [0, 3, 9]}, [2, 3], id="any of several numbers"),
+        pytest.param({"is_new": [True]}, [0], id="true is not 1"),
+        pytest.param({"is_new": [False]}, [1], id="false is not 0, null or absent"),
+        pytest.param({"is_new": [True, False]}, [0, 1], id="either boolean"),
+        pytest.param({"is_new": [1]}, [2], id="1 is not true"),
+        pytest.param({"unit": [1]}, [], id="a number is not its text"),
+        pytest.param({"count": [True]}, [], id="a boolean is no number"),
+        pytest.param({"unit": ["кг", 1, True]}, [0], id="values of several types"),
+        pytest.param({"tags": ["a"]}, [0, 3], id="one element of a list"),
+        pytest.param({"unit": ["кг", "шт"], "count": [2]}, [1], id="and between fields"),
+        pytest.param({"unit": []}, [], id="no value accepted"),
+        pytest.param({"absent": ["x"]}, [], id="unknown field"),
+    ],
+)
+@pytest.mark.parametrize(
+    "words", [pytest.param(None, id="one ranking"), pytest.param({1: 1.0}, id="fused")]
+)
+def test_a_filter_accepts_values_of_its_type(
+    store: VectorStore,
+    equals: Mapping[str, list[str | int | bool]],
+    expected: list[int],
+    words: Mapping[int, float] | None,
+) -> None:
+    points = [
+        replace(make_point(number), payload={**make_point(number).payload, **fields})
+        for number, fields in enumerate(FIELDS)
+    ]
+    store.upsert(COLLECTION, points)
+
+    found = found_ids(store, search(limit=20, equals=equals, words=words))
+
+    assert sorted(found) == ids_of(points[number] for number in expected)
+
+
+def test_a_filter_on_the_scope_key_cannot_widen_the_scope(store: VectorStore) -> None:
+    store.upsert(COLLECTION, [make_point(1, scope_key="acme"), make_point(2, scope_key="globex")])
+
+    found = found_ids(
+        store, search(scope_keys=("acme",), words={1: 1.0}, equals={"scope_key": ["globex"]})
+    )
+
+    assert found == []
+
+
+def test_optimizing_changes_no_result(store: VectorStore) -> None:
+    store.upsert(COLLECTION, [make_point(number) for number in range(50)])
+    # One ranking alone: fusing two of them gives equal scores, whose order no engine promises.
+    before = found_ids(store, search())
+
+    store.optimize(COLLECTION)
+
+    assert found_ids(store, search()) == before
+    assert point_id("tenant-material-1") == make_point(1).point_id
