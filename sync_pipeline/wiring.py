@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _EDGE_PREFIX = "edge:"
 _DEFAULT_HASHING_DIMENSION = 384
-_LINGER_SECONDS = 1.0
-"""How long the embedded index stays open after a lease, for the next one."""
+_LINGER_SECONDS = 5.0
+"""How long the embedded index stays open after a lease, for the next one; less if it is wanted."""
 _opened: dict[tuple[int, str, Path], Installation] = {}
 """Per process, settings and home: runs in one process share connections and the loaded model."""
 

@@ -21,6 +21,8 @@ from sync_pipeline.core.errors import StoreLockedError
 from sync_pipeline.stores.edge_files import file_errors, write_text
 
 _PLAIN_WORD: Final = re.compile(r"[a-z][a-z-]{0,30}")
+_WAITING: Final = "waiting-"
+"""Begins the name of the mark that a waiting process leaves; its process id ends it."""
 
 Clock = Callable[[], datetime]
 """Tells the time, with time zone."""
@@ -119,7 +121,7 @@ class FolderLock:
 
     def _wait(self, wait_seconds: float) -> None:
         """Wait in sight of the holder, who then does not linger."""
-        mark = self._folder / f"waiting-{os.getpid()}"
+        mark = self._folder / f"{_WAITING}{os.getpid()}"
         mark.touch()
         try:
             self._lock.acquire(timeout=max(wait_seconds, 0))
@@ -135,8 +137,11 @@ class FolderLock:
     def _waiting(self) -> list[Path]:
         """Marks of other waiting processes; those of dead ones are removed."""
         marks: list[Path] = []
-        for mark in self._folder.glob("waiting-*"):
-            pid = int(mark.name.removeprefix("waiting-"))
+        # Asked at the end of every lease, and `Path.glob` takes a millisecond.
+        for mark in self._folder.iterdir() if self._folder.is_dir() else ():
+            if not mark.name.startswith(_WAITING):
+                continue
+            pid = int(mark.name.removeprefix(_WAITING))
             if not psutil.pid_exists(pid):
                 mark.unlink(missing_ok=True)
             elif pid != os.getpid():

@@ -137,6 +137,29 @@ def test_a_lease_may_end_in_another_thread_than_it_began(path: Path) -> None:
     assert holder.process.returncode == 0
 
 
+def test_an_index_that_lingers_is_handed_to_the_first_process_that_wants_it(path: Path) -> None:
+    with lease_edge_store(path, linger_seconds=600)() as store:
+        store.ensure_collection(SPEC)
+
+    holder = Holder(path)  # waits 30 seconds at most
+
+    holder.end()
+    assert holder.process.returncode == 0
+
+
+def test_an_index_that_lingers_is_open_for_the_next_lease(path: Path) -> None:
+    lease = lease_edge_store(path, linger_seconds=600)
+    with lease() as store:
+        store.ensure_collection(SPEC)
+    written = (path / "owner.json").stat().st_mtime_ns
+
+    with lease() as store:
+        store.count(COLLECTION)
+
+    assert (path / "owner.json").stat().st_mtime_ns == written
+    Holder(path).end()
+
+
 def test_a_store_is_of_no_use_after_its_lease(path: Path) -> None:
     with lease_edge_store(path)() as store:
         store.ensure_collection(SPEC)
