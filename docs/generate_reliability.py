@@ -50,7 +50,7 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
         "clock was set back is still followed.",
         ("engine/test_healing.py::test_a_source_whose_clock_was_set_back_is_still_followed",),
         "A source clock set back right after a run was killed can leave that run's documents "
-        "unrefreshed until the clock has caught up; `verify` shows them.",
+        "unrefreshed, or stale ones undeleted, until the clock has caught up; `verify` shows them.",
     ),
     5: Scenario(
         "Rows change while they are read",
@@ -88,7 +88,8 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
         "An old write arrives late",
         "Writes carry the snapshot's time and lose against newer points.",
         ("stores/test_server.py::test_a_late_duplicate_does_not_undo_a_newer_write",),
-        "A late write can bring a deleted point back; the next full sync removes it.",
+        "A late write can bring a deleted point back; the next full sync removes it, and where "
+        "the whole tenant is gone, the daily maintenance job.",
     ),
     13: Scenario(
         "The index crashes",
@@ -103,17 +104,16 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
     ),
     15: Scenario(
         "A delete hits a point that moved",
-        "Deletes carry their owner; a move is one write in place.",
+        "Deletes carry their owner and the time of their snapshot, and spare newer points; a move "
+        "is one write in place.",
         (
             "engine/test_moves.py::test_a_delete_planned_before_a_move_does_not_touch_the_new_owners_point",
         ),
-        "A process frozen between its last look at the lease and its delete can, awake again, "
-        "delete a row's point that came back in the same scope meanwhile; the next full sync "
-        "writes it again.",
     ),
     16: Scenario(
         "A row is deleted and inserted again",
-        "It ends as one point with the new text.",
+        "It ends as one point with the new text; a delete that was planned before, however late "
+        "it comes, spares it.",
     ),
     17: Scenario(
         "Two rows with one identity",

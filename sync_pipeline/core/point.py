@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,8 @@ BM25_VECTOR: Final = "bm25"
 
 NORM_TOLERANCE: Final = 0.01
 """How far a vector's length may be from 1 (bfloat16 models differ by up to 0.004)."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Vector = NDArray[np.float32]
 """One dense vector, shape ``(dimension,)``."""
@@ -129,6 +132,11 @@ class Hit:
     score: float
     text: str
     payload: Mapping[str, object]
+
+
+def revision_at(moment: datetime) -> int:
+    """The ``source_revision`` of what a snapshot of that moment says: whole microseconds."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def combine_hashes(embed_hashes: Mapping[str, str]) -> str:

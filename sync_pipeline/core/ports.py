@@ -285,8 +285,23 @@ class VectorStore(Protocol):
     ) -> None:
         """Replace the payload of existing points, keeping their vectors. Same errors."""
 
-    def delete(self, collection: str, point_ids: Sequence[str], *, scope_key: str) -> None:
-        """Delete points that still carry ``scope_key``; others and missing ones stay untouched."""
+    def delete(
+        self,
+        collection: str,
+        point_ids: Sequence[str],
+        *,
+        scope_key: str,
+        up_to_revision: int | None = None,
+    ) -> None:
+        """Delete points that still carry ``scope_key``; others and missing ones stay untouched.
+
+        Args:
+            collection: Physical name.
+            point_ids: Which points.
+            scope_key: Whose they have to be.
+            up_to_revision: Points with a larger ``source_revision`` stay untouched too, with
+                every store; those without one are deleted. None deletes whatever was written last.
+        """
 
     def iter_digests(
         self,
@@ -460,8 +475,23 @@ class IndexState(Protocol):
         equal nothing.
         """
 
-    def delete(self, *, collection: str, scope: Scope, point_ids: Sequence[str]) -> int:
-        """Forget documents of this scope; how many there were."""
+    def delete(
+        self,
+        *,
+        collection: str,
+        scope: Scope,
+        point_ids: Sequence[str],
+        up_to: datetime | None = None,
+    ) -> int:
+        """Forget documents of this scope; how many there were.
+
+        Args:
+            collection: Physical name.
+            scope: Whose they have to be.
+            point_ids: Which documents.
+            up_to: Those that were recorded from a later snapshot stay; those that were
+                never synced go. None forgets them all.
+        """
 
     def take_departed(self, *, collection: str, scope: Scope) -> int:
         """Count the documents that moved to another scope since last asked, and forget it."""

@@ -22,6 +22,7 @@ from sqlalchemy import (
     func,
     literal,
     null,
+    or_,
     select,
     update,
 )
@@ -131,14 +132,24 @@ class PostgresIndexState:
                 return
             place = query.where(at > rows[-1][0])
 
-    def delete(self, *, collection: str, scope: Scope, point_ids: Sequence[str]) -> int:
-        """Forget documents of this scope; how many there were."""
+    def delete(
+        self,
+        *,
+        collection: str,
+        scope: Scope,
+        point_ids: Sequence[str],
+        up_to: datetime | None = None,
+    ) -> int:
+        """Forget documents of this scope up to a snapshot; how many there were."""
         known = self._table.c
         statement = delete(self._table).where(
             known.collection == collection,
             known.scope_key == scope.key,
             known.point_id == any_(literal(list(point_ids), ARRAY(UUID(as_uuid=False)))),
         )
+        if up_to is not None:
+            at = known.source_snapshot_at
+            statement = statement.where(or_(at.is_(None), at <= up_to))
         return self._database.run(
             "forgetting deleted documents", lambda it: it.execute(statement).rowcount
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sync_pipeline.core.batching import batched
@@ -31,7 +32,8 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
 
     Only an ``AppliedChanges`` leads here: it comes from a complete export whose
     new and changed documents were written first. A point that another scope
-    has taken over meanwhile is not touched.
+    has taken over meanwhile is not touched, nor one that was written from a later
+    snapshot: this process may have slept since it last asked for its lease.
 
     Raises:
         MassDeletionRefusedError: before anything was deleted.
@@ -50,11 +52,15 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
     for ids in batched(stale, sync.options.delete_batch_size):
         before_write(sync, fence)
         with sync.store() as store:
-            store.delete(staged.collection, ids, scope_key=scope.key)
-        sync.state.delete(collection=staged.collection, scope=scope, point_ids=ids)
+            store.delete(
+                staged.collection, ids, scope_key=scope.key, up_to_revision=staged.revision
+            )
+        _forget(sync, staged=staged, point_ids=ids)
     for ids in batched(gone.forgotten, sync.options.delete_batch_size):
         before_write(sync, fence)
-        sync.state.delete(collection=staged.collection, scope=scope, point_ids=ids)
+        _forget(sync, staged=staged, point_ids=ids)
+    # Whoever was overtaken during the last delete must not take the index for its own work.
+    before_write(sync, fence)
     moved_away = sync.state.take_departed(collection=staged.collection, scope=scope)
     _confirm(sync, applied=applied, moved_away=moved_away)
     sync.staging.delete(run_folder(scope=scope, run_id=staged.run_id))
@@ -75,6 +81,15 @@ def _read_gone(sync: SyncContext, *, staged: StagedChanges) -> _Gone:
         for row in dataset.read(part).to_pylist():
             (gone.stale if row["is_indexed"] else gone.forgotten).append(row["point_id"])
     return gone
+
+
+def _forget(sync: SyncContext, *, staged: StagedChanges, point_ids: Sequence[str]) -> None:
+    sync.state.delete(
+        collection=staged.collection,
+        scope=staged.scope,
+        point_ids=point_ids,
+        up_to=staged.taken_at,
+    )
 
 
 def _confirm(sync: SyncContext, *, applied: AppliedChanges, moved_away: int) -> None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sync_pipeline.core.document import Document
-from sync_pipeline.core.point import PointDigests, StoredPoint, combine_hashes
+from sync_pipeline.core.point import PointDigests, StoredPoint, combine_hashes, revision_at
 from sync_pipeline.core.ports import Dataset
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncMode
@@ -230,7 +230,7 @@ class _Manifest:
     @property
     def revision(self) -> int:
         """The snapshot's time in microseconds: larger is newer, see ``source_revision``."""
-        return int(self.taken_at.timestamp() * 1_000_000)
+        return revision_at(self.taken_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,12 +44,14 @@ from sync_pipeline.stores.edge_requests import (
 )
 from sync_pipeline.stores.stored import (
     DIGEST_FIELDS,
+    OWNER_FIELDS,
     SCOPE_KEY,
     Page,
     by_revision,
     count_pages,
     facet_counts,
     finds_nothing,
+    is_deletable,
     iter_page_digests,
     revision_of,
 )
@@ -135,7 +137,14 @@ class EdgeStore:
                     edge.UpdateOperation.overwrite_payload_by_filter(target, dict(payload))
                 )
 
-    def delete(self, collection: str, point_ids: Sequence[str], *, scope_key: str) -> None:
+    def delete(
+        self,
+        collection: str,
+        point_ids: Sequence[str],
+        *,
+        scope_key: str,
+        up_to_revision: int | None = None,
+    ) -> None:
         """See ``VectorStore``.
 
         What a point carries is read from the point itself, not from the index on
@@ -147,11 +156,15 @@ class EdgeStore:
         # Less than for other writes: deleting is how room is made.
         self._require_room(self._min_free_bytes // 4)
         with self._writing(f"deleting {len(point_ids)} points", collection) as shard:
-            found = shard.retrieve(list(point_ids), with_payload=[SCOPE_KEY], with_vector=False)
+            found = shard.retrieve(
+                list(point_ids), with_payload=list(OWNER_FIELDS), with_vector=False
+            )
             owned = [
                 record.id
                 for record in found
-                if record.payload is not None and record.payload.get(SCOPE_KEY) == scope_key
+                if is_deletable(
+                    record.payload or {}, scope_key=scope_key, up_to_revision=up_to_revision
+                )
             ]
             if owned:
                 shard.update(edge.UpdateOperation.delete_points(owned))
@@ -294,8 +307,8 @@ def lease_edge_store(
     Args:
         path: The index folder; made where it is missing.
         wait_seconds: How long an opening waits for another process to finish.
-        linger_seconds: How long the index stays open after the last lease, where no other
-            process waits: many short leases in a row then open it once.
+        linger_seconds: How long the index stays open after the last lease, until another
+            process waits for it: many short leases in a row then open it once.
         min_free_bytes: Disk space that every write leaves free.
         now: Tells since when this process holds the folder.
 

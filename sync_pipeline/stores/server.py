@@ -53,6 +53,7 @@ from sync_pipeline.stores.server_schema import (
 )
 from sync_pipeline.stores.stored import (
     DIGEST_FIELDS,
+    OWNER_FIELDS,
     SCOPE_KEY,
     Page,
     Payload,
@@ -60,6 +61,7 @@ from sync_pipeline.stores.stored import (
     count_pages,
     facet_counts,
     finds_nothing,
+    is_deletable,
     is_written,
     iter_page_digests,
 )
@@ -161,7 +163,14 @@ class ServerStore:
             for batch in self._cut(payloads, item_bytes):
                 self._write_payloads(collection, batch)
 
-    def delete(self, collection: str, point_ids: Sequence[str], *, scope_key: str) -> None:
+    def delete(
+        self,
+        collection: str,
+        point_ids: Sequence[str],
+        *,
+        scope_key: str,
+        up_to_revision: int | None = None,
+    ) -> None:
         """See ``VectorStore``.
 
         What is gone is read back by id: a filter trusts the index on ``scope_key``,
@@ -170,11 +179,16 @@ class ServerStore:
         check_ids(point_ids)
         if not point_ids:
             return
-        owned = models.FilterSelector(filter=owned_points(point_ids, scope_key=scope_key))
+        owned = models.FilterSelector(
+            filter=owned_points(point_ids, scope_key=scope_key, up_to_revision=up_to_revision)
+        )
 
         def is_gone(client: QdrantClient) -> bool:
-            left = _payloads(client, collection, point_ids, fields=[SCOPE_KEY])
-            return all(payload.get(SCOPE_KEY) != scope_key for payload in left.values())
+            left = _payloads(client, collection, point_ids, fields=OWNER_FIELDS)
+            return not any(
+                is_deletable(payload, scope_key=scope_key, up_to_revision=up_to_revision)
+                for payload in left.values()
+            )
 
         with suppress(CollectionMissingError):
             self._calls.write(

@@ -67,7 +67,7 @@ def payload_operation(
 
 
 def unless_newer(revision: int) -> models.Filter:
-    """Points that a write of this revision may overwrite."""
+    """Points that a write of this revision may overwrite, and a delete remove."""
     return models.Filter(
         should=[
             models.FieldCondition(key=REVISION, range=models.Range(lte=float(revision))),
@@ -76,11 +76,17 @@ def unless_newer(revision: int) -> models.Filter:
     )
 
 
-def owned_points(point_ids: Sequence[str], *, scope_key: str) -> models.Filter:
-    """Those of the points that carry the scope key."""
-    return models.Filter(
-        must=[models.HasIdCondition(has_id=list(point_ids)), scope_filter([scope_key])]
-    )
+def owned_points(
+    point_ids: Sequence[str], *, scope_key: str, up_to_revision: int | None
+) -> models.Filter:
+    """Those of the points that carry the scope key and are not newer than the revision."""
+    conditions: list[models.Condition] = [
+        models.HasIdCondition(has_id=list(point_ids)),
+        scope_filter([scope_key]),
+    ]
+    if up_to_revision is not None:
+        conditions.append(unless_newer(up_to_revision))
+    return models.Filter(must=conditions)
 
 
 def scope_filter(scope_keys: Sequence[str]) -> models.Filter:

@@ -19,6 +19,8 @@ REVISION: Final = "source_revision"
 """Payload field that orders writes: microseconds of the source snapshot."""
 DIGEST_FIELDS: Final = ("embed_hash", "payload_hash")
 """Payload fields that ``iter_digests`` reads."""
+OWNER_FIELDS: Final = (SCOPE_KEY, REVISION)
+"""Payload fields that ``delete`` reads."""
 
 RRF_K: Final = 2
 """Qdrant's constant of reciprocal rank fusion: rank ``n`` (from 0) is worth ``1 / (n + RRF_K)``."""
@@ -70,6 +72,20 @@ def is_written(payload: Payload, *, over: Payload) -> bool:
     if sent is not None and stored is not None and stored > sent:
         return True
     return bool(json.loads(json.dumps(payload)) == over)
+
+
+def is_deletable(payload: Payload, *, scope_key: str, up_to_revision: int | None) -> bool:
+    """Whether a delete means a point that carries this payload.
+
+    Args:
+        payload: What the point carries now.
+        scope_key: Whose points are deleted.
+        up_to_revision: Newer points are spared; None spares none.
+    """
+    if payload.get(SCOPE_KEY) != scope_key:
+        return False
+    revision = revision_of(payload)
+    return up_to_revision is None or revision is None or revision <= up_to_revision
 
 
 def by_revision(

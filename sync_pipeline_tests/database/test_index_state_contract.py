@@ -232,6 +232,21 @@ def test_deleting_forgets_only_documents_of_the_scope_and_counts_them(state: Ind
     }
 
 
+def test_a_document_that_was_recorded_from_a_later_snapshot_is_not_forgotten(
+    state: IndexState,
+) -> None:
+    record(state, row(1), snapshot_at=NOON)
+    record(state, row(2), snapshot_at=LATER)
+    fail(state, 3)
+    ids = [row(number).point_id for number in (1, 2, 3)]
+
+    deleted = state.delete(collection=COLLECTION, scope=ACME, point_ids=ids, up_to=NOON)
+
+    assert deleted == 2
+    assert [found for found, _, _ in recorded(state)] == [row(2).point_id]
+    assert state.delete(collection=COLLECTION, scope=ACME, point_ids=ids, up_to=LATER) == 1
+
+
 def test_deleting_twice_is_not_an_error(state: IndexState) -> None:
     record(state, row(1))
     ids = [row(1).point_id]

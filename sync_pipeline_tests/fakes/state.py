@@ -174,9 +174,21 @@ class FakeIndexState:
             ),
         )
 
-    def delete(self, *, collection: str, scope: Scope, point_ids: Sequence[str]) -> int:
+    def delete(
+        self,
+        *,
+        collection: str,
+        scope: Scope,
+        point_ids: Sequence[str],
+        up_to: datetime | None = None,
+    ) -> int:
         wanted = set(point_ids)
-        gone = [known for known in self._of(collection, scope) if known.point_id in wanted]
+        gone = [
+            known
+            for known in self._of(collection, scope)
+            if known.point_id in wanted
+            and (up_to is None or known.snapshot_at is None or known.snapshot_at <= up_to)
+        ]
         for known in gone:
             del self.documents[collection, known.document_id]
         return len(gone)

@@ -39,6 +39,7 @@ from sync_pipeline.stores.stored import (
     Payload,
     finds_nothing,
     has_words,
+    is_deletable,
     iter_page_digests,
     prefetch_limit,
     revision_of,
@@ -158,12 +159,21 @@ class FakeVectorStore:
                 if point is not None and not _is_newer(point, than=payload):
                     held.points[point_id] = replace(point, payload=_stored(payload))
 
-    def delete(self, collection: str, point_ids: Sequence[str], *, scope_key: str) -> None:
+    def delete(
+        self,
+        collection: str,
+        point_ids: Sequence[str],
+        *,
+        scope_key: str,
+        up_to_revision: int | None = None,
+    ) -> None:
         with self._failing("delete"):
             check_ids(point_ids)
             points = self._collections[collection].points if self._has(collection) else {}
             for point_id in point_ids:
-                if point_id in points and points[point_id].payload.get(SCOPE_KEY) == scope_key:
+                if point_id in points and is_deletable(
+                    points[point_id].payload, scope_key=scope_key, up_to_revision=up_to_revision
+                ):
                     del points[point_id]
 
     def iter_digests(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sync_pipeline.core.errors import (
@@ -54,6 +55,9 @@ PLACES: Final = (
 """Calls of ports at which something can happen, in the order of a run."""
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 class KilledError(BaseException):
     """The process is gone: nothing after this took place, nothing was cleaned up."""
 
@@ -81,6 +85,8 @@ class Run:
     """Whether no other run has come in between."""
     snapshot: Mapping[Key, Row] = field(default_factory=dict)
     """The rows as of its latest snapshot."""
+    revision: int = 0
+    """When that was taken, in microseconds."""
     calls: Counter[str] = field(default_factory=Counter)
     moments: int = 0
 
@@ -151,15 +157,18 @@ class _AuditedStore:
         with self._revisions_only_grow(collection):
             self._world.store.write_payloads(collection, payloads)
 
-    def delete(self, collection: str, point_ids: Sequence[str], *, scope_key: str) -> None:
+    def delete(self, collection: str, point_ids: Sequence[str], **conditions: Any) -> None:
         before = self._world.store.points(collection)
-        self._world.store.delete(collection, point_ids, scope_key=scope_key)
+        self._world.store.delete(collection, point_ids, **conditions)
         after = self._world.store.points(collection)
         wanted = documents(self._run.snapshot, scope_key=self._run.key)
         for point in (before[name] for name in before.keys() - after.keys()):
             name = str(point.payload["document_id"])
             assert point.payload["scope_key"] == self._run.key, f"deleted foreign {name}"
             assert name not in wanted, f"deleted {name}, whose row is in the snapshot"
+            written_at = revision_of(point.payload)
+            assert written_at is not None
+            assert written_at <= self._run.revision, f"deleted {name}, which is newer"
 
     @contextmanager
     def _revisions_only_grow(self, collection: str) -> Iterator[None]:
@@ -199,6 +208,7 @@ def context_of(run: Run, *, world: World, oracle: Oracle) -> SyncContext:
     def listener(called: str, when: When) -> None:
         if (called, when) == ("source.open_snapshot", "after"):
             run.snapshot = oracle.snapshot()
+            run.revision = (world.source.now - _EPOCH) // timedelta(microseconds=1)
         run.told(called, when)
 
     store: Any = _AuditedStore(world, oracle=oracle, run=run)

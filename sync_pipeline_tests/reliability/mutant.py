@@ -89,12 +89,32 @@ MUTANTS: Final = {
         ),
     ),
     "S15 deletes have no owner": Mutant(
-        f"{_HERE}/test_losing_data.py::test_s15_a_delete_spares_a_point_that_another_scope_has_taken_over[3]",
+        f"{_HERE}/test_losing_data.py::test_s15_a_delete_spares_a_point_whose_new_owner_read_the_source_earlier",
         (
             Change(
-                "sync_pipeline.stores.edge",
-                "and record.payload.get(SCOPE_KEY) == scope_key",
-                "",
+                "sync_pipeline.stores.stored",
+                "    if payload.get(SCOPE_KEY) != scope_key:",
+                "    if False:",
+            ),
+        ),
+    ),
+    "S15 deletes ignore the revision": Mutant(
+        f"{_HERE}/test_concurrency.py::test_s15_s16_s34_a_process_that_slept_before_its_delete_spares_a_newer_point[embedded]",
+        (
+            Change(
+                "sync_pipeline.engine.cleanup",
+                "up_to_revision=staged.revision",
+                "up_to_revision=None",
+            ),
+        ),
+    ),
+    "S15 the record forgets what is newer": Mutant(
+        f"{_HERE}/test_concurrency.py::test_s15_s16_s34_a_process_that_slept_before_its_delete_spares_a_newer_record",
+        (
+            Change(
+                "sync_pipeline.engine.cleanup",
+                "up_to=staged.taken_at",
+                "up_to=None",
             ),
         ),
     ),

@@ -18,14 +18,19 @@ from sync_pipeline.core.errors import (
     MassDeletionRefusedError,
     ScopeBusyError,
     SourceUnavailableError,
+    SupersededError,
 )
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.engine import make_engine
 from sync_pipeline.database.urls import driver_url
+from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.sources.postgres import PostgresRowSource
+from sync_pipeline.stores.server import lease_server_store
 from sync_pipeline_tests.conftest import REPOSITORY
 from sync_pipeline_tests.engine.steps import SteppedRun
+from sync_pipeline_tests.fakes.qdrant_stub import QdrantStub
+from sync_pipeline_tests.fakes.watched import When, watch_context
 from sync_pipeline_tests.reliability.catalogue import Catalogue, Found
 from sync_pipeline_tests.reliability.site import Site
 from sync_pipeline_tests.reliability.test_crashes import Driver
@@ -95,6 +100,61 @@ def wait_until_stopped(driver: Driver) -> int:
                 return pid
         time.sleep(0.02)
     raise AssertionError("the run did not go to sleep")
+
+
+def asleep_at(site: Site, place: str) -> SyncContext:
+    """A context that falls asleep at a call, for longer than its lease.
+
+    Meanwhile row ``m0003`` is inserted again and a whole second sync takes place.
+    """
+    slept = False
+
+    def sleep(called: str, when: When) -> None:
+        nonlocal slept
+        if slept or (called, when) != (place, "before"):
+            return
+        slept = True
+        site.sql(
+            "INSERT INTO materials (id, tenant_id, name) VALUES ('m0003', 'acme', 'sand')",
+            "UPDATE sync_pipeline.scope_lease SET expires_at = now() - interval '1 second'",
+        )
+        site.run()
+
+    return watch_context(site.sync, sleep)
+
+
+@pytest.mark.parametrize("kind", ["embedded", "server"])
+def test_s15_s16_s34_a_process_that_slept_before_its_delete_spares_a_newer_point(
+    site: Site, stub: QdrantStub, kind: str
+) -> None:
+    """A process that wakes up between its last look at the lease and its delete does no harm."""
+    if kind == "server":
+        site.store = lease_server_store(stub.url, api_key=None)
+    site.fill(5)
+    site.run()
+    site.sql("DELETE FROM materials WHERE id IN ('m0003', 'm0005')")
+
+    with pytest.raises(SupersededError, match="'acme'"):
+        site.run(sync=asleep_at(site, "store.delete"))
+
+    assert set(site.texts()) == {"m0001", "m0002", "m0003", "m0004"}
+    assert site.texts()["m0003"] == "sand kg"
+    assert site.is_clean()
+
+
+def test_s15_s16_s34_a_process_that_slept_before_its_delete_spares_a_newer_record(
+    site: Site,
+) -> None:
+    """Neither does one that wakes up when it is about to forget what it deleted."""
+    site.fill(5)
+    site.run()
+    site.sql("DELETE FROM materials WHERE id IN ('m0003', 'm0005')")
+
+    with pytest.raises(SupersededError, match="'acme'"):
+        site.run(sync=asleep_at(site, "state.delete"))
+
+    assert site.texts()["m0003"] == "sand kg"
+    assert site.is_clean()
 
 
 def test_s34_of_two_runs_of_one_scope_at_once_one_waits(site: Site) -> None:

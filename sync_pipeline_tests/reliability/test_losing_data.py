@@ -400,6 +400,25 @@ def test_s15_a_delete_spares_a_point_that_another_scope_has_taken_over(
     assert site.is_clean("globex")
 
 
+def test_s15_a_delete_spares_a_point_whose_new_owner_read_the_source_earlier(site: Site) -> None:
+    """The owner alone decides here: the point's snapshot is older than that of the delete."""
+    site.fill(5)
+    site.run("acme")
+    site.sql("UPDATE materials SET tenant_id = 'globex' WHERE id = 'm0003'")
+    there = SteppedRun(site.sync, scope_key="globex", run_id="there")
+    there.step()
+    here = SteppedRun(site.sync, scope_key="acme", run_id="here")
+    for _ in range(3):
+        here.step()
+    there.finish()
+
+    here.finish()
+
+    assert set(site.texts("globex")) == {"m0003"}
+    assert set(site.texts("acme")) == {"m0001", "m0002", "m0004", "m0005"}
+    assert site.is_clean("globex")
+
+
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 4])
 def test_s16_a_row_deleted_and_inserted_again_is_an_update(site: Site, steps: int) -> None:
     """The same id again, at any moment of a run, ends as one point with the new text."""

@@ -456,6 +456,44 @@ def test_a_point_that_moved_to_another_scope_is_not_deleted(store: VectorStore) 
     assert list(stored(store, moved, stale)) == [moved.point_id]
 
 
+def test_a_point_that_was_written_later_is_not_deleted(store: VectorStore) -> None:
+    older, same, newer = (make_point(number, revision=number) for number in (4, 5, 6))
+    bare = make_point(7)
+    store.upsert(COLLECTION, [older, same, newer, bare])
+
+    store.delete(COLLECTION, ids_of([older, same, newer, bare]), scope_key="acme", up_to_revision=5)
+
+    assert list(stored(store, older, same, newer, bare)) == [newer.point_id]
+
+
+def test_revisions_are_compared_to_the_microsecond(store: VectorStore) -> None:
+    now = 1_795_262_522_000_001
+    points = [make_point(0, revision=now), make_point(1, revision=now + 1)]
+    store.upsert(COLLECTION, points)
+
+    store.delete(COLLECTION, ids_of(points), scope_key="acme", up_to_revision=now)
+
+    assert list(stored(store, *points)) == [points[1].point_id]
+
+
+def test_without_a_revision_whatever_was_written_last_is_deleted(store: VectorStore) -> None:
+    point = make_point(1, revision=6)
+    store.upsert(COLLECTION, [point])
+
+    store.delete(COLLECTION, [point.point_id], scope_key="acme")
+
+    assert stored(store, point) == {}
+
+
+def test_an_old_revision_deletes_no_point_of_another_scope(store: VectorStore) -> None:
+    point = make_point(1, scope_key="globex", revision=4)
+    store.upsert(COLLECTION, [point])
+
+    store.delete(COLLECTION, [point.point_id], scope_key="acme", up_to_revision=5)
+
+    assert list(stored(store, point)) == [point.point_id]
+
+
 def test_a_deleted_point_is_found_by_nothing(store: VectorStore) -> None:
     point = make_point(1)
     store.upsert(COLLECTION, [point])
