@@ -12,7 +12,7 @@ from sync_pipeline.defs.failures import withholding_foreign_messages
 from sync_pipeline.defs.jobs import sync_scope_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.engine.context import SyncContext, SyncMode
-from sync_pipeline.engine.due import judge_scopes
+from sync_pipeline.engine.due import in_run_order, judge_scopes
 from sync_pipeline.settings import Settings
 
 MAINTENANCE_CRON: Final = "0 5 * * *"
@@ -59,8 +59,8 @@ def build_schedules(
         cron_schedule=settings.schedule.nightly,
         execution_timezone=settings.schedule.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Syncs every scope whose rows differ from what was synced, global first, and "
-        "every scope whose last full comparison is too long ago.",
+        description="Syncs every scope whose rows differ from what was synced, global first, then "
+        "the largest, and every scope whose last full comparison is too long ago.",
     )
     def nightly_sync_schedule(
         context: dg.ScheduleEvaluationContext, sync: dg.ResourceParam[SyncContext]
@@ -68,7 +68,8 @@ def build_schedules(
         # A source that cannot be reached fails the tick, which the scheduler tries again.
         with withholding_foreign_messages():
             scopes = sync.source.list_scopes(sync.entities)
-            due = [found.scope for found in judge_scopes(sync, scopes=scopes) if found.is_due]
+            judged = judge_scopes(sync, scopes=scopes)
+            due = in_run_order({found.scope: found.rows for found in judged if found.is_due})
         context.instance.add_dynamic_partitions(PARTITIONS_NAME, [scope.key for scope in due])
         for scope in due:
             yield sync_request(scope, asked_at=context.scheduled_execution_time)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -18,6 +18,8 @@ class Dueness:
     """Whether a scope needs a run."""
 
     scope: Scope
+    rows: int
+    """Rows that it has in the source."""
     record: ScopeSnapshot | None
     """What its last sync recorded."""
     why_not: str | None
@@ -50,6 +52,15 @@ def known_scopes(sync: SyncContext) -> list[Scope]:
     return sorted(known, key=lambda scope: (not scope.is_global, scope.key))
 
 
+def in_run_order(rows: Mapping[Scope, int]) -> list[Scope]:
+    """Global first, for every search shows it; then the largest, so that no long run starts last.
+
+    Args:
+        rows: How many rows each scope has.
+    """
+    return sorted(rows, key=lambda scope: (not scope.is_global, -rows[scope], scope.key))
+
+
 def judge_scopes(sync: SyncContext, *, scopes: Sequence[Scope]) -> list[Dueness]:
     """Compare digests of the source with what was last synced, for all scopes at once.
 
@@ -63,25 +74,25 @@ def judge_scopes(sync: SyncContext, *, scopes: Sequence[Scope]) -> list[Dueness]
     records = {record.scope_key: record for record in sync.scopes.list_all(collection=collection)}
     with sync.store() as store:
         points = store.count_by_scope(collection)
-    return [
-        Dueness(
-            scope,
-            records.get(scope.key),
-            why_not_due(
-                entities=digests.get(scope.key, {}),
-                config=sync.digest_config,
-                record=records.get(scope.key),
-                points=points.get(scope.key, 0),
-                oldest_full=sync.now() - timedelta(seconds=sync.options.full_every_seconds),
-            ),
+    judged: list[Dueness] = []
+    for scope in scopes:
+        entities = digests.get(scope.key, {})
+        record = records.get(scope.key)
+        why_not = why_not_due(
+            entities=entities,
+            config=sync.digest_config,
+            record=record,
+            points=points.get(scope.key, 0),
+            oldest_full=sync.now() - timedelta(seconds=sync.options.full_every_seconds),
         )
-        for scope in scopes
-    ]
+        rows = sum(entity.rows for entity in entities.values())
+        judged.append(Dueness(scope=scope, rows=rows, record=record, why_not=why_not))
+    return judged
 
 
 def why_not_due(
     *,
-    entities: dict[str, EntityDigest],
+    entities: Mapping[str, EntityDigest],
     config: str,
     record: ScopeSnapshot | None,
     points: int,

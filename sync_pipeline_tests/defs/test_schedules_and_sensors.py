@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from unittest import mock
 
 import dagster as dg
 import pytest
 
+from sync_pipeline.core.changes import scope_digest
 from sync_pipeline.core.errors import SourceUnavailableError
+from sync_pipeline.core.hashing import point_id
+from sync_pipeline.core.point import Point, SparseVector
+from sync_pipeline.core.scope import Scope
 from sync_pipeline.definitions import build_definitions
 from sync_pipeline.defs.failures import WithheldError
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
@@ -47,6 +52,41 @@ def evaluate_nightly(
         return list(schedule.evaluate_tick(context).run_requests or [])
 
 
+def row_of(world: World, row_id: str) -> dict[str, object]:
+    return next(row for row in world.source.tables["materials"] if row["id"] == row_id)
+
+
+def pretend_synced(world: World) -> None:
+    """Have index and record say what a sync of every scope would, without ten thousand runs."""
+    sync = world.sync
+    points: list[Point] = []
+    for key, entities in world.source.digest_by_scope(sync.entities).items():
+        rows = sum(entity.rows for entity in entities.values())
+        points += [bare_point(key, number) for number in range(rows)]
+        world.scopes.record_success(
+            collection=world.collection,
+            scope=Scope.from_key(key),
+            rows=rows,
+            documents=rows,
+            quarantined=0,
+            failed=0,
+            snapshot_at=world.clock(),
+            is_full=True,
+            digest=scope_digest(config=sync.digest_config, entities=entities),
+        )
+    world.store.ensure_collection(sync.spec)
+    world.store.upsert(world.collection, points)
+
+
+def bare_point(scope_key: str, number: int) -> Point:
+    return Point(
+        point_id=point_id(f"{scope_key}-{number}"),
+        vectors={},
+        sparse=SparseVector((), ()),
+        payload={"scope_key": scope_key},
+    )
+
+
 def evaluate_sensor(
     world: World,
     instance: dg.DagsterInstance,
@@ -73,6 +113,38 @@ def test_every_scope_is_synced_at_night_global_first(
         "acme",
         "zebra",
     ]
+
+
+def test_large_tenants_come_before_small_ones_at_night(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    set_rows(world, everyone=["g1"], acme=["a1"], zebra=["z1", "z2", "z3"], globex=["b1", "b2"])
+
+    requests = evaluate_nightly(world, instance)
+
+    keys = [request.partition_key for request in requests]
+    assert keys == ["global", "zebra", "globex", "acme"]
+
+
+def test_of_ten_thousand_tenants_only_those_that_changed_are_asked_for_by_one_digest(
+    world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenants = [f"tenant-{number:05d}" for number in range(10_000)]
+    set_rows(world, everyone=["g1"])
+    world.source.tables["materials"] += [
+        {**row_of(world, "g1"), "id": tenant, "tenant_id": tenant, "is_global": False}
+        for tenant in tenants
+    ]
+    pretend_synced(world)
+    for tenant in tenants[42::100]:
+        row_of(world, tenant)["price"] = 99
+    digest = mock.Mock(wraps=world.source.digest_by_scope)
+    monkeypatch.setattr(world.source, "digest_by_scope", digest)
+
+    requests = evaluate_nightly(world, instance)
+
+    assert [request.partition_key for request in requests] == tenants[42::100]
+    assert digest.call_count == 1
 
 
 def test_a_run_of_a_night_is_never_taken_for_one_of_another(
