@@ -87,7 +87,10 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
     12: Scenario(
         "An old write arrives late",
         "Writes carry the snapshot's time and lose against newer points.",
-        ("stores/test_server.py::test_a_late_duplicate_does_not_undo_a_newer_write",),
+        (
+            "stores/test_server.py::test_a_late_duplicate_does_not_undo_a_newer_write",
+            "engine/test_orphans.py::test_a_point_that_came_back_after_its_tenant_was_removed_is_swept",
+        ),
         "A late write can bring a deleted point back; the next full sync removes it, and where "
         "the whole tenant is gone, the daily maintenance job.",
     ),
@@ -108,6 +111,7 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
         "is one write in place.",
         (
             "engine/test_moves.py::test_a_delete_planned_before_a_move_does_not_touch_the_new_owners_point",
+            "stores/test_contract.py::test_a_point_that_was_written_later_is_not_deleted",
         ),
     ),
     16: Scenario(

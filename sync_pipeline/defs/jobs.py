@@ -26,7 +26,12 @@ from sync_pipeline.defs.run_history import (
 )
 from sync_pipeline.defs.stopping import stopping_on_signals
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.maintenance import VanishedPolicy, leftover_partitions, remove_vanished
+from sync_pipeline.engine.maintenance import (
+    VanishedPolicy,
+    leftover_partitions,
+    remove_vanished,
+    sweep_orphans,
+)
 from sync_pipeline.engine.staged import run_folder
 from sync_pipeline.settings import Settings
 
@@ -56,6 +61,13 @@ class VanishedConfig(dg.Config):
         description="Largest share of all scopes removed at once; 1 confirms that they are gone.",
     )
 
+    @property
+    def policy(self) -> VanishedPolicy:
+        """The same for the engine."""
+        return VanishedPolicy(
+            grace=timedelta(days=self.grace_days), max_removed_fraction=self.max_removed_fraction
+        )
+
 
 class RetentionConfig(dg.Config):
     """How long finished runs stay in the history."""
@@ -76,16 +88,13 @@ def remove_vanished_scopes(
     context: dg.OpExecutionContext, config: VanishedConfig, sync: dg.ResourceParam[SyncContext]
 ) -> None:
     """Mark tenants without rows, remove those whose time of grace is over, and their partitions."""
-    policy = VanishedPolicy(
-        grace=timedelta(days=config.grace_days), max_removed_fraction=config.max_removed_fraction
-    )
     with (
         as_dagster_failures(retry_number=context.retry_number),
         stopping_on_signals(sync) as stoppable,
     ):
         partitions = context.instance.get_dynamic_partitions(PARTITIONS_NAME)
         rows = sync.source.count_by_scope(sync.entities)
-        report = remove_vanished(stoppable, rows=rows, owner=context.run_id, policy=policy)
+        report = remove_vanished(stoppable, rows=rows, owner=context.run_id, policy=config.policy)
         recorded = [
             record.scope_key for record in sync.scopes.list_all(collection=sync.spec.collection)
         ]
@@ -95,6 +104,19 @@ def remove_vanished_scopes(
     context.add_output_metadata(
         {**asdict(report), "removed": list(report.removed), "partitions_removed": len(leftover)}
     )
+
+
+@dg.op
+def remove_orphaned_points(
+    context: dg.OpExecutionContext, config: VanishedConfig, sync: dg.ResourceParam[SyncContext]
+) -> None:
+    """Remove what a late write brought back of tenants that are gone altogether."""
+    with (
+        as_dagster_failures(retry_number=context.retry_number),
+        stopping_on_signals(sync) as stoppable,
+    ):
+        report = sweep_orphans(stoppable, owner=context.run_id, policy=config.policy)
+    context.add_output_metadata({**asdict(report), "removed": list(report.removed)})
 
 
 @dg.op
@@ -134,8 +156,10 @@ def remove_leftover_files(
 
 def build_maintenance_job(settings: Settings) -> dg.JobDefinition:
     """The daily job; what the settings say is its run config, which one run can override."""
+    vanished = VanishedConfig(grace_days=settings.sync.vanished_grace_days)
     config: dict[str, Any] = {
-        "remove_vanished_scopes": VanishedConfig(grace_days=settings.sync.vanished_grace_days),
+        "remove_vanished_scopes": vanished,
+        "remove_orphaned_points": vanished,
         "remove_old_runs": RetentionConfig(
             successful_days=settings.schedule.run_retention_days,
             failed_days=settings.schedule.failed_run_retention_days,
@@ -151,6 +175,7 @@ def build_maintenance_job(settings: Settings) -> dg.JobDefinition:
     def maintenance_job() -> None:
         # Independent of each other: one that fails does not keep the others from their work.
         remove_vanished_scopes()
+        remove_orphaned_points()
         remove_leftover_files()
         remove_old_runs()
 

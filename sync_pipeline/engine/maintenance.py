@@ -6,13 +6,23 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
+from sync_pipeline.core.batching import batched
 from sync_pipeline.core.errors import PermanentError, ScopeBusyError
+from sync_pipeline.core.point import revision_at
 from sync_pipeline.core.ports import ScopeSnapshot
-from sync_pipeline.core.scope import GLOBAL_KEY, Scope
+from sync_pipeline.core.scope import GLOBAL_KEY, Scope, why_not_a_tenant_id
+from sync_pipeline.engine.compare import RETRIEVE_BATCH
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.lease import scope_lease
-from sync_pipeline.engine.offboard import count_rows, remove_scope
+from sync_pipeline.engine.offboard import count_rows, own_collections, remove_scope
+from sync_pipeline.engine.staged import gather
+
+LONGEST_RUN: Final = timedelta(days=1)
+"""Longer than any run may take (``run_monitoring.max_runtime_seconds``): what is older than
+this was not written by one that is under way."""
+EMPTY_SOURCE: Final = "the source has no rows at all; nothing was decided"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +65,26 @@ class VanishedReport:
     """Why nothing was decided, where nothing was."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrphanReport:
+    """What was done about points of scopes that neither the source nor the record knows."""
+
+    orphaned: int
+    """Such scopes, those removed now included."""
+    waiting: int = 0
+    """Of them, those with a point that is too young to be nobody's."""
+    removed: tuple[str, ...] = ()
+    """Keys of the scopes whose points are removed."""
+    deleted: int = 0
+    """Points deleted with them."""
+    busy: int = 0
+    """Scopes left to the next run, for another one was writing them."""
+    came_back: int = 0
+    """Scopes that had rows or a record again when their turn came."""
+    note: str = ""
+    """Why nothing was decided, where nothing was."""
+
+
 def plan_removal(
     vanished: Sequence[ScopeSnapshot], *, known: int, now: datetime, policy: VanishedPolicy
 ) -> list[Scope]:
@@ -80,14 +110,18 @@ def plan_removal(
         and record.vanished_at is not None
         and record.vanished_at + policy.grace <= now
     )
+    _require_few(len(expired), known=known, policy=policy, kind="without rows")
+    return [Scope.from_key(key) for key in expired]
+
+
+def _require_few(count: int, *, known: int, policy: VanishedPolicy, kind: str) -> None:
     allowed = policy.allowance(known)
-    if len(expired) > allowed:
+    if count > allowed:
         raise PermanentError(
-            f"refused to remove {len(expired)} of {known} scopes without rows: at most {allowed} "
+            f"refused to remove {count} of {known} scopes {kind}: at most {allowed} "
             "may go at once. Nothing was removed. If these tenants are really gone, start "
             "maintenance_job with max_removed_fraction 1; if not, look at the source first."
         )
-    return [Scope.from_key(key) for key in expired]
 
 
 def leftover_partitions(
@@ -127,24 +161,26 @@ def remove_vanished(
     """
     present = [key for key, count in rows.items() if count]
     if not present:
-        return VanishedReport(
-            source_scopes=0, vanished=0, note="the source has no rows at all; nothing was decided"
-        )
+        return VanishedReport(source_scopes=0, vanished=0, note=EMPTY_SOURCE)
     collection = sync.spec.collection
     recorded = {record.scope_key for record in sync.scopes.list_all(collection=collection)}
     vanished = sync.scopes.mark_vanished(
         collection=collection, scope_keys=sorted(recorded - {GLOBAL_KEY, *present})
     )
     known = len(recorded)
+    synced_at = {record.scope_key: record.source_snapshot_at for record in vanished}
     removed: list[str] = []
     deleted = vectors = busy = came_back = 0
     for scope in plan_removal(vanished, known=known, now=sync.now(), policy=policy):
         try:
             with scope_lease(sync, scope=scope, owner=owner) as fence:
-                if count_rows(sync, scope=scope):
+                found, seen_at = count_rows(sync, scope=scope)
+                if found:
                     came_back += 1
                     continue
-                removal = remove_scope(sync, scope=scope, fence=fence)
+                # A source whose clock was set back may have synced "later" than now.
+                up_to = max(seen_at, synced_at[scope.key] or seen_at)
+                removal = remove_scope(sync, scope=scope, fence=fence, up_to=up_to)
         except ScopeBusyError:
             busy += 1
             continue
@@ -160,3 +196,83 @@ def remove_vanished(
         busy=busy,
         came_back=came_back,
     )
+
+
+def sweep_orphans(sync: SyncContext, *, owner: str, policy: VanishedPolicy) -> OrphanReport:
+    """Remove points of scopes that have neither rows nor a record.
+
+    A write that comes late, of a process that slept or from a queue on the way, can
+    bring back what a removal deleted; no sync looks there any more. Points stay for
+    ``LONGEST_RUN`` and the time of grace after the snapshot they were made from, so
+    that a first sync still under way, or a record that was lost, is no reason to go.
+
+    Args:
+        sync: Source, index and record.
+        owner: Who takes the leases: the run.
+        policy: When and how many.
+
+    Raises:
+        PermanentError: more scopes would go than the policy allows; nothing is removed.
+        UnconfirmedSyncError: points of a removed scope are still there.
+    """
+    with sync.store() as store:
+        collections = own_collections(sync, store)
+        indexed = {key for name in collections for key in store.count_by_scope(name)}
+    # After the index, so that a tenant that is new in between has rows already.
+    rows = sync.source.count_by_scope(sync.entities)
+    present = {key for key, count in rows.items() if count}
+    if not present:
+        return OrphanReport(orphaned=0, note=EMPTY_SOURCE)
+    recorded = {
+        record.scope_key for name in collections for record in sync.scopes.list_all(collection=name)
+    }
+    orphaned = [
+        Scope.from_key(key)
+        for key in sorted(indexed - present - recorded - {GLOBAL_KEY})
+        if why_not_a_tenant_id(key) is None
+    ]
+    with sync.source.open_snapshot() as snapshot:
+        up_to = snapshot.taken_at - max(policy.grace, LONGEST_RUN)
+    old = [scope for scope in orphaned if not _has_newer(sync, collections, scope, up_to=up_to)]
+    known = len(recorded) + len(orphaned)
+    _require_few(len(old), known=known, policy=policy, kind="with neither rows nor a record")
+    removed: list[str] = []
+    deleted = busy = came_back = 0
+    for scope in old:
+        try:
+            with scope_lease(sync, scope=scope, owner=owner) as fence:
+                found, _ = count_rows(sync, scope=scope)
+                is_known = sync.scopes.get(collection=sync.spec.collection, scope=scope)
+                if found or is_known:
+                    came_back += 1
+                    continue
+                removal = remove_scope(sync, scope=scope, fence=fence, up_to=up_to)
+        except ScopeBusyError:
+            busy += 1
+            continue
+        removed.append(scope.key)
+        deleted += removal.points
+    return OrphanReport(
+        orphaned=len(orphaned),
+        waiting=len(orphaned) - len(old),
+        removed=tuple(removed),
+        deleted=deleted,
+        busy=busy,
+        came_back=came_back,
+    )
+
+
+def _has_newer(
+    sync: SyncContext, collections: Sequence[str], scope: Scope, *, up_to: datetime
+) -> bool:
+    """Whether a point of the scope was made from a later snapshot."""
+    revision = revision_at(up_to)
+    with sync.store() as store:
+        for name in collections:
+            found = gather(store.iter_digests(name, scope_key=scope.key, views=sync.views))
+            for ids in batched(found.point_ids.astype("U36").tolist(), RETRIEVE_BATCH):
+                for point in store.retrieve(name, ids):
+                    written = point.payload.get("source_revision")
+                    if isinstance(written, int) and written > revision:
+                        return True
+    return False

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.errors import ScopeHasRowsError, UnconfirmedSyncError
+from sync_pipeline.core.point import revision_at
 from sync_pipeline.core.ports import Fence, VectorStore
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
@@ -38,14 +40,15 @@ class Removal:
     """Cached vectors that no document uses any more, older ones of other scopes included."""
 
 
-def count_rows(sync: SyncContext, *, scope: Scope) -> int:
-    """Rows of a scope in the source now."""
+def count_rows(sync: SyncContext, *, scope: Scope) -> tuple[int, datetime]:
+    """Rows of a scope in the source now, and when that is by the source's clock."""
     with sync.source.open_snapshot() as snapshot:
-        return sum(
+        rows = sum(
             len(ids)
             for entity in sync.entities
             for ids in snapshot.iter_ids(entity=entity, scope=scope)
         )
+        return rows, snapshot.taken_at
 
 
 def offboard_tenant(
@@ -69,18 +72,27 @@ def offboard_tenant(
     if scope.is_global:
         raise ValueError("the global scope is not a tenant")
     with scope_lease(sync, scope=scope, owner=owner) as fence:
-        rows = count_rows(sync, scope=scope)
+        rows, _ = count_rows(sync, scope=scope)
         if rows and not even_with_rows:
             raise ScopeHasRowsError(scope_key=scope.key, rows=rows)
         return remove_scope(sync, scope=scope, fence=fence)
 
 
-def remove_scope(sync: SyncContext, *, scope: Scope, fence: Fence) -> Removal:
+def remove_scope(
+    sync: SyncContext, *, scope: Scope, fence: Fence, up_to: datetime | None = None
+) -> Removal:
     """Remove points, records, quarantine, pending events, staged files and vectors of a scope.
 
     Points go by id and only where they carry this scope, so no mistake in a filter
     can reach another tenant's. Its own record goes last: a removal that was cut
     short is found there and finished by running it again.
+
+    Args:
+        sync: Where to remove it from.
+        scope: A tenant's.
+        fence: The right to write it.
+        up_to: Points and records of a later snapshot of the source are spared. None spares
+            none, which only somebody's explicit request may do.
 
     Raises:
         UnconfirmedSyncError: the index was counted and sampled, and has points left.
@@ -88,12 +100,14 @@ def remove_scope(sync: SyncContext, *, scope: Scope, fence: Fence) -> Removal:
         StoppedError: asked to stop.
     """
     with sync.store() as store:
-        collections = _own_collections(sync, store)
+        collections = own_collections(sync, store)
     hashes: set[str] = set()
     points = records = 0
     for collection in collections:
-        points += _delete_points(sync, collection, scope=scope, fence=fence, hashes=hashes)
-        records += _delete_records(sync, collection, scope=scope, fence=fence)
+        points += _delete_points(
+            sync, collection, scope=scope, fence=fence, up_to=up_to, hashes=hashes
+        )
+        records += _delete_records(sync, collection, scope=scope, fence=fence, up_to=up_to)
     before_write(sync, fence)
     sync.state.take_departed(collection=sync.spec.collection, scope=scope)
     quarantined = sync.quarantine.release(scope=scope).get(scope.key, 0)
@@ -114,7 +128,7 @@ def remove_scope(sync: SyncContext, *, scope: Scope, fence: Fence) -> Removal:
     )
 
 
-def _own_collections(sync: SyncContext, store: VectorStore) -> list[str]:
+def own_collections(sync: SyncContext, store: VectorStore) -> list[str]:
     """Every collection that this installation has made, that of the settings first."""
     current = sync.spec.collection
     others = [
@@ -126,7 +140,13 @@ def _own_collections(sync: SyncContext, store: VectorStore) -> list[str]:
 
 
 def _delete_points(
-    sync: SyncContext, collection: str, *, scope: Scope, fence: Fence, hashes: set[str]
+    sync: SyncContext,
+    collection: str,
+    *,
+    scope: Scope,
+    fence: Fence,
+    up_to: datetime | None,
+    hashes: set[str],
 ) -> int:
     """Delete the scope's points of one collection, noting the hashes of their texts."""
     with sync.store() as store:
@@ -137,7 +157,12 @@ def _delete_points(
         with sync.store() as store:
             for point in store.retrieve(collection, batch):
                 hashes |= _embed_hashes(point.payload)
-            store.delete(collection, batch, scope_key=scope.key)
+            store.delete(
+                collection,
+                batch,
+                scope_key=scope.key,
+                up_to_revision=None if up_to is None else revision_at(up_to),
+            )
     with sync.store() as store:
         left = store.count(collection, scope_key=scope.key) or sum(
             point.payload.get("scope_key") == scope.key
@@ -153,12 +178,14 @@ def _embed_hashes(payload: Mapping[str, object]) -> set[str]:
     return set(map(str, found.values())) if isinstance(found, Mapping) else set()
 
 
-def _delete_records(sync: SyncContext, collection: str, *, scope: Scope, fence: Fence) -> int:
+def _delete_records(
+    sync: SyncContext, collection: str, *, scope: Scope, fence: Fence, up_to: datetime | None
+) -> int:
     known = gather(sync.state.iter_digests(collection=collection, scope=scope, views=sync.views))
     deleted = 0
     for ids in batched(known.point_ids.astype("U36").tolist(), sync.options.delete_batch_size):
         before_write(sync, fence)
-        deleted += sync.state.delete(collection=collection, scope=scope, point_ids=ids)
+        deleted += sync.state.delete(collection=collection, scope=scope, point_ids=ids, up_to=up_to)
     return deleted
 
 

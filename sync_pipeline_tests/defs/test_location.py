@@ -95,7 +95,8 @@ def test_times_come_from_the_settings() -> None:
     nightly = seen["schedules"]["nightly_sync_schedule"]
     config = seen["jobs"]["maintenance_job"]["config"]
     assert (nightly["cron"], nightly["timezone"]) == ("30 1 * * *", "Europe/Prague")
-    assert config["remove_vanished_scopes"]["config"]["grace_days"] == 30
+    for op in ("remove_vanished_scopes", "remove_orphaned_points"):
+        assert config[op]["config"]["grace_days"] == 30
     assert config["remove_old_runs"]["config"]["successful_days"] == 3
 
 

@@ -88,6 +88,23 @@ def test_an_empty_source_removes_nothing_and_says_so(
     assert instance.get_dynamic_partitions(PARTITIONS_NAME) == ["global", "acme"]
 
 
+def test_points_of_a_tenant_that_nobody_knows_any_more_are_removed_and_counted(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    for scope_key in ("global", "acme"):
+        run_job(instance, world.sync, scope_key=scope_key)
+    set_rows(world, everyone=["g1", "g2"])
+    world.scopes.forget(collection=world.collection, scope=Scope("acme"))
+    world.source.now += timedelta(days=8)
+
+    shown = run_maintenance(instance, world)["remove_orphaned_points"]
+
+    assert shown["removed"] == ["acme"]
+    assert (shown["orphaned"], shown["waiting"], shown["deleted"]) == (1, 0, 3)
+    assert world.ids("acme") == []
+    assert world.ids("global") == ["g1", "g2"]
+
+
 def test_one_part_that_fails_does_not_keep_the_others_from_their_work(
     world: World, instance: dg.DagsterInstance
 ) -> None:

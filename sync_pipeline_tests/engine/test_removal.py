@@ -14,6 +14,7 @@ from sync_pipeline.engine.checks import check_scope
 from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.engine.maintenance import VanishedPolicy, VanishedReport, remove_vanished
 from sync_pipeline_tests.engine.world import World
+from sync_pipeline_tests.fakes.watched import When, watch_context
 
 WEEK = VanishedPolicy(grace=timedelta(days=7))
 A_WEEK_IN_SECONDS = 7 * 86_400
@@ -135,6 +136,36 @@ def test_a_removal_that_the_index_does_not_show_is_an_error(
         tidy(synced)
 
     assert synced.scopes.get(collection=synced.collection, scope=Scope("globex")) is not None
+
+
+def test_a_removal_that_slept_past_its_lease_spares_what_came_back(synced: World) -> None:
+    synced.remove("b1")
+    tidy(synced)
+    synced.clock.advance(seconds=A_WEEK_IN_SECONDS)
+    rows = synced.source.count_by_scope(synced.entities)
+
+    def sleep(called: str, when: When) -> None:
+        if (called, when) == ("store.delete", "before"):
+            synced.clock.advance(seconds=61)
+            synced.put("b1", tenant_id="globex", name="sand")
+            synced.run("globex")
+
+    with pytest.raises(UnconfirmedSyncError, match="'globex' should have 0 points"):
+        remove_vanished(watch_context(synced.sync, sleep), rows=rows, owner="sleeper", policy=WEEK)
+
+    assert synced.texts("globex") == {"b1": "sand kg"}
+    assert synced.is_clean("globex")
+
+
+def test_a_tenant_that_vanished_after_the_clock_was_set_back_is_removed(synced: World) -> None:
+    synced.source.now -= timedelta(days=400)
+    synced.remove("b1")
+    tidy(synced)
+    synced.clock.advance(seconds=A_WEEK_IN_SECONDS)
+
+    report = tidy(synced)
+
+    assert (report.removed, report.deleted) == (("globex",), 1)
 
 
 # --- the checks after a sync ------------------------------------------------------------

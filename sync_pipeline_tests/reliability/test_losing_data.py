@@ -24,7 +24,8 @@ from sync_pipeline.core.errors import (
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.engine import make_engine
-from sync_pipeline.engine.maintenance import VanishedPolicy, remove_vanished
+from sync_pipeline.engine.maintenance import VanishedPolicy, remove_vanished, sweep_orphans
+from sync_pipeline.engine.offboard import offboard_tenant
 from sync_pipeline.sources.postgres import PostgresRowSource
 from sync_pipeline.stores.server import lease_server_store
 from sync_pipeline_tests.engine.steps import SteppedRun
@@ -347,6 +348,49 @@ def test_s12_a_deleted_point_that_a_late_duplicate_brought_back_goes_with_the_ne
 
     assert resurrected == 3
     assert set(server_site.texts()) == {"m0001", "m0003"}
+
+
+def test_s12_what_a_late_duplicate_brought_back_of_a_removed_tenant_is_swept(
+    server_site: Site, stub: QdrantStub
+) -> None:
+    """A tenant that is gone altogether is synced no more; the daily job finds its points."""
+    server_site.fill(2, tenant="globex", prefix="x")
+    server_site.run("globex")
+    server_site.fill(3)
+    stub.script(Fault.DUPLICATE_LATE, route=f"PUT /collections/{server_site.collection}/points")
+    server_site.run()
+    server_site.sql("DELETE FROM materials WHERE tenant_id = 'acme'")
+    offboard_tenant(server_site.sync, scope=Scope("acme"), owner="offboarding")
+    stub.replay_late()
+    resurrected = server_site.count("acme")
+    young = sweep_orphans(server_site.sync, owner="tidy-1", policy=VanishedPolicy())
+    backdate(server_site, "acme", days=8)
+
+    swept = sweep_orphans(server_site.sync, owner="tidy-2", policy=VanishedPolicy())
+
+    assert resurrected == 3
+    assert (young.orphaned, young.waiting, young.removed) == (1, 1, ())
+    assert (swept.removed, swept.deleted) == (("acme",), 3)
+    assert (server_site.count("acme"), server_site.count("globex")) == (0, 2)
+
+
+def backdate(site: Site, key: str, *, days: int) -> None:
+    """Make a scope's points so much older than they are."""
+    payloads = site.payloads(key)
+    points = site.points_of(list(payloads), key)
+    earlier = days * 86_400_000_000
+    with site.store() as store:
+        stored = store.retrieve(site.collection, points)
+        for point in stored:
+            revision = int(str(point.payload["source_revision"])) - earlier
+            bare = {
+                name: point.payload[name] for name in point.payload if name != "source_revision"
+            }
+            # In two writes, for a point does not go back in time by itself.
+            store.write_payloads(site.collection, [(point.point_id, bare)])
+            store.write_payloads(
+                site.collection, [(point.point_id, {**bare, "source_revision": revision})]
+            )
 
 
 def test_s13_an_index_that_lost_its_last_writes_is_repaired(site: Site) -> None:
