@@ -32,10 +32,12 @@ class Orchestrator(Protocol):
     ) -> list[ScopeReport]:
         """Sync scopes one after the other, in the order given.
 
-        A scope that fails does not keep the others from being tried. Once
-        ``should_stop`` says yes, the scope in flight ends after its batch and
-        is reported as failed, and those not begun are reported as skipped;
-        ``error`` says so.
+        A scope that fails does not keep the others from being tried, unless it is
+        the second one in a row that met an outage (source or index out of reach, index
+        held by another process, no space left): then those not begun are reported as
+        skipped, for each would wait for minutes and fail alike. Once ``should_stop``
+        says yes, the scope in flight ends after its batch and is reported as failed,
+        and those not begun are reported as skipped. ``error`` says why.
 
         Args:
             settings: Of the installation.
@@ -49,7 +51,8 @@ class Orchestrator(Protocol):
             One report per scope, in the order given.
 
         Raises:
-            ConfigurationError: the settings or the source are wrong for every scope alike.
+            ConfigurationError: settings, source or index are wrong for every scope alike.
+            TransientError: a database or the index cannot be reached to begin with.
         """
 
     def forget_scope(self, settings: Settings, scope: Scope) -> None:
