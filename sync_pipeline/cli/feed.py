@@ -10,7 +10,7 @@ from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.cli.signals import run_stoppable
-from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.core.errors import ConfigurationError, TransientError
 
 if TYPE_CHECKING:
     from sync_pipeline.core.changes import ChangeFeed
@@ -78,14 +78,19 @@ def follow(
         for scopes in iter_changed_scopes(
             sync, feed=feed, poll_seconds=poll_seconds, should_stop=should_stop
         ):
-            reports = invocation.orchestrator.run_scopes(
-                invocation.settings,
-                scopes,
-                options=options,
-                progress=SilentProgress(),
-                should_stop=should_stop,
-                on_report=lambda report: invocation.tell(render.followed(report)),
-            )
+            try:
+                reports = invocation.orchestrator.run_scopes(
+                    invocation.settings,
+                    scopes,
+                    options=options,
+                    progress=SilentProgress(),
+                    should_stop=should_stop,
+                    on_report=lambda report: invocation.tell(render.followed(report)),
+                )
+            except TransientError as error:
+                # The changes are still pending, and the next look finds them again.
+                invocation.tell(f"the changes have to wait: {error}")
+                continue
             runs += len(reports)
         return runs
 

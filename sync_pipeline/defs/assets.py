@@ -63,8 +63,10 @@ class _Step:
 def _scope_step(context: dg.AssetExecutionContext, sync: SyncContext) -> Iterator[_Step]:
     """What every step needs: the scope's lease, a clean stop, failures that Dagster understands."""
     scope, run_id = Scope.from_key(context.partition_key), context.run.run_id
-    if PROCESS_TAG not in context.run.tags:
-        context.instance.add_run_tags(run_id, {PROCESS_TAG: process_tag()})
+    tag = process_tag()
+    # Not only where there is none: a repeated run begins with the tags of the one that it repeats.
+    if context.run.tags.get(PROCESS_TAG) != tag:
+        context.instance.add_run_tags(run_id, {PROCESS_TAG: tag})
     with (
         as_dagster_failures(retry_number=context.retry_number),
         stopping_on_signals(sync) as stoppable,

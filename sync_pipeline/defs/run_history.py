@@ -152,7 +152,7 @@ def close_dead_runs(instance: dg.DagsterInstance, *, scopes: ScopeStates) -> int
         limit=CHUNK,
     ):
         run = record.dagster_run
-        if not is_dead(run.tags.get(PROCESS_TAG, "")):
+        if not is_dead(run.tags.get(PROCESS_TAG, "")) or _is_inherited(instance, run=run):
             continue
         if run.status is dg.DagsterRunStatus.CANCELING:
             instance.report_run_canceled(run, "The process of this run has ended.")
@@ -161,6 +161,17 @@ def close_dead_runs(instance: dg.DagsterInstance, *, scopes: ScopeStates) -> int
         scopes.release_dead(owner=run.run_id)
         closed += 1
     return closed
+
+
+def _is_inherited(instance: dg.DagsterInstance, *, run: dg.DagsterRun) -> bool:
+    """Whether a run still has the process of the run that it repeats: Dagster copies the tags.
+
+    Until its first step names its own process, nothing is known of it.
+    """
+    if run.parent_run_id is None:
+        return False
+    parent = instance.get_run_by_id(run.parent_run_id)
+    return parent is not None and parent.tags.get(PROCESS_TAG) == run.tags[PROCESS_TAG]
 
 
 def is_dead(tag: str) -> bool:

@@ -1,0 +1,67 @@
+"""Runs that Dagster starts again, with the tags of those whose process was killed."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from sync_pipeline.definitions import build_definitions
+from sync_pipeline.defs.partitions import PARTITIONS_NAME
+from sync_pipeline.defs.run_history import PROCESS_TAG, close_dead_runs, process_tag
+from sync_pipeline_tests.defs.conftest import QUIET
+from sync_pipeline_tests.engine.world import World
+from sync_pipeline_tests.fakes.state import FakeScopeStates
+
+pytestmark = pytest.mark.dagster
+
+
+@pytest.fixture
+def tags_of_a_dead_run() -> dict[str, str]:
+    gone = subprocess.Popen([sys.executable, "-c", "pass"])
+    gone.wait()
+    return {PROCESS_TAG: f"{socket.gethostname()}:{gone.pid}:1"}
+
+
+def test_a_repeated_run_is_not_taken_for_dead_because_the_first_one_is(
+    instance: dg.DagsterInstance, tags_of_a_dead_run: dict[str, str]
+) -> None:
+    job = build_definitions().resolve_job_def("sync_scope_job")
+    first = instance.create_run_for_job(
+        job, status=dg.DagsterRunStatus.FAILURE, tags=tags_of_a_dead_run
+    )
+    second = instance.create_run_for_job(
+        job,
+        status=dg.DagsterRunStatus.STARTED,
+        tags=tags_of_a_dead_run,
+        parent_run_id=first.run_id,
+        root_run_id=first.run_id,
+    )
+
+    closed = close_dead_runs(instance, scopes=FakeScopeStates())
+
+    found = instance.get_run_by_id(second.run_id)
+    assert closed == 0
+    assert found is not None
+    assert found.status is dg.DagsterRunStatus.STARTED
+
+
+def test_a_repeated_run_names_its_own_process(
+    instance: dg.DagsterInstance, world: World, tags_of_a_dead_run: dict[str, str]
+) -> None:
+    instance.add_dynamic_partitions(PARTITIONS_NAME, ["acme"])
+
+    result = (
+        build_definitions(sync=world.sync)
+        .resolve_job_def("sync_scope_job")
+        .execute_in_process(
+            instance=instance, partition_key="acme", run_config=QUIET, tags=tags_of_a_dead_run
+        )
+    )
+
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.tags[PROCESS_TAG] == process_tag()
