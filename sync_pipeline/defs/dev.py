@@ -7,12 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.defs.code_servers import mend_code_servers
 from sync_pipeline.defs.instance import open_instance, prepare_instance
 from sync_pipeline.defs.run_history import close_dead_runs
 
@@ -23,6 +26,18 @@ MODULE: Final = "sync_pipeline.definitions"
 
 FOLLOWER_STOP_SECONDS: Final = 30
 """How long the batch in flight of a followed change may take to finish."""
+
+STOP_CHECK_SECONDS: Final = 0.2
+"""How soon a follower is told that ``dev`` ends."""
+
+FOLLOWER_PAUSE_SECONDS: Final = 2.0
+"""How long to wait before a follower that ended is started again."""
+
+WRONG_SETTINGS: Final = 2
+"""Exit code of a follower that would end the same way again."""
+
+UNASKED: Final = 1
+"""Exit code where Dagster ended with 0 although nobody had asked: one of its processes was gone."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -48,7 +63,7 @@ def run_dev(
         is_behind_proxy: Whether something in front of ``host`` asks for a password.
 
     Returns:
-        The exit code; 0 where it was stopped by a signal.
+        The exit code; 0 only where it was stopped by a signal.
 
     Raises:
         ConfigurationError: ``host`` can be reached from other machines.
@@ -63,26 +78,47 @@ def run_dev(
     with open_instance(installation, environment=environment) as instance:
         close_dead_runs(instance, scopes=installation.sync.scopes)
     command = [sys.executable, "-m", "dagster", "dev", "-m", MODULE, "-h", host, "-p", str(port)]
-    with _following_changes(environment):
+    follow = partial(_follow_changes, environment=environment)
+    with _beside(follow), _beside(mend_code_servers):
         return _run_child(command, environment={**environment, **variables})
 
 
 @contextmanager
-def _following_changes(environment: Mapping[str, str]) -> Iterator[None]:
-    """Sync changed scopes at once, in a process that keeps the model loaded."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "sync_pipeline", "feed", "follow"],
-        env=dict(environment),
-        process_group=0,
-    ) as follower:
-        try:
-            yield
-        finally:
-            follower.send_signal(signal.SIGINT)
-            try:
-                follower.wait(timeout=FOLLOWER_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                follower.kill()
+def _beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Do ``work`` in a thread; it is given what is set when it has to come to its end."""
+    is_over = threading.Event()
+    thread = threading.Thread(target=work, args=(is_over,))
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _follow_changes(is_over: threading.Event, *, environment: Mapping[str, str]) -> None:
+    """Sync changed scopes at once, in a process that keeps the model loaded.
+
+    One that ended, whatever killed it, is started again.
+    """
+    command = [sys.executable, "-m", "sync_pipeline", "feed", "follow"]
+    while not is_over.is_set():
+        with subprocess.Popen(command, env=dict(environment), process_group=0) as follower:  # noqa: S603 - our own program, no shell
+            while follower.poll() is None and not is_over.wait(STOP_CHECK_SECONDS):
+                pass
+            if is_over.is_set():
+                _stop_follower(follower)
+        if follower.returncode == WRONG_SETTINGS:
+            return
+        is_over.wait(FOLLOWER_PAUSE_SECONDS)
+
+
+def _stop_follower(follower: subprocess.Popen[bytes]) -> None:
+    follower.send_signal(signal.SIGINT)
+    try:
+        follower.wait(timeout=FOLLOWER_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        follower.kill()
 
 
 def is_loopback(host: str) -> bool:
@@ -96,7 +132,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _run_child(command: Sequence[str], *, environment: Mapping[str, str]) -> int:
-    """Run a program until it ends; 0 where it did because this process was asked to stop.
+    """Run a program until it ends; 0 only where it did because this process was asked to stop.
 
     The first signal asks it to end in order, the second ends it and all of its
     children at once.
@@ -122,7 +158,17 @@ def _run_child(command: Sequence[str], *, environment: Mapping[str, str]) -> int
             if asked:
                 child.send_signal(signal.SIGINT)
             code = child.wait()
+            if not asked:
+                _end_group(child.pid)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return 0 if asked else code
+    return 0 if asked else code or UNASKED
+
+
+def _end_group(leader: int) -> None:
+    """Ask what a process that ended left behind in its group to end: a killed one ends nothing."""
+    try:
+        os.killpg(leader, signal.SIGTERM)
+    except ProcessLookupError:
+        return

@@ -9,10 +9,11 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sync_pipeline.core.errors import ConfigurationError
-from sync_pipeline.defs.dev import _run_child, is_loopback, run_dev
+from sync_pipeline.defs.dev import UNASKED, _run_child, is_loopback, run_dev
 from sync_pipeline.wiring import Installation, open_installation
 from sync_pipeline_tests.defs.test_instance import settings_for
 
@@ -22,6 +23,12 @@ import signal, sys, time
 signal.signal(signal.SIGINT, lambda *_: sys.exit(3))
 {READY}
 time.sleep(60)
+"""
+ABANDONING = """
+import os, signal, subprocess, sys
+left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+open("left", "w").write(str(left.pid))
+os.kill(os.getpid(), signal.SIGKILL)
 """
 STUBBORN = f"""
 import signal, time
@@ -62,6 +69,24 @@ def test_an_interface_without_a_password_is_not_shown_to_other_machines(
 
 def test_the_exit_code_is_that_of_the_child() -> None:
     assert _run_child([sys.executable, "-c", "raise SystemExit(7)"], environment={}) == 7
+
+
+def test_an_end_that_nobody_asked_for_is_no_success() -> None:
+    """`dagster dev` ends with 0 when its daemon was killed; a service manager would leave it so."""
+    assert _run_child([sys.executable, "-c", "pass"], environment={}) == UNASKED
+
+
+def test_what_a_killed_child_left_behind_is_asked_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    code = _run_child([sys.executable, "-c", ABANDONING], environment={})
+
+    left = int((tmp_path / "left").read_text())
+    psutil.wait_procs([psutil.Process(left)] if psutil.pid_exists(left) else [], timeout=30)
+    assert code == -signal.SIGKILL
+    assert not psutil.pid_exists(left)
 
 
 def stop_when_ready(folder: Path, *numbers: signal.Signals) -> None:
