@@ -43,7 +43,8 @@ class Finished:
     seconds: float
     """From just before it was started until it was gone."""
     peak_bytes: int
-    """Most memory that it and its children had at once; 0 where it was not watched."""
+    """Most memory of their own that it and its children had at once, see ``own_bytes``; 0 where it
+    was not watched."""
     output: str
 
 
@@ -121,18 +122,17 @@ class MemoryWatch:
             with suppress(psutil.NoSuchProcess):
                 main = psutil.Process(self._pid)
                 tree = [main, *main.children(recursive=True)]
-                together = sum(process.memory_info().rss for process in tree)
-                # The kernel's own peak of the main process misses nothing between two readings.
-                self._peak_bytes = max(self._peak_bytes, together, peak_of(self._pid))
+                self._peak_bytes = max(self._peak_bytes, sum(map(own_bytes, tree)))
 
 
-def peak_of(pid: int) -> int:
-    """The most memory that a process ever had, in bytes; 0 where the system does not say."""
-    with suppress(FileNotFoundError, ProcessLookupError):
-        for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return 0
+def own_bytes(process: psutil.Process) -> int:
+    """Memory that a process really needs.
+
+    Without pages of mapped files, of which an index has gigabytes: these are the
+    system's cache, given up whenever memory is wanted.
+    """
+    memory = process.memory_info()
+    return int(memory.rss - getattr(memory, "shared", 0))
 
 
 def _text(file: IO[bytes]) -> str:

@@ -11,6 +11,7 @@ from benchmarks.catalogue import CatalogueSize
 from benchmarks.home import require
 from benchmarks.names import COMMANDS
 from benchmarks.results import Figure, Outcome
+from benchmarks.shard import collection_folder
 from benchmarks.workbench import MIN_ROWS, Workbench
 
 TITLE = "Growth"
@@ -31,6 +32,17 @@ class Step:
     """Per command, of every repetition."""
     peak_mib: float
     """Most memory of a sync, the first or the one after it."""
+    index_mib: float
+    """Of that, what the open index takes by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One repetition: seconds per command, the most memory of a sync, and the index's part."""
+
+    seconds: Mapping[str, float]
+    peak_bytes: int
+    index_bytes: int
 
 
 def measure(bench: Workbench) -> Outcome:
@@ -63,27 +75,32 @@ def measure_step(bench: Workbench, *, rows: int) -> Step:
     runs = [_run_once(bench, rows=rows) for _ in range(1 if rows >= LARGE_ROWS else REPETITIONS)]
     return Step(
         rows=rows,
-        seconds={command: tuple(seconds[command] for seconds, _ in runs) for command in COMMANDS},
-        peak_mib=max(peak_bytes for _, peak_bytes in runs) / 2**20,
+        seconds={command: tuple(run.seconds[command] for run in runs) for command in COMMANDS},
+        peak_mib=max(run.peak_bytes for run in runs) / 2**20,
+        index_mib=max(run.index_bytes for run in runs) / 2**20,
     )
 
 
-def _run_once(bench: Workbench, *, rows: int) -> tuple[dict[str, float], int]:
-    """Seconds per command, and the most memory that a sync had."""
+def _run_once(bench: Workbench, *, rows: int) -> _Run:
     home = bench.new_home(CatalogueSize(rows=rows), provider="hashing")
     first = home.sync(is_watched=True)
     require(first.totals["new"] == rows, "every row becomes a point")
     unchanged = home.sync("--force", is_watched=True)
     require(unchanged.totals["unchanged"] == rows, "nothing has changed")
     verify = home.verify()
+    folder = collection_folder(home.index_folder)
+    index_bytes = int(home.run_module("benchmarks.index_memory", str(folder)).output)
     bench.server.drop(home.database_url)
     home.lose_index()
-    seconds = {
-        "first": first.seconds,
-        "unchanged": unchanged.seconds,
-        "verify": verify.seconds,
-    }
-    return seconds, max(first.peak_bytes, unchanged.peak_bytes)
+    return _Run(
+        seconds={
+            "first": first.seconds,
+            "unchanged": unchanged.seconds,
+            "verify": verify.seconds,
+        },
+        peak_bytes=max(first.peak_bytes, unchanged.peak_bytes),
+        index_bytes=index_bytes,
+    )
 
 
 def per_row_microseconds(step: Step, *, smallest: Step, command: str) -> float:
@@ -100,7 +117,13 @@ def _sizes(step: Step, *, smallest: Step) -> list[Figure]:
             label=f"sync, {shown}: peak memory",
             unit="MiB",
             samples=(step.peak_mib,),
-        )
+        ),
+        Figure(
+            key=f"memory_index/{step.rows}",
+            label=f"of it the open index, {shown}",
+            unit="MiB",
+            samples=(step.index_mib,),
+        ),
     ]
     for command, label in COMMANDS.items():
         per_row = per_row_microseconds(step, smallest=smallest, command=command)

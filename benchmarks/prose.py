@@ -75,7 +75,10 @@ SECTIONS: Final[Mapping[str, str]] = {
     "growth": (
         "The same commands over catalogues of growing size, with hashing vectors. Time per row "
         "shall stay nearly the same, and memory too: rows are streamed, and documents are compared "
-        "in parts of bounded size."
+        "in parts of bounded size. Memory is what the program needs for itself; pages of mapped "
+        "files, which the system gives up when memory is wanted, are not counted. The embedded "
+        "index keeps the ids and terms of all its points in memory: that part, measured with "
+        "nothing around it, grows with the index and is what a Qdrant server takes away."
     ),
     "digest_check": (
         "The one query per table that tells for all scopes at once which of them changed. It reads "

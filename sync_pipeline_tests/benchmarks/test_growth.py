@@ -6,7 +6,7 @@ from benchmarks.growth import Step, per_row_microseconds
 
 
 def step(rows: int, *seconds: float) -> Step:
-    return Step(rows=rows, seconds={"first": seconds}, peak_mib=300.0)
+    return Step(rows=rows, seconds={"first": seconds}, peak_mib=300.0, index_mib=10.0)
 
 
 def test_the_start_of_the_process_is_no_cost_of_a_row() -> None:
