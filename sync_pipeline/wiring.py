@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -190,7 +191,8 @@ def _embedder(settings: Settings) -> Embedder:
         )
     from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
 
-    return SentenceTransformersEmbedder(
+    make = partial(
+        SentenceTransformersEmbedder,
         model=wanted.model,
         revision=wanted.revision,
         dtype=wanted.dtype,
@@ -199,6 +201,11 @@ def _embedder(settings: Settings) -> Embedder:
         query_prompt=wanted.query_prompt,
         document_prompt=wanted.document_prompt,
     )
+    if wanted.processes == 1:
+        return make()
+    from sync_pipeline.embedding.processes import ProcessPoolEmbedder
+
+    return ProcessPoolEmbedder(make, processes=wanted.processes)
 
 
 def _options(settings: Settings) -> SyncOptions:
