@@ -26,6 +26,7 @@ from sync_pipeline.defs.run_history import (
 )
 from sync_pipeline.defs.stopping import stopping_on_signals
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.index import optimize_index
 from sync_pipeline.engine.maintenance import (
     VanishedPolicy,
     leftover_partitions,
@@ -154,6 +155,15 @@ def remove_leftover_files(
     context.add_output_metadata({"failed_runs": len(folders)})
 
 
+@dg.op
+def build_search_index(context: dg.OpExecutionContext, sync: dg.ResourceParam[SyncContext]) -> None:
+    """Make searches fast over what was written since, where the index does not by itself."""
+    began = sync.seconds()
+    with as_dagster_failures(retry_number=context.retry_number):
+        was_due = optimize_index(sync)
+    context.add_output_metadata({"was_due": was_due, "seconds": round(sync.seconds() - began, 3)})
+
+
 def build_maintenance_job(settings: Settings) -> dg.JobDefinition:
     """The daily job; what the settings say is its run config, which one run can override."""
     vanished = VanishedConfig(grace_days=settings.sync.vanished_grace_days)
@@ -170,7 +180,8 @@ def build_maintenance_job(settings: Settings) -> dg.JobDefinition:
         name="maintenance_job",
         executor_def=dg.in_process_executor,
         config=dg.RunConfig(ops=config),
-        description="Removes documents of tenants that are gone, failed runs' files, and old runs.",
+        description="Removes documents of tenants that are gone, failed runs' files, and old runs; "
+        "builds the search index where it is due.",
     )
     def maintenance_job() -> None:
         # Independent of each other: one that fails does not keep the others from their work.
@@ -178,5 +189,6 @@ def build_maintenance_job(settings: Settings) -> dg.JobDefinition:
         remove_orphaned_points()
         remove_leftover_files()
         remove_old_runs()
+        build_search_index()
 
     return maintenance_job

@@ -41,3 +41,24 @@ def ensure_index(sync: SyncContext, store: VectorStore) -> None:
         store.set_alias(spec.alias, collection=spec.collection)
     if created or serves is None:
         sync.generations.record(spec, is_active=True)
+
+
+def optimize_index(sync: SyncContext) -> bool:
+    """Build the search indexes that are due, where the store does not do so by itself.
+
+    No sync waits for it. Until then a search compares its text with every new point
+    of the scope, which is exact and slower. The embedded index can be used by nobody
+    else meanwhile.
+
+    Returns:
+        Whether there was anything to build.
+
+    Raises:
+        StoreLockedError: another process has the index.
+        OutOfSpaceError: no room for the new files beside the old ones.
+    """
+    with sync.store() as store:
+        collection = store.alias_target(sync.alias)
+        if collection is None or not store.capabilities.explicit_optimize:
+            return False
+        return store.optimize(collection)

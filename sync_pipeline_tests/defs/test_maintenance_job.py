@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -105,6 +106,19 @@ def test_points_of_a_tenant_that_nobody_knows_any_more_are_removed_and_counted(
     assert world.ids("global") == ["g1", "g2"]
 
 
+def test_the_search_index_is_built_where_it_is_due_and_where_the_store_does_not_itself(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    capabilities = replace(world.store.capabilities, explicit_optimize=True)
+    by_itself = run_maintenance(instance, world)["build_search_index"]
+    world.store.capabilities = capabilities
+
+    run_job(instance, world.sync, scope_key="acme")
+    first, second = (run_maintenance(instance, world)["build_search_index"] for _ in range(2))
+
+    assert (by_itself["was_due"], first["was_due"], second["was_due"]) == (False, True, False)
+
+
 def test_one_part_that_fails_does_not_keep_the_others_from_their_work(
     world: World, instance: dg.DagsterInstance
 ) -> None:
@@ -112,7 +126,7 @@ def test_one_part_that_fails_does_not_keep_the_others_from_their_work(
 
     shown = run_maintenance(instance, world)
 
-    assert sorted(shown) == ["remove_leftover_files", "remove_old_runs"]
+    assert sorted(shown) == ["build_search_index", "remove_leftover_files", "remove_old_runs"]
 
 
 def test_files_of_failed_runs_are_removed(world: World, instance: dg.DagsterInstance) -> None:

@@ -52,6 +52,8 @@ Scores = dict[str, float]
 class _Collection:
     spec: CollectionSpec
     points: dict[str, Point] = field(default_factory=dict)
+    is_due: bool = False
+    """Whether points came in since it was last optimized."""
 
     @property
     def schema(self) -> VectorSchema:
@@ -135,6 +137,7 @@ class FakeVectorStore:
             held = self._existing(collection)
             check_points(points, schema=held.schema)
             self._refuse_chosen(points)
+            held.is_due = True
             for point in points:
                 if not _is_newer(held.points.get(point.point_id), than=point.payload):
                     held.points[point.point_id] = replace(point, payload=_stored(point.payload))
@@ -262,7 +265,11 @@ class FakeVectorStore:
 
     def optimize(self, collection: str) -> bool:
         with self._failing("optimize"):
-            return False
+            held = self._collections.get(collection)
+            if held is None or not self.capabilities.explicit_optimize:
+                return False
+            was_due, held.is_due = held.is_due, False
+            return was_due
 
     def _has(self, collection: str) -> bool:
         return collection in self._collections
