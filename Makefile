@@ -44,8 +44,8 @@ soak: setup ## The state machine for SECONDS=3600; prints seeds, SYNC_PIPELINE_S
 	SYNC_PIPELINE_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest -s sync_pipeline_tests/reliability/test_state_machine.py
 
 chaos: SECONDS ?= 600
-chaos: setup ## Kill twenty times at every call, then the command line for SECONDS=600
-	SYNC_PIPELINE_CHAOS=20 SYNC_PIPELINE_CHAOS_SECONDS=$(SECONDS) $(BIN)/python -m pytest --timeout 7200 sync_pipeline_tests/reliability/test_crashes.py sync_pipeline_tests/reliability/test_chaos.py
+chaos: setup ## Kill twenty times at every call, then command line and dev for SECONDS=600 each
+	SYNC_PIPELINE_CHAOS=20 SYNC_PIPELINE_CHAOS_SECONDS=$(SECONDS) $(BIN)/python -m pytest --timeout 7200 sync_pipeline_tests/reliability/test_crashes.py sync_pipeline_tests/reliability/test_chaos.py sync_pipeline_tests/reliability/test_live_dev.py
 
 check: setup ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -200,7 +200,8 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
     ),
     35: Scenario(
         "A run whose processes are all dead",
-        "It is closed: by the next command, by the daily job, or by Dagster's own limit.",
+        "It is closed: by the next command or start of `dev`, by the daily job, or by Dagster's "
+        "own limit.",
         ("defs/test_maintenance_job.py::test_a_run_whose_process_was_killed_is_closed",),
     ),
     36: Scenario("A slot of a dead run", "It is freed, and nothing needs one to be correct."),
@@ -448,8 +449,12 @@ Not proven here:
   theirs, a plan is what the sync then does, and a second sync does nothing. At least 2,000 steps
   with every `make test`; `make soak SECONDS=3600` goes on for as long as you like and prints seeds.
 - **Real crashes.** Processes with a real PostgreSQL and a real index kill themselves with SIGKILL
-  at {places} named moments; `make chaos` does it twenty times at each, and then kills the command
-  line at random moments for ten minutes.
+  at {places} named moments; `make chaos` does it twenty times at each. Then it kills the command
+  line at random moments for ten minutes, and for another ten a running `sync-pipeline dev` while
+  rows change: its interface, daemon, code servers, run workers, follower of the feed, any one or
+  all at once. What has ended is started again as a service manager would. Afterwards `dev` has to
+  reach the source by itself, and the points have to be exactly the rows: none lost, none twice,
+  none in a scope that is not theirs. `make test` does both for some seconds.
 - **Faults on command.** A server that answers as Qdrant does, late, wrongly, twice or not at all; a
   database that cuts connections and hides rows; a model that refuses, runs out of memory and lies.
 - **Guards taken out.** A promise is tested only if its test fails without the guard. So these are

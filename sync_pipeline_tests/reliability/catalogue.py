@@ -70,8 +70,12 @@ class Catalogue:
             )
             self._next_id += 1
 
-    def change(self, share: float = 0.1) -> None:
-        """Insert, delete, rename, reprice and move rows: each to this share of all rows."""
+    def change(self, share: float = 0.1) -> int:
+        """Insert, delete, rename, reprice and move rows: each to this share of all rows.
+
+        Returns:
+            How many rows were written.
+        """
         found = self._connection.execute("SELECT id FROM materials ORDER BY id").fetchall()
         ids = [name for (name,) in found]
         size = max(1, int(len(ids) * share))
@@ -90,6 +94,7 @@ class Catalogue:
         run("UPDATE materials SET is_global = true WHERE id = ANY(%s)", [freed[: size // 2]])
         run("DELETE FROM materials WHERE id = ANY(%s)", [deleted])
         self.insert(size)
+        return 5 * size + size // 2
 
     def rename_all(self, name: str) -> None:
         """Give every row a new text."""

@@ -174,7 +174,7 @@ def sync_patiently(sync: SyncContext, scope: Scope) -> dict[str, Any]:
             time.sleep(min(busy.retry_after_seconds or 0, 1) + 0.01)
 
 
-def points(sync: SyncContext) -> list[list[object]]:
+def points(sync: SyncContext) -> list[list[Any]]:
     """Document id, scope key, text and price of every point."""
     collection = sync.spec.collection
     with sync.store() as store:
