@@ -9,12 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
-from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.core.errors import ConfigurationError, TransientError
 from sync_pipeline.defs.code_servers import mend_code_servers
 from sync_pipeline.defs.instance import open_instance, prepare_instance
 from sync_pipeline.defs.run_history import close_dead_runs
@@ -32,6 +32,9 @@ STOP_CHECK_SECONDS: Final = 0.2
 
 FOLLOWER_PAUSE_SECONDS: Final = 2.0
 """How long to wait before a follower that ended is started again."""
+
+CLOSE_SECONDS: Final = 60.0
+"""How often runs whose process is gone are looked for."""
 
 WRONG_SETTINGS: Final = 2
 """Exit code of a follower that would end the same way again."""
@@ -74,12 +77,15 @@ def run_dev(
             "--host out, or put a proxy that asks for one in front of it and say "
             "--behind-auth-proxy."
         )
+    # A copy: opening an instance sets variables of this process for a moment.
+    environment = dict(environment)
     variables = prepare_instance(installation, environment=environment)
     with open_instance(installation, environment=environment) as instance:
         close_dead_runs(instance, scopes=installation.sync.scopes)
     command = [sys.executable, "-m", "dagster", "dev", "-m", MODULE, "-h", host, "-p", str(port)]
     follow = partial(_follow_changes, environment=environment)
-    with _beside(follow), _beside(mend_code_servers):
+    close = partial(_close_dead_runs, installation=installation, environment=environment)
+    with _beside(follow), _beside(mend_code_servers), _beside(close):
         return _run_child(command, environment={**environment, **variables})
 
 
@@ -111,6 +117,19 @@ def _follow_changes(is_over: threading.Event, *, environment: Mapping[str, str])
         if follower.returncode == WRONG_SETTINGS:
             return
         is_over.wait(FOLLOWER_PAUSE_SECONDS)
+
+
+def _close_dead_runs(
+    is_over: threading.Event, *, installation: Installation, environment: Mapping[str, str]
+) -> None:
+    """End runs whose process was killed while nobody was there to notice."""
+    while not is_over.wait(CLOSE_SECONDS):
+        # A database that is away now will be there at one of the next looks.
+        with (
+            suppress(TransientError),
+            open_instance(installation, environment=environment) as instance,
+        ):
+            close_dead_runs(instance, scopes=installation.sync.scopes)
 
 
 def _stop_follower(follower: subprocess.Popen[bytes]) -> None:

@@ -6,9 +6,9 @@ Dagster 1.13 keeps run events for ever, about 140 KB a run.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
@@ -21,6 +21,9 @@ CHUNK: Final = 200
 """Runs read at once."""
 MAX_DELETED: Final = 5000
 """Most runs that one call deletes; the rest is left to the next day."""
+
+MAX_SILENCE: Final = timedelta(minutes=5)
+"""How long a run of a scope may take to come to its first step; 3 seconds are usual."""
 
 PROCESS_TAG: Final = "sync_pipeline/process"
 """Run tag that names the process at work: ``host:pid:started``."""
@@ -140,19 +143,28 @@ def process_tag() -> str:
     return _tag_of(psutil.Process())
 
 
-def close_dead_runs(instance: dg.DagsterInstance, *, scopes: ScopeStates) -> int:
+def _utc_now() -> datetime:
+    return datetime.now(tz=UTC)
+
+
+def close_dead_runs(
+    instance: dg.DagsterInstance,
+    *,
+    scopes: ScopeStates,
+    clock: Callable[[], datetime] = _utc_now,
+) -> int:
     """End the runs whose process on this machine is gone, and their leases; how many there were.
 
     After ``kill -9`` a run would stay "started", and keep its scope from being run
     again, until ``max_runtime_seconds`` has passed, and its lease until it expires.
     """
-    closed = 0
+    closed, now = 0, clock()
     for record in instance.get_run_records(
         dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]),
         limit=CHUNK,
     ):
         run = record.dagster_run
-        if not is_dead(run.tags.get(PROCESS_TAG, "")) or _is_inherited(instance, run=run):
+        if not _is_over(instance, record=record, now=now):
             continue
         if run.status is dg.DagsterRunStatus.CANCELING:
             instance.report_run_canceled(run, "The process of this run has ended.")
@@ -161,6 +173,21 @@ def close_dead_runs(instance: dg.DagsterInstance, *, scopes: ScopeStates) -> int
         scopes.release_dead(owner=run.run_id)
         closed += 1
     return closed
+
+
+def _is_over(instance: dg.DagsterInstance, *, record: dg.RunRecord, now: datetime) -> bool:
+    """Whether the process of a run is gone, or has not come to its first step in a long time.
+
+    The first step names the process, and only then takes the lease: what is ended for its
+    silence has written nothing.
+    """
+    run = record.dagster_run
+    tag = run.tags.get(PROCESS_TAG)
+    if tag is not None and not _is_inherited(instance, run=run):
+        return is_dead(tag)
+    if PARTITION_NAME_TAG not in run.tags or record.start_time is None:
+        return False
+    return now - datetime.fromtimestamp(record.start_time, tz=UTC) > MAX_SILENCE
 
 
 def _is_inherited(instance: dg.DagsterInstance, *, run: dg.DagsterRun) -> bool:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
+from dagster._core.events import DagsterEvent, DagsterEventType
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from sync_pipeline.definitions import build_definitions
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
-from sync_pipeline.defs.run_history import PROCESS_TAG, close_dead_runs, process_tag
+from sync_pipeline.defs.run_history import MAX_SILENCE, PROCESS_TAG, close_dead_runs, process_tag
 from sync_pipeline_tests.defs.conftest import QUIET
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.state import FakeScopeStates
@@ -47,6 +50,37 @@ def test_a_repeated_run_is_not_taken_for_dead_because_the_first_one_is(
     assert closed == 0
     assert found is not None
     assert found.status is dg.DagsterRunStatus.STARTED
+
+
+@pytest.mark.parametrize(
+    ("tags", "waited", "expected"),
+    [
+        pytest.param({PARTITION_NAME_TAG: "acme"}, MAX_SILENCE, 1, id="for a long time"),
+        pytest.param({PARTITION_NAME_TAG: "acme"}, MAX_SILENCE / 2, 0, id="not for long"),
+        pytest.param({}, MAX_SILENCE, 0, id="of a job whose steps name nobody"),
+        pytest.param(
+            {PARTITION_NAME_TAG: "acme", PROCESS_TAG: process_tag()}, MAX_SILENCE, 0, id="alive"
+        ),
+    ],
+)
+def test_a_run_that_never_came_to_its_first_step_is_closed(
+    instance: dg.DagsterInstance, tags: dict[str, str], waited: timedelta, expected: int
+) -> None:
+    """It was killed before it could name its process, so nobody can be asked whether it lives."""
+    job = build_definitions().resolve_job_def("sync_scope_job")
+    run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTING, tags=tags)
+    instance.report_dagster_event(
+        DagsterEvent(event_type_value=DagsterEventType.RUN_START.value, job_name=job.name),
+        run_id=run.run_id,
+    )
+
+    closed = close_dead_runs(
+        instance,
+        scopes=FakeScopeStates(),
+        clock=lambda: datetime.now(tz=UTC) + waited + timedelta(seconds=1),
+    )
+
+    assert closed == expected
 
 
 def test_a_repeated_run_names_its_own_process(

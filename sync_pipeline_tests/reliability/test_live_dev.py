@@ -19,6 +19,8 @@ import psutil
 import pytest
 
 from sync_pipeline.database.urls import driver_url
+from sync_pipeline.defs.dev import CLOSE_SECONDS
+from sync_pipeline.defs.run_history import MAX_SILENCE
 from sync_pipeline_tests.reliability.catalogue import Catalogue
 from sync_pipeline_tests.reliability.dev_instance import (
     FASTER,
@@ -36,10 +38,16 @@ EVERYTHING: Final = "everything at once"
 ACME: Final = "acme"
 LONG_RUN_ROWS: Final = 3000
 """A third of them in each scope, five to a write: seconds of work."""
-HEAL_SECONDS: Final = 200 + sum(FASTER.values()) + LEASE_SECONDS
+HEAL_SECONDS: Final = (
+    200 + sum(FASTER.values()) + LEASE_SECONDS + MAX_SILENCE.total_seconds() + CLOSE_SECONDS
+)
 """Longest way from the last kill to an index in step: a start, a run that has to be given up."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.dagster, pytest.mark.timeout(SECONDS + 600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.dagster,
+    pytest.mark.timeout(SECONDS + 2 * HEAL_SECONDS),
+]
 
 
 @pytest.fixture
