@@ -1,0 +1,53 @@
+"""The seams of the pipeline. Each docstring is a contract that tests ask of every adapter and fake.
+
+Adapters raise only errors of ``core.errors``; foreign exceptions stop inside
+them. ``Lease`` values are opened in a ``with`` for a short time, never held.
+"""
+
+from sync_pipeline.core.ports.cache import EmbeddingCache, EmbeddingRates
+from sync_pipeline.core.ports.embedding import Embedder, SparseEncoder
+from sync_pipeline.core.ports.scopes import (
+    Fence,
+    Generations,
+    LeaseHolder,
+    ScopeSnapshot,
+    ScopeStates,
+)
+from sync_pipeline.core.ports.source import RowSource, SourceSnapshot
+from sync_pipeline.core.ports.staging import Dataset, DatasetWriter, StagingArea
+from sync_pipeline.core.ports.state import (
+    DocumentRecord,
+    FailedDocument,
+    IndexState,
+    Quarantine,
+    StateRow,
+)
+from sync_pipeline.core.ports.store import StoreCapabilities, VectorStore
+from sync_pipeline.core.ports.surroundings import Lease, Progress, StopSignal
+
+__all__ = [
+    "Dataset",
+    "DatasetWriter",
+    "DocumentRecord",
+    "Embedder",
+    "EmbeddingCache",
+    "EmbeddingRates",
+    "FailedDocument",
+    "Fence",
+    "Generations",
+    "IndexState",
+    "Lease",
+    "LeaseHolder",
+    "Progress",
+    "Quarantine",
+    "RowSource",
+    "ScopeSnapshot",
+    "ScopeStates",
+    "SourceSnapshot",
+    "SparseEncoder",
+    "StagingArea",
+    "StateRow",
+    "StopSignal",
+    "StoreCapabilities",
+    "VectorStore",
+]

@@ -1,0 +1,73 @@
+"""What turns texts into vectors and term weights (the contract of ``embedding``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sync_pipeline.core.point import (
+    SparseVector,
+)
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors of one fixed length.
+
+    Making one is cheap and loads nothing; the model is loaded by the first call
+    that needs it. ``model_id`` and ``dimension`` are known without loading.
+    """
+
+    max_batch: int
+    """Most texts one call accepts."""
+
+    @property
+    def model_id(self) -> str:
+        """Names model, revision, dtype and document prompt; part of every cache key."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of every vector."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed documents, keeping their order.
+
+        Args:
+            texts: Non-empty strings; at most ``max_batch`` of them.
+
+        Returns:
+            One L2-normalised row per text, shape ``(len(texts), dimension)``.
+
+        Raises:
+            ModelUnavailableError: the model cannot be loaded as configured.
+            TransientError: rate limit, timeout, connection refused.
+            PermanentError: the provider refuses one of the texts.
+            MemoryError: the batch is too large; try a smaller one.
+        """
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        """Embed one search text with the model's query prompt, shape ``(dimension,)``."""
+
+    def count_truncated(self, texts: Sequence[str]) -> int:
+        """Count the texts that are longer than the model's window (its tail is ignored)."""
+
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """Count the tokens that embedding these texts would take, all together.
+
+        An estimate, where the provider's tokenizer is not at hand. Loads no model.
+        """
+
+
+class SparseEncoder(Protocol):
+    """BM25 term weights."""
+
+    sparse_id: str
+    """Names language and parameters; part of the collection's fingerprint."""
+
+    def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
+        """Weigh the terms of documents."""
+
+    def encode_query(self, text: str) -> SparseVector:
+        """Weigh the terms of a search text."""

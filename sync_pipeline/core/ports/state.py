@@ -1,0 +1,213 @@
+"""What we remember of documents, and of rows that became none (of ``database``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sync_pipeline.core.document import Rejection
+from sync_pipeline.core.point import PointDigests
+from sync_pipeline.core.scope import Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateRow:
+    """What ``index_state`` records of one document that the store has confirmed."""
+
+    document_id: str
+    point_id: str
+    entity_type: str
+    db_id: str
+    embed_hashes: Mapping[str, str]
+    """Per view with a text its embed hash."""
+    payload_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedDocument:
+    """A document that could not be embedded or written."""
+
+    document_id: str
+    point_id: str
+    entity_type: str
+    db_id: str
+    error_code: str
+    """Class name of the error."""
+    error: str
+    """Its message; never the document's text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentRecord:
+    """What ``index_state`` holds of one document."""
+
+    document_id: str
+    point_id: str
+    scope_key: str
+    entity_type: str
+    db_id: str
+    status: str
+    """``synced`` or ``failed``."""
+    embed_hashes: Mapping[str, str]
+    """Of what was last synced; empty where nothing was."""
+    payload_hash: str | None
+    error_code: str | None
+    """Class name of the last error; None where the last attempt succeeded."""
+    error: str | None
+    attempts: int
+    """Failures since the last success."""
+    next_retry_at: datetime | None
+    last_synced_at: datetime | None
+    last_attempt_at: datetime | None
+    source_snapshot_at: datetime | None
+    """Snapshot of the source that was last synced."""
+
+
+class IndexState(Protocol):
+    """Our record of what the index holds; serves status and incremental syncs, never a skip."""
+
+    def record_synced(
+        self,
+        *,
+        collection: str,
+        scope: Scope,
+        rows: Sequence[StateRow],
+        snapshot_at: datetime,
+        vector_version: str,
+    ) -> None:
+        """Record confirmed writes; a row that another scope held moves to this one."""
+
+    def record_failed(
+        self, *, collection: str, scope: Scope, failures: Sequence[FailedDocument]
+    ) -> None:
+        """Record documents that could not be written: one attempt each, with a next try."""
+
+    def newer_than(
+        self, *, collection: str, document_ids: Sequence[str], snapshot_at: datetime
+    ) -> set[str]:
+        """Those of the documents that were recorded from a later snapshot."""
+
+    def iter_digests(
+        self,
+        *,
+        collection: str,
+        scope: Scope,
+        views: Sequence[str],
+        start: str | None = None,
+        stop: str | None = None,
+    ) -> Iterator[PointDigests]:
+        """What is recorded of the scope, in ascending order of point id; range as in the store.
+
+        Documents that are not recorded as synced come with empty digests, which
+        equal nothing.
+        """
+
+    def delete(
+        self,
+        *,
+        collection: str,
+        scope: Scope,
+        point_ids: Sequence[str],
+        up_to: datetime | None = None,
+    ) -> int:
+        """Forget documents of this scope; how many there were.
+
+        Args:
+            collection: Physical name.
+            scope: Whose they have to be.
+            point_ids: Which documents.
+            up_to: Those that were recorded from a later snapshot stay; those that were
+                never synced go. None forgets them all.
+        """
+
+    def take_departed(self, *, collection: str, scope: Scope) -> int:
+        """Count the documents that moved to another scope since last asked, and forget it."""
+
+    def count_by_scope(self, *, collection: str) -> dict[str, dict[str, int]]:
+        """Per scope key the number of documents per status."""
+
+    def get(self, *, collection: str, document_id: str) -> DocumentRecord | None:
+        """What is recorded of one document."""
+
+    def list_failed(
+        self,
+        *,
+        collection: str,
+        scope: Scope | None = None,
+        only_due: bool = False,
+        limit: int | None = None,
+    ) -> list[DocumentRecord]:
+        """Documents whose last attempt failed, of one scope or of all, by scope key and id.
+
+        Args:
+            collection: Physical name.
+            scope: Only those of this scope.
+            only_due: Only those whose next try has come, by the database's clock.
+            limit: Most documents.
+        """
+
+    def retry_now(
+        self,
+        *,
+        collection: str,
+        scope: Scope | None = None,
+        document_ids: Sequence[str] | None = None,
+    ) -> dict[str, int]:
+        """Let the time of the next try of failed documents come at once.
+
+        Args:
+            collection: Physical name.
+            scope: Only those of this scope.
+            document_ids: Only these; those that have not failed are left out.
+
+        Returns:
+            How many there are per scope key.
+        """
+
+    def count_due_retries(self, *, collection: str) -> dict[str, int]:
+        """Per scope key the failed documents whose next try has come, by the database's clock."""
+
+
+class Quarantine(Protocol):
+    """Rows that cannot become documents, by reason, never with their text."""
+
+    def replace(
+        self,
+        *,
+        scope: Scope,
+        rejections: Sequence[Rejection],
+        among: AbstractSet[tuple[str, str]] | None = None,
+    ) -> None:
+        """Make the list of a scope exactly this one, after a complete export.
+
+        Args:
+            scope: Whose rows.
+            rejections: Rows that cannot become documents.
+            among: After an incremental export the rows that were looked at, as
+                ``(entity type, row id)``: the list of the others stays.
+
+        Rows already listed keep when they were first seen and count an attempt;
+        mended ones are released. Writes nothing where nothing changed.
+        """
+
+    def release(
+        self, *, scope: Scope | None = None, rows: AbstractSet[tuple[str, str]] | None = None
+    ) -> dict[str, int]:
+        """Forget entries, so that the rows are judged anew when they are next read.
+
+        Args:
+            scope: Only those of this scope.
+            rows: Only these, as ``(entity type, row id)``.
+
+        Returns:
+            How many there were per scope key.
+        """
+
+    def list_all(self, *, scope: Scope | None = None) -> list[tuple[str, Rejection]]:
+        """Scope keys and rejections, of one scope or of all."""
+
+    def count_by_scope(self) -> dict[str, int]:
+        """Quarantined rows per scope key."""
