@@ -35,7 +35,7 @@ from sync_pipeline.database import index_state_statements
 from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, Retries, psycopg_of
 from sync_pipeline.database.tables import table
 
-DIGESTS_PER_STATEMENT: Final = 50_000
+DIGESTS_PER_STATEMENT: Final = 20_000
 """Rows of ``iter_digests`` held at once; each statement stands alone, so a slow reader
 keeps no transaction open."""
 
