@@ -1,4 +1,13 @@
-"""The same embedder in several processes of this machine (``core.ports.Embedder``)."""
+"""The same embedder in several processes of this machine (``core.ports.Embedder``).
+
+sentence-transformers has a pool too (``start_multi_process_pool``). It cuts passes by
+number of texts and not by tokens, gives each process as many threads as there are cores,
+loads the model in the parent as well, and its processes outlive a parent that is killed.
+Measured with the bundled model in bfloat16, 512 catalogue texts in calls of 256, two processes
+of one thread on two cores that other programs used too, medians of three: 152 texts/s here, 103
+there; 0.50 GB per process here, 0.65 GB there. One process with two threads: 42 texts/s, for its
+threads wait for each other wherever another program takes a core.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +83,8 @@ class ProcessPoolEmbedder:
         """Embed documents, keeping their order, shape ``(len(texts), dimension)``.
 
         Raises:
-            TransientError: a process was killed; the next call starts new ones.
+            TransientError: a process was killed; noticed when another one has finished its
+                part, at the latest. The next call starts new ones.
             MemoryError: the batch is too large; try a smaller one.
             ModelUnavailableError: the model cannot be loaded.
         """

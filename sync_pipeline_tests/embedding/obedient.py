@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sync_pipeline.core.errors import ModelUnavailableError
 from sync_pipeline.embedding.hashing import HashingEmbedder
 
-DIE = "die"
+DIE = "die before all others"
 LACK_MEMORY = "lack memory"
 LACK_MODEL = "lack the model"
 MISCOUNT = "miscount"

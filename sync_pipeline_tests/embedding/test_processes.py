@@ -176,6 +176,15 @@ def test_a_process_that_is_killed_while_long_texts_are_on_their_way_blocks_nobod
     assert embedder.embed(TEXTS).shape == (len(TEXTS), 64)
 
 
+def test_a_process_ends_when_its_parent_says_so(embedder: ProcessPoolEmbedder) -> None:
+    embedder.embed(TEXTS)
+    told = psutil.Process(min(workers()))
+
+    told.terminate()
+
+    assert left_of([told]) == []
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
