@@ -22,6 +22,14 @@ CHUNK: Final = 200
 MAX_DELETED: Final = 5000
 """Most runs that one call deletes; the rest is left to the next day."""
 
+UNDER_WAY: Final = (
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+"""Statuses that a run has for ever when its process is killed; a queued one has none."""
+
 MAX_SILENCE: Final = timedelta(minutes=5)
 """How long a run of a scope may take to come to its first step; 3 seconds are usual."""
 
@@ -160,7 +168,7 @@ def close_dead_runs(
     """
     closed, now = 0, clock()
     for record in instance.get_run_records(
-        dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]),
+        dg.RunsFilter(statuses=UNDER_WAY),
         limit=CHUNK,
     ):
         run = record.dagster_run
@@ -176,16 +184,22 @@ def close_dead_runs(
 
 
 def _is_over(instance: dg.DagsterInstance, *, record: dg.RunRecord, now: datetime) -> bool:
-    """Whether the process of a run is gone, or has not come to its first step in a long time.
+    """Whether the process of a run is gone, or nothing has been heard of it in a long time.
 
     The first step names the process, and only then takes the lease: what is ended for its
-    silence has written nothing.
+    silence has written nothing. Runs of the command line name theirs when they are made.
     """
     run = record.dagster_run
     tag = run.tags.get(PROCESS_TAG)
     if tag is not None and not _is_inherited(instance, run=run):
         return is_dead(tag)
-    if PARTITION_NAME_TAG not in run.tags or record.start_time is None:
+    if PARTITION_NAME_TAG not in run.tags:
+        return False
+    if run.status is dg.DagsterRunStatus.NOT_STARTED:
+        # Made, but never queued: who made it was killed.
+        return now - record.create_timestamp > MAX_SILENCE
+    if run.status is not dg.DagsterRunStatus.STARTED or record.start_time is None:
+        # Dagster has limits of its own for those that are starting or ending.
         return False
     return now - datetime.fromtimestamp(record.start_time, tz=UTC) > MAX_SILENCE
 

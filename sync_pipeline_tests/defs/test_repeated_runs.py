@@ -83,6 +83,38 @@ def test_a_run_that_never_came_to_its_first_step_is_closed(
     assert closed == expected
 
 
+@pytest.mark.parametrize(
+    ("waited", "expected"),
+    [pytest.param(MAX_SILENCE, 1, id="long ago"), pytest.param(MAX_SILENCE / 2, 0, id="just now")],
+)
+def test_a_run_that_was_made_and_never_queued_is_closed(
+    instance: dg.DagsterInstance, waited: timedelta, expected: int
+) -> None:
+    """A daemon was killed between the two; the sensors would wait for this run for ever."""
+    job = build_definitions().resolve_job_def("sync_scope_job")
+    run = instance.create_run_for_job(job, tags={PARTITION_NAME_TAG: "acme"})
+
+    closed = close_dead_runs(
+        instance,
+        scopes=FakeScopeStates(),
+        clock=lambda: datetime.now(tz=UTC) + waited + timedelta(seconds=1),
+    )
+
+    found = instance.get_run_by_id(run.run_id)
+    assert closed == expected
+    assert found is not None
+    assert found.is_finished is (expected == 1)
+
+
+def test_a_run_of_a_command_that_was_killed_before_it_began_is_closed_at_once(
+    instance: dg.DagsterInstance, tags_of_a_dead_run: dict[str, str]
+) -> None:
+    job = build_definitions().resolve_job_def("sync_scope_job")
+    instance.create_run_for_job(job, tags={PARTITION_NAME_TAG: "acme"} | tags_of_a_dead_run)
+
+    assert close_dead_runs(instance, scopes=FakeScopeStates()) == 1
+
+
 def test_a_repeated_run_names_its_own_process(
     instance: dg.DagsterInstance, world: World, tags_of_a_dead_run: dict[str, str]
 ) -> None:

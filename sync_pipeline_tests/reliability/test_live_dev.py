@@ -134,7 +134,7 @@ def test_a_running_dev_whose_processes_are_killed_loses_nothing(
         dev.supervise()
         time.sleep(killer.choose.uniform(0.2, 1))
     stopped_writing = time.monotonic()
-    wait_for(lambda: in_step(dev, "all"), seconds=HEAL_SECONDS, what="index in step by itself")
+    wait_until_in_step(dev, "all")
     healed = time.monotonic() - stopped_writing
     runs = dev.count_runs()
     ended = dev.stop()
@@ -184,9 +184,7 @@ def test_s37_a_run_whose_processes_were_killed_is_closed_and_run_again(
     dev.supervise()
     dev.wait_until_ready()
     status = wait_for(lambda: dev.finished(run_id), seconds=HEAL_SECONDS, what="end of the run")
-    wait_for(
-        lambda: in_step(dev, "tenant", ACME), seconds=HEAL_SECONDS, what="second run by itself"
-    )
+    wait_until_in_step(dev, "tenant", ACME)
 
     assert status == "FAILURE"
     assert dev.lease_holder(ACME) is None
@@ -216,7 +214,7 @@ def test_a_part_whose_end_nobody_would_notice_comes_back_by_itself(
 def start_long_run(dev: DevInstance, catalogue: Catalogue) -> str:
     """A full sync of a scope that has come to its writes; its id."""
     dev.wait_until_ready()
-    wait_for(lambda: in_step(dev, "all"), seconds=HEAL_SECONDS, what="first sync of the new scopes")
+    wait_until_in_step(dev, "all")
     catalogue.insert(LONG_RUN_ROWS)
     run_id = dev.launch(ACME)
     wait_for(
@@ -227,16 +225,30 @@ def start_long_run(dev: DevInstance, catalogue: Catalogue) -> str:
     return run_id
 
 
-def in_step(dev: DevInstance, *scopes: str) -> bool | None:
-    """Whether ``dev`` runs, no run is under way, and the scopes are as the source; else None."""
-    dev.supervise()
+def wait_until_in_step(dev: DevInstance, *scopes: str) -> None:
+    """Wait until ``dev`` runs, no run is under way, and the scopes are as the source.
+
+    Raises:
+        AssertionError: it took too long; with what was missing last.
+    """
+    missing: object = None
+
+    def is_in_step() -> bool:
+        nonlocal missing
+        dev.supervise()
+        try:
+            missing = dev.unfinished_runs()
+        except OSError as error:
+            missing = error
+        if not missing:
+            verified, missing = dev.command("verify", *scopes)
+            return verified == 0
+        return False
+
     try:
-        if dev.unfinished_runs():
-            return None
-    except OSError:
-        return None
-    verified, _ = dev.command("verify", *scopes)
-    return True if verified == 0 else None
+        wait_for(lambda: is_in_step() or None, seconds=HEAL_SECONDS, what="index in step")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {missing}") from error
 
 
 def tally(counted: Counter[str]) -> str:
