@@ -25,7 +25,7 @@ from sync_pipeline.core.reports import (
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.failures import RETRIES, as_dagster_failures
 from sync_pipeline.defs.partitions import scope_partitions
-from sync_pipeline.defs.run_history import PROCESS_TAG, process_tag
+from sync_pipeline.defs.run_history import name_process
 from sync_pipeline.defs.stopping import stopping_on_signals
 from sync_pipeline.engine.cleanup import clean_scope
 from sync_pipeline.engine.context import SyncContext
@@ -63,10 +63,7 @@ class _Step:
 def _scope_step(context: dg.AssetExecutionContext, sync: SyncContext) -> Iterator[_Step]:
     """What every step needs: the scope's lease, a clean stop, failures that Dagster understands."""
     scope, run_id = Scope.from_key(context.partition_key), context.run.run_id
-    tag = process_tag()
-    # Not only where there is none: a repeated run begins with the tags of the one that it repeats.
-    if context.run.tags.get(PROCESS_TAG) != tag:
-        context.instance.add_run_tags(run_id, {PROCESS_TAG: tag})
+    name_process(context.instance, run=context.run)
     with (
         as_dagster_failures(retry_number=context.retry_number),
         stopping_on_signals(sync) as stoppable,

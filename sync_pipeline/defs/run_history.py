@@ -31,7 +31,7 @@ UNDER_WAY: Final = (
 """Statuses that a run has for ever when its process is killed; a queued one has none."""
 
 MAX_SILENCE: Final = timedelta(minutes=5)
-"""How long a run of a scope may take to come to its first step; 3 seconds are usual."""
+"""How long a run of a scope may take to name its process; less than a second is usual."""
 
 PROCESS_TAG: Final = "sync_pipeline/process"
 """Run tag that names the process at work: ``host:pid:started``."""
@@ -151,6 +151,14 @@ def process_tag() -> str:
     return _tag_of(psutil.Process())
 
 
+def name_process(instance: dg.DagsterInstance, *, run: dg.DagsterRun) -> None:
+    """Record that this process is at work on a run."""
+    tag = process_tag()
+    # Not only where there is none: a repeated run begins with the tags of the one that it repeats.
+    if run.tags.get(PROCESS_TAG) != tag:
+        instance.add_run_tags(run.run_id, {PROCESS_TAG: tag})
+
+
 def _utc_now() -> datetime:
     return datetime.now(tz=UTC)
 
@@ -186,8 +194,8 @@ def close_dead_runs(
 def _is_over(instance: dg.DagsterInstance, *, record: dg.RunRecord, now: datetime) -> bool:
     """Whether the process of a run is gone, or nothing has been heard of it in a long time.
 
-    The first step names the process, and only then takes the lease: what is ended for its
-    silence has written nothing. Runs of the command line name theirs when they are made.
+    A run names its process before its first step, which takes the lease: what is ended for
+    its silence has written nothing. Runs of the command line do when they are made.
     """
     run = record.dagster_run
     tag = run.tags.get(PROCESS_TAG)
@@ -207,7 +215,7 @@ def _is_over(instance: dg.DagsterInstance, *, record: dg.RunRecord, now: datetim
 def _is_inherited(instance: dg.DagsterInstance, *, run: dg.DagsterRun) -> bool:
     """Whether a run still has the process of the run that it repeats: Dagster copies the tags.
 
-    Until its first step names its own process, nothing is known of it.
+    Until it names its own, nothing is known of it.
     """
     if run.parent_run_id is None:
         return False
