@@ -19,7 +19,7 @@ MAX_TIME_GROWTH = 1.2
 MAX_MEMORY_GROWTH = 1.3
 MAX_MEMORY_MIB = 600
 REPETITIONS = 3
-LARGE_ROWS = 500_000
+LARGE_ROWS = 100_000
 """From this size on nothing is repeated."""
 
 

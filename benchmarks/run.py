@@ -51,16 +51,17 @@ def main(arguments: Sequence[str]) -> int:
         machine=machine_facts(),
         versions=package_versions(),
     )
+    folder = _results_folder(options)
     with _open_bench(options, console) as bench:
         for name in options.only or BENCHMARKS:
             outcome = _measure(bench, name, console)
             results = replace(results, outcomes=(*results.outcomes, outcome))
             console.print(outcome_table(outcome))
-    folder = _results_folder(options)
+            if folder is not None:
+                # At once: a suite takes most of an hour, and what was measured is worth keeping.
+                console.print(f"Results so far: {results.write(folder)}", highlight=False)
     if folder is None:
         console.print("Not kept, for it is not a whole suite; --out FOLDER keeps it.")
-    else:
-        console.print(f"Results: {results.write(folder)}", highlight=False)
     for outcome, figure in results.broken:
         console.print(f"[red]not kept[/]: {outcome.title}: {figure.label}", highlight=False)
     has_failed = any(outcome.has_failed for outcome in results.outcomes)

@@ -81,15 +81,11 @@ SIZES: Final[dict[Suite, Sizes]] = {
     "quick": Sizes(),
     "full": Sizes(
         model_rows=55_000,
-        speed_texts=512,
-        speed_repetitions=3,
-        batch_sizes=(8, 16, 32, 64, 128),
         digest_rows=1_000_000,
         growth_rows=(10_000, 100_000, 1_000_000),
         rivals_rows=55_000,
-        rivals_model_rows=11_000,
-        freshness_changes=100,
-        repetitions=5,
+        rivals_model_rows=2_750,
+        freshness_changes=200,
     ),
 }
 
