@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import gc
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sync_pipeline.cli.invocation import Surroundings
 from sync_pipeline.cli.logs import configure_logging
 from sync_pipeline.cli.main import app
 from sync_pipeline.cli.signals import answer_signals
+from sync_pipeline.tuning import importing_for_good, share_one_heap
 
 if TYPE_CHECKING:
     from sync_pipeline.cli.ports import Orchestrator
-
-_COLLECT_AFTER: Final = (50_000, 20, 20)
-"""Thresholds of the garbage collector; rows come and go by the thousand and form no cycles."""
 
 
 def main() -> None:
@@ -26,14 +23,9 @@ def main() -> None:
 
 def _dagster() -> Orchestrator:
     # Measured: importing dagster takes 0.6 s, so commands that run nothing do without.
-    gc.disable()
-    from sync_pipeline.defs.orchestrator import DagsterOrchestrator
-
-    # What was imported stays. Looking at it again and again, whenever 700 objects were made,
-    # took a fifth of the time of a sync that finds nothing to do.
-    gc.freeze()
-    gc.set_threshold(*_COLLECT_AFTER)
-    gc.enable()
+    with importing_for_good():
+        from sync_pipeline.defs.orchestrator import DagsterOrchestrator
+    share_one_heap()
     return DagsterOrchestrator()
 
 

@@ -119,6 +119,7 @@ class EdgeStore:
             for revision, group in converted:
                 condition = None if revision is None else unless_newer(revision)
                 shard.update(edge.UpdateOperation.upsert_points(group, condition=condition))
+            self._index.wrote(collection, points=len(points))
 
     def write_payloads(
         self, collection: str, payloads: Sequence[tuple[str, Mapping[str, object]]]
