@@ -1,4 +1,6 @@
-"""Writes ``docs/performance.md`` from the newest results file; no number is typed by hand.
+"""Writes ``docs/performance.md`` from the newest results files; no number is typed by hand.
+
+Each benchmark is shown from the fullest suite that measured it.
 
 ``python -m benchmarks.page`` writes it; with ``--check`` it exits 1 where it is out of date.
 """
@@ -14,16 +16,16 @@ from benchmarks import prose
 from benchmarks.images import IMAGES
 from benchmarks.names import COMMANDS, CONTENDERS, PROVIDERS, SCENARIOS
 from benchmarks.numbers_shown import limit_shown, shown
-from benchmarks.results import Figure, Outcome, Results, newest
+from benchmarks.results import Figure, Outcome, Results, fullest, newest_of_each
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 RESULTS_FOLDER: Final = Path(__file__).resolve().parent / "results"
 SUITES: Final = ("full", "quick")
-"""Whose newest results are shown: the first that has any."""
+"""Whose newest results are shown, the fullest suite first."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    text = page(newest(RESULTS_FOLDER, SUITES))
+    text = page(newest_of_each(RESULTS_FOLDER, SUITES))
     if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text:
         return 0
     if "--check" in arguments:
@@ -34,25 +36,28 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def page(path: Path | None) -> str:
-    """The whole page, from one results file or from none."""
-    if path is None:
+def page(paths: Sequence[Path]) -> str:
+    """The whole page, from the results files of several suites, or from none."""
+    if not paths:
         return f"{prose.HEAD.format(origin='benchmarks')}\n{prose.NO_RESULTS}"
-    results = Results.read(path)
+    origins = " and ".join(f"benchmarks/results/{path.name}" for path in paths)
+    runs = list(map(Results.read, paths))
+    shown_runs = fullest(runs, tuple(prose.SECTIONS))
+    outcomes = [outcome for _, outcome in shown_runs]
     parts = [
-        prose.HEAD.format(origin=f"benchmarks/results/{path.name}"),
-        prose.INTRODUCTION.format(**_facts(results)),
+        prose.HEAD.format(origin=origins),
+        prose.INTRODUCTION.format(**_facts(runs)),
         "## Limits",
         prose.LIMITS,
-        limits_table(results),
+        limits_table(outcomes),
     ]
-    for outcome in results.outcomes:
-        parts += _section(outcome)
-    parts += [prose.REPEAT, _versions(results)]
+    for run, outcome in shown_runs:
+        parts += _section(outcome, suite=run.suite if len(runs) > 1 else None)
+    parts += [prose.REPEAT, _versions(runs[0])]
     return "\n\n".join(parts) + "\n"
 
 
-def limits_table(results: Results) -> str:
+def limits_table(outcomes: Sequence[Outcome]) -> str:
     """Every figure that has a limit."""
     rows = [
         (
@@ -62,7 +67,7 @@ def limits_table(results: Results) -> str:
             limit_shown(figure),
             "yes" if figure.holds else "**no**",
         )
-        for outcome in results.outcomes
+        for outcome in outcomes
         for figure in outcome.figures
         if figure.limit is not None
     ]
@@ -75,14 +80,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _facts(results: Results) -> Mapping[str, object]:
-    return {**results.machine, "date": results.date, "suite": results.suite}
+def _facts(runs: Sequence[Results]) -> Mapping[str, object]:
+    told = " and ".join(f"`{run.suite}` of {run.date}" for run in runs)
+    return {**runs[0].machine, "runs": told}
 
 
-def _section(outcome: Outcome) -> Iterator[str]:
-    """One benchmark: what it measures, its numbers, its plot."""
+def _section(outcome: Outcome, *, suite: str | None) -> Iterator[str]:
+    """One benchmark: what it measures, its numbers, its plot; its suite where there are several."""
     yield f"## {outcome.title}"
-    yield prose.SECTIONS[outcome.name]
+    yield prose.SECTIONS[outcome.name] + (f" Measured by the suite `{suite}`." if suite else "")
     if outcome.skipped is not None:
         yield f"Not measured in this run: {outcome.skipped}."
         return

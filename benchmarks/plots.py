@@ -1,4 +1,4 @@
-"""Draws the plots of ``docs/performance.md`` from the newest results file.
+"""Draws the plots of ``docs/performance.md`` from the newest results files.
 
 ``python -m benchmarks.plots``, in the environment of ``benchmarks/requirements.txt``.
 """
@@ -33,26 +33,28 @@ from matplotlib.figure import Figure as Drawing  # noqa: E402
 
 from benchmarks.images import FOLDER, IMAGES  # noqa: E402
 from benchmarks.names import COMMANDS, CONTENDERS, PROVIDERS, SCENARIOS  # noqa: E402
-from benchmarks.results import Outcome, Results, newest  # noqa: E402
+from benchmarks.results import Outcome, Results, fullest, newest_of_each  # noqa: E402
 
 RESULTS_FOLDER: Final = Path(__file__).resolve().parent / "results"
+SUITES: Final = ("full", "quick")
 COLOURS: Final = ("#2f6f8f", "#d08a3e", "#7a9e57", "#8a6fa8", "#b0564f")
 DTYPE_COLOURS: Final = {"float32": COLOURS[0], "bfloat16": COLOURS[1]}
 STYLES: Final = ("--", "-")
 
 
 def main() -> int:
-    path = newest(RESULTS_FOLDER, ("full", "quick"))
-    if path is None:
+    runs = {path.name: Results.read(path) for path in newest_of_each(RESULTS_FOLDER, SUITES)}
+    if not runs:
         print("no results to draw: run `make bench` first")
         return 1
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for outcome in Results.read(path).outcomes:
-        if outcome.skipped is None and outcome.name in DRAWERS:
+    origins = {run.suite: name for name, run in runs.items()}
+    for run, outcome in fullest(list(runs.values()), tuple(DRAWERS)):
+        if outcome.skipped is None:
             drawing = DRAWERS[outcome.name](outcome)
             target = FOLDER / IMAGES[outcome.name]
             # The page's test compares the description with the file that the page quotes.
-            drawing.savefig(target, metadata={"Date": None, "Description": path.name})
+            drawing.savefig(target, metadata={"Date": None, "Description": origins[run.suite]})
             plt.close(drawing)
             print(f"drew docs/images/{target.name}")
     return 0

@@ -20,10 +20,10 @@ NO_RESULTS: Final = (
 )
 
 INTRODUCTION: Final = f"""\
-All figures are from one run of the suite `{{suite}}` on {{date}}, on one machine: {{cpu}},
-{{cores}} cores, {{memory_gib}} GiB, {{os}}, Python {{python}}. Limits that depend on the machine
-(the bare model, the bare parts of a sync, a sync that finds nothing) were measured in the same
-run, so the ratios say more than the seconds do.
+Figures are from these runs, each in one go on one machine: {{runs}}; {{cpu}}, {{cores}} cores,
+{{memory_gib}} GiB, {{os}}, Python {{python}}. Limits that depend on the machine (the bare model,
+the bare parts of a sync, a sync that finds nothing) were measured in the same run, so the ratios
+say more than the seconds do.
 
 The catalogue has {_SIZE.rows:,} rows, ten materials to one work, {_SIZE.global_share:.0%} of them
 global and the rest owned by {_SIZE.tenants} tenants; {_SIZE.copied_share:.0%} of the rows have a

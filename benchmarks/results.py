@@ -174,10 +174,22 @@ class Results:
         return cls(**values)
 
 
-def newest(folder: Path, suites: Sequence[str]) -> Path | None:
-    """The youngest results file of the first of the suites that has one."""
-    for suite in suites:
-        found = sorted(folder.glob(f"????-??-??-{suite}.json"))
-        if found:
-            return found[-1]
-    return None
+def newest_of_each(folder: Path, suites: Sequence[str]) -> list[Path]:
+    """The youngest results file of each of the suites that has one."""
+    found = (sorted(folder.glob(f"????-??-??-{suite}.json")) for suite in suites)
+    return [files[-1] for files in found if files]
+
+
+def fullest(runs: Sequence[Results], names: Sequence[str]) -> list[tuple[Results, Outcome]]:
+    """Each benchmark with the first run that measured it.
+
+    Args:
+        runs: Of several suites, the one to be preferred first.
+        names: Benchmarks, in the order wanted.
+    """
+    found: dict[str, tuple[Results, Outcome]] = {}
+    for run in runs:
+        for outcome in run.outcomes:
+            if outcome.name not in found or found[outcome.name][1].skipped is not None:
+                found[outcome.name] = (run, outcome)
+    return [found[name] for name in names if name in found]

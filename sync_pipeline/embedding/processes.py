@@ -5,8 +5,8 @@ number of texts and not by tokens, gives each process as many threads as there a
 loads the model in the parent as well, and its processes outlive a parent that is killed.
 Measured with the bundled model in bfloat16, 512 catalogue texts in calls of 256, two processes
 of one thread on two cores that other programs used too, medians of three: 152 texts/s here, 103
-there; 0.50 GB per process here, 0.65 GB there. One process with two threads: 42 texts/s, for its
-threads wait for each other wherever another program takes a core.
+there; 0.50 GB per process here, 0.65 GB there. Where nothing else runs, two processes of one thread
+are hardly faster than one of two (docs/performance.md): several pay off with more cores.
 """
 
 from __future__ import annotations

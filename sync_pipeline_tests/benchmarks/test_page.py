@@ -3,13 +3,11 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from benchmarks.images import FOLDER, IMAGES
 from benchmarks.names import COMMANDS, CONTENDERS, SCENARIOS
 from benchmarks.page import PAGE, RESULTS_FOLDER, SUITES, page
 from benchmarks.prose import SECTIONS
-from benchmarks.results import Figure, Limit, Outcome, Results, newest
+from benchmarks.results import Figure, Limit, Outcome, Results, fullest, newest_of_each
 from benchmarks.suites import BENCHMARKS
 
 
@@ -30,17 +28,17 @@ def write(folder: Path, *outcomes: Outcome) -> Path:
 
 
 def test_the_committed_page_is_what_the_newest_results_give() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(newest(RESULTS_FOLDER, SUITES))
+    assert PAGE.read_text(encoding="utf-8") == page(newest_of_each(RESULTS_FOLDER, SUITES))
 
 
 def test_the_committed_plots_are_drawn_from_the_newest_results() -> None:
-    path = newest(RESULTS_FOLDER, SUITES)
-    if path is None:
-        pytest.skip("no results are recorded yet")
-    measured = {outcome.name for outcome in Results.read(path).outcomes if not outcome.skipped}
+    paths = newest_of_each(RESULTS_FOLDER, SUITES)
+    origins = {run.suite: path.name for path in paths for run in [Results.read(path)]}
 
-    for name in IMAGES.keys() & measured:
-        assert path.name in (FOLDER / IMAGES[name]).read_text(encoding="utf-8")
+    for run, outcome in fullest([Results.read(path) for path in paths], tuple(IMAGES)):
+        if outcome.skipped is None:
+            drawn = (FOLDER / IMAGES[outcome.name]).read_text(encoding="utf-8")
+            assert origins[run.suite] in drawn
 
 
 def test_committed_results_name_no_folder_of_the_machine() -> None:
@@ -58,7 +56,7 @@ def test_the_page_shows_values_limits_and_whether_they_are_kept(tmp_path: Path) 
     slow = figure("sync", 7.0, limit=Limit(value=5.0, reason="a promise"))
     path = write(tmp_path, Outcome(name="rebuild", title="Rebuilding", figures=(slow,)))
 
-    text = page(path)
+    text = page([path])
 
     assert "| Rebuilding | figure sync | 7.00 s | ≤ 5.00 s | **no** |" in text
     assert "an abacus" in text
@@ -68,11 +66,11 @@ def test_the_page_shows_values_limits_and_whether_they_are_kept(tmp_path: Path) 
 def test_what_was_not_measured_says_why(tmp_path: Path) -> None:
     path = write(tmp_path, Outcome(name="growth", title="Growth", skipped="no time"))
 
-    assert "Not measured in this run: no time." in page(path)
+    assert "Not measured in this run: no time." in page([path])
 
 
 def test_without_results_the_page_says_how_to_get_them() -> None:
-    assert "make bench-full" in page(None)
+    assert "make bench-full" in page([])
 
 
 def test_contenders_stand_side_by_side(tmp_path: Path) -> None:
@@ -81,7 +79,7 @@ def test_contenders_stand_side_by_side(tmp_path: Path) -> None:
         figures += [figure(f"hashing/{name}/{scenario}", place + 1.5) for scenario in SCENARIOS]
     path = write(tmp_path, Outcome(name="side_by_side", title="S", figures=tuple(figures)))
 
-    text = page(path)
+    text = page([path])
 
     assert "| Free vectors, 100 rows | sync-pipeline | own script | LangChain index() |" in text
     assert "| nothing changed | 1.50 s | 2.50 s | 3.50 s |" in text
@@ -96,7 +94,7 @@ def test_growth_has_one_line_per_size_in_order(tmp_path: Path) -> None:
             figures.append(figure(f"per_row/{command}/{rows}", 25.5, unit="us"))
     path = write(tmp_path, Outcome(name="growth", title="Growth", figures=tuple(figures)))
 
-    lines = [line for line in page(path).splitlines() if line.startswith("| 10")]
+    lines = [line for line in page([path]).splitlines() if line.startswith("| 10")]
 
     assert [line.split(" | ")[0] for line in lines] == ["| 10,000", "| 100,000"]
     assert "2.50 s (25.5 us per row)" in lines[0]
@@ -111,7 +109,7 @@ def test_model_speeds_have_formats_across_and_batches_down(tmp_path: Path) -> No
     figures = tuple(figure(key, value, unit="texts/s") for key, value in speeds.items())
     path = write(tmp_path, Outcome(name="model_speed", title="Model", figures=figures))
 
-    text = page(path)
+    text = page([path])
 
     assert "| batches of 8 | 100 | 150 |" in text
     assert "| batches of 8, in the order given |  | 140 |" in text

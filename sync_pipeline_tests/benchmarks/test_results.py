@@ -1,11 +1,12 @@
 """Results survive being written, and limits are judged by the median."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.results import Figure, Limit, Outcome, Results, newest
+from benchmarks.results import Figure, Limit, Outcome, Results, fullest, newest_of_each
 
 
 def figure(*samples: float, limit: Limit | None = None, key: str = "sync") -> Figure:
@@ -85,16 +86,28 @@ def test_results_of_another_version_are_refused(tmp_path: Path) -> None:
         Results.read(path)
 
 
-def test_a_full_run_is_shown_before_a_younger_quick_one(tmp_path: Path) -> None:
-    full = tmp_path / "2026-01-01-full.json"
-    for path in (full, tmp_path / "2025-12-31-full.json", tmp_path / "2026-02-01-quick.json"):
+def test_the_youngest_run_of_each_suite_is_shown(tmp_path: Path) -> None:
+    full, quick = tmp_path / "2026-01-01-full.json", tmp_path / "2026-02-01-quick.json"
+    for path in (full, tmp_path / "2025-12-31-full.json", quick):
         path.touch()
 
-    assert newest(tmp_path, ("full", "quick")) == full
+    assert newest_of_each(tmp_path, ("full", "quick")) == [full, quick]
 
 
 def test_without_any_run_there_is_none_to_show(tmp_path: Path) -> None:
-    assert newest(tmp_path, ("full", "quick")) is None
+    assert newest_of_each(tmp_path, ("full", "quick")) == []
+
+
+def test_a_benchmark_is_shown_from_the_fullest_suite_that_measured_it() -> None:
+    left_out = Outcome(name="growth", title="Growth", skipped="only in the full suite")
+    grown = Outcome(name="growth", title="Growth", figures=(figure(2.0),))
+    rebuilt = Outcome(name="rebuild", title="Rebuild", figures=(figure(3.0),))
+    full = replace(results(suite="full"), outcomes=(grown,))
+    quick = replace(results(suite="quick"), outcomes=(left_out, rebuilt))
+
+    found = fullest([full, quick], ("rebuild", "growth"))
+
+    assert found == [(quick, rebuilt), (full, grown)]
 
 
 def test_a_series_is_found_by_its_first_part() -> None:
