@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_LOOK_SECONDS: Final = 0.2
 STOPPING: Final = "stopping after the batch in flight ... press again to stop at once"
 
 
@@ -55,7 +56,11 @@ def run_stoppable(work: Callable[[Callable[[], bool]], T], *, tell: Callable[[st
         tell(STOPPING)
 
     with _handled_by(on_signal):
-        threading.Thread(target=run, name="work", daemon=True).start()
+        thread = threading.Thread(target=run, name="work", daemon=True)
+        thread.start()
+        # A signal that reached another thread is answered when this one looks up.
+        while not outcome.done():
+            thread.join(_LOOK_SECONDS)
         return outcome.result()
 
 
