@@ -16,12 +16,17 @@ from benchmarks import prose
 from benchmarks.images import IMAGES
 from benchmarks.names import COMMANDS, CONTENDERS, PROVIDERS, SCENARIOS
 from benchmarks.numbers_shown import limit_shown, shown
-from benchmarks.results import Figure, Outcome, Results, fullest, newest_of_each
+from benchmarks.results import (
+    RESULTS_FOLDER,
+    SUITES,
+    Figure,
+    Outcome,
+    Results,
+    fullest,
+    newest_of_each,
+)
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
-RESULTS_FOLDER: Final = Path(__file__).resolve().parent / "results"
-SUITES: Final = ("full", "quick")
-"""Whose newest results are shown, the fullest suite first."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
 import matplotlib as mpl
@@ -33,10 +32,15 @@ from matplotlib.figure import Figure as Drawing  # noqa: E402
 
 from benchmarks.images import FOLDER, IMAGES  # noqa: E402
 from benchmarks.names import COMMANDS, CONTENDERS, PROVIDERS, SCENARIOS  # noqa: E402
-from benchmarks.results import Outcome, Results, fullest, newest_of_each  # noqa: E402
+from benchmarks.results import (  # noqa: E402
+    RESULTS_FOLDER,
+    SUITES,
+    Outcome,
+    Results,
+    fullest,
+    newest_of_each,
+)
 
-RESULTS_FOLDER: Final = Path(__file__).resolve().parent / "results"
-SUITES: Final = ("full", "quick")
 COLOURS: Final = ("#2f6f8f", "#d08a3e", "#7a9e57", "#8a6fa8", "#b0564f")
 DTYPE_COLOURS: Final = {"float32": COLOURS[0], "bfloat16": COLOURS[1]}
 STYLES: Final = ("--", "-")

@@ -11,6 +11,10 @@ from typing import Any, Final, Self
 
 SCHEMA_VERSION: Final = 1
 
+RESULTS_FOLDER: Final = Path(__file__).resolve().parent / "results"
+SUITES: Final = ("full", "quick")
+"""Whose newest results are shown, the fullest suite first."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:

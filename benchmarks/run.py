@@ -31,11 +31,10 @@ from benchmarks.child import BenchmarkError
 from benchmarks.home import REPOSITORY, Server
 from benchmarks.machine import machine_facts, package_versions
 from benchmarks.numbers_shown import limit_shown, shown
-from benchmarks.results import Figure, Outcome, Results
+from benchmarks.results import RESULTS_FOLDER, Figure, Outcome, Results
 from benchmarks.suites import BENCHMARKS
 from benchmarks.workbench import SIZES, Workbench
 
-RESULTS_FOLDER: Final = Path(__file__).resolve().parent / "results"
 RIVALS_PYTHON: Final = REPOSITORY / ".venv-bench" / "bin" / "python"
 
 

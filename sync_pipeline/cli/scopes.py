@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sync_pipeline.core.errors import ConfigurationError, UnknownScopeError
-from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope
+from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, in_run_order
 
 if TYPE_CHECKING:
     from sync_pipeline.engine.status import ScopeStatusReport
@@ -68,11 +68,12 @@ def choose_scopes(choice: ScopeChoice, *, known: Known) -> list[Scope]:
     """
     if choice.word is ScopeWord.TENANT:
         return [known_tenant(tenant_id, known=known) for tenant_id in choice.tenant_ids]
-    tenants = [
-        Scope.from_key(status.scope_key)
-        for status in sorted(known, key=lambda status: (-status.source_rows, status.scope_key))
+    rows = {
+        Scope.from_key(status.scope_key): status.source_rows
+        for status in known
         if status.scope_key != GLOBAL_KEY and _exists(status)
-    ]
+    }
+    tenants = in_run_order(rows)
     return {
         ScopeWord.ALL: [GLOBAL, *tenants],
         ScopeWord.GLOBAL: [GLOBAL],

@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _LOOK_SECONDS: Final = 0.2
+"""How often the main thread looks up while it waits for the work."""
 STOPPING: Final = "stopping after the batch in flight ... press again to stop at once"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from typing import Final
 
 import psutil
@@ -55,7 +56,8 @@ def look(parent: psutil.Process, *, lacking: dict[int, float]) -> dict[int, floa
             found[front.pid] = lacking[front.pid] + LOOK_SECONDS
         if found.get(front.pid, 0.0) >= GRACE_SECONDS:
             _log.warning("code_server_restarted: the process behind it was gone")
-            _kill(front)
+            with suppress(psutil.NoSuchProcess):
+                front.kill()
             del found[front.pid]
     return found
 
@@ -74,10 +76,3 @@ def _has_word(process: psutil.Process, word: str) -> bool:
     except psutil.NoSuchProcess:
         # It is gone, or nobody has asked yet how it ended.
         return False
-
-
-def _kill(process: psutil.Process) -> None:
-    try:
-        process.kill()
-    except psutil.NoSuchProcess:
-        return

@@ -187,7 +187,5 @@ def _run_child(command: Sequence[str], *, environment: Mapping[str, str]) -> int
 
 def _end_group(leader: int) -> None:
     """Ask what a process that ended left behind in its group to end: a killed one ends nothing."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGTERM)
-    except ProcessLookupError:
-        return

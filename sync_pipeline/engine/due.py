@@ -52,15 +52,6 @@ def known_scopes(sync: SyncContext) -> list[Scope]:
     return sorted(known, key=lambda scope: (not scope.is_global, scope.key))
 
 
-def in_run_order(rows: Mapping[Scope, int]) -> list[Scope]:
-    """Global first, for every search shows it; then the largest, so that no long run starts last.
-
-    Args:
-        rows: How many rows each scope has.
-    """
-    return sorted(rows, key=lambda scope: (not scope.is_global, -rows[scope], scope.key))
-
-
 def judge_scopes(sync: SyncContext, *, scopes: Sequence[Scope]) -> list[Dueness]:
     """Compare digests of the source with what was last synced, for all scopes at once.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -83,6 +83,17 @@ class OrphanReport:
     """Scopes that had rows or a record again when their turn came."""
     note: str = ""
     """Why nothing was decided, where nothing was."""
+
+
+@dataclass(slots=True)
+class _Removals:
+    """Counts of removals that are under way."""
+
+    removed: list[str] = field(default_factory=list)
+    points: int = 0
+    vectors: int = 0
+    busy: int = 0
+    came_back: int = 0
 
 
 def plan_removal(
@@ -169,32 +180,22 @@ def remove_vanished(
     )
     known = len(recorded)
     synced_at = {record.scope_key: record.source_snapshot_at for record in vanished}
-    removed: list[str] = []
-    deleted = vectors = busy = came_back = 0
-    for scope in plan_removal(vanished, known=known, now=sync.now(), policy=policy):
-        try:
-            with scope_lease(sync, scope=scope, owner=owner) as fence:
-                found, seen_at = count_rows(sync, scope=scope)
-                if found:
-                    came_back += 1
-                    continue
-                # A source whose clock was set back may have synced "later" than now.
-                up_to = max(seen_at, synced_at[scope.key] or seen_at)
-                removal = remove_scope(sync, scope=scope, fence=fence, up_to=up_to)
-        except ScopeBusyError:
-            busy += 1
-            continue
-        removed.append(scope.key)
-        deleted += removal.points
-        vectors += removal.vectors
+
+    def last_snapshot(scope: Scope) -> datetime | None:
+        found, seen_at = count_rows(sync, scope=scope)
+        # A source whose clock was set back may have synced "later" than now.
+        return None if found else max(seen_at, synced_at[scope.key] or seen_at)
+
+    expired = plan_removal(vanished, known=known, now=sync.now(), policy=policy)
+    done = _remove_each(sync, expired, owner=owner, last_snapshot=last_snapshot)
     return VanishedReport(
         source_scopes=len(present),
         vanished=len(vanished),
-        removed=tuple(removed),
-        deleted=deleted,
-        vectors=vectors,
-        busy=busy,
-        came_back=came_back,
+        removed=tuple(done.removed),
+        deleted=done.points,
+        vectors=done.vectors,
+        busy=done.busy,
+        came_back=done.came_back,
     )
 
 
@@ -236,30 +237,55 @@ def sweep_orphans(sync: SyncContext, *, owner: str, policy: VanishedPolicy) -> O
     old = [scope for scope in orphaned if not _has_newer(sync, collections, scope, up_to=up_to)]
     known = len(recorded) + len(orphaned)
     _require_few(len(old), known=known, policy=policy, kind="with neither rows nor a record")
-    removed: list[str] = []
-    deleted = busy = came_back = 0
-    for scope in old:
-        try:
-            with scope_lease(sync, scope=scope, owner=owner) as fence:
-                found, _ = count_rows(sync, scope=scope)
-                is_known = sync.scopes.get(collection=sync.spec.collection, scope=scope)
-                if found or is_known:
-                    came_back += 1
-                    continue
-                removal = remove_scope(sync, scope=scope, fence=fence, up_to=up_to)
-        except ScopeBusyError:
-            busy += 1
-            continue
-        removed.append(scope.key)
-        deleted += removal.points
+
+    def last_snapshot(scope: Scope) -> datetime | None:
+        found, _ = count_rows(sync, scope=scope)
+        is_known = sync.scopes.get(collection=sync.spec.collection, scope=scope)
+        return None if found or is_known else up_to
+
+    done = _remove_each(sync, old, owner=owner, last_snapshot=last_snapshot)
     return OrphanReport(
         orphaned=len(orphaned),
         waiting=len(orphaned) - len(old),
-        removed=tuple(removed),
-        deleted=deleted,
-        busy=busy,
-        came_back=came_back,
+        removed=tuple(done.removed),
+        deleted=done.points,
+        busy=done.busy,
+        came_back=done.came_back,
     )
+
+
+def _remove_each(
+    sync: SyncContext,
+    scopes: Sequence[Scope],
+    *,
+    owner: str,
+    last_snapshot: Callable[[Scope], datetime | None],
+) -> _Removals:
+    """Remove scopes, each under its lease and after a last look.
+
+    Args:
+        sync: Source, index and record.
+        scopes: What to remove.
+        owner: Who takes the leases.
+        last_snapshot: Asked under the lease: up to which snapshot a scope is removed, None
+            where it is there again.
+    """
+    done = _Removals()
+    for scope in scopes:
+        try:
+            with scope_lease(sync, scope=scope, owner=owner) as fence:
+                up_to = last_snapshot(scope)
+                if up_to is None:
+                    done.came_back += 1
+                    continue
+                removal = remove_scope(sync, scope=scope, fence=fence, up_to=up_to)
+        except ScopeBusyError:
+            done.busy += 1
+            continue
+        done.removed.append(scope.key)
+        done.points += removal.points
+        done.vectors += removal.vectors
+    return done
 
 
 def _has_newer(

@@ -5,9 +5,18 @@ from pathlib import Path
 
 from benchmarks.images import FOLDER, IMAGES
 from benchmarks.names import COMMANDS, CONTENDERS, SCENARIOS
-from benchmarks.page import PAGE, RESULTS_FOLDER, SUITES, page
+from benchmarks.page import PAGE, page
 from benchmarks.prose import SECTIONS
-from benchmarks.results import Figure, Limit, Outcome, Results, fullest, newest_of_each
+from benchmarks.results import (
+    RESULTS_FOLDER,
+    SUITES,
+    Figure,
+    Limit,
+    Outcome,
+    Results,
+    fullest,
+    newest_of_each,
+)
 from benchmarks.suites import BENCHMARKS
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
@@ -24,12 +23,11 @@ from sync_pipeline.settings import load_settings
 from sync_pipeline.wiring import open_installation
 from sync_pipeline_tests.reliability.catalogue import Found
 from sync_pipeline_tests.reliability.crash_driver import points
+from sync_pipeline_tests.reliability.program import program_environment
 
 T = TypeVar("T")
 
 HOME_VARIABLE: Final = "SYNC_PIPELINE_HOME"
-LEASE_SECONDS: Final = 5
-"""The shortest that the settings accept."""
 START_SECONDS: Final = 180
 """Longest wait for the user interface and the code; 10 seconds where nothing else runs."""
 STOP_SECONDS: Final = 120
@@ -88,16 +86,9 @@ class DevInstance:
         (dagster_home / "dagster.yaml").write_text(_faster(instance_settings(max_runs=4)))
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port: int = free.getsockname()[1]
-        self._env = os.environ | {
-            "DATABASE_URL": database,
-            HOME_VARIABLE: str(home),
+        self._env = {
+            **program_environment(home, database=database),
             "DAGSTER_HOME": str(dagster_home),
-            "SYNC_PIPELINE__EMBEDDING__PROVIDER": "hashing",
-            "SYNC_PIPELINE__EMBEDDING__DIMENSION": "16",
-            "SYNC_PIPELINE__SYNC__UPSERT_BATCH_SIZE": "5",
-            "SYNC_PIPELINE__SYNC__LEASE_TTL_SECONDS": str(LEASE_SECONDS),
-            "SYNC_PIPELINE__SYNC__MAX_DELETED_FRACTION": "1",
-            "PYTHONPATH": os.pathsep.join(sys.path),
         }
 
     # Processes

@@ -20,10 +20,9 @@ import pytest
 
 from sync_pipeline.database.urls import driver_url
 from sync_pipeline_tests.reliability.catalogue import Catalogue
+from sync_pipeline_tests.reliability.program import LEASE_SECONDS, program_environment
 
 SECONDS: Final = float(os.environ.get("SYNC_PIPELINE_CHAOS_SECONDS", "10"))
-LEASE_SECONDS: Final = 5
-"""The shortest that the settings accept."""
 
 
 class CommandLine:
@@ -32,16 +31,7 @@ class CommandLine:
     def __init__(self, home: Path, *, database: str) -> None:
         self.killed = 0
         self._folder = home.parent
-        self._env = os.environ | {
-            "DATABASE_URL": database,
-            "SYNC_PIPELINE_HOME": str(home),
-            "SYNC_PIPELINE__EMBEDDING__PROVIDER": "hashing",
-            "SYNC_PIPELINE__EMBEDDING__DIMENSION": "16",
-            "SYNC_PIPELINE__SYNC__UPSERT_BATCH_SIZE": "5",
-            "SYNC_PIPELINE__SYNC__LEASE_TTL_SECONDS": str(LEASE_SECONDS),
-            "SYNC_PIPELINE__SYNC__MAX_DELETED_FRACTION": "1",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        }
+        self._env = program_environment(home, database=database)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

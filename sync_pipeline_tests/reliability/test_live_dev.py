@@ -25,12 +25,12 @@ from sync_pipeline.defs.run_history import MAX_SILENCE
 from sync_pipeline_tests.reliability.catalogue import Catalogue
 from sync_pipeline_tests.reliability.dev_instance import (
     FASTER,
-    LEASE_SECONDS,
     PARTS,
     DevInstance,
     kill,
     wait_for,
 )
+from sync_pipeline_tests.reliability.program import LEASE_SECONDS
 
 DURATION: Final = os.environ.get("SYNC_PIPELINE_CHAOS_SECONDS")
 SECONDS: Final = float(DURATION or 0)
