@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 import textwrap
+
+import pytest
 
 
 def answer(program: str) -> str:
@@ -43,3 +46,85 @@ def test_pyarrow_takes_its_memory_from_the_heap_of_everything_else() -> None:
     )
 
     assert told == "system"
+
+
+glibc_only = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc's heap")
+
+SHOWN = """
+import ctypes
+from pathlib import Path
+from sync_pipeline.tuning import return_free_memory, reusing_large_blocks, share_one_heap
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+
+def own_mib():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) // 1024
+
+def fill(size):
+    block = libc.malloc(size)
+    ctypes.memset(block, 1, size)
+    return block
+"""
+
+
+@glibc_only
+def test_a_large_block_is_given_back_though_a_small_one_lives_on_behind_it() -> None:
+    told = answer(
+        SHOWN
+        + """
+share_one_heap()
+# Freed once, a block of this size would otherwise come from the heap ever after.
+libc.free(fill(8 << 20))
+before = own_mib()
+pairs = [(fill(8 << 20), fill(64)) for _ in range(16)]
+full = own_mib() - before
+for large, _ in pairs:
+    libc.free(large)
+print(full > 100, own_mib() - before < 20)
+"""
+    )
+
+    assert told == "True True"
+
+
+@glibc_only
+def test_tensors_find_the_blocks_of_the_last_ones_while_a_model_computes_and_only_then() -> None:
+    told = answer(
+        SHOWN
+        + """
+share_one_heap()
+before = own_mib()
+with reusing_large_blocks():
+    libc.free(fill(8 << 20))
+    kept = own_mib() - before
+libc.free(fill(64 << 10))
+libc.free(fill(8 << 20))
+return_free_memory()
+print(kept >= 8, own_mib() - before < 4)
+"""
+    )
+
+    assert told == "True True"
+
+
+@glibc_only
+def test_free_pages_between_living_blocks_are_given_back_on_request() -> None:
+    told = answer(
+        SHOWN
+        + """
+share_one_heap()
+before = own_mib()
+blocks = [fill(2000) for _ in range(50_000)]
+for place, block in enumerate(blocks):
+    if place % 100:
+        libc.free(block)
+held = own_mib() - before
+return_free_memory()
+print(held > 80, own_mib() - before < 20)
+"""
+    )
+
+    assert told == "True True"

@@ -19,6 +19,7 @@ from sync_pipeline.core.hashing import digest
 from sync_pipeline.embedding.model_folder import BUNDLED, ModelFolder, find_model, read_model
 from sync_pipeline.embedding.precision import Dtype, choose_dtype
 from sync_pipeline.embedding.vectors import normalised
+from sync_pipeline.tuning import reusing_large_blocks
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -128,7 +129,7 @@ class SentenceTransformersEmbedder:
         """
         loaded = self._load()
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        with loaded.lock, _memory_errors():
+        with loaded.lock, _memory_errors(), reusing_large_blocks():
             for places in self._passes(loaded, texts):
                 vectors[places] = loaded.model.encode_document(
                     [texts[place] for place in places],

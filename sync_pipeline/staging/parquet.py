@@ -30,7 +30,7 @@ from sync_pipeline.staging.names import safe_path
 
 FILE_BYTES: Final = 16 * 2**20
 """A part is written out when so much of it is held in memory."""
-BUFFER_BYTES: Final = 64 * 2**20
+BUFFER_BYTES: Final = 32 * 2**20
 """Most that a writer holds of all parts together."""
 
 _MARKER: Final = "_dataset.json"

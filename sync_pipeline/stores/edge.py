@@ -55,6 +55,7 @@ from sync_pipeline.stores.stored import (
     iter_page_digests,
     revision_of,
 )
+from sync_pipeline.tuning import return_free_memory
 
 _EVERY_SCOPE: Final = 2**31 - 1
 """Facet limit: as many scopes as there are. Measured: 5,000 of them in 0.1 s."""
@@ -196,6 +197,7 @@ class EdgeStore:
             start=start,
             stop=stop,
         )
+        return_free_memory()
 
     def count(self, collection: str, *, scope_key: str | None = None) -> int:
         """See ``VectorStore``."""

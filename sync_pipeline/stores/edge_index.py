@@ -26,6 +26,7 @@ from sync_pipeline.stores.edge_files import IndexFiles, damaged, file_errors
 from sync_pipeline.stores.edge_lock import Clock, FolderLock
 from sync_pipeline.stores.edge_requests import shard_config
 from sync_pipeline.stores.stored import SCOPE_KEY
+from sync_pipeline.tuning import return_free_memory
 
 _FLUSH_POINTS: Final = 20_000
 """Points written between two flushes. Measured: without any, the engine holds 0.5 MB more for
@@ -133,6 +134,7 @@ class EdgeIndex:
         self._unflushed[collection] += points
         if self._unflushed[collection] >= _FLUSH_POINTS:
             self.shard(collection).flush()
+            return_free_memory()
             del self._unflushed[collection]
 
     def schema(self, collection: str) -> VectorSchema:
@@ -201,6 +203,7 @@ class EdgeIndex:
         finally:
             if lock is not None:
                 lock.release()
+        return_free_memory()
 
     def _load(self, collection: str) -> edge.EdgeShard:
         self.schema(collection)
@@ -208,7 +211,9 @@ class EdgeIndex:
         if not (path / "edge_config.json").is_file():
             raise damaged(self.path, f"collection {collection!r} has lost its configuration")
         with edge_errors(self.path, doing=f"opening collection {collection!r}"):
-            return edge.EdgeShard.load(str(path))
+            shard = edge.EdgeShard.load(str(path))
+        return_free_memory()
+        return shard
 
 
 _open_indexes: Final[WeakValueDictionary[Path, EdgeIndex]] = WeakValueDictionary()
