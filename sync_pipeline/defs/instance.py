@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 HOME_VARIABLE: Final = "DAGSTER_HOME"
 URL_VARIABLE: Final = "SYNC_PIPELINE_DAGSTER_URL"
 FILE_NAME: Final = "dagster.yaml"
+
+_TABLE_QUESTIONS: Final = {
+    "event_log_storage": ("has_table", "has_asset_key_col"),
+    "run_storage": ("has_run_stats_index_cols", "has_backfill_id_column"),
+}
+"""Methods of Dagster's storages that ask PostgreSQL for its catalogue."""
 
 _NO_OUTPUT_CAPTURE: Final = {
     "compute_logs": {
@@ -86,7 +93,20 @@ def open_instance(
             instance.optimize_for_webserver(
                 statement_timeout=60_000, pool_recycle=3600, max_overflow=4
             )
+            _remember_tables(instance)
             yield instance
+
+
+def _remember_tables(instance: dg.DagsterInstance) -> None:
+    """Look only once which tables and columns Dagster's database has, and not for every event.
+
+    Measured: a quarter of the statements of a run, and 0.1 s of each. Only a migration changes
+    them, and while a command runs nobody migrates.
+    """
+    for storage, questions in _TABLE_QUESTIONS.items():
+        answering = getattr(instance, storage)
+        for question in questions:
+            setattr(answering, question, cache(getattr(answering, question)))
 
 
 def instance_settings(*, max_runs: int) -> str:

@@ -213,6 +213,28 @@ def test_digests_of_more_documents_than_one_statement_reads_come_complete(
     assert [len(part) for part in parts] == [10, 10, 10]
 
 
+def test_a_hash_that_is_none_of_ours_spoils_no_other(engine: Engine) -> None:
+    record(engine, *range(3))
+    by_id = sorted((row(number) for number in range(3)), key=lambda of: of.point_id)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE sync_pipeline.index_state SET payload_hash = 'жук' WHERE point_id = :point_id"
+            ),
+            {"point_id": by_id[1].point_id},
+        )
+
+    (found,) = PostgresIndexState(engine).iter_digests(
+        collection=COLLECTION, scope=ACME, views=["text"]
+    )
+
+    assert [identity.decode() for identity in found.point_ids] == [of.point_id for of in by_id]
+    assert [
+        shown.decode() == of.payload_hash for shown, of in zip(found.payloads, by_id, strict=True)
+    ] == [True, False, True]
+    assert [shown.decode() for shown in found.contents] == [of.embed_hashes["text"] for of in by_id]
+
+
 # --- the view for people ----------------------------------------------------------------
 
 

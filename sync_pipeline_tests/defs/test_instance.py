@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from dagster._core.scheduler import DagsterDaemonScheduler
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from sync_pipeline.core.errors import ConfigurationError, SourceUnavailableError
 from sync_pipeline.defs.instance import instance_settings, open_instance, prepare_instance
@@ -86,6 +86,28 @@ def test_tables_are_in_a_schema_of_their_own(installation: Installation, engine:
             "SELECT table_schema FROM information_schema.tables WHERE table_name = 'runs'"
         )
         assert connection.scalars(tables).all() == ["dagster"]
+
+
+@pytest.mark.dagster
+def test_the_catalogue_is_not_read_again_for_every_event(installation: Installation) -> None:
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if "pg_catalog" in statement:
+            asked.append(statement)
+
+    with open_instance(installation, environment={}) as instance:
+        instance.add_dynamic_partitions("scope", ["global"])
+        instance.get_run_records(limit=1)
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            for _ in range(3):
+                assert instance.has_dynamic_partition("scope", "global")
+                assert instance.get_run_records(limit=1) == []
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+
+    assert asked == []
 
 
 @pytest.mark.dagster
