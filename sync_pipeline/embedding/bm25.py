@@ -134,5 +134,5 @@ def _spelled(text: str) -> str:
 
 def _sparse(weights: dict[int, float]) -> SparseVector:
     """In ascending order of index, so that the same text gives the same bytes."""
-    indices = tuple(sorted(weights))
-    return SparseVector(indices, tuple(weights[index] for index in indices))
+    indices = sorted(weights)
+    return SparseVector(tuple(indices), tuple(map(weights.__getitem__, indices)))

@@ -87,13 +87,22 @@ def _iter_batches(sync: SyncContext, *, staged: StagedChanges) -> Iterator[_Batc
     for part in range(staged.parts):
         for batch in dataset.iter_batches(part, batch_size=sync.options.upsert_batch_size):
             rows = _without_newer(sync, staged=staged, rows=list(batch.to_pylist()))
-            payload_rows = [row for row in rows if row["action"] == Action.PAYLOAD]
+            # The same for all: both take as long to write out as the rest of a payload.
+            stamp = {
+                "synced_at": sync.now().isoformat(),
+                "source_revision": staged.revision,
+            }
+            payloads = {
+                row["document_id"]: _payload(row, views=sync.views, stamp=stamp)
+                for row in rows
+                if row["action"] != Action.RECORD
+            }
+            point_rows = [row for row in rows if row["action"] in POINT_ACTIONS]
+            points = _points(sync, staged, point_rows, payloads=payloads)
             yield _Batch(
                 rows=rows,
-                points=_points(
-                    sync, staged, [row for row in rows if row["action"] in POINT_ACTIONS]
-                ),
-                payloads={row["document_id"]: _payload(sync, staged, row) for row in payload_rows},
+                points=points,
+                payloads={name: payloads[name] for name in payloads.keys() - points.keys()},
             )
 
 
@@ -154,7 +163,13 @@ def _record(sync: SyncContext, staged: StagedChanges, rows: Sequence[Row]) -> No
     )
 
 
-def _points(sync: SyncContext, staged: StagedChanges, rows: Sequence[Row]) -> dict[str, Point]:
+def _points(
+    sync: SyncContext,
+    staged: StagedChanges,
+    rows: Sequence[Row],
+    *,
+    payloads: Mapping[str, dict[str, object]],
+) -> dict[str, Point]:
     """Points of new and changed documents, by document id.
 
     Raises:
@@ -168,26 +183,26 @@ def _points(sync: SyncContext, staged: StagedChanges, rows: Sequence[Row]) -> di
             f"{len(wanted) - len(found)} of {len(wanted)} vectors have left the embedding cache "
             "since they were embedded; run the scope again, they will be embedded again"
         )
-    payloads = [_payload(sync, staged, row) for row in rows]
-    sparse = sync.sparse.encode_documents([str(payload["text"]) for payload in payloads])
+    sparse = sync.sparse.encode_documents(
+        [str(payloads[row["document_id"]]["text"]) for row in rows]
+    )
     return {
         row["document_id"]: Point(
             point_id=row["point_id"],
             vectors={view: found[key] for view, key in by_view.items()},
             sparse=weights,
-            payload=payload,
+            payload=payloads[row["document_id"]],
         )
-        for row, by_view, payload, weights in zip(rows, keys, payloads, sparse, strict=True)
+        for row, by_view, weights in zip(rows, keys, sparse, strict=True)
     }
 
 
-def _payload(sync: SyncContext, staged: StagedChanges, row: Row) -> dict[str, object]:
+def _payload(row: Row, *, views: Sequence[str], stamp: Mapping[str, object]) -> dict[str, object]:
     """A point's payload: what the document says, and the hashes that later runs compare."""
     payload: dict[str, object] = orjson.loads(row["payload"])
-    payload["embed_hash"] = _embed_hashes(row, sync.views)
+    payload["embed_hash"] = _embed_hashes(row, views)
     payload["payload_hash"] = row["payload_hash"]
-    payload["synced_at"] = sync.now().isoformat()
-    payload["source_revision"] = staged.revision
+    payload.update(stamp)
     return payload
 
 

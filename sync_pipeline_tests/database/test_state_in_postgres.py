@@ -218,10 +218,8 @@ def test_a_hash_that_is_none_of_ours_spoils_no_other(engine: Engine) -> None:
     by_id = sorted((row(number) for number in range(3)), key=lambda of: of.point_id)
     with engine.begin() as connection:
         connection.execute(
-            text(
-                "UPDATE sync_pipeline.index_state SET payload_hash = 'жук' WHERE point_id = :point_id"
-            ),
-            {"point_id": by_id[1].point_id},
+            text("UPDATE sync_pipeline.index_state SET payload_hash = 'жук' WHERE point_id = :id"),
+            {"id": by_id[1].point_id},
         )
 
     (found,) = PostgresIndexState(engine).iter_digests(
