@@ -48,6 +48,22 @@ def test_pyarrow_takes_its_memory_from_the_heap_of_everything_else() -> None:
     assert told == "system"
 
 
+def test_pyarrow_goes_without_pandas_until_somebody_asks_for_it() -> None:
+    told = answer(
+        """
+        import sys
+        import pyarrow as pa
+        from sync_pipeline.tuning import leave_pandas_out
+        leave_pandas_out()
+        table = pa.table({"text": ["a", "b"]})
+        before = "pandas" in sys.modules
+        print(before, table.to_pandas()["text"].tolist())
+        """
+    )
+
+    assert told == "False ['a', 'b']"
+
+
 glibc_only = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc's heap")
 
 SHOWN = """
