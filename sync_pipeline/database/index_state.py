@@ -279,7 +279,8 @@ class PostgresIndexState:
     def _read(self, rows: Select[Any], views: Sequence[str]) -> NDArray[np.void]:
         """Read rows of ``_digest_rows``, joined by the server into one text of fixed-width fields.
 
-        A third of the time of reading them one by one, which holds Python's lock.
+        Measured for 60,000 of them: 0.12 s instead of 0.28 s for one by one, and of that
+        0.02 s instead of 0.16 s in this process, which compares meanwhile.
         """
         given = rows.limit(DIGESTS_PER_STATEMENT).subquery()
         point_id, *hashes = given.c
