@@ -7,6 +7,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Final
 
 _COLLECT_AFTER: Final = (50_000, 20, 20)
@@ -39,6 +40,13 @@ def importing_for_good() -> Iterator[None]:
         gc.freeze()
         gc.set_threshold(*_COLLECT_AFTER)
         gc.enable()
+
+
+@cache
+def tune_process() -> None:
+    """Prepare this process for the rows of a sync, once; best before threads are started."""
+    share_one_heap()
+    leave_pandas_out()
 
 
 def share_one_heap() -> None:
@@ -96,10 +104,14 @@ def return_free_memory() -> None:
 
     For whoever has just freed much in small pieces; takes 2 to 17 ms.
     """
-    with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    _call_glibc("malloc_trim", 0)
 
 
 def _set_option(option: int, value: int) -> None:
+    _call_glibc("mallopt", option, value)
+
+
+def _call_glibc(function: str, *values: int) -> None:
+    """Call a function of the C library, if it has it."""
     with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).mallopt(option, value)
+        getattr(ctypes.CDLL(None), function)(*values)

@@ -8,7 +8,7 @@ from pydantic import Field
 from sync_pipeline.defs.run_history import name_process
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.settings import load_settings
-from sync_pipeline.tuning import leave_pandas_out, share_one_heap
+from sync_pipeline.tuning import tune_process
 from sync_pipeline.wiring import open_installation
 
 
@@ -31,7 +31,6 @@ class SyncResource(dg.ConfigurableResource[SyncContext]):
         if context.instance is not None and context.run is not None:
             # As early as our code can: a run killed before this belongs to nobody for a while.
             name_process(context.instance, run=context.run)
-        share_one_heap()
-        leave_pandas_out()
+        tune_process()
         config = Path(self.settings_file) if self.settings_file else None
         return open_installation(load_settings(config=config)).sync

@@ -87,22 +87,17 @@ def _iter_batches(sync: SyncContext, *, staged: StagedChanges) -> Iterator[_Batc
     for part in range(staged.parts):
         for batch in dataset.iter_batches(part, batch_size=sync.options.upsert_batch_size):
             rows = _without_newer(sync, staged=staged, rows=list(batch.to_pylist()))
-            # The same for all: both take as long to write out as the rest of a payload.
-            stamp = {
-                "synced_at": sync.now().isoformat(),
-                "source_revision": staged.revision,
-            }
-            payloads = {
-                row["document_id"]: _payload(row, views=sync.views, stamp=stamp)
-                for row in rows
-                if row["action"] != Action.RECORD
-            }
+            payload_rows = [row for row in rows if row["action"] == Action.PAYLOAD]
             point_rows = [row for row in rows if row["action"] in POINT_ACTIONS]
-            points = _points(sync, staged, point_rows, payloads=payloads)
+            # The same for all: made for each row, it took as long as the rest of a payload.
+            stamp = {"synced_at": sync.now().isoformat(), "source_revision": staged.revision}
             yield _Batch(
                 rows=rows,
-                points=points,
-                payloads={name: payloads[name] for name in payloads.keys() - points.keys()},
+                points=_points(sync, staged, point_rows, stamp=stamp),
+                payloads={
+                    row["document_id"]: _payload(row, views=sync.views, stamp=stamp)
+                    for row in payload_rows
+                },
             )
 
 
@@ -168,7 +163,7 @@ def _points(
     staged: StagedChanges,
     rows: Sequence[Row],
     *,
-    payloads: Mapping[str, dict[str, object]],
+    stamp: Mapping[str, object],
 ) -> dict[str, Point]:
     """Points of new and changed documents, by document id.
 
@@ -183,17 +178,16 @@ def _points(
             f"{len(wanted) - len(found)} of {len(wanted)} vectors have left the embedding cache "
             "since they were embedded; run the scope again, they will be embedded again"
         )
-    sparse = sync.sparse.encode_documents(
-        [str(payloads[row["document_id"]]["text"]) for row in rows]
-    )
+    payloads = [_payload(row, views=sync.views, stamp=stamp) for row in rows]
+    sparse = sync.sparse.encode_documents([str(payload["text"]) for payload in payloads])
     return {
         row["document_id"]: Point(
             point_id=row["point_id"],
             vectors={view: found[key] for view, key in by_view.items()},
             sparse=weights,
-            payload=payloads[row["document_id"]],
+            payload=payload,
         )
-        for row, by_view, weights in zip(rows, keys, sparse, strict=True)
+        for row, by_view, payload, weights in zip(rows, keys, payloads, sparse, strict=True)
     }
 
 
