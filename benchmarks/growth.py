@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Final
 
 from benchmarks.catalogue import CatalogueSize
 from benchmarks.home import require
@@ -18,9 +19,10 @@ TITLE = "Growth"
 MAX_TIME_GROWTH = 1.2
 MAX_MEMORY_GROWTH = 1.3
 MAX_MEMORY_MIB = 600
-REPETITIONS = 3
-LARGE_ROWS = 100_000
-"""From this size on nothing is repeated."""
+
+_REPETITIONS: Final = {0: (3, 5), 100_000: (1, 3), 1_000_000: (1, 1)}
+"""From how many rows on, how many first syncs there are, and how many of the others after each.
+What hardly any row costs is taken off, so the smallest catalogues need the most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,16 +33,19 @@ class Step:
     seconds: Mapping[str, tuple[float, ...]]
     """Per command, of every repetition."""
     peak_mib: float
-    """Most memory of a sync, the first or the one after it."""
+    """Most memory of a first sync, of one that finds nothing, or of a verification."""
     index_mib: float
     """Of that, what the open index takes by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """One repetition: seconds per command, the most memory of a sync, and the index's part."""
+    """One first sync and what follows it.
 
-    seconds: Mapping[str, float]
+    Seconds per command, the most memory of any of them, and the index's part.
+    """
+
+    seconds: Mapping[str, Sequence[float]]
     peak_bytes: int
     index_bytes: int
 
@@ -72,33 +77,37 @@ def measure(bench: Workbench) -> Outcome:
 def measure_step(bench: Workbench, *, rows: int) -> Step:
     """Sync and verify catalogues of one size; the largest only once."""
     bench.say(f"growth: {rows:,} rows")
-    runs = [_run_once(bench, rows=rows) for _ in range(1 if rows >= LARGE_ROWS else REPETITIONS)]
+    firsts, others = _REPETITIONS[max(size for size in _REPETITIONS if size <= rows)]
+    runs = [_run_once(bench, rows=rows, others=others) for _ in range(firsts)]
     return Step(
         rows=rows,
-        seconds={command: tuple(run.seconds[command] for run in runs) for command in COMMANDS},
+        seconds={
+            command: tuple(itertools.chain.from_iterable(run.seconds[command] for run in runs))
+            for command in COMMANDS
+        },
         peak_mib=max(run.peak_bytes for run in runs) / 2**20,
         index_mib=max(run.index_bytes for run in runs) / 2**20,
     )
 
 
-def _run_once(bench: Workbench, *, rows: int) -> _Run:
+def _run_once(bench: Workbench, *, rows: int, others: int) -> _Run:
     home = bench.new_home(CatalogueSize(rows=rows), provider="hashing")
     first = home.sync(is_watched=True)
     require(first.totals["new"] == rows, "every row becomes a point")
-    unchanged = home.sync("--force", is_watched=True)
-    require(unchanged.totals["unchanged"] == rows, "nothing has changed")
-    verify = home.verify()
+    unchanged = [home.sync("--force", is_watched=True) for _ in range(others)]
+    require(unchanged[-1].totals["unchanged"] == rows, "nothing has changed")
+    verify = [home.verify(is_watched=True) for _ in range(others)]
     folder = collection_folder(home.index_folder)
     index_bytes = int(home.run_module("benchmarks.index_memory", str(folder)).output)
     bench.server.drop(home.database_url)
     home.lose_index()
     return _Run(
         seconds={
-            "first": first.seconds,
-            "unchanged": unchanged.seconds,
-            "verify": verify.seconds,
+            "first": [first.seconds],
+            "unchanged": [run.seconds for run in unchanged],
+            "verify": [run.seconds for run in verify],
         },
-        peak_bytes=max(first.peak_bytes, unchanged.peak_bytes),
+        peak_bytes=max(run.peak_bytes for run in (first, *unchanged, *verify)),
         index_bytes=index_bytes,
     )
 
@@ -114,7 +123,7 @@ def _sizes(step: Step, *, smallest: Step) -> list[Figure]:
     figures = [
         Figure(
             key=f"memory/{step.rows}",
-            label=f"sync, {shown}: peak memory",
+            label=f"sync and verify, {shown}: peak memory",
             unit="MiB",
             samples=(step.peak_mib,),
         ),
@@ -171,7 +180,7 @@ def _memory(bench: Workbench, *, before: Step, after: Step) -> list[Figure]:
         ),
         Figure(
             key="memory_peak",
-            label=f"sync, {after.rows:,} rows: peak memory",
+            label=f"sync and verify, {after.rows:,} rows: peak memory",
             unit="MiB",
             samples=(after.peak_mib,),
             limit=bench.limit(MAX_MEMORY_MIB, "without the model"),

@@ -154,9 +154,9 @@ class Home:
             seconds=after_seconds,
         )
 
-    def verify(self) -> Finished:
+    def verify(self, *, is_watched: bool = False) -> Finished:
         """Run ``verify all``, which fails where source, record and index differ."""
-        return self.run("--json", "verify", "all")
+        return self.run("--json", "verify", "all", is_watched=is_watched)
 
     def lose_index(self) -> None:
         """Delete the index, as a lost disk would."""

@@ -1,3 +1,9 @@
 """Keeps a Qdrant vector index in step with PostgreSQL, for every tenant."""
 
-__version__ = "0.1.0"
+import os
+from typing import Final
+
+# PyArrow reads this once, when it is imported; see ``tuning.share_one_heap``.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+
+__version__: Final = "0.1.0"

@@ -8,7 +8,7 @@ from sync_pipeline.cli.invocation import Surroundings
 from sync_pipeline.cli.logs import configure_logging
 from sync_pipeline.cli.main import app
 from sync_pipeline.cli.signals import answer_signals
-from sync_pipeline.tuning import importing_for_good, tune_process
+from sync_pipeline.tuning import importing_for_good
 
 if TYPE_CHECKING:
     from sync_pipeline.cli.ports import Orchestrator
@@ -25,7 +25,6 @@ def _dagster() -> Orchestrator:
     # Measured: importing dagster takes 0.6 s, so commands that run nothing do without.
     with importing_for_good():
         from sync_pipeline.defs.orchestrator import DagsterOrchestrator
-    tune_process()
     return DagsterOrchestrator()
 
 

@@ -38,9 +38,8 @@ def test_what_is_imported_for_good_is_never_looked_at_again_and_garbage_still_is
 def test_pyarrow_takes_its_memory_from_the_heap_of_everything_else() -> None:
     told = answer(
         """
+        import sync_pipeline
         import pyarrow as pa
-        from sync_pipeline.tuning import share_one_heap
-        share_one_heap()
         print(pa.default_memory_pool().backend_name)
         """
     )

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from sync_pipeline.cli.json_output import as_json
 from sync_pipeline.cli.logs import log_retries
+from sync_pipeline.tuning import tune_process
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,6 +41,7 @@ def open_here(settings: Settings) -> Installation:
     """Open the installation, starting what is embedded."""
     from sync_pipeline.wiring import open_installation
 
+    tune_process()
     log_retries()
     return open_installation(settings)
 

@@ -39,6 +39,19 @@ NO_CHANGES: Final = ""
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One range of point ids of a scope, from all three sides, each in ascending order."""
+
+    number: int
+    table: pa.Table
+    """The documents of the export (``staged.document_schema``)."""
+    exported: PointDigests
+    """Of those documents, row by row."""
+    indexed: PointDigests
+    recorded: PointDigests
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """What one part of a scope needs."""
 
@@ -56,12 +69,21 @@ def iter_comparisons(sync: SyncContext, *, export: StagedExport) -> Iterator[Com
     Raises:
         DuplicateDocumentError: two rows of the snapshot have the same id.
     """
-    for part in range(export.parts):
-        exported, table = _read_part(sync, export=export, part=part)
-        indexed, recorded = _read_known(sync, export=export, part=part, exported=exported)
-        diff = diff_documents(exported=exported, indexed=indexed, recorded=recorded)
-        gone = _stale_table(exported=exported, indexed=indexed, recorded=recorded, diff=diff)
-        yield Comparison(part, _tagged(table, diff), gone, diff)
+    for part in iter_parts(sync, export=export):
+        diff = diff_documents(exported=part.exported, indexed=part.indexed, recorded=part.recorded)
+        yield Comparison(part.number, _tagged(part.table, diff), _stale_table(part, diff), diff)
+
+
+def iter_parts(sync: SyncContext, *, export: StagedExport) -> Iterator[Part]:
+    """Read an export, and what the index and our record hold of it, in ascending order of point id.
+
+    Raises:
+        DuplicateDocumentError: two rows of the snapshot have the same id.
+    """
+    for number in range(export.parts):
+        exported, table = _read_part(sync, export=export, part=number)
+        indexed, recorded = _read_known(sync, export=export, part=number, exported=exported)
+        yield Part(number, table=table, exported=exported, indexed=indexed, recorded=recorded)
 
 
 def require_planned(sync: SyncContext, *, export: StagedExport, planned: str) -> None:
@@ -178,13 +200,11 @@ def _tagged(table: pa.Table, diff: Diff) -> pa.Table:
     return table.take(positions).add_column(0, "action", pa.array(actions, pa.string()))
 
 
-def _stale_table(
-    *, exported: PointDigests, indexed: PointDigests, recorded: PointDigests, diff: Diff
-) -> pa.Table:
+def _stale_table(part: Part, diff: Diff) -> pa.Table:
     """What has to go: points without a row, and records with neither row nor point."""
-    stale = indexed.point_ids[diff.stale]
-    known = recorded.point_ids
-    is_forgotten = (match_sorted(known, exported.point_ids) < 0) & (match_sorted(known, stale) < 0)
+    stale = part.indexed.point_ids[diff.stale]
+    known, exported = part.recorded.point_ids, part.exported.point_ids
+    is_forgotten = (match_sorted(known, exported) < 0) & (match_sorted(known, stale) < 0)
     ids = np.concatenate([stale, known[is_forgotten]]).astype("U36").tolist()
     return pa.table(
         {"point_id": ids, "is_indexed": [place < len(stale) for place in range(len(ids))]},

@@ -73,7 +73,7 @@ class SyncOptions:
     delete_batch_size: int = 500
     cleanup: CleanupPolicy = field(default_factory=CleanupPolicy)
     lease_ttl_seconds: float = 60.0
-    part_rows: int = 25_000
+    part_rows: int = 12_500
     """Documents per staged part: the most that a step compares at once."""
     embed_chunk_size: int = 256
     """Texts embedded between two writes to the cache: what a crash loses at most."""

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import uuid
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sync_pipeline.core.batching import batched
 from sync_pipeline.core.diff import match_sorted
-from sync_pipeline.core.document import Document, DocumentBuilder
 from sync_pipeline.core.point import PointDigests, StoredPoint
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.compare import RETRIEVE_BATCH, Part, iter_parts
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.export import preview_export
 from sync_pipeline.engine.index import check_index
-from sync_pipeline.engine.staged import content_digest, gather
+from sync_pipeline.engine.staged import run_folder
 
-EXAMPLES = 20
+EXAMPLES: Final = 20
 """Most ids named per kind of difference."""
-RETRIEVE_BATCH = 500
-"""Points read at once when looking closer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,102 +48,114 @@ class Verification:
         return not (self.missing or self.extra or self.wrong_scope or self.mismatched)
 
 
+@dataclass(slots=True)
+class _Tally:
+    """Counts of a verification that is under way, and documents that show them."""
+
+    source_documents: int = 0
+    state_documents: int = 0
+    points: int = 0
+    missing: int = 0
+    extra: int = 0
+    wrong_scope: int = 0
+    mismatched: int = 0
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def show(self, kind: str, names: Iterable[str]) -> None:
+        """Keep the first names of a kind of difference."""
+        known = self.examples.get(kind, [])
+        if found := [*known, *names]:
+            self.examples[kind] = found[:EXAMPLES]
+
+
 def verify_scope(sync: SyncContext, *, scope: Scope) -> Verification:
-    """Render the scope anew and compare it with every point and record; writes nothing.
+    """Render the scope anew and compare it with every point and record.
+
+    Writes neither index nor state; documents are staged meanwhile, so that a scope
+    of any size is compared in parts of bounded size.
 
     Raises:
+        DuplicateDocumentError: two rows of the scope have the same id.
         IndexMismatchError: the index was built with other settings.
         SourceUnavailableError: the source cannot be read.
+        StoppedError: asked to stop.
     """
-    documents, exported = _read_source(sync, scope=scope)
-    collection = sync.spec.collection
+    run_id = f"verify-{uuid.uuid4()}"
+    tally = _Tally()
     with sync.store() as store:
         check_index(sync, store)
-        indexed = gather(store.iter_digests(collection, scope_key=scope.key, views=sync.views))
-        absent = exported.point_ids[match_sorted(exported.point_ids, indexed.point_ids) < 0]
-        elsewhere = _elsewhere(store.retrieve(collection, ids) for ids in _chunks(absent))
-        extra = indexed.point_ids[match_sorted(indexed.point_ids, exported.point_ids) < 0]
-        strangers = [
-            str(point.payload.get("document_id", point.point_id))
-            for ids in _chunks(extra[:EXAMPLES])
-            for point in store.retrieve(collection, ids)
-        ]
-    recorded = gather(sync.state.iter_digests(collection=collection, scope=scope, views=sync.views))
-    unrecorded = exported.point_ids[match_sorted(exported.point_ids, recorded.point_ids) < 0]
-    forgotten = recorded.point_ids[match_sorted(recorded.point_ids, exported.point_ids) < 0]
-    missing = (set(_texts(absent)) | set(_texts(unrecorded))) - elsewhere
-    names = {
-        "missing": [documents[key] for key in sorted(missing)],
-        "extra": strangers,
-        "wrong_scope": [documents[key] for key in sorted(elsewhere)],
-        "mismatched": [
-            documents[key]
-            for key in sorted(_differing(exported, indexed) | _differing(exported, recorded))
-        ],
-    }
-    return Verification(
-        scope_key=scope.key,
-        source_documents=len(exported),
-        state_documents=len(recorded),
-        points=len(indexed),
-        missing=len(missing),
-        extra=len(set(_texts(extra)) | set(_texts(forgotten))),
-        wrong_scope=len(elsewhere),
-        mismatched=len(names["mismatched"]),
-        examples={kind: found[:EXAMPLES] for kind, found in names.items() if found},
+    try:
+        export = preview_export(sync, scope=scope, run_id=run_id, mode="full")
+        for part in iter_parts(sync, export=export):
+            _verify_part(sync, part=part, tally=tally)
+            sync.progress.advance("verify", done=tally.source_documents, total=export.documents)
+            sync.checkpoint(scope=scope)
+    finally:
+        sync.staging.delete(run_folder(scope=scope, run_id=run_id))
+    counts = {name: getattr(tally, name) for name in _Tally.__slots__}
+    return Verification(scope_key=scope.key, **counts)
+
+
+def _verify_part(sync: SyncContext, *, part: Part, tally: _Tally) -> None:
+    exported, indexed, recorded = part.exported, part.indexed, part.recorded
+    absent = _without(exported, indexed)
+    is_elsewhere = _is_elsewhere(sync, exported.point_ids[absent])
+    missing = np.setdiff1d(
+        np.union1d(absent, _without(exported, recorded)), absent[is_elsewhere], assume_unique=True
     )
+    mismatched = np.union1d(_differing(exported, indexed), _differing(exported, recorded))
+    extra = indexed.point_ids[_without(indexed, exported)]
+    forgotten = recorded.point_ids[_without(recorded, exported)]
+    tally.source_documents += len(exported)
+    tally.state_documents += len(recorded)
+    tally.points += len(indexed)
+    tally.missing += len(missing)
+    tally.extra += len(np.union1d(extra, forgotten))
+    tally.wrong_scope += int(is_elsewhere.sum())
+    tally.mismatched += len(mismatched)
+    tally.show("missing", _names(part, missing))
+    tally.show("extra", _strangers(sync, extra[:EXAMPLES]))
+    tally.show("wrong_scope", _names(part, absent[is_elsewhere]))
+    tally.show("mismatched", _names(part, mismatched))
 
 
-def _read_source(sync: SyncContext, *, scope: Scope) -> tuple[dict[str, str], PointDigests]:
-    """Document ids by point id, and digests, of the scope as it is in the source now."""
-    sync.source.check_schema(sync.entities)
-    found: list[tuple[str, str, str, str]] = []
-    with sync.source.open_snapshot() as snapshot:
-        for entity in sync.entities:
-            views = [name for name, _ in entity.views]
-            builder = DocumentBuilder(entity=entity, scope=scope, model_id=sync.embedder.model_id)
-            for rows in snapshot.iter_rows(entity=entity, scope=scope):
-                found += [
-                    (
-                        built.point_id,
-                        content_digest(built, views),
-                        built.payload_hash,
-                        built.document_id,
-                    )
-                    for built in map(builder.build, rows)
-                    if isinstance(built, Document)
-                ]
-                sync.progress.advance("verify", done=len(found), total=None)
-                sync.checkpoint(scope=scope)
-    found.sort()
-    digests = PointDigests(
-        point_ids=np.array([row[0] for row in found], dtype="S36"),
-        contents=np.array([row[1] for row in found], dtype="S32"),
-        payloads=np.array([row[2] for row in found], dtype="S32"),
-    )
-    return {row[0]: row[3] for row in found}, digests
+def _without(these: PointDigests, others: PointDigests) -> NDArray[np.intp]:
+    """Where ``these`` have points that ``others`` lack."""
+    return np.flatnonzero(match_sorted(these.point_ids, others.point_ids) < 0)
 
 
-def _texts(ids: Sequence[bytes] | np.ndarray) -> list[str]:
-    return [str(found) for found in np.asarray(ids).astype("U36")]
-
-
-def _chunks(ids: np.ndarray) -> list[list[str]]:
-    texts = _texts(ids)
-    return [texts[at : at + RETRIEVE_BATCH] for at in range(0, len(texts), RETRIEVE_BATCH)]
-
-
-def _elsewhere(batches: Iterable[list[StoredPoint]]) -> set[str]:
-    """Point ids that exist, though not in the scope they were looked for in."""
-    return {point.point_id for batch in batches for point in batch}
-
-
-def _differing(exported: PointDigests, other: PointDigests) -> set[str]:
-    """Point ids present on both sides with different content."""
+def _differing(exported: PointDigests, other: PointDigests) -> NDArray[np.intp]:
+    """Where the export has points that ``other`` has with different content."""
     at = match_sorted(exported.point_ids, other.point_ids)
     here = np.flatnonzero(at >= 0)
     there = at[here]
     differs = (exported.contents[here] != other.contents[there]) | (
         exported.payloads[here] != other.payloads[there]
     )
-    return set(_texts(exported.point_ids[here[differs]]))
+    places: NDArray[np.intp] = here[differs]
+    return places
+
+
+def _names(part: Part, places: NDArray[np.intp]) -> list[str]:
+    """Document ids at the first of these places of the export."""
+    shown = part.table.column("document_id").take(places[:EXAMPLES])
+    return [str(name) for name in shown.to_pylist()]
+
+
+def _is_elsewhere(sync: SyncContext, ids: NDArray[np.bytes_]) -> NDArray[np.bool_]:
+    """Which points exist after all, though not in the scope they were looked for in."""
+    found = [point.point_id.encode() for point in _retrieve(sync, ids)]
+    return np.isin(ids, np.array(found, dtype=ids.dtype))
+
+
+def _strangers(sync: SyncContext, ids: NDArray[np.bytes_]) -> list[str]:
+    """What points without a row say that they are."""
+    return [str(point.payload.get("document_id", point.point_id)) for point in _retrieve(sync, ids)]
+
+
+def _retrieve(sync: SyncContext, ids: NDArray[np.bytes_]) -> Iterator[StoredPoint]:
+    if not len(ids):
+        return
+    with sync.store() as store:
+        for batch in batched([str(found) for found in ids.astype("U36")], RETRIEVE_BATCH):
+            yield from store.retrieve(sync.spec.collection, batch)

@@ -206,7 +206,7 @@ class SyncSettings(Section):
     """Points per delete from the index."""
     embed_chunk_size: Batch = 256
     """Texts embedded between two writes to the cache: what a crash loses at most."""
-    part_rows: Annotated[int, Field(ge=1000, le=10_000_000), NOT_A_BOOL] = 25_000
+    part_rows: Annotated[int, Field(ge=1000, le=10_000_000), NOT_A_BOOL] = 12_500
     """Rows per file handed from one step to the next; bounds memory."""
     max_deleted_fraction: Fraction = 0.1
     """Largest share of a scope that one run may delete; more is refused, and nothing is deleted.

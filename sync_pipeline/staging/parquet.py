@@ -27,10 +27,11 @@ import pyarrow.parquet as pq
 from sync_pipeline.core.errors import PermanentError, SyncPipelineError
 from sync_pipeline.staging.files import Files
 from sync_pipeline.staging.names import safe_path
+from sync_pipeline.tuning import return_free_memory
 
-FILE_BYTES: Final = 16 * 2**20
+FILE_BYTES: Final = 8 * 2**20
 """A part is written out when so much of it is held in memory."""
-BUFFER_BYTES: Final = 32 * 2**20
+BUFFER_BYTES: Final = 16 * 2**20
 """Most that a writer holds of all parts together."""
 
 _MARKER: Final = "_dataset.json"
@@ -123,6 +124,7 @@ class ParquetStaging:
             files = writer.finish()
             marker = _Marker(attempt=attempt, schema=schema, parts=files)
             self._files.publish(f"{folder}/{_MARKER}", marker.to_json())
+            return_free_memory()
         except BaseException:
             # The first error is the one to report; leftovers go with the next write or delete.
             with suppress(SyncPipelineError):

@@ -66,10 +66,16 @@ class KilledError(BaseException):
 class Fault:
     """Something that happens once, at a moment of a run."""
 
-    moment: int
-    """Counted over the beginnings and ends of all calls in ``PLACES``, from 1."""
     happen: Callable[[str], None]
     """Is told the place; raises, or does something else in between."""
+    moment: int | None = None
+    """Counted over the beginnings and ends of all calls in ``PLACES``, from 1."""
+    place: str | None = None
+    """Or just before the first call of this name."""
+
+    def is_now(self, called: str, when: When, *, moment: int) -> bool:
+        """Whether it happens at this beginning or end of a call."""
+        return self.moment == moment or (when == "before" and self.place == called)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,8 +109,9 @@ class Run:
         self.calls[called] += when == "before"
         if called in PLACES:
             self.moments += 1
-            if self.fault is not None and self.fault.moment == self.moments:
-                self.fault.happen(called)
+            if self.fault is not None and self.fault.is_now(called, when, moment=self.moments):
+                fault, self.fault = self.fault, None
+                fault.happen(called)
 
 
 def outage(place: str) -> TransientError:

@@ -61,6 +61,9 @@ scopes = st.sampled_from(SCOPES)
 modes: st.SearchStrategy[SyncMode] = st.sampled_from(["full", "full", "incremental"])
 moments = st.integers(1, 60)
 """A run with a little to do has about so many."""
+late_writes = st.sampled_from(
+    ["store.upsert", "state.record_synced", "store.write_payloads", "store.delete", "state.delete"]
+)
 
 
 class InstallationMachine(RuleBasedStateMachine):
@@ -343,8 +346,8 @@ class InstallationMachine(RuleBasedStateMachine):
 
     # --- runs that go wrong -----------------------------------------------------------------
 
-    def attempt(self, run: Run, work: Callable[[], object]) -> None:
-        """Do what may fail in the ways that a fault or a race explains."""
+    def attempt(self, run: Run, work: Callable[[], object]) -> bool:
+        """Do what may fail in the ways that a fault or a race explains; whether it did not."""
         try:
             work()
         except KilledError:
@@ -359,6 +362,8 @@ class InstallationMachine(RuleBasedStateMachine):
             self.count("refused")
         else:
             self.count("went through")
+            return True
+        return False
 
     @rule(key=scopes, mode=modes, moment=moments)
     def be_killed(self, key: str, mode: SyncMode, moment: int) -> None:
@@ -380,9 +385,11 @@ class InstallationMachine(RuleBasedStateMachine):
     ) -> None:
         """In the middle of one run a row changes and another run comes and goes.
 
-        Where both are of one scope, the first has been asleep for longer than its lease.
+        Where both are of one scope, the first has been asleep for longer than its lease. Its
+        snapshot is the older one: nothing it still does may undo what the other has done.
         """
         run = self.start(key)
+        overtakers: list[Run] = []
 
         def happen(place: str) -> None:
             del place
@@ -391,11 +398,50 @@ class InstallationMachine(RuleBasedStateMachine):
             if other in {None, key}:
                 self.world.clock.advance(seconds=LEASE_SECONDS + 1)
             between = self.start(other or key)
-            self.attempt(between, lambda: self.sync(between))
+            if self.attempt(between, lambda: self.sync(between)):
+                overtakers.append(between)
 
         run.fault = Fault(moment=moment, happen=happen)
-        self.unsure |= set(SCOPES)
         self.attempt(run, lambda: self.sync(run))
+        for between in overtakers:
+            self.check_success(between)
+        self.unsure |= set(SCOPES)
+
+    @rule(key=scopes, change=keys, place=late_writes)
+    def oversleep(self, *, key: str, change: Key, place: str) -> None:
+        """Between its look at the lease and a write, a run sleeps for longer than the lease.
+
+        Meanwhile the row that it is about to write or to delete becomes another one, and
+        another run of the scope comes and goes. The late write must undo nothing of it.
+        """
+        owner = {"tenant_id": "acme" if key == "global" else key, "is_global": key == "global"}
+        self.commit({change: self.row(change, **owner, name="before", price=1)})
+        if place not in {"store.upsert", "state.record_synced"} and not self.succeeds(key):
+            return
+        if place == "store.write_payloads":
+            self.commit({change: self.row(change, price=2)})
+        elif place.endswith("delete"):
+            self.commit({change: None})
+        run = self.start(key)
+        overtakers: list[Run] = []
+
+        def happen(place: str) -> None:
+            del place
+            run.is_alone = False
+            self.world.clock.advance(seconds=LEASE_SECONDS + 1)
+            self.commit({change: self.row(change, **owner, name="after", price=3)})
+            between = self.start(key)
+            if self.attempt(between, lambda: self.sync(between)):
+                overtakers.append(between)
+
+        run.fault = Fault(place=place, happen=happen)
+        self.attempt(run, lambda: self.sync(run))
+        for between in overtakers:
+            self.count("overslept")
+            self.check_success(between)
+            if not any(document.is_refused for document in self.wanted(key).values()):
+                assert self.world.is_clean(key)
+        self.unsure |= set(SCOPES)
 
     @precondition(lambda self: len(self.running) < 3)
     @rule(key=scopes, mode=modes)

@@ -108,6 +108,16 @@ MUTANTS: Final = {
             ),
         ),
     ),
+    "S34 writes say no revision": Mutant(
+        f"{_HERE}/test_state_machine.py",
+        (
+            Change(
+                "sync_pipeline.engine.upsert",
+                '"source_revision": staged.revision',
+                '"source_revision": 0',
+            ),
+        ),
+    ),
     "S15 the record forgets what is newer": Mutant(
         f"{_HERE}/test_concurrency.py::test_s15_s16_s34_a_process_that_slept_before_its_delete_spares_a_newer_record",
         (
