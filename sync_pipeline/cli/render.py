@@ -132,20 +132,27 @@ def verification_table(found: Sequence[Verification]) -> Table:
     )  # fmt: skip
     for one in found:
         _add(
-            table, one.scope_key, "equal" if one.is_clean else "DIFFERS", one.source_documents,
+            table, one.scope_key, _agreement(one), one.source_documents,
             one.state_documents, one.points, one.missing, one.extra, one.wrong_scope,
             one.mismatched,
         )  # fmt: skip
     return table
 
 
+def _agreement(one: Verification) -> str:
+    if one.error:
+        return "NOT COMPARED"
+    return "equal" if one.is_clean else "DIFFERS"
+
+
 def verification_examples(found: Sequence[Verification]) -> list[str]:
-    """Documents that differ, a line per scope and kind."""
-    return [
+    """Documents that differ, a line per scope and kind, and what kept a scope from comparing."""
+    differing = [
         f"{one.scope_key}: {kind.replace('_', ' ')}: {', '.join(ids)}"
         for one in found
         for kind, ids in one.examples.items()
     ]
+    return differing + [f"{one.scope_key}: {one.error}" for one in found if one.error]
 
 
 def status_table(statuses: Sequence[ScopeStatusReport], *, now: datetime) -> Table:

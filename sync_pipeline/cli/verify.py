@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,7 +55,7 @@ def verify(
     results = list(found.values())
     is_clean = all(one.is_clean for one in results)
     extra = {"repaired": repaired} if repair else {}
-    invocation.answer({"ok": is_clean, "scopes": results, **extra})
+    invocation.answer({"ok": is_clean, "scopes": list(map(_for_programs, results)), **extra})
     _show(invocation, results, repaired=repaired)
     if not is_clean:
         raise typer.Exit(FAILED)
@@ -75,6 +75,11 @@ def _verify_each(invocation: Invocation, scopes: Sequence[Scope]) -> dict[Scope,
             return found
 
         return run_stoppable(work, tell=invocation.tell)
+
+
+def _for_programs(found: Verification) -> dict[str, object]:
+    """The fields of ``verify --json``; ``error`` only where there is one."""
+    return {name: value for name, value in asdict(found).items() if value is not None}
 
 
 def _show(

@@ -47,7 +47,9 @@ class _Tally:
     payload_changed: int = 0
     unchanged: int = 0
     stale: set[str] = field(default_factory=set)
-    texts: dict[str, str] = field(default_factory=dict)
+    texts: set[str] = field(default_factory=set)
+    """Embed hashes of the texts to embed; the texts themselves would be too much to keep."""
+    tokens: int = 0
     digest: str = NO_CHANGES
 
 
@@ -69,7 +71,7 @@ def plan_scope(sync: SyncContext, *, scope: Scope, mode: SyncMode = "full") -> S
             tally.changed += len(found.diff.changed)
             tally.payload_changed += len(found.diff.payload)
             tally.unchanged += found.diff.unchanged
-            tally.texts |= _missing_texts(sync, scope, distinct_texts(found.wanted, sync.views))
+            _count_texts(sync, scope, distinct_texts(found.wanted, sync.views), tally=tally)
             tally.stale |= {row["point_id"] for row in found.gone.to_pylist() if row["is_indexed"]}
             tally.digest = change_digest(tally.digest, found)
             sync.progress.advance("compare", done=found.part + 1, total=export.parts)
@@ -78,13 +80,18 @@ def plan_scope(sync: SyncContext, *, scope: Scope, mode: SyncMode = "full") -> S
     return _plan(sync, scope=scope, tally=tally)
 
 
-def _missing_texts(sync: SyncContext, scope: Scope, texts: Mapping[str, str]) -> dict[str, str]:
+def _count_texts(
+    sync: SyncContext, scope: Scope, texts: Mapping[str, str], *, tally: _Tally
+) -> None:
+    """Count those that the cache lacks and that no earlier part had."""
     missing = sync.cache.missing(model_id=sync.cache_model(scope), text_hashes=list(texts))
-    return {key: texts[key] for key in missing}
+    new = missing - tally.texts
+    if new:
+        tally.texts |= new
+        tally.tokens += sync.embedder.count_tokens([texts[key] for key in new])
 
 
 def _plan(sync: SyncContext, *, scope: Scope, tally: _Tally) -> ScopePlan:
-    tokens = sync.embedder.count_tokens(list(tally.texts.values())) if tally.texts else 0
     rate = sync.rates.texts_per_second(model_id=sync.embedder.model_id)
     seconds = 0.0 if not tally.texts else None if rate is None else len(tally.texts) / rate
     price = sync.price_per_million_tokens
@@ -96,9 +103,9 @@ def _plan(sync: SyncContext, *, scope: Scope, tally: _Tally) -> ScopePlan:
         unchanged=tally.unchanged,
         deletes=len(tally.stale),
         texts_to_embed=len(tally.texts),
-        tokens=tokens,
+        tokens=tally.tokens,
         estimated_seconds=None if seconds is None else round(seconds, 1),
-        estimated_cost=None if price is None else round(tokens * price / 1_000_000, 6),
+        estimated_cost=None if price is None else round(tally.tokens * price / 1_000_000, 6),
         blocked_by=_blocked_by(sync, scope=scope, tally=tally),
         change_digest=tally.digest,
     )

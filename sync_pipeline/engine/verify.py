@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.diff import match_sorted
+from sync_pipeline.core.errors import DuplicateDocumentError
 from sync_pipeline.core.point import PointDigests, StoredPoint
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.compare import RETRIEVE_BATCH, Part, iter_parts
@@ -41,11 +42,14 @@ class Verification:
     mismatched: int
     """Points or records whose content is not the document's."""
     examples: dict[str, list[str]] = field(default_factory=dict)
+    error: str | None = None
+    """Why the scope could not be compared to its end; None where it was."""
 
     @property
     def is_clean(self) -> bool:
         """Whether source, record and index agree."""
-        return not (self.missing or self.extra or self.wrong_scope or self.mismatched)
+        differs = self.missing or self.extra or self.wrong_scope or self.mismatched
+        return self.error is None and not differs
 
 
 @dataclass(slots=True)
@@ -72,16 +76,17 @@ def verify_scope(sync: SyncContext, *, scope: Scope) -> Verification:
     """Render the scope anew and compare it with every point and record.
 
     Writes neither index nor state; documents are staged meanwhile, so that a scope
-    of any size is compared in parts of bounded size.
+    of any size is compared in parts of bounded size. Rows of the scope that have the same
+    id are an error of the scope, and no reason not to verify the others.
 
     Raises:
-        DuplicateDocumentError: two rows of the scope have the same id.
         IndexMismatchError: the index was built with other settings.
         SourceUnavailableError: the source cannot be read.
         StoppedError: asked to stop.
     """
     run_id = f"verify-{uuid.uuid4()}"
     tally = _Tally()
+    fault: str | None = None
     with sync.store() as store:
         check_index(sync, store)
     try:
@@ -90,10 +95,12 @@ def verify_scope(sync: SyncContext, *, scope: Scope) -> Verification:
             _verify_part(sync, part=part, tally=tally)
             sync.progress.advance("verify", done=tally.source_documents, total=export.documents)
             sync.checkpoint(scope=scope)
+    except DuplicateDocumentError as error:
+        fault = str(error)
     finally:
         sync.staging.delete(run_folder(scope=scope, run_id=run_id))
-    counts = {name: getattr(tally, name) for name in _Tally.__slots__}
-    return Verification(scope_key=scope.key, **counts)
+    found = {name: getattr(tally, name) for name in _Tally.__slots__}
+    return Verification(scope_key=scope.key, error=fault, **found)
 
 
 def _verify_part(sync: SyncContext, *, part: Part, tally: _Tally) -> None:

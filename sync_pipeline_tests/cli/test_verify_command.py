@@ -91,3 +91,21 @@ def test_nothing_is_written_without_repair(synced: CommandLine) -> None:
     synced("verify", "all")
 
     assert "tenant-material-b1" not in synced.documents()
+
+
+def test_a_scope_that_cannot_be_compared_is_named_and_the_others_are_verified(
+    synced: CommandLine,
+) -> None:
+    twice = row("a9", "roof tile", tenant="acme")
+    synced.source.tables["works"] += [twice, dict(twice)]
+
+    told = json.loads(synced("verify", "all", "--json").stdout)
+    shown = synced("verify", "all")
+
+    scopes = {scope["scope_key"]: scope for scope in told["scopes"]}
+    assert told["ok"] is False
+    assert "have the same id: tenant-work-a9" in scopes["acme"]["error"]
+    assert set(scopes["globex"]) == FIELDS
+    assert shown.exit_code == 1
+    assert "NOT COMPARED" in shown.stdout
+    assert "acme: several rows of scope 'acme' have the same id" in shown.stdout

@@ -349,6 +349,17 @@ def test_a_plan_says_exactly_what_a_sync_then_does(synced: World) -> None:
     assert (report.new, report.changed, report.deleted, report.embedded_texts) == (1, 1, 1, 2)
 
 
+def test_a_plan_counts_a_text_once_wherever_it_occurs(world: World) -> None:
+    for number in range(9):
+        world.put(f"{number}", name=("cement", "river sand")[number % 2], unit=None)
+    world.set_options(part_rows=2)
+
+    plan = plan_scope(world.sync, scope=ACME)
+
+    assert (plan.new, plan.texts_to_embed) == (9, 2)
+    assert plan.tokens == 3
+
+
 def test_a_plan_with_nothing_to_do_costs_nothing(synced: World) -> None:
     plan = plan_scope(replace(synced.sync, price_per_million_tokens=2.0), scope=ACME)
 

@@ -132,3 +132,15 @@ def test_an_index_of_another_model_cannot_be_verified(synced: World) -> None:
 def test_verification_can_be_stopped(synced: World) -> None:
     with pytest.raises(StoppedError, match="stopped in scope 'acme'"):
         verify_scope(replace(synced.sync, should_stop=lambda: True), scope=ACME)
+
+
+def test_rows_with_the_same_id_are_an_error_of_their_scope_alone(synced: World) -> None:
+    synced.put("8", tenant_id="globex")
+    synced.source.tables["materials"].append(dict(synced.put("9")))
+
+    found = verify_scope(synced.sync, scope=ACME)
+
+    assert found.error is not None
+    assert "'acme' have the same id: tenant-material-9" in found.error
+    assert not found.is_clean
+    assert verify_scope(synced.sync, scope=Scope("globex")).missing == 1
