@@ -11,8 +11,8 @@ from sync_pipeline.core.cleanup import plan_cleanup
 from sync_pipeline.core.errors import UnconfirmedSyncError
 from sync_pipeline.core.ports import Fence, VectorStore
 from sync_pipeline.core.reports import CleanupReport
-from sync_pipeline.engine.compare import RETRIEVE_BATCH
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.index import iter_points
 from sync_pipeline.engine.lease import before_write
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, read_texts, run_folder
 
@@ -130,8 +130,7 @@ def _count_touched(sync: SyncContext, staged: StagedChanges, store: VectorStore)
     ids = read_texts(sync.staging.open_dataset(str(staged.touched)), column="point_id")
     return sum(
         point.payload.get("scope_key") == staged.scope_key
-        for batch in batched(ids, RETRIEVE_BATCH)
-        for point in store.retrieve(staged.collection, batch)
+        for point in iter_points(store, staged.collection, ids)
     )
 
 

@@ -10,12 +10,12 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from sync_pipeline.core.batching import batched
 from sync_pipeline.core.diff import Action, Diff, diff_documents, match_sorted
 from sync_pipeline.core.errors import DuplicateDocumentError, PlanOutdatedError
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import PointDigests
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.index import iter_points
 from sync_pipeline.engine.staged import (
     STALE_SCHEMA,
     StagedExport,
@@ -30,9 +30,6 @@ from sync_pipeline.engine.staged import (
 
 POINT_ACTIONS: Final = (Action.NEW, Action.CHANGED)
 """Actions that write a point, and so need its vectors."""
-RETRIEVE_BATCH: Final = 500
-"""Points read by id at once."""
-
 
 NO_CHANGES: Final = ""
 """Where the digest of a scope's changes begins."""
@@ -171,12 +168,8 @@ def _read_touched(
     """
     ids = read_texts(sync.staging.open_dataset(dataset), column="point_id")
     with sync.store() as store:
-        points = [
-            point
-            for batch in batched(ids, RETRIEVE_BATCH)
-            for point in store.retrieve(export.collection, batch)
-        ]
-    indexed = point_digests(points, scope_key=export.scope_key, views=sync.views)
+        points = iter_points(store, export.collection, ids)
+        indexed = point_digests(points, scope_key=export.scope_key, views=sync.views)
     touched = np.array(ids, dtype="S36")
     at = match_sorted(touched, exported.point_ids)
     has_row = at >= 0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -27,6 +28,7 @@ from sync_pipeline.engine.staged import (
     document_schema,
     documents_table,
     parts_for,
+    run_folder,
     split_by_part,
 )
 from sync_pipeline.engine.touched import Touched, find_touched, read_events
@@ -68,10 +70,20 @@ def export_scope(
     return export
 
 
-def preview_export(sync: SyncContext, *, scope: Scope, run_id: str, mode: SyncMode) -> StagedExport:
-    """Stage what ``export_scope`` would, without a lease and without touching the quarantine."""
-    export, _, _ = _stage(sync, scope=scope, run_id=run_id, mode=mode, fence_token=NO_FENCE_TOKEN)
-    return export
+@contextmanager
+def preview_export(sync: SyncContext, *, scope: Scope, mode: SyncMode) -> Iterator[StagedExport]:
+    """Stage what ``export_scope`` would, for the length of the ``with``.
+
+    Without a lease and without touching the quarantine; nothing of it is left behind.
+    """
+    run_id = f"preview-{uuid.uuid4()}"
+    try:
+        export, _, _ = _stage(
+            sync, scope=scope, run_id=run_id, mode=mode, fence_token=NO_FENCE_TOKEN
+        )
+        yield export
+    finally:
+        sync.staging.delete(run_folder(scope=scope, run_id=run_id))
 
 
 def _stage(

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from sync_pipeline.core.batching import batched
 from sync_pipeline.core.errors import IndexMismatchError
+from sync_pipeline.core.point import StoredPoint
 from sync_pipeline.core.ports import VectorStore
 from sync_pipeline.engine.context import SyncContext
+
+_RETRIEVE_BATCH: Final = 500
+"""Points read by id at once."""
 
 
 def check_index(sync: SyncContext, store: VectorStore) -> str | None:
@@ -62,3 +70,11 @@ def optimize_index(sync: SyncContext) -> bool:
         if collection is None or not store.capabilities.explicit_optimize:
             return False
         return store.optimize(collection)
+
+
+def iter_points(
+    store: VectorStore, collection: str, point_ids: Iterable[str]
+) -> Iterator[StoredPoint]:
+    """Read points by id, some hundreds at once; those that are not there are left out."""
+    for batch in batched(point_ids, _RETRIEVE_BATCH):
+        yield from store.retrieve(collection, batch)

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from sync_pipeline.core.batching import batched
 from sync_pipeline.core.errors import PermanentError, ScopeBusyError
 from sync_pipeline.core.point import revision_at
 from sync_pipeline.core.ports import ScopeSnapshot
 from sync_pipeline.core.scope import GLOBAL_KEY, Scope, why_not_a_tenant_id
-from sync_pipeline.engine.compare import RETRIEVE_BATCH
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.index import iter_points
 from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.engine.offboard import count_rows, own_collections, remove_scope
 from sync_pipeline.engine.staged import gather
@@ -296,9 +295,8 @@ def _has_newer(
     with sync.store() as store:
         for name in collections:
             found = gather(store.iter_digests(name, scope_key=scope.key, views=sync.views))
-            for ids in batched(found.point_ids.astype("U36").tolist(), RETRIEVE_BATCH):
-                for point in store.retrieve(name, ids):
-                    written = point.payload.get("source_revision")
-                    if isinstance(written, int) and written > revision:
-                        return True
+            for point in iter_points(store, name, found.point_ids.astype("U36").tolist()):
+                written = point.payload.get("source_revision")
+                if isinstance(written, int) and written > revision:
+                    return True
     return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,7 +12,6 @@ from sync_pipeline.engine.compare import NO_CHANGES, change_digest, distinct_tex
 from sync_pipeline.engine.context import SyncContext, SyncMode
 from sync_pipeline.engine.export import preview_export
 from sync_pipeline.engine.index import check_index
-from sync_pipeline.engine.staged import run_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +58,10 @@ def plan_scope(sync: SyncContext, *, scope: Scope, mode: SyncMode = "full") -> S
         IndexMismatchError: the index was built with other settings.
         SourceUnavailableError: the source cannot be read.
     """
-    run_id = f"plan-{uuid.uuid4()}"
     tally = _Tally()
     with sync.store() as store:
         check_index(sync, store)
-    try:
-        export = preview_export(sync, scope=scope, run_id=run_id, mode=mode)
+    with preview_export(sync, scope=scope, mode=mode) as export:
         for found in iter_comparisons(sync, export=export):
             tally.new += len(found.diff.new)
             tally.changed += len(found.diff.changed)
@@ -75,8 +71,6 @@ def plan_scope(sync: SyncContext, *, scope: Scope, mode: SyncMode = "full") -> S
             tally.stale |= {row["point_id"] for row in found.gone.to_pylist() if row["is_indexed"]}
             tally.digest = change_digest(tally.digest, found)
             sync.progress.advance("compare", done=found.part + 1, total=export.parts)
-    finally:
-        sync.staging.delete(run_folder(scope=scope, run_id=run_id))
     return _plan(sync, scope=scope, tally=tally)
 
 

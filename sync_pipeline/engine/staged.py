@@ -76,7 +76,7 @@ def documents_table(
         "db_id": [document.db_id for document in documents],
         "payload": [document.payload for document in documents],
         "payload_hash": [document.payload_hash for document in documents],
-        "content": [content_digest(document, entity_views) for document in documents],
+        "content": [_content_digest(document, entity_views) for document in documents],
     }
     empty = [""] * len(documents)
     for view in views:
@@ -89,7 +89,7 @@ def documents_table(
     return pa.table(columns, schema=document_schema(views))
 
 
-def content_digest(document: Document, entity_views: Sequence[str]) -> str:
+def _content_digest(document: Document, entity_views: Sequence[str]) -> str:
     """One digest of a document's embed hashes, as ``PointDigests.contents`` has it."""
     hashes = zip(entity_views, document.embed_hashes, strict=True)
     return combine_hashes({view: value for view, value in hashes if value})

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sync_pipeline.core.batching import batched
 from sync_pipeline.core.diff import match_sorted
 from sync_pipeline.core.errors import DuplicateDocumentError
 from sync_pipeline.core.point import PointDigests, StoredPoint
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.compare import RETRIEVE_BATCH, Part, iter_parts
+from sync_pipeline.engine.compare import Part, iter_parts
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.export import preview_export
-from sync_pipeline.engine.index import check_index
-from sync_pipeline.engine.staged import run_folder
+from sync_pipeline.engine.index import check_index, iter_points
 
 EXAMPLES: Final = 20
 """Most ids named per kind of difference."""
@@ -84,21 +81,19 @@ def verify_scope(sync: SyncContext, *, scope: Scope) -> Verification:
         SourceUnavailableError: the source cannot be read.
         StoppedError: asked to stop.
     """
-    run_id = f"verify-{uuid.uuid4()}"
     tally = _Tally()
     fault: str | None = None
     with sync.store() as store:
         check_index(sync, store)
     try:
-        export = preview_export(sync, scope=scope, run_id=run_id, mode="full")
-        for part in iter_parts(sync, export=export):
-            _verify_part(sync, part=part, tally=tally)
-            sync.progress.advance("verify", done=tally.source_documents, total=export.documents)
-            sync.checkpoint(scope=scope)
+        with preview_export(sync, scope=scope, mode="full") as export:
+            for part in iter_parts(sync, export=export):
+                _verify_part(sync, part=part, tally=tally)
+                done, total = tally.source_documents, export.documents
+                sync.progress.advance("verify", done=done, total=total)
+                sync.checkpoint(scope=scope)
     except DuplicateDocumentError as error:
         fault = str(error)
-    finally:
-        sync.staging.delete(run_folder(scope=scope, run_id=run_id))
     found = {name: getattr(tally, name) for name in _Tally.__slots__}
     return Verification(scope_key=scope.key, error=fault, **found)
 
@@ -151,18 +146,17 @@ def _names(part: Part, places: NDArray[np.intp]) -> list[str]:
 
 def _is_elsewhere(sync: SyncContext, ids: NDArray[np.bytes_]) -> NDArray[np.bool_]:
     """Which points exist after all, though not in the scope they were looked for in."""
-    found = [point.point_id.encode() for point in _retrieve(sync, ids)]
+    found = [point.point_id.encode() for point in _read(sync, ids)]
     return np.isin(ids, np.array(found, dtype=ids.dtype))
 
 
 def _strangers(sync: SyncContext, ids: NDArray[np.bytes_]) -> list[str]:
     """What points without a row say that they are."""
-    return [str(point.payload.get("document_id", point.point_id)) for point in _retrieve(sync, ids)]
+    return [str(point.payload.get("document_id", point.point_id)) for point in _read(sync, ids)]
 
 
-def _retrieve(sync: SyncContext, ids: NDArray[np.bytes_]) -> Iterator[StoredPoint]:
+def _read(sync: SyncContext, ids: NDArray[np.bytes_]) -> list[StoredPoint]:
     if not len(ids):
-        return
+        return []
     with sync.store() as store:
-        for batch in batched([str(found) for found in ids.astype("U36")], RETRIEVE_BATCH):
-            yield from store.retrieve(sync.spec.collection, batch)
+        return list(iter_points(store, sync.spec.collection, ids.astype("U36").tolist()))

@@ -124,13 +124,13 @@ class ParquetStaging:
             files = writer.finish()
             marker = _Marker(attempt=attempt, schema=schema, parts=files)
             self._files.publish(f"{folder}/{_MARKER}", marker.to_json())
-            return_free_memory()
         except BaseException:
             # The first error is the one to report; leftovers go with the next write or delete.
             with suppress(SyncPipelineError):
                 self._files.delete(f"{folder}/{attempt}")
             raise
         self._delete_attempts(folder, but=attempt)
+        return_free_memory()
 
     def open_dataset(self, name: str) -> ParquetDataset:
         """Read a dataset back.

@@ -388,24 +388,14 @@ class InstallationMachine(RuleBasedStateMachine):
         Where both are of one scope, the first has been asleep for longer than its lease. Its
         snapshot is the older one: nothing it still does may undo what the other has done.
         """
-        run = self.start(key)
-        overtakers: list[Run] = []
 
-        def happen(place: str) -> None:
-            del place
-            run.is_alone = False
+        def between() -> Run:
             self.commit({change: self.row(change, tenant_id=tenant, name="between")})
             if other in {None, key}:
                 self.world.clock.advance(seconds=LEASE_SECONDS + 1)
-            between = self.start(other or key)
-            if self.attempt(between, lambda: self.sync(between)):
-                overtakers.append(between)
+            return self.start(other or key)
 
-        run.fault = Fault(moment=moment, happen=happen)
-        self.attempt(run, lambda: self.sync(run))
-        for between in overtakers:
-            self.check_success(between)
-        self.unsure |= set(SCOPES)
+        self.overtake(self.start(key), between, moment=moment)
 
     @rule(key=scopes, change=keys, place=late_writes)
     def oversleep(self, *, key: str, change: Key, place: str) -> None:
@@ -422,26 +412,43 @@ class InstallationMachine(RuleBasedStateMachine):
             self.commit({change: self.row(change, price=2)})
         elif place.endswith("delete"):
             self.commit({change: None})
-        run = self.start(key)
+
+        def between() -> Run:
+            self.world.clock.advance(seconds=LEASE_SECONDS + 1)
+            self.commit({change: self.row(change, **owner, name="after", price=3)})
+            return self.start(key)
+
+        if self.overtake(self.start(key), between, place=place):
+            self.count("overslept")
+            if not any(document.is_refused for document in self.wanted(key).values()):
+                assert self.world.is_clean(key)
+
+    def overtake(self, run: Run, between: Callable[[], Run], **when: Any) -> bool:
+        """Have another run come and go in the middle of one, which must undo nothing of it.
+
+        Args:
+            run: The one that is overtaken.
+            between: Changes what is to be changed meanwhile; the other run.
+            when: Moment or place, as ``Fault`` has them.
+
+        Returns:
+            Whether the other run went through.
+        """
         overtakers: list[Run] = []
 
         def happen(place: str) -> None:
             del place
             run.is_alone = False
-            self.world.clock.advance(seconds=LEASE_SECONDS + 1)
-            self.commit({change: self.row(change, **owner, name="after", price=3)})
-            between = self.start(key)
-            if self.attempt(between, lambda: self.sync(between)):
-                overtakers.append(between)
+            other = between()
+            if self.attempt(other, lambda: self.sync(other)):
+                overtakers.append(other)
 
-        run.fault = Fault(place=place, happen=happen)
+        run.fault = Fault(happen=happen, **when)
         self.attempt(run, lambda: self.sync(run))
-        for between in overtakers:
-            self.count("overslept")
-            self.check_success(between)
-            if not any(document.is_refused for document in self.wanted(key).values()):
-                assert self.world.is_clean(key)
+        for other in overtakers:
+            self.check_success(other)
         self.unsure |= set(SCOPES)
+        return bool(overtakers)
 
     @precondition(lambda self: len(self.running) < 3)
     @rule(key=scopes, mode=modes)
