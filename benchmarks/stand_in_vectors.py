@@ -33,7 +33,7 @@ def _distinct_texts(sync: SyncContext) -> dict[str, str]:
     found: dict[str, str] = {}
     sync.source.check_schema(sync.entities)
     for scope in sync.source.list_scopes(sync.entities):
-        with sync.source.open_snapshot() as snapshot:
+        with sync.source.open_snapshot(sync.entities) as snapshot:
             for entity in sync.entities:
                 builder = DocumentBuilder(
                     entity=entity, scope=scope, model_id=sync.embedder.model_id

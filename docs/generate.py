@@ -170,9 +170,11 @@ def _table(
 
 def _type(schema: Mapping[str, Any]) -> str:
     """Say in words what a value looks like."""
-    if "anyOf" in schema:
-        kinds = [_type(option) for option in schema["anyOf"]]
-        return " or ".join(kinds)
+    options = schema.get("anyOf") or schema.get("oneOf")
+    if options:
+        return " or ".join(dict.fromkeys(map(_type, options)))
+    if "$ref" in schema:
+        return "mapping"
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     if schema["type"] in {"integer", "number"}:
@@ -214,7 +216,7 @@ def _flow(value: object) -> str:
     """Write a value in YAML on one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_flow, value)) + "]"
     if isinstance(value, str):
         return value if value.replace("_", "").replace("-", "").isalnum() else json.dumps(value)

@@ -119,7 +119,7 @@ def _iter_lines(
 ) -> Iterator[Line]:
     """Render every document, all from one snapshot."""
     sync.source.check_schema(entities)
-    with sync.source.open_snapshot() as snapshot:
+    with sync.source.open_snapshot(sync.entities) as snapshot:
         for scope in scopes:
             for entity in entities:
                 builder = DocumentBuilder(

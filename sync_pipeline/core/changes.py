@@ -53,6 +53,11 @@ class FeedStatus:
     """Events that some scope has not consumed yet."""
     oldest_seconds: float | None
     """Age of the oldest of them, None where there is none."""
+    epoch: str | None = None
+    """Names the time since which nothing can have got past the feed unseen: equal epochs at two
+    moments say that every change between them left an event. None where there is no such time."""
+    blind_spots: tuple[str, ...] = ()
+    """What the feed cannot see although it is installed, for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

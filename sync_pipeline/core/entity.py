@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from enum import Enum
+from typing import Final, Literal
 
 IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 """SQL identifiers that a settings file may name; everything else is refused."""
@@ -29,6 +30,48 @@ RESERVED_PAYLOAD_FIELDS: Final = frozenset(
 """Payload fields that the pipeline writes itself."""
 
 
+Literals = str | int | bool | None
+"""What a settings file can compare a column with."""
+
+Markup = Literal["none", "html"]
+"""How the texts of a table are written."""
+
+
+class Sharing(Enum):
+    """Which rows every tenant shares, where no column says so."""
+
+    ALL = "true"
+    NONE = "false"
+    WITHOUT_TENANT = "tenant_is_null"
+    """Those whose tenant is NULL."""
+
+
+class TimeKind(Enum):
+    """What a time of change counts, where its type leaves that open."""
+
+    BY_TYPE = "by_type"
+    """Whatever its type says; whole numbers are told apart by their size."""
+    LOCAL = "local"
+    """A time without zone, or a day, of the zone that the settings name."""
+    EPOCH_SECONDS = "epoch_seconds"
+    EPOCH_MILLISECONDS = "epoch_milliseconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A value in the settings that stands for a column."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Only rows whose column has one of these values count; None stands for NULL."""
+
+    column: str
+    accepted: tuple[Literals, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
     """One source table: whose rows they are, what is embedded, what is payload.
@@ -41,15 +84,26 @@ class Entity:
     """Entity type (``material``): part of the document id, payload field ``type``."""
     table: str
     """Table, or ``schema.table``."""
-    id: str = "id"
-    tenant: str = "tenant_id"
-    is_global: str = "is_global"
+    id: tuple[str, ...] = ("id",)
+    """Columns that together are unique in the table; see ``core.document.join_row_id``."""
+    tenant: str | Constant = "tenant_id"
+    """Column with the tenant that owns the row, or the tenant of all rows."""
+    is_global: str | Sharing = "is_global"
+    """Boolean column that shares a row with every tenant, or a rule."""
+    only: tuple[Condition, ...] = ()
+    """Rows that count: those that meet every condition. For the others it is as if they were not
+    there."""
     updated_at: str | None = None
     """Time of the last change of a row; None where the table has none."""
+    updated_at_kind: TimeKind = TimeKind.BY_TYPE
+    updated_at_zone: str | None = None
+    """Time zone of a time without one; None where nobody has said."""
     views: tuple[tuple[str, tuple[str, ...]], ...]
     """Per view its name and the columns joined to its text, in order."""
     payload: tuple[tuple[str, str], ...] = ()
     """Per payload field its name and its column."""
+    markup: Markup = "none"
+    """Whether texts are HTML, of which the words are wanted."""
 
     @property
     def view_columns(self) -> tuple[str, ...]:
@@ -62,10 +116,25 @@ class Entity:
         return tuple(dict.fromkeys(column for _, column in self.payload))
 
     @property
+    def owner_columns(self) -> tuple[str, ...]:
+        """Columns that say whose a row is; none where the settings say it for all rows."""
+        tenant = () if isinstance(self.tenant, Constant) else (self.tenant,)
+        if self.is_global is Sharing.ALL:
+            return ()
+        return tenant if isinstance(self.is_global, Sharing) else (*tenant, self.is_global)
+
+    @property
     def mapped_columns(self) -> tuple[str, ...]:
-        """Every column whose change can change a document, each once."""
+        """Every column whose change can change a document, or whether there is one, each once."""
+        conditions = (condition.column for condition in self.only)
         return tuple(
             dict.fromkeys(
-                (self.id, self.tenant, self.is_global, *self.view_columns, *self.payload_columns)
+                (
+                    *self.id,
+                    *self.owner_columns,
+                    *conditions,
+                    *self.view_columns,
+                    *self.payload_columns,
+                )
             )
         )

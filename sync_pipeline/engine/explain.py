@@ -93,7 +93,7 @@ def _read_rows(sync: SyncContext, *, entity: Entity, row_id: str) -> list[_Built
     """The row in every scope that has it, rendered as a sync would."""
     sync.source.check_schema([entity])
     found: list[_Built] = []
-    with sync.source.open_snapshot() as snapshot:
+    with sync.source.open_snapshot(sync.entities) as snapshot:
         for scope in snapshot.list_owners(entity=entity, row_id=row_id):
             builder = DocumentBuilder(entity=entity, scope=scope, model_id=sync.embedder.model_id)
             for rows in snapshot.iter_rows(entity=entity, scope=scope, ids=[row_id]):

@@ -94,7 +94,7 @@ def _stage(
     sync.source.check_schema(sync.entities)
     # Before the snapshot, which then contains every change that the events name.
     events = read_events(sync, scope=scope, mode=mode)
-    with sync.source.open_snapshot() as snapshot:
+    with sync.source.open_snapshot(sync.entities) as snapshot:
         touched = None
         if mode == "incremental":
             touched = find_touched(sync, scope=scope, snapshot=snapshot, events=events)

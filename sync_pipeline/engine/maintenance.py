@@ -231,7 +231,7 @@ def sweep_orphans(sync: SyncContext, *, owner: str, policy: VanishedPolicy) -> O
         for key in sorted(indexed - present - recorded - {GLOBAL_KEY})
         if why_not_a_tenant_id(key) is None
     ]
-    with sync.source.open_snapshot() as snapshot:
+    with sync.source.open_snapshot(sync.entities) as snapshot:
         up_to = snapshot.taken_at - max(policy.grace, LONGEST_RUN)
     old = [scope for scope in orphaned if not _has_newer(sync, collections, scope, up_to=up_to)]
     known = len(recorded) + len(orphaned)

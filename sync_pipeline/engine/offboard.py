@@ -42,7 +42,7 @@ class Removal:
 
 def count_rows(sync: SyncContext, *, scope: Scope) -> tuple[int, datetime]:
     """Rows of a scope in the source now, and when that is by the source's clock."""
-    with sync.source.open_snapshot() as snapshot:
+    with sync.source.open_snapshot(sync.entities) as snapshot:
         rows = sum(
             len(ids)
             for entity in sync.entities

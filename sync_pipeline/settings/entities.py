@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
 
-from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.entity import Condition, Constant, Entity, Sharing, TimeKind
+from sync_pipeline.core.scope import why_not_a_tenant_id
+from sync_pipeline.settings.calendar_rules import why_not_a_timezone
 from sync_pipeline.settings.rules import (
+    HIDDEN_PART,
     Mistake,
     checked,
     refusal,
@@ -29,6 +40,117 @@ Views = Annotated[
 Payload = Mapping[Annotated[str, checked(why_not_a_payload_field)], Column]
 
 
+def _why_not_a_tenant(value: str) -> Mistake | None:
+    reason = why_not_a_tenant_id(value)
+    return None if reason is None else Mistake(f"cannot be a tenant: {reason}", "choose another id")
+
+
+def _as_id(value: Any) -> Any:
+    """Take the number 7 for the id ``7``."""
+    return str(value) if type(value) is int else value
+
+
+class TenantSettings(Section):
+    """One tenant who owns every row of the table."""
+
+    value: Annotated[str, BeforeValidator(_as_id)]
+    """Its id."""
+
+    @field_validator("value")
+    @classmethod
+    def _can_be_a_tenant(cls, value: str) -> str:
+        mistake = _why_not_a_tenant(value)
+        if mistake is not None:
+            raise refusal(mistake)
+        return value
+
+
+class TimeSettings(Section):
+    """A time of change that its type does not explain."""
+
+    column: Column
+    """Its column."""
+    kind: Literal["local", "epoch_seconds", "epoch_milliseconds"] | None = None
+    """`local`: a time without zone, or a day, of `timezone`. Null: what its type says."""
+    timezone: Annotated[str, checked(why_not_a_timezone)] | None = Field(
+        default=None, validate_default=True
+    )
+    """Time zone of a `local` time, e.g. `Europe/Prague`."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _belongs_to_local(cls, timezone: str | None, info: ValidationInfo) -> str | None:
+        kind = info.data.get("kind")
+        if kind == "local" and timezone is None:
+            raise refusal(
+                Mistake("is missing", "name the zone of the times: timezone: Europe/Prague")
+            )
+        if timezone is not None and kind in ("epoch_seconds", "epoch_milliseconds"):
+            raise refusal(Mistake("has no use with an epoch", "leave it out"))
+        return timezone
+
+
+def _as_list(value: Any) -> Any:
+    """Take one accepted value for a list of one."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _refuse_other_values(value: Any) -> Any:
+    if value is None or type(value) in (bool, int, str):
+        return value
+    raise refusal(
+        Mistake("is no value to compare with", "write a text in quotes, a number, true or null")
+    )
+
+
+def _refuse_other_rules(value: Any) -> Any:
+    if type(value) in (bool, str):
+        return value
+    raise refusal(
+        Mistake("is no rule", "name a boolean column, or write true, false or tenant_is_null")
+    )
+
+
+def _check_column(value: Any) -> Any:
+    mistake = why_not_a_column(value) if isinstance(value, str) else None
+    if mistake is not None:
+        raise refusal(mistake)
+    return value
+
+
+def _tag(value: Any) -> str:
+    """Tell a section from the name of a column, so that a mistake is named once."""
+    is_column = not isinstance(value, Mapping | Section | list | tuple)
+    return f"{HIDDEN_PART}column" if is_column else HIDDEN_PART
+
+
+_COLUMN: Final = Tag(f"{HIDDEN_PART}column")
+_SECTION: Final = Tag(HIDDEN_PART)
+_BY_FORM: Final = Discriminator(_tag)
+
+Id = Annotated[
+    Annotated[Column, _COLUMN]
+    | Annotated[tuple[Column, ...], Field(min_length=1, max_length=16), _SECTION],
+    _BY_FORM,
+]
+Tenant = Annotated[
+    Annotated[Column, _COLUMN] | Annotated[TenantSettings, _SECTION],
+    _BY_FORM,
+]
+UpdatedAt = Annotated[
+    Annotated[Column | None, _COLUMN] | Annotated[TimeSettings, _SECTION],
+    _BY_FORM,
+]
+IsGlobal = Annotated[
+    bool | str, BeforeValidator(_refuse_other_rules), AfterValidator(_check_column)
+]
+Accepted = Annotated[bool | int | str | None, BeforeValidator(_refuse_other_values)]
+Only = Mapping[
+    Column,
+    Annotated[tuple[Accepted, ...], Field(min_length=1), BeforeValidator(_as_list)],
+]
+
+
 class EntitySettings(Section):
     """A source table and how its rows become documents."""
 
@@ -36,32 +158,77 @@ class EntitySettings(Section):
     """Entity type, e.g. `material`: part of every document id, and the payload field `type`."""
     table: Annotated[str, checked(why_not_a_table)]
     """Table, or `schema.table`."""
-    id: Column = "id"
-    """Column that is unique in the table."""
-    tenant: Column = "tenant_id"
-    """Column with the tenant that owns the row."""
-    is_global: Column = "is_global"
-    """Boolean column; true shares the row with every tenant."""
-    updated_at: Column | None = None
-    """Column with the time of the last change; null where there is none, then every sync of the
-    table is a full one."""
+    id: Id = "id"
+    """Column that is unique in the table, or a list of columns that are unique together, e.g.
+    `[shop_id, sku]`."""
+    tenant: Tenant = "tenant_id"
+    """Column with the tenant that owns the row, or `{value: acme}` where all rows are one
+    tenant's."""
+    is_global: IsGlobal = "is_global"
+    """Boolean column; true shares the row with every tenant. Or `true` or `false` for all rows, or
+    `tenant_is_null`: rows without a tenant are shared."""
+    only: Only = Field(default_factory=dict)
+    """Rows that count, per column the accepted value or values: `{deleted_at: null, status:
+    [active, draft]}`. For other rows it is as if they were not there."""
+    updated_at: UpdatedAt = None
+    """Column with the time of the last change; or `{column: changed, kind: local, timezone:
+    Europe/Prague}` for times without zone, kind `epoch_seconds` or `epoch_milliseconds` for
+    numbers; null where there is none, then every sync of the table is a full one."""
     views: Views
     """Per view the columns that are joined to its text, in this order. Each view is one vector."""
     payload: Payload = Field(default_factory=dict)
     """Per payload field the column it is filled from."""
+    markup: Literal["none", "html"] = "none"
+    """`html` where texts are HTML: tags separate words, entities are decoded."""
+
+    @field_validator("id")
+    @classmethod
+    def _each_once(cls, columns: Id) -> Id:
+        for name in repeated([columns] if isinstance(columns, str) else columns):
+            raise refusal(Mistake(f"names {name!r} twice", "name each column once"))
+        return columns
+
+    @field_validator("is_global")
+    @classmethod
+    def _fits_the_tenant(cls, is_global: IsGlobal, info: ValidationInfo) -> bool | str:
+        is_constant = isinstance(info.data.get("tenant"), TenantSettings)
+        if is_constant and is_global == Sharing.WITHOUT_TENANT.value:
+            raise refusal(
+                Mistake(
+                    "asks for rows without a tenant, and all have one", "write false or a column"
+                )
+            )
+        return is_global
 
     def as_entity(self) -> Entity:
         """Convert to the value that the engine works with."""
+        changed = self.updated_at
+        if not isinstance(changed, TimeSettings):
+            changed = None if changed is None else TimeSettings(column=changed)
         return Entity(
             name=self.name,
             table=self.table,
-            id=self.id,
-            tenant=self.tenant,
-            is_global=self.is_global,
-            updated_at=self.updated_at,
+            id=(self.id,) if isinstance(self.id, str) else self.id,
+            tenant=Constant(self.tenant.value)
+            if isinstance(self.tenant, TenantSettings)
+            else self.tenant,
+            is_global=_sharing(is_global=self.is_global),
+            only=tuple(Condition(column, accepted) for column, accepted in self.only.items()),
+            updated_at=None if changed is None else changed.column,
+            updated_at_kind=TimeKind.BY_TYPE
+            if changed is None or changed.kind is None
+            else TimeKind(changed.kind),
+            updated_at_zone=None if changed is None else changed.timezone,
             views=tuple(self.views.items()),
             payload=tuple(self.payload.items()),
+            markup=self.markup,
         )
+
+
+def _sharing(*, is_global: bool | str) -> str | Sharing:
+    if isinstance(is_global, bool):
+        return Sharing.ALL if is_global else Sharing.NONE
+    return Sharing.WITHOUT_TENANT if is_global == Sharing.WITHOUT_TENANT.value else is_global
 
 
 DEFAULT_ENTITIES: Final = (

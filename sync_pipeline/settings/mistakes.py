@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from sync_pipeline.settings.keys import Path, siblings
-from sync_pipeline.settings.rules import MISTAKE, Mistake
+from sync_pipeline.settings.rules import HIDDEN_PART, MISTAKE, Mistake
 from sync_pipeline.settings.urls import mask_url
 
 _LONGEST_SHOWN: Final = 60
@@ -68,7 +68,9 @@ def written(location: Sequence[int | str]) -> str:
 
 
 def _line(details: ErrorDetails, variables: Mapping[Path, str]) -> str:
-    location = tuple(part for part in details["loc"] if part != "[key]")
+    location = tuple(
+        part for part in details["loc"] if part != "[key]" and not str(part).startswith(HIDDEN_PART)
+    )
     mistake = _mistake(details, location)
     got = _shown(details, location)
     name = variables.get(location[:2]) or variables.get(location[:1])  # type: ignore[arg-type]

@@ -14,6 +14,9 @@ from sync_pipeline.core.entity import IDENTIFIER, RESERVED_PAYLOAD_FIELDS
 MISTAKE: Final = "mistake"
 """Type of the pydantic errors that carry a ``Mistake``."""
 
+HIDDEN_PART: Final = "<form>"
+"""How a part of a mistake's place begins that only pydantic knows: which form a value has."""
+
 BM25_VECTOR: Final = "bm25"
 """Equal to ``core.point.BM25_VECTOR``, whose module would bring numpy (0.1 s) along."""
 

@@ -73,13 +73,13 @@ def _privilege_mistakes(columns: Sequence[Column], *, table: Table) -> Iterator[
 
 
 def _type_mistakes(entity: Entity, *, table: Table) -> Iterator[str]:
-    tenant = table.columns.get(entity.tenant)
+    tenant = table.columns.get(str(entity.tenant))
     if tenant is not None and not (tenant.is_enum or tenant.base_type in TENANT_TYPES):
         yield (
             f"tenant column {tenant.name!r} is of type {tenant.type_name}; "
             "a tenant id is text, uuid, a number or an enum"
         )
-    is_global = table.columns.get(entity.is_global)
+    is_global = table.columns.get(str(entity.is_global))
     if is_global is not None and is_global.base_type != "bool":
         yield (
             f"column {is_global.name!r} tells whether a row is global and must be boolean, "

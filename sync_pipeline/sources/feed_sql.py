@@ -199,10 +199,10 @@ def function_body(entity: Entity, *, schema: str) -> str:
     """What the function of an entity does; equal bodies do the same."""
     columns = sorted(entity.mapped_columns)
     row = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(column)) for column in columns)
-    row_id = _ROW_ID.format(id=sql.Identifier(entity.id), longest=MAX_ROW_ID_CHARACTERS + 1)
+    row_id = _ROW_ID.format(id=sql.Identifier(entity.id[0]), longest=MAX_ROW_ID_CHARACTERS + 1)
     scope_key = _SCOPE_KEY.format(
-        is_global=sql.Identifier(entity.is_global),
-        tenant=sql.Identifier(entity.tenant),
+        is_global=sql.Identifier(str(entity.is_global)),
+        tenant=sql.Identifier(str(entity.tenant)),
         global_key=GLOBAL_KEY,
         longest=MAX_KEY_LENGTH + 1,
     )

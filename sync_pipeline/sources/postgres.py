@@ -234,7 +234,7 @@ class PostgresRowSource:
 
     def check_schema(self, entities: Sequence[Entity]) -> None:
         """Compare entities with the catalogue: names, types, privileges, row security."""
-        with self.open_snapshot() as snapshot:
+        with self.open_snapshot(entities) as snapshot:
             snapshot.check_schema(entities)
 
     def list_scopes(self, entities: Sequence[Entity]) -> list[Scope]:
@@ -244,16 +244,16 @@ class PostgresRowSource:
 
     def digest_by_scope(self, entities: Sequence[Entity]) -> dict[str, dict[str, EntityDigest]]:
         """Digest every scope, in one snapshot."""
-        with self.open_snapshot() as snapshot:
+        with self.open_snapshot(entities) as snapshot:
             return snapshot.digest_by_scope(entities)
 
     def count_by_scope(self, entities: Sequence[Entity]) -> dict[str, int]:
         """Rows per scope key, of all entities together, global always among them."""
-        with self.open_snapshot() as snapshot:
+        with self.open_snapshot(entities) as snapshot:
             return snapshot.count_by_scope(entities)
 
     @contextmanager
-    def open_snapshot(self) -> Iterator[PostgresSnapshot]:
+    def open_snapshot(self, entities: Sequence[Entity]) -> Iterator[PostgresSnapshot]:
         """Open one REPEATABLE READ, READ ONLY transaction with ``row_security = off``."""
         with ExitStack() as stack:
             with source_errors(self.database):

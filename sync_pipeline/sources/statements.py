@@ -52,7 +52,7 @@ class TableStatements:
     """
 
     def __init__(self, *, entity: Entity, table: Table) -> None:
-        self.has_unique_ids = table.is_unique(entity.id)
+        self.has_unique_ids = table.is_unique(entity.id[0])
         """Whether the database itself rules out that two rows have the same id."""
         self._entity = entity
         self._table = table
@@ -61,11 +61,11 @@ class TableStatements:
             *(sa.column(sa.quoted_name(name, quote=True)) for name in table.columns),
             schema=sa.quoted_name(table.schema, quote=True),
         )
-        self._is_global = self._column(entity.is_global).is_(sa.true())
-        self._tenant = self._column(entity.tenant)
+        self._is_global = self._column(str(entity.is_global)).is_(sa.true())
+        self._tenant = self._column(str(entity.tenant))
         # One character beyond what is allowed, so that too long a value is seen to be one.
         self._tenant_text = sa.collate(_text(self._tenant, MAX_KEY_LENGTH + 1), "C")
-        self._id_text = _text(self._column(entity.id), MAX_ROW_ID_CHARACTERS + 1)
+        self._id_text = _text(self._column(entity.id[0]), MAX_ROW_ID_CHARACTERS + 1)
 
     def rows(self, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
         """``(id, tenant, is_global, *view columns, *payload columns)``, labelled by position."""
@@ -84,7 +84,7 @@ class TableStatements:
         return (
             sa.select(self._id_text.label("id"))
             .select_from(self._from)
-            .where(self._owned_by(scope), self._column(self._entity.id).is_not(None))
+            .where(self._owned_by(scope), self._column(self._entity.id[0]).is_not(None))
         )
 
     def among(self, ids: Sequence[str]) -> sa.ColumnElement[bool]:
@@ -93,8 +93,8 @@ class TableStatements:
         Compared in the column's own type, so that its index serves, where every id
         is spelled as the server would spell it; otherwise as text.
         """
-        column = self._column(self._entity.id)
-        declared = self._table.columns[self._entity.id]
+        column = self._column(self._entity.id[0])
+        declared = self._table.columns[self._entity.id[0]]
         texts = sa.literal(list(ids), ARRAY(sa.Text))
         is_spelled_so = _SPELLINGS.get(declared.base_type)
         if is_spelled_so is not None and all(map(is_spelled_so, ids)):
@@ -171,13 +171,13 @@ class TableStatements:
         if scope.tenant_id is None:
             return self._is_global
         return sa.and_(
-            self._column(self._entity.is_global).is_not(sa.true()),
+            self._column(str(self._entity.is_global)).is_not(sa.true()),
             self._tenant == self._as_tenant(scope.tenant_id),
             self._tenant_text == scope.tenant_id,
         )
 
     def _as_tenant(self, tenant_id: str) -> sa.ColumnElement[Any]:
-        type_name = self._table.columns[self._entity.tenant].type_name
+        type_name = self._table.columns[str(self._entity.tenant)].type_name
         return sa.cast(sa.literal(tenant_id, sa.Text), _TypeNamed(type_name))
 
     def _payload(self, name: str) -> sa.ColumnElement[Any]:

@@ -77,7 +77,7 @@ class FakeSnapshot:
             row
             for row in self._rows(entity)
             if _scope_key(row, entity) == scope.key
-            and (ids is None or as_text(row[entity.id]) in ids)
+            and (ids is None or as_text(row[entity.id[0]]) in ids)
         ]
         yielded = 0
         for batch in batched(rows, batch_size):
@@ -90,7 +90,7 @@ class FakeSnapshot:
         keys = {
             _scope_key(row, entity)
             for row in self._rows(entity)
-            if as_text(row[entity.id]) == row_id
+            if as_text(row[entity.id[0]]) == row_id
         }
         return [Scope.from_key(key) for key in sorted(keys, key=lambda key: (key != "global", key))]
 
@@ -98,11 +98,11 @@ class FakeSnapshot:
         self, *, entity: Entity, scope: Scope, batch_size: int = 50_000
     ) -> Iterator[list[str]]:
         ids = (
-            str(row[entity.id])
+            str(row[entity.id[0]])
             for row in self._rows(entity)
             if _scope_key(row, entity) == scope.key
-            and row[entity.id] is not None
-            and (row[entity.is_global] or not scope.is_global)
+            and row[entity.id[0]] is not None
+            and (row[str(entity.is_global)] or not scope.is_global)
         )
         yield from batched(ids, batch_size)
 
@@ -112,10 +112,10 @@ class FakeSnapshot:
         if entity.updated_at is None:
             raise ValueError(f"entity {entity.name!r} has no column that says when rows changed")
         ids = (
-            str(row[entity.id])
+            str(row[entity.id[0]])
             for row in self._rows(entity)
             if _scope_key(row, entity) == scope.key
-            and row[entity.id] is not None
+            and row[entity.id[0]] is not None
             and _is_since(row.get(entity.updated_at), since)
         )
         yield from batched(ids, batch_size)
@@ -138,14 +138,18 @@ class FakeSnapshot:
         return [dict.fromkeys(entity.mapped_columns) | row for row in rows]
 
     def _refuse_duplicates(self, entity: Entity, *, scope: Scope) -> None:
-        owned = [row for row in self._rows(entity) if row[entity.is_global] or row[entity.tenant]]
-        times = Counter((bool(row[entity.is_global]), row[entity.id]) for row in owned)
+        owned = [
+            row
+            for row in self._rows(entity)
+            if row[str(entity.is_global)] or row[str(entity.tenant)]
+        ]
+        times = Counter((bool(row[str(entity.is_global)]), row[entity.id[0]]) for row in owned)
         ids = sorted(
             {
-                str(row[entity.id])
+                str(row[entity.id[0]])
                 for row in owned
                 if _scope_key(row, entity) == scope.key
-                and times[bool(row[entity.is_global]), row[entity.id]] > 1
+                and times[bool(row[str(entity.is_global)]), row[entity.id[0]]] > 1
             }
         )
         if ids:
@@ -193,11 +197,11 @@ class FakeRowSource:
         return dict(counts)
 
     def digest_by_scope(self, entities: Sequence[Entity]) -> dict[str, dict[str, EntityDigest]]:
-        with self.open_snapshot() as snapshot:
+        with self.open_snapshot(entities) as snapshot:
             return snapshot.digest_by_scope(entities)
 
     @contextmanager
-    def open_snapshot(self) -> Iterator[FakeSnapshot]:
+    def open_snapshot(self, entities: Sequence[Entity]) -> Iterator[FakeSnapshot]:
         self._require_available()
         self.now += timedelta(seconds=1)
         yield FakeSnapshot(self.tables, taken_at=self.now, lost_after_rows=self.lost_after_rows)
@@ -223,8 +227,8 @@ def _is_since(changed_at: object, since: datetime) -> bool:
 
 def _scope_key(row: Row, entity: Entity) -> str:
     """The scope a row comes with: global too where nobody can own it."""
-    tenant = as_text(row.get(entity.tenant))
-    if row.get(entity.is_global) or tenant is None or why_not_a_tenant_id(tenant):
+    tenant = as_text(row.get(str(entity.tenant)))
+    if row.get(str(entity.is_global)) or tenant is None or why_not_a_tenant_id(tenant):
         return GLOBAL_KEY
     return tenant
 
@@ -232,9 +236,9 @@ def _scope_key(row: Row, entity: Entity) -> str:
 def _render(row: Row, entity: Entity) -> Sequence[object]:
     texts = [as_text(row[column]) for column in entity.view_columns]
     return (
-        as_text(row[entity.id]),
-        as_text(row[entity.tenant]),
-        bool(row[entity.is_global]),
+        as_text(row[entity.id[0]]),
+        as_text(row[str(entity.tenant)]),
+        bool(row[str(entity.is_global)]),
         *(text if text is None else text[:MAX_TEXT_CHARACTERS] for text in texts),
         *(as_payload(row[column]) for column in entity.payload_columns),
     )

@@ -129,7 +129,7 @@ def test_every_row_becomes_a_document_of_the_default_entities(engine: sa.Engine)
     source.check_schema([MATERIAL, WORK])
 
     documents = Counter[str]()
-    with source.open_snapshot() as snapshot:
+    with source.open_snapshot([]) as snapshot:
         for scope in source.list_scopes([MATERIAL, WORK]):
             for entity in (MATERIAL, WORK):
                 builder = DocumentBuilder(entity=entity, scope=scope, model_id="m")
@@ -149,7 +149,7 @@ def test_the_document_of_a_demo_search_exists_where_it_is_said_to(
     load_builtin(engine)
     scope = Scope.from_key(search.owner)
 
-    with PostgresRowSource(engine).open_snapshot() as snapshot:
+    with PostgresRowSource(engine).open_snapshot([]) as snapshot:
         ids = {
             f"{scope.kind}-material-{row_id}"
             for batch in snapshot.iter_ids(entity=MATERIAL, scope=scope)

@@ -81,13 +81,13 @@ def read(
     source: RowSource, *, scope: Scope, entity: Entity = WORK, batch_size: int = 4096
 ) -> list[Sequence[object]]:
     """All rows of a scope, by id."""
-    with source.open_snapshot() as snapshot:
+    with source.open_snapshot([]) as snapshot:
         batches = list(snapshot.iter_rows(entity=entity, scope=scope, batch_size=batch_size))
     return sorted((tuple(row) for batch in batches for row in batch), key=lambda row: str(row[0]))
 
 
 def read_ids(source: RowSource, *, scope: Scope, entity: Entity = WORK) -> list[str]:
-    with source.open_snapshot() as snapshot:
+    with source.open_snapshot([]) as snapshot:
         batches = list(snapshot.iter_ids(entity=entity, scope=scope))
     return sorted(row_id for batch in batches for row_id in batch)
 
@@ -188,7 +188,7 @@ def test_the_owners_of_a_row_are_found_by_its_id(make: Make) -> None:
         }
     )
 
-    with source.open_snapshot() as snapshot:
+    with source.open_snapshot([]) as snapshot:
         found = {
             row_id: [scope.key for scope in snapshot.list_owners(entity=WORK, row_id=row_id)]
             for row_id in ("1", "2", "3", "4", "1\0", "")
@@ -202,7 +202,7 @@ def test_the_owners_of_a_row_are_found_by_its_id(make: Make) -> None:
 def test_count_rows_says_what_iter_rows_yields(make: Make) -> None:
     source = make({"works": [row("a", "acme"), row("b", "acme"), row("c", ""), row("d", None)]})
 
-    with source.open_snapshot() as snapshot:
+    with source.open_snapshot([]) as snapshot:
         counts = [snapshot.count_rows(entity=WORK, scope=scope) for scope in (ACME, GLOBAL, GLOBEX)]
 
     assert counts == [2, 2, 0]
@@ -211,7 +211,7 @@ def test_count_rows_says_what_iter_rows_yields(make: Make) -> None:
 def test_rows_come_in_batches_of_the_size_asked_for(make: Make) -> None:
     source = make({"works": [row(f"w{index}", "acme") for index in range(7)]})
 
-    with source.open_snapshot() as snapshot:
+    with source.open_snapshot([]) as snapshot:
         batches = list(snapshot.iter_rows(entity=WORK, scope=ACME, batch_size=3))
 
     assert [len(batch) for batch in batches] == [3, 3, 1]
@@ -229,7 +229,7 @@ def test_two_rows_of_a_scope_with_one_id_are_refused(make: Make) -> None:
     source = make({"works": [row("a", "acme"), row("a", "acme"), row("b", "acme")]})
 
     with (
-        source.open_snapshot() as snapshot,
+        source.open_snapshot([]) as snapshot,
         pytest.raises(DuplicateDocumentError, match="'acme' have the same id: tenant-work-a"),
     ):
         snapshot.count_rows(entity=WORK, scope=ACME)
@@ -239,7 +239,7 @@ def test_rows_of_two_tenants_with_one_id_are_refused(make: Make) -> None:
     source = make({"works": [row("a", "acme"), row("a", "globex")]})
 
     with (
-        source.open_snapshot() as snapshot,
+        source.open_snapshot([]) as snapshot,
         pytest.raises(DuplicateDocumentError, match="'globex' have the same id: tenant-work-a"),
     ):
         snapshot.count_rows(entity=WORK, scope=GLOBEX)
@@ -248,7 +248,7 @@ def test_rows_of_two_tenants_with_one_id_are_refused(make: Make) -> None:
 def test_a_global_and_a_tenant_row_may_share_an_id(make: Make) -> None:
     source = make({"works": [row("a", "acme"), row("a", None, is_global=True)]})
 
-    with source.open_snapshot() as snapshot:
+    with source.open_snapshot([]) as snapshot:
         counts = [snapshot.count_rows(entity=WORK, scope=scope) for scope in (ACME, GLOBAL)]
 
     assert counts == [1, 1]
@@ -292,9 +292,9 @@ def test_every_missing_table_and_column_is_named_at_once(make: Make) -> None:
 def test_a_later_snapshot_has_a_later_time_with_a_zone(make: Make) -> None:
     source = make({})
 
-    with source.open_snapshot() as first:
+    with source.open_snapshot([]) as first:
         pass
-    with source.open_snapshot() as second:
+    with source.open_snapshot([]) as second:
         pass
 
     assert first.taken_at < second.taken_at
@@ -315,7 +315,7 @@ def test_counting_names_every_missing_table_too(make: Make) -> None:
 def test_only_rows_with_the_given_ids_are_read(make: Make) -> None:
     source = make({"works": [row("a", "acme"), row("b", "acme"), row("c", "globex")]})
 
-    with source.open_snapshot() as snapshot:
+    with source.open_snapshot([]) as snapshot:
         batches = list(snapshot.iter_rows(entity=WORK, scope=ACME, ids=["b", "c", "absent"]))
         none = list(snapshot.iter_rows(entity=WORK, scope=ACME, ids=[]))
 
@@ -326,7 +326,7 @@ def test_only_rows_with_the_given_ids_are_read(make: Make) -> None:
 def test_a_digest_of_one_scope_is_that_of_all(make: Make) -> None:
     source = make({"works": [row("a", "acme"), row("b", "acme"), row("c", "globex")]})
 
-    with source.open_snapshot() as snapshot:
+    with source.open_snapshot([]) as snapshot:
         one = snapshot.digest(entities=[WORK], scope=ACME)
 
     assert one == source.digest_by_scope([WORK])["acme"]

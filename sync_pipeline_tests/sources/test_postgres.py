@@ -56,7 +56,7 @@ def fill_things(engine: sa.Engine, *, rows: int, tenant: str = "acme") -> None:
 
 
 def read(engine: sa.Engine, entity: Entity, *, scope: Scope = ACME) -> list[Sequence[object]]:
-    with PostgresRowSource(engine).open_snapshot() as snapshot:
+    with PostgresRowSource(engine).open_snapshot([]) as snapshot:
         return [row for batch in snapshot.iter_rows(entity=entity, scope=scope) for row in batch]
 
 
@@ -256,7 +256,7 @@ def test_other_relations_in_other_schemas_can_be_read(engine: sa.Engine, relatio
         )
     entity = things(table="shop.listed")
 
-    with PostgresRowSource(engine).open_snapshot() as snapshot:
+    with PostgresRowSource(engine).open_snapshot([]) as snapshot:
         count = snapshot.count_rows(entity=entity, scope=ACME)
 
     assert count == 3
@@ -301,7 +301,7 @@ def test_a_scope_key_finds_exactly_the_rows_that_list_it(
     source = PostgresRowSource(engine)
     scope = Scope(scope_key)
 
-    with source.open_snapshot() as snapshot:
+    with source.open_snapshot([]) as snapshot:
         count = snapshot.count_rows(entity=things(), scope=scope)
 
     assert count == expected
@@ -323,7 +323,7 @@ def test_a_tenant_is_looked_up_by_the_index(engine: sa.Engine, tenant_type: str)
         "ANALYZE things",
     )
 
-    with PostgresRowSource(engine).open_snapshot() as snapshot:
+    with PostgresRowSource(engine).open_snapshot([]) as snapshot:
         condition = snapshot._condition(things(), scope=Scope(str(FIRST)))
         assert condition is not None
         query = snapshot._of(things()).rows(condition)
@@ -426,7 +426,7 @@ def test_a_column_dropped_after_the_check_is_a_schema_error(engine: sa.Engine) -
     run_sql(engine, "ALTER TABLE things DROP COLUMN name")
 
     with (
-        source.open_snapshot() as snapshot,
+        source.open_snapshot([]) as snapshot,
         pytest.raises(SourceSchemaError, match="no column 'name'"),
     ):
         snapshot.count_rows(entity=things(), scope=ACME)
@@ -436,7 +436,7 @@ def test_a_table_dropped_during_the_snapshot_is_a_schema_error(engine: sa.Engine
     create_things(engine)
     source = PostgresRowSource(engine)
 
-    with source.open_snapshot() as snapshot:
+    with source.open_snapshot([]) as snapshot:
         run_sql(engine, "DROP TABLE things")
 
         with pytest.raises(SourceSchemaError, match=r"no table 'things'|does not exist"):
@@ -536,7 +536,7 @@ def test_a_scan_sees_one_instant_whatever_is_written_meanwhile(engine: sa.Engine
     create_things(engine)
     fill_things(engine, rows=900)
 
-    with PostgresRowSource(engine).open_snapshot() as snapshot:
+    with PostgresRowSource(engine).open_snapshot([]) as snapshot:
         seen: list[str] = []
         expected = snapshot.count_rows(entity=things(), scope=ACME)
         for number, batch in enumerate(
@@ -575,7 +575,7 @@ def test_a_snapshot_writes_nothing(engine: sa.Engine) -> None:
     create_things(engine)
 
     with (
-        PostgresRowSource(engine).open_snapshot() as snapshot,
+        PostgresRowSource(engine).open_snapshot([]) as snapshot,
         pytest.raises(sa.exc.InternalError, match="read-only transaction"),
     ):
         snapshot._connection.exec_driver_sql("DELETE FROM things")
@@ -586,7 +586,7 @@ def test_a_connection_lost_during_a_scan_ends_it_with_an_error(engine: sa.Engine
     fill_things(engine, rows=5000)
     read_rows = 0
 
-    with PostgresRowSource(engine).open_snapshot() as snapshot:
+    with PostgresRowSource(engine).open_snapshot([]) as snapshot:
         pid = snapshot._connection.scalar(sa.text("SELECT pg_backend_pid()"))
         with pytest.raises(SourceUnavailableError, match="terminating connection"):  # noqa: PT012 - the loss happens between two batches
             for batch in snapshot.iter_rows(entity=things(), scope=ACME, batch_size=1000):
@@ -600,13 +600,13 @@ def test_reading_goes_on_after_a_lost_connection(engine: sa.Engine) -> None:
     create_things(engine)
     fill_things(engine, rows=10)
     source = PostgresRowSource(engine)
-    with source.open_snapshot() as snapshot:
+    with source.open_snapshot([]) as snapshot:
         pid = snapshot._connection.scalar(sa.text("SELECT pg_backend_pid()"))
         run_sql(engine, f"SELECT pg_terminate_backend({pid})")
         with pytest.raises(SourceUnavailableError, match="cannot be read"):
             snapshot.count_rows(entity=things(), scope=ACME)
 
-    with source.open_snapshot() as snapshot:
+    with source.open_snapshot([]) as snapshot:
         count = snapshot.count_rows(entity=things(), scope=ACME)
 
     assert count == 10
@@ -634,7 +634,7 @@ def test_a_statement_that_takes_too_long_is_cancelled(engine: sa.Engine) -> None
     source = PostgresRowSource(engine, statement_timeout_seconds=0.05)
 
     with (
-        source.open_snapshot() as snapshot,
+        source.open_snapshot([]) as snapshot,
         pytest.raises(SourceUnavailableError, match="statement timeout"),
     ):
         list(snapshot.iter_rows(entity=things(table="slow"), scope=ACME))
@@ -645,7 +645,7 @@ def test_errors_of_the_caller_stay_what_they_are(engine: sa.Engine) -> None:
 
     with (
         pytest.raises(sa.exc.ProgrammingError, match="nowhere"),
-        PostgresRowSource(engine).open_snapshot(),
+        PostgresRowSource(engine).open_snapshot([]),
     ):
         run_sql(engine, "SELECT * FROM nowhere")
 
@@ -653,7 +653,7 @@ def test_errors_of_the_caller_stay_what_they_are(engine: sa.Engine) -> None:
 def test_a_connection_goes_back_to_the_pool_as_it_was(engine: sa.Engine) -> None:
     create_things(engine)
 
-    with PostgresRowSource(engine).open_snapshot() as snapshot:
+    with PostgresRowSource(engine).open_snapshot([]) as snapshot:
         snapshot.count_rows(entity=things(), scope=GLOBAL)
     with engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO things VALUES ('a', 'acme')")
@@ -676,7 +676,7 @@ def test_only_ids_without_a_unique_index_are_counted(engine: sa.Engine) -> None:
         "CREATE TABLE child () INHERITS (parent)",
     )
 
-    with PostgresRowSource(engine).open_snapshot() as snapshot:
+    with PostgresRowSource(engine).open_snapshot([]) as snapshot:
         unique = {
             table: snapshot._of(things(table=table)).has_unique_ids
             for table in ("things", "listed", "parent")

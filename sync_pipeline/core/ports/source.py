@@ -110,10 +110,18 @@ class RowSource(Protocol):
         tenants in 0.8 s.
         """
 
-    def open_snapshot(self) -> AbstractContextManager[SourceSnapshot]:
+    def open_snapshot(self, entities: Sequence[Entity]) -> AbstractContextManager[SourceSnapshot]:
         """Open one snapshot with ``row_security = off``.
 
+        The tables of these entities are held against TRUNCATE and changes of their shape
+        from before the snapshot is taken to its end: a table that is being replaced is
+        read as it was before or as it is afterwards, never as empty.
+
+        Args:
+            entities: Whose rows will be read.
+
         Raises:
-            SourceUnavailableError: no connection.
+            SourceUnavailableError: no connection, or a table is being replaced for longer
+                than we wait.
             SourceSchemaError: a row security policy would hide rows from this role.
         """
