@@ -8,8 +8,9 @@ Pure functions, called once per row of every full sync: measured at about
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -17,8 +18,9 @@ from typing import Final
 
 import orjson
 
-from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.entity import Entity, Markup
 from sync_pipeline.core.hashing import bytes_digest, embed_hasher, point_id
+from sync_pipeline.core.markup import html_words
 from sync_pipeline.core.scope import Scope, why_not_a_tenant_id
 
 PAYLOAD_SCHEMA_VERSION: Final = 1
@@ -35,7 +37,12 @@ INT64_RANGE: Final = range(-(2**63), 2**63)
 """Whole numbers that the index stores exactly."""
 
 _JOINERS: Final = frozenset("\u200c\u200d")
+_WORD_ENDS: Final = frozenset("\u200b\u2063\ufff9\ufffa\ufffb")
+"""Format characters that stand between words: zero-width space, invisible separator, and those
+around an annotation."""
 _DROPPED_CATEGORIES: Final = frozenset({"Cc", "Cf"})
+# Fillers of Hangul are letters to Unicode and blanks to people.
+_LETTER_OR_DIGIT: Final = re.compile(r"[^\W_\u115f\u1160\u3164\uffa0]")
 _REPEATED_VALUES: Final = 20_000
 """How many normal forms are remembered: units, categories and brands repeat."""
 _REPEATED_CHARACTERS: Final = 64
@@ -48,6 +55,7 @@ class Reason(StrEnum):
     EMPTY_TEXT = "empty_text"
     INVALID_TEXT = "invalid_text"
     INVALID_NUMBER = "invalid_number"
+    """Of earlier versions, whose records may still be there; now only the value is dropped."""
     INVALID_ID = "invalid_id"
     INVALID_TENANT = "invalid_tenant"
     NO_OWNER = "no_owner"
@@ -79,6 +87,8 @@ class Document:
     payload: str
     """Canonical JSON of the payload, without hashes and ``synced_at``."""
     payload_hash: str
+    dropped: tuple[str, ...] = ()
+    """The payload field of each value that no index can hold; null stands in its place."""
 
 
 def document_id(*, scope: Scope, entity_type: str, row_id: str) -> str:
@@ -94,6 +104,9 @@ def row_document_ids(entity_type: str, row_id: str) -> list[str]:
 def normalise(text: str) -> str:
     """Fold white space to single spaces, compose (NFC), drop control and format characters.
 
+    A zero-width space ends a word; a soft hyphen, a byte order mark and directional marks
+    do not.
+
     Raises:
         UnicodeEncodeError: for lone surrogates, which no UTF-8 text can hold.
     """
@@ -105,27 +118,46 @@ def normalise(text: str) -> str:
     if composed.isprintable():
         return composed
     kept = "".join(
-        character
+        " " if character in _WORD_ENDS else character
         for character in composed
-        if character in _JOINERS or unicodedata.category(character) not in _DROPPED_CATEGORIES
+        if character in _JOINERS
+        or character in _WORD_ENDS
+        or unicodedata.category(character) not in _DROPPED_CATEGORIES
     )
     return " ".join(kept.split())
 
 
-_normalise_repeated = lru_cache(maxsize=_REPEATED_VALUES)(normalise)
+def _normalise_html(text: str) -> str:
+    return normalise(html_words(text))
 
 
-def render_text(values: Sequence[str | None]) -> str:
+_NORMALISED: Final[Mapping[Markup, Callable[[str], str]]] = {
+    "none": normalise,
+    "html": _normalise_html,
+}
+_NORMALISED_REPEATED: Final[Mapping[Markup, Callable[[str], str]]] = {
+    markup: lru_cache(maxsize=_REPEATED_VALUES)(function)
+    for markup, function in _NORMALISED.items()
+}
+
+
+def render_text(values: Sequence[str | None], *, markup: Markup = "none") -> str:
     """Join the columns of a view: normalised, empty ones skipped, one space between.
 
     NULL is never the text "None".
     """
+    any_value, repeated = _NORMALISED[markup], _NORMALISED_REPEATED[markup]
     parts = (
-        _normalise_repeated(value) if len(value) <= _REPEATED_CHARACTERS else normalise(value)
+        repeated(value) if len(value) <= _REPEATED_CHARACTERS else any_value(value)
         for value in values
         if value
     )
     return " ".join(filter(None, parts))
+
+
+def has_words(text: str) -> bool:
+    """Whether there is anything to embed: a letter or a digit."""
+    return _LETTER_OR_DIGIT.search(text) is not None
 
 
 def number_fault(value: object) -> str | None:
@@ -144,6 +176,37 @@ def number_fault(value: object) -> str | None:
     return None
 
 
+def keepable(value: object) -> tuple[object, int]:
+    """Put None for whatever the index cannot hold, however deep.
+
+    Returns:
+        The value without them, and how many there were: numbers that are not finite or beyond
+        64 bits, and texts with a lone surrogate, also where they are keys.
+    """
+    if isinstance(value, Mapping):
+        pairs = [(*keepable(key), *keepable(inner)) for key, inner in value.items()]
+        kept = {key: inner for key, bad, inner, _ in pairs if not bad}
+        return kept, sum(bad_key or bad for _, bad_key, _, bad in pairs)
+    if isinstance(value, list | tuple):
+        elements = [keepable(element) for element in value]
+        return [element for element, _ in elements], sum(bad for _, bad in elements)
+    if isinstance(value, str):
+        is_kept = _is_unicode(value)
+    else:
+        is_kept = value is None or (
+            isinstance(value, bool | int | float) and number_fault(value) is None
+        )
+    return (value, 0) if is_kept else (None, 1)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class DocumentBuilder:
     """Turns rows of one entity in one scope into documents.
 
@@ -151,10 +214,13 @@ class DocumentBuilder:
     in the order of ``Entity.view_columns`` and ``Entity.payload_columns``.
     """
 
-    __slots__ = ("_embed_hash", "_entity", "_fixed", "_payload_slots", "_scope", "_view_slots")
+    __slots__ = (
+        "_embed_hash", "_entity", "_fixed", "_markup", "_payload_slots", "_scope", "_view_slots",
+    )  # fmt: skip
 
     def __init__(self, *, entity: Entity, scope: Scope, model_id: str) -> None:
         self._entity = entity
+        self._markup = entity.markup
         self._scope = scope
         self._embed_hash = embed_hasher(model_id)
         view_at = {column: 3 + index for index, column in enumerate(entity.view_columns)}
@@ -185,27 +251,21 @@ class DocumentBuilder:
             return self._reject(row_id, *owner_fault)
         try:
             texts = tuple(
-                render_text([row[slot] for slot in slots])  # type: ignore[misc]  # text by contract of RowSource
+                render_text([row[slot] for slot in slots], markup=self._markup)  # type: ignore[misc]  # text by contract of RowSource
                 for slots in self._view_slots
             )
         except UnicodeEncodeError as error:
             detail = f"lone surrogate at character {error.start}"
             return self._reject(row_id, Reason.INVALID_TEXT, detail)
+        texts = tuple(text if has_words(text) else "" for text in texts)
         shown = " ".join(filter(None, texts))
         if not shown:
             columns = ", ".join(self._entity.view_columns)
             return self._reject(row_id, Reason.EMPTY_TEXT, f"nothing to embed in {columns}")
-        payload = {field: row[slot] for field, slot in self._payload_slots}
-        for field, value in payload.items():
-            fault = number_fault(value)
-            if fault is not None:
-                return self._reject(row_id, Reason.INVALID_NUMBER, f"payload {field} {fault}")
         identity = document_id(scope=self._scope, entity_type=self._entity.name, row_id=row_id)
-        payload.update(self._fixed, dbId=row_id, document_id=identity, text=shown)
-        try:
-            encoded = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
-        except orjson.JSONEncodeError:
-            return self._reject(row_id, Reason.INVALID_TEXT, "lone surrogate in the payload")
+        payload = {field: row[slot] for field, slot in self._payload_slots}
+        own = {**self._fixed, "dbId": row_id, "document_id": identity, "text": shown}
+        encoded, dropped = _encode(payload, own=own)
         return Document(
             document_id=identity,
             point_id=point_id(identity),
@@ -215,6 +275,7 @@ class DocumentBuilder:
             embed_hashes=tuple(self._embed_hash(text) if text else "" for text in texts),
             payload=encoded.decode(),
             payload_hash=bytes_digest(encoded),
+            dropped=dropped,
         )
 
     def _owner_fault(self, *, tenant: object, is_global: object) -> tuple[Reason, str] | None:
@@ -227,3 +288,18 @@ class DocumentBuilder:
 
     def _reject(self, row_id: str, reason: Reason, detail: str) -> Rejection:
         return Rejection(self._entity.name, row_id, reason, detail)
+
+
+def _encode(
+    payload: Mapping[str, object], *, own: Mapping[str, object]
+) -> tuple[bytes, tuple[str, ...]]:
+    """Write a payload as canonical JSON; and the field of each value that cannot be kept."""
+    if not any(map(number_fault, payload.values())):
+        try:
+            return orjson.dumps({**payload, **own}, option=orjson.OPT_SORT_KEYS), ()
+        except orjson.JSONEncodeError:  # a lone surrogate
+            pass
+    kept = {field: keepable(value) for field, value in payload.items()}
+    cleaned = {field: value for field, (value, _) in kept.items()}
+    dropped = tuple(field for field, (_, count) in kept.items() for _ in range(count))
+    return orjson.dumps({**cleaned, **own}, option=orjson.OPT_SORT_KEYS), dropped

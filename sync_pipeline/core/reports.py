@@ -15,6 +15,8 @@ class ExportReport:
     rows: int
     documents: int
     quarantined: int
+    dropped_values: int
+    """Payload values that no index can hold; null stands in their place."""
     seconds: float
 
 

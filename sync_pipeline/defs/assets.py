@@ -107,6 +107,7 @@ def exported_documents(
         rows=export.rows,
         documents=export.documents,
         quarantined=export.quarantined,
+        dropped_values=export.dropped_values,
         seconds=export.seconds,
     )
     return dg.MaterializeResult(value=export, metadata=_shown(report))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -30,12 +30,34 @@ _SEPARATORS: Final = re.compile(r"[\s\x00-/:-@\[-`{-\x7f]+")
 _RENDERING: Final = "v1"
 """Raise it when the same text would get other weights."""
 
+# Letters that look alike as capitals: sizes and grades are written with either.
+_CYRILLIC_OF: Final = dict(zip("abcehkmoptxyisj", "авсенкмортхуіѕј", strict=True))
+_LATIN_OF: Final = {cyrillic: latin for latin, cyrillic in _CYRILLIC_OF.items()}
+_TIMES: Final = "×✕✖⨯*"
+
+
+def _single(letters: Iterable[str]) -> re.Pattern[str]:
+    """One of these letters, alone beside a digit: not ``к`` in ``5кг``."""
+    lower = "".join(letters)
+    one = f"[{lower}{lower.upper()}]"
+    return re.compile(rf"(?<=\d){one}(?![^\W\d_])|(?<![^\W_]){one}(?=\d)")
+
+
+_SINGLE_CYRILLIC: Final = _single(_LATIN_OF)
+_SINGLE_LATIN: Final = _single(_CYRILLIC_OF)
+_PRODUCT: Final = re.compile(rf"[^\W_]*\d(?:[{_TIMES}]\d[^\W_]*)+")
+_TIMES_SIGN: Final = re.compile(rf"[{_TIMES}]")
+
 
 class Bm25Encoder:
     """Weighs the terms of short catalogue texts.
 
     Before anything else texts are brought to one spelling: ``м²`` is ``м2``,
-    ``ё`` is ``е``, capitals do not matter. Terms keep no order and no position.
+    ``ё`` is ``е``, capitals do not matter. Terms keep no order and no position. A single
+    letter beside a digit is Latin where it looks so, and a sign of multiplication is an
+    ``x``: ``50х150`` in Cyrillic, ``50×150`` and ``50x150`` are one term, and so are
+    ``М8`` and ``M8``. A search looks for the Cyrillic spelling too, because documents
+    that were written before this was so keep it until they change.
 
     Args:
         language: ``mixed``, ``none``, or one that Qdrant Edge stems, such as ``english``,
@@ -66,11 +88,11 @@ class Bm25Encoder:
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
         """Weigh the terms of documents; a text without terms has no weights."""
-        return [self._encode_document(_spelled(text)) for text in texts]
+        return [self._encode_document(_folded(_spelled(text))) for text in texts]
 
     def encode_query(self, text: str) -> SparseVector:
-        """Weigh the terms of a search text: each counts one."""
-        cyrillic, other = self._terms(_spelled(text))
+        """Weigh the terms of a search text: each counts one, in every spelling."""
+        cyrillic, other = self._terms(_all_spellings(_spelled(text)))
         return _sparse(dict.fromkeys(cyrillic | other, 1.0))
 
     def _encode_document(self, text: str) -> SparseVector:
@@ -130,6 +152,23 @@ def _weights(model: Bm25, text: str) -> dict[int, float]:
 def _spelled(text: str) -> str:
     """One spelling of letters that look or mean the same."""
     return unicodedata.normalize("NFKC", text).replace("ё", "е").replace("Ё", "Е")
+
+
+def _folded(text: str) -> str:
+    """The text with the sizes and grades in it in their one spelling.
+
+    The numbers of ``50×150`` stay words of their own, as they always were.
+    """
+    latin = _SINGLE_CYRILLIC.sub(lambda found: _LATIN_OF[found[0].lower()], text)
+    products = [_TIMES_SIGN.sub("x", found) for found in _PRODUCT.findall(latin)]
+    return " ".join([latin, *products]) if products else latin
+
+
+def _all_spellings(text: str) -> str:
+    """The text with the sizes and grades in it in every spelling that a document may have."""
+    latin = _folded(text)
+    cyrillic = _SINGLE_LATIN.sub(lambda found: _CYRILLIC_OF[found[0].lower()], latin)
+    return " ".join(dict.fromkeys((text, latin, cyrillic)))
 
 
 def _sparse(weights: dict[int, float]) -> SparseVector:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager
@@ -33,6 +35,8 @@ from sync_pipeline.engine.staged import (
 )
 from sync_pipeline.engine.touched import Touched, find_touched, read_events
 
+_log: Final = logging.getLogger(__name__)
+
 NO_FENCE_TOKEN: Final = 0
 """Of what was staged without a lease; no lease has it."""
 
@@ -44,6 +48,19 @@ class _Tally:
     rows: int = 0
     documents: int = 0
     rejections: list[Rejection] = field(default_factory=list)
+    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By entity and payload field: values that no index can hold."""
+    rows_with_dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, built: Document | Rejection) -> None:
+        """Count what a row became."""
+        if isinstance(built, Rejection):
+            self.rejections.append(built)
+            return
+        self.documents += 1
+        for name, values in Counter(built.dropped).items():
+            self.dropped[built.entity_type, name] += values
+            self.rows_with_dropped[built.entity_type, name] += 1
 
 
 def export_scope(
@@ -66,6 +83,7 @@ def export_scope(
         sync, scope=scope, run_id=run_id, mode=mode, fence_token=fence.token
     )
     sync.quarantine.replace(scope=scope, rejections=tally.rejections, among=_looked_at(touched))
+    _tell_dropped(tally, scope=scope)
     _check_quarantined(sync, scope=scope, tally=tally)
     return export
 
@@ -115,6 +133,7 @@ def _stage(
         rows=tally.rows,
         documents=tally.documents,
         quarantined=len(tally.rejections),
+        dropped_values=tally.dropped.total(),
         parts=parts,
         source_digest=source_digest,
         touched=_stage_touched(sync, scope=scope, run_id=run_id, touched=touched),
@@ -204,6 +223,21 @@ def _in_order(sync: SyncContext, *, scope: Scope, taken_at: datetime) -> datetim
     return taken_at if last is None or last < taken_at else last + timedelta(microseconds=1)
 
 
+def _tell_dropped(tally: _Tally, *, scope: Scope) -> None:
+    """Name the payload fields in which null stands for a value, never the value."""
+    for (entity, name), values in sorted(tally.dropped.items()):
+        _log.warning(
+            "scope %r, entity %r: payload field %r has null in place of what no index can hold "
+            "(not a number, infinite, or half a character): %d values in %d rows. The rows are "
+            "searchable; correct the values in the source",
+            scope.key,
+            entity,
+            name,
+            values,
+            tally.rows_with_dropped[entity, name],
+        )
+
+
 def _check_quarantined(sync: SyncContext, *, scope: Scope, tally: _Tally) -> None:
     fraction = sync.options.max_quarantined_fraction
     if fraction is not None and len(tally.rejections) > fraction * tally.rows:
@@ -231,12 +265,10 @@ def _iter_documents(
             documents: list[Document] = []
             for row in rows:
                 built = builder.build(row)
+                tally.add(built)
                 if isinstance(built, Document):
                     documents.append(built)
-                else:
-                    tally.rejections.append(built)
             tally.rows += len(rows)
-            tally.documents += len(documents)
             yield documents
 
 

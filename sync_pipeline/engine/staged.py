@@ -202,6 +202,8 @@ class _Manifest:
     """Dataset of the change events that this sync answers; None where there are none."""
     event_keys: Sequence[str] = ()
     """How those events spell the scope."""
+    dropped_values: int = 0
+    """Payload values that no index can hold; null stands in their place."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -21,23 +21,32 @@ WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p') AND c.relname = ANY(:names)
 
 _COLUMNS: Final = sa.text("""
 WITH RECURSIVE types AS (
-    SELECT oid AS declared, oid, typtype, typbasetype FROM pg_type
+    SELECT oid AS declared, oid, typtype, typbasetype, typelem, false AS is_element FROM pg_type
     WHERE oid IN (SELECT atttypid FROM pg_attribute WHERE attrelid = ANY(:tables))
     UNION ALL
-    SELECT types.declared, b.oid, b.typtype, b.typbasetype
-    FROM types JOIN pg_type b ON b.oid = types.typbasetype WHERE types.typtype = 'd'
+    SELECT types.declared, b.oid, b.typtype, b.typbasetype, b.typelem,
+           is_element OR types.typtype <> 'd'
+    FROM types
+    JOIN pg_type b ON b.oid = CASE types.typtype WHEN 'd' THEN types.typbasetype
+                                                 ELSE types.typelem END
+    -- Elements of int2vector and point are no elements of an array.
+    WHERE types.typtype = 'd' OR b.typarray = types.oid AND NOT is_element
 )
 SELECT a.attrelid AS table_oid, a.attname AS name, format_type(a.atttypid, -1) AS type_name,
        base.typname AS base_type, base.typtype::text = 'e' AS is_enum,
-       base.typcategory::text = 'A' AS is_array,
+       base.typcategory::text = 'A' AS is_array, base.typtype::text AS kind,
+       element.typname AS element_type, element.typtype::text AS element_kind,
        has_column_privilege(a.attrelid, a.attnum, 'SELECT') AS is_readable,
        EXISTS (SELECT FROM pg_index i
                WHERE i.indrelid = a.attrelid AND i.indisunique AND i.indisvalid
                  AND i.indpred IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum
               ) AS is_unique
 FROM pg_attribute a
-JOIN types ON types.declared = a.atttypid AND types.typtype <> 'd'
+JOIN types ON types.declared = a.atttypid AND types.typtype <> 'd' AND NOT types.is_element
 JOIN pg_type base ON base.oid = types.oid
+LEFT JOIN types elements
+    ON elements.declared = a.atttypid AND elements.typtype <> 'd' AND elements.is_element
+LEFT JOIN pg_type element ON element.oid = elements.oid
 WHERE a.attrelid = ANY(:tables) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum
 """)
@@ -68,6 +77,12 @@ class Column:
     """Its type's name after following domains: ``text``, ``bool``, ``int8``."""
     is_enum: bool
     is_array: bool
+    kind: str
+    """How it is made, as ``pg_type.typtype`` says: ``b`` base, ``c`` composite, ``e`` enum,
+    ``r`` range, ``m`` multirange."""
+    element_type: str | None
+    """The type of an array's elements, after following domains; None where it is no array."""
+    element_kind: str | None
     is_readable: bool
     """Whether this role may select it."""
     is_unique: bool

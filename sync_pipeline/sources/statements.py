@@ -10,17 +10,11 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from sync_pipeline.core.document import MAX_ROW_ID_CHARACTERS, MAX_TEXT_CHARACTERS
+from sync_pipeline.core.document import MAX_ROW_ID_CHARACTERS
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.scope import MAX_KEY_LENGTH, Scope
+from sync_pipeline.sources.columns import payload_of, text_of
 from sync_pipeline.sources.layout import Column, Table
-from sync_pipeline.sources.values import JsonText, NumericText
-
-NATIVE_TYPES: Final = frozenset({"bool", "int2", "int4", "int8", "float4", "float8"})
-"""Payload types that arrive as bool, int or float."""
-
-DATE_TYPES: Final = frozenset({"date", "time", "timetz", "timestamp", "timestamptz"})
-"""Payload types that come as ISO 8601 text; ``infinity`` and year 20,000 too."""
 
 MAX_DUPLICATES_SHOWN: Final = 5
 
@@ -73,8 +67,8 @@ class TableStatements:
             self._id_text,
             self._tenant_text,
             self._is_global,
-            *(_text(self._column(name), MAX_TEXT_CHARACTERS) for name in self._entity.view_columns),
-            *map(self._payload, self._entity.payload_columns),
+            *(text_of(*self._declared(name)) for name in self._entity.view_columns),
+            *(payload_of(*self._declared(name)) for name in self._entity.payload_columns),
         ]
         labelled = (part.label(f"c{position}") for position, part in enumerate(expressions))
         return sa.select(*labelled).select_from(self._from).where(condition)
@@ -180,20 +174,8 @@ class TableStatements:
         type_name = self._table.columns[str(self._entity.tenant)].type_name
         return sa.cast(sa.literal(tenant_id, sa.Text), _TypeNamed(type_name))
 
-    def _payload(self, name: str) -> sa.ColumnElement[Any]:
-        column = self._column(name)
-        declared: Column = self._table.columns[name]
-        if declared.base_type in NATIVE_TYPES:
-            return column
-        if declared.base_type == "numeric":
-            return sa.type_coerce(sa.cast(column, sa.Text), NumericText)
-        if declared.is_array or declared.base_type in {"json", "jsonb"}:
-            # to_jsonb would decode escapes, and fail the whole fetch on one "\u0000".
-            cut = _text(sa.func.to_json(column), MAX_TEXT_CHARACTERS + 1)
-            return sa.type_coerce(cut, JsonText)
-        if declared.base_type in DATE_TYPES:
-            return sa.func.to_json(column).op("#>>")(sa.literal_column("'{}'"))
-        return _text(column, MAX_TEXT_CHARACTERS)
+    def _declared(self, name: str) -> tuple[sa.ColumnElement[Any], Column]:
+        return self._column(name), self._table.columns[name]
 
     def _column(self, name: str) -> sa.ColumnElement[Any]:
         return self._from.c[name]

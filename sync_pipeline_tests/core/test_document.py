@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sync_pipeline.core.document import (
@@ -27,6 +29,7 @@ MATERIAL = Entity(
     payload=(("categoryId", "category"), ("price", "price")),
 )
 ACME = Scope("acme")
+WORD_ENDS = "\u200b\u2063\ufff9\ufffa\ufffb"
 
 
 def build(
@@ -93,11 +96,38 @@ def test_null_is_never_the_text_none() -> None:
         pytest.param("a\x00b", "ab", id="control character dropped"),
         pytest.param("می\u200cخواهم", "می\u200cخواهم", id="joiners stay"),
         pytest.param("a \u200b b", "a b", id="no double space where a character was dropped"),
+        pytest.param("Kabel\u200bweiß", "Kabel weiß", id="zero-width space ends a word"),
+        pytest.param("漢字\ufffaかんじ\ufffb", "漢字 かんじ", id="annotation is words of its own"),
+        pytest.param("\u202bבטון ב30\u202c\u200e", "בטון ב30", id="directional marks dropped"),
+        pytest.param("m\u2060n", "mn", id="word joiner dropped"),
         pytest.param("м²", "м²", id="superscript stays"),
     ],
 )
 def test_text_is_normalised(raw: str, clean: str) -> None:
     assert normalise(raw) == clean
+
+
+def normalise_of_before(text: str) -> str:
+    """How texts were normalised when the first indexes were written."""
+    folded = " ".join(text.split())
+    if folded.isascii() and folded.isprintable():
+        return folded
+    folded.encode()
+    composed = unicodedata.normalize("NFC", folded)
+    if composed.isprintable():
+        return composed
+    kept = "".join(
+        character
+        for character in composed
+        if character in "\u200c\u200d" or unicodedata.category(character) not in {"Cc", "Cf"}
+    )
+    return " ".join(kept.split())
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters=WORD_ENDS)))
+@example("a\x00b\u00ad\ufeff\u202e\u200d\u2060\u180e c\u0301 м²\u3164")
+def test_a_text_without_new_word_ends_is_normalised_as_ever(text: str) -> None:
+    assert normalise(text) == normalise_of_before(text)
 
 
 @given(st.text())
@@ -120,11 +150,8 @@ def test_normalising_twice_is_normalising_once(text: str) -> None:
         pytest.param({"tenant": "global"}, Reason.INVALID_TENANT, id="tenant named global"),
         pytest.param({"texts": ("", None, " ", "\u200b")}, Reason.EMPTY_TEXT, id="nothing to say"),
         pytest.param({"texts": ("\ud800", None, None, None)}, Reason.INVALID_TEXT, id="surrogate"),
-        pytest.param({"price": math.nan}, Reason.INVALID_NUMBER, id="NaN"),
-        pytest.param({"price": math.inf}, Reason.INVALID_NUMBER, id="infinity"),
-        pytest.param({"price": 2**70}, Reason.INVALID_NUMBER, id="beyond 64 bits"),
-        pytest.param({"price": {"a": [1, -math.inf]}}, Reason.INVALID_NUMBER, id="nested infinity"),
-        pytest.param({"price": "\ud800"}, Reason.INVALID_TEXT, id="surrogate in the payload"),
+        pytest.param({"texts": ("...", "-", "—", " ")}, Reason.EMPTY_TEXT, id="only marks"),
+        pytest.param({"texts": ("\u2800\u3164", None, None, "_")}, Reason.EMPTY_TEXT, id="blanks"),
     ],
 )
 def test_a_row_that_cannot_be_a_document_is_rejected_with_its_reason(
@@ -137,10 +164,73 @@ def test_a_row_that_cannot_be_a_document_is_rejected_with_its_reason(
 
 
 def test_a_rejection_never_carries_the_rows_text() -> None:
-    rejection = build(texts=("TOP SECRET", None, None, None), price=math.nan)
+    rejection = build(texts=("TOP SECRET\ud800", None, None, None))
 
     assert isinstance(rejection, Rejection)
     assert "SECRET" not in repr(rejection)
+
+
+@pytest.mark.parametrize(
+    ("price", "kept", "dropped"),
+    [
+        pytest.param(math.nan, None, 1, id="NaN"),
+        pytest.param(-math.inf, None, 1, id="infinity"),
+        pytest.param(2**70, None, 1, id="beyond 64 bits"),
+        pytest.param("\ud800", None, 1, id="lone surrogate"),
+        pytest.param(b"x", None, 1, id="bytes"),
+        pytest.param({"a": [1, math.inf], "b": "x"}, {"a": [1, None], "b": "x"}, 1, id="nested"),
+        pytest.param([math.nan, 1.5, "\udfff", None], [None, 1.5, None, None], 2, id="two of four"),
+        pytest.param({"a\ud800": 1, "b": True}, {"b": True}, 1, id="a key"),
+    ],
+)
+def test_what_no_index_holds_costs_that_value_and_is_named_by_its_field(
+    price: object, kept: object, dropped: int
+) -> None:
+    document = built(price=price)
+
+    assert json.loads(document.payload)["price"] == kept
+    assert document.dropped == ("price",) * dropped
+    assert document.texts == built().texts
+
+
+def test_of_a_plain_row_nothing_is_dropped() -> None:
+    assert built(price={"a": [1, "b", None, 2.5, True]}).dropped == ()
+
+
+@pytest.mark.parametrize("text", ["n/a", "5", "½", "Ω", "ก", "A4"])
+def test_a_letter_or_a_digit_is_something_to_embed(text: str) -> None:
+    assert built(texts=(text, None, None, None)).texts == (text,)
+
+
+def test_marks_beside_words_stay_in_the_text() -> None:
+    assert built(texts=("-", "Гипс", None, "...")).texts == ("- Гипс ...",)
+
+
+def test_a_view_of_marks_alone_is_empty_beside_one_with_words() -> None:
+    tool = Entity(name="tool", table="tools", views=(("title", ("name",)), ("about", ("text",))))
+
+    document = DocumentBuilder(entity=tool, scope=GLOBAL, model_id="m").build(
+        ("1", None, True, "BLAST", "--")
+    )
+
+    assert isinstance(document, Document)
+    assert (document.texts, document.embed_hashes[1]) == (("BLAST", ""), "")
+
+
+def test_html_is_read_where_the_entity_says_so_and_the_payload_stays() -> None:
+    html = replace(MATERIAL, markup="html")
+    row = ("7", "acme", False, "<p>Mörtel<br>schnell", "M&uuml;", None, None, "M&uuml;", 1)
+
+    plain, read = (
+        DocumentBuilder(entity=entity, scope=ACME, model_id="m").build(row)
+        for entity in (MATERIAL, html)
+    )
+
+    assert isinstance(plain, Document)
+    assert isinstance(read, Document)
+    assert plain.texts == ("<p>Mörtel<br>schnell M&uuml;",)
+    assert read.texts == ("Mörtel schnell Mü",)
+    assert json.loads(read.payload)["categoryId"] == "M&uuml;"
 
 
 @pytest.mark.parametrize("value", [True, None, "x", 0.5, 2**62, {"a": [1, "b"]}, b"x"], ids=repr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from decimal import Decimal
 
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.changes import EntityDigest
-from sync_pipeline.core.document import MAX_TEXT_CHARACTERS, document_id
+from sync_pipeline.core.document import INT64_RANGE, MAX_TEXT_CHARACTERS, document_id
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import (
     DuplicateDocumentError,
@@ -20,28 +19,46 @@ from sync_pipeline.core.errors import (
     SourceUnavailableError,
 )
 from sync_pipeline.core.hashing import digest
+from sync_pipeline.core.numbers import exact_number
 from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, why_not_a_tenant_id
 
 Row = dict[str, object]
 
 
 def as_text(value: object) -> str | None:
-    """The value as PostgreSQL casts it to text."""
+    """The value as words, as PostgreSQL's reader gives them."""
     if value is None:
         return None
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False)
+        return " ".join(_words(value)) or None
     return str(value)
+
+
+def _words(value: object) -> Iterator[str]:
+    """Strings and numbers inside JSON, in their order; keys, booleans and null are none."""
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _words(inner)
+    elif isinstance(value, str):
+        yield from filter(None, [value])
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
 
 
 def as_payload(value: object) -> object:
     """The value as a payload column yields it."""
-    if value is None or isinstance(value, bool | int | float | dict | list):
-        return value
+    if isinstance(value, list):
+        return [as_payload(element) for element in value]
+    if isinstance(value, dict):
+        return {key: as_payload(inner) for key, inner in value.items()}
     if isinstance(value, Decimal):
-        return float(value)
+        return exact_number(str(value))
+    if isinstance(value, int) and value not in INT64_RANGE:
+        return exact_number(str(value))
+    if value is None or isinstance(value, bool | int | float):
+        return value
     if isinstance(value, date):
         return value.isoformat()
     return str(value)[:MAX_TEXT_CHARACTERS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -122,6 +123,55 @@ def test_a_row_is_id_tenant_is_global_then_view_and_payload_columns(make: Make) 
             *("кг", 12.5, 7, True, {"tags": ["a", None], "n": 1}, "2026-01-02T03:04:05+00:00"),
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        pytest.param({"en": "Concrete", "ru": "Бетон"}, "Concrete Бетон", id="translations"),
+        pytest.param(
+            ["ready mix", None, 'say "hi"', "C:\\x"], 'ready mix say "hi" C:\\x', id="list"
+        ),
+        pytest.param({"a": {"b": ["x", {"c": 25}]}, "d": 1.5}, "x 25 1.5", id="nested"),
+        pytest.param({"a": True, "b": None, "c": "", "d": []}, None, id="no words"),
+        pytest.param("brick", "brick", id="a string"),
+        pytest.param({}, None, id="empty object"),
+        pytest.param([], None, id="empty list"),
+    ],
+)
+def test_a_text_is_the_words_of_a_json_value(make: Make, extra: object, words: str | None) -> None:
+    source = make({"materials": [{**row("m1", "acme"), "extra": extra}]})
+    entity = replace(MATERIAL, views=(("text", ("extra",)),))
+
+    (found,) = read(source, scope=ACME, entity=entity)
+
+    assert found[3] == words
+
+
+@pytest.mark.parametrize(
+    ("price", "kept"),
+    [
+        pytest.param("12.50", 12.5, id="a price"),
+        pytest.param("9007199254740993", 9007199254740993, id="a whole number"),
+        pytest.param("12345678901234567890", "12345678901234567890", id="beyond 64 bits"),
+        pytest.param("0.1234567890123456789", "0.1234567890123456789", id="a long fraction"),
+    ],
+)
+def test_a_number_keeps_its_value_or_is_kept_as_text(make: Make, price: str, kept: object) -> None:
+    source = make({"materials": [{**row("m1", "acme"), "price": Decimal(price)}]})
+
+    (found,) = read(source, scope=ACME, entity=replace(MATERIAL, payload=(("price", "price"),)))
+
+    assert (found[-1], type(found[-1])) == (kept, type(kept))
+
+
+def test_numbers_inside_json_keep_their_value_too(make: Make) -> None:
+    extra = {"imei": 9007199254740993, "iccid": 89490200001234567890, "n": [1, 1.5]}
+    source = make({"materials": [{**row("m1", "acme"), "extra": extra}]})
+
+    (found,) = read(source, scope=ACME, entity=replace(MATERIAL, payload=(("extra", "extra"),)))
+
+    assert found[-1] == {**extra, "iccid": "89490200001234567890"}
 
 
 def test_null_is_none_in_every_column(make: Make) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 import sqlalchemy as sa
 
-from sync_pipeline.core.document import DocumentBuilder, Reason, Rejection
+from sync_pipeline.core.document import DocumentBuilder, Rejection
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import (
     PermanentError,
@@ -69,9 +69,9 @@ def read(engine: sa.Engine, entity: Entity, *, scope: Scope = ACME) -> list[Sequ
         pytest.param("smallint", "7", 7, id="smallint"),
         pytest.param("bigint", "9223372036854775807", 2**63 - 1, id="bigint"),
         pytest.param("numeric", "12.50", 12.5, id="numeric"),
-        pytest.param("numeric", f"{2**70}", float(2**70), id="numeric beyond 64 bits"),
+        pytest.param("numeric", f"{2**70}", f"{2**70}", id="numeric beyond 64 bits"),
         pytest.param("numeric", "'Infinity'", float("inf"), id="infinite numeric"),
-        pytest.param("numeric", "'1e400'", float("inf"), id="numeric beyond float"),
+        pytest.param("numeric", "'1e400'", f"{10**400}", id="numeric beyond float"),
         pytest.param("real", "0.1", 0.1, id="real"),
         pytest.param("double precision", "'-Infinity'", float("-inf"), id="infinite double"),
         pytest.param("boolean", "true", True, id="boolean"),
@@ -102,7 +102,7 @@ def read(engine: sa.Engine, entity: Entity, *, scope: Scope = ACME) -> list[Sequ
         pytest.param("json", """'{"a": 1}'""", {"a": 1}, id="json"),
         pytest.param("json", """'"\\u0000\\ud800"'""", "\x00\ud800", id="json escapes"),
         pytest.param("json[]", """ARRAY['"\\u0000"'::json]""", ["\x00"], id="array of json"),
-        pytest.param("jsonb", """'[1, 1e400]'""", [1, 10**400], id="jsonb beyond 64 bits"),
+        pytest.param("jsonb", """'[1, 1e400]'""", [1, f"{10**400}"], id="jsonb beyond 64 bits"),
         pytest.param("jsonb", """'null'""", None, id="JSON null"),
     ],
 )
@@ -125,7 +125,7 @@ def test_payload_values_arrive_as(
     assert type(found) is type(value)
 
 
-def test_nan_arrives_and_only_its_row_is_rejected(engine: sa.Engine) -> None:
+def test_nan_arrives_and_costs_only_its_value(engine: sa.Engine) -> None:
     create_things(engine, columns=", price numeric")
     run_sql(
         engine,
@@ -136,7 +136,7 @@ def test_nan_arrives_and_only_its_row_is_rejected(engine: sa.Engine) -> None:
 
     built = [builder.build(row) for row in sorted(read(engine, entity), key=str)]
 
-    assert [getattr(found, "reason", None) for found in built] == [Reason.INVALID_NUMBER, None]
+    assert [getattr(found, "dropped", None) for found in built] == [("price",), ()]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_view_columns_of_any_type_arrive_as_text(engine: sa.Engine) -> None:
 
     (row,) = read(engine, entity)
 
-    assert row[3:] == (None, "42", "true", "infinity", '{"a": 1}')
+    assert row[3:] == (None, "42", "true", "infinity", "1")
 
 
 def test_texts_of_10_mb_are_cut_by_the_server(engine: sa.Engine) -> None:
