@@ -134,6 +134,8 @@ _PAYLOAD: Final[Mapping[str, Reading]] = {
     "json": _PARSED,
     "jsonb": _PARSED,
     "hstore": _PARSED,
+    "int2vector": _PARSED,
+    "oidvector": _PARSED,
     "float4[]": _NUMBERS,
     "float8[]": _NUMBERS,
     "numeric[]": _NUMBERS,

@@ -17,8 +17,7 @@ MAX_JSON_DEPTH: Final = 64
 
 _OPENING: Final = ("[", "{")
 _JSON_TOKEN: Final = re.compile(
-    r'"(?P<string>[^"\\]*(?:\\.[^"\\]*)*)(?P<end>"(?P<key>\s*:)?)?'
-    r'|(?P<mark>[\[\]{},:])|(?P<bare>[^\s"\[\]{},:\\]+)',
+    r'"(?P<string>[^"\\]*(?:\\.[^"\\]*)*)"?|(?P<mark>[\[\]{},:])|(?P<bare>[^\s"\[\]{},:\\]+)',
     re.DOTALL,
 )
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
@@ -88,10 +87,7 @@ def _json_values(text: str) -> Iterator[str]:
         elif (bare := token["bare"]) is not None:
             if bare[0] in "-0123456789":
                 yield bare
-        elif token["key"] is not None:
-            before = ":"
-        # Of a string that the end cuts off only what stands before it says whether it is a key.
-        elif token["end"] is not None or before in ":[" or inside[-1:] == ["["]:
+        elif before in ":[" or (before == "," and inside[-1:] == ["["]):  # else it is a key
             yield _decoded(token["string"])
 
 
