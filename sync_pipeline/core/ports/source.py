@@ -37,9 +37,14 @@ class SourceSnapshot(Protocol):
         """Yield the scope's rows in batches, in no particular order, bounded in memory.
 
         Each row is ``(id, tenant, is_global, *entity.view_columns, *entity.payload_columns)``:
-        id and tenant as text or None, ``is_global`` a bool, view columns as text
+        id and tenant as text or None, ``is_global`` a bool, view columns as their words
         (cut at ``MAX_TEXT_CHARACTERS``) or None, payload columns as None, bool, int,
         float, str, or for JSON and arrays their parsed value. Dates are ISO text.
+
+        The words of JSON, arrays and other containers are the strings and numbers in them,
+        without keys; of empty ones None. A number of the payload is exact: a float, an int
+        or, where neither holds it, its text (``core.numbers``). NaN and the infinities come
+        as floats.
 
         A row with ``is_global`` true belongs to the global scope whatever its
         tenant. Rows that no scope can own (not global, and no tenant or an unusable
