@@ -12,8 +12,6 @@ _JOINING: Final = frozenset({"sub", "sup", "wbr"})
 _UNSHOWN: Final = frozenset({"script", "style", "template"})
 _CDATA: Final = re.compile(r"<!\[CDATA\[(.*?)(?:\]\]>|\Z)", re.DOTALL)
 _COMMENT: Final = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
-# Releases of Python differ on what an opening bracket is that nothing closes: here, a sign.
-_UNCLOSED: Final = re.compile(r"<(?=[^>]*\Z)")
 
 
 def html_words(text: str) -> str:
@@ -32,8 +30,11 @@ def xml_words(text: str) -> str:
 
 
 def _read(reader: _Reader, text: str) -> str:
-    plain = _CDATA.sub(lambda found: html.escape(found[1]), text)
-    reader.feed(_UNCLOSED.sub("&lt;", _COMMENT.sub(" ", plain)))
+    text = _CDATA.sub(lambda found: html.escape(found[1]), text)
+    text = _COMMENT.sub(" ", text)
+    # Releases of Python differ on what an opening bracket is that nothing closes: here, a sign.
+    closed = text.rfind(">") + 1
+    reader.feed(text[:closed] + text[closed:].replace("<", "&lt;"))
     reader.close()
     return "".join(reader.parts)
 

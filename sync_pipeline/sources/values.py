@@ -21,7 +21,7 @@ _JSON_TOKEN: Final = re.compile(
     re.DOTALL,
 )
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
-_BOUND: Final = re.compile(r'"((?:[^"\\]|\\.|"")*)"|([^"\[\](){},]+)', re.DOTALL)
+_BOUND: Final = re.compile(r'"((?:[^"\\]|\\.|"")*+)"?|([^"\[\](){},]+)', re.DOTALL)
 _BOUND_ESCAPE: Final = re.compile(r'\\(.)|"(")', re.DOTALL)
 _LEXEME: Final = re.compile(r"'((?:[^']|'')*)'(?::[0-9A-D,]+)?")
 

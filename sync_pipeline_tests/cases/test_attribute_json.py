@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import Engine
 
 from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.export import preview_export
 from sync_pipeline_tests.reliability.site import Site
 
 TENANT: Final = "9007199254740993"
@@ -85,6 +87,13 @@ def test_what_could_not_be_kept_is_named_by_entity_and_field(
     (message,) = [record.getMessage() for record in caplog.records]
     assert "entity 'device': payload field 'sizes' has null" in message
     assert "1 values in 1 rows" in message
+
+
+def test_what_could_not_be_kept_is_counted(devices: Site) -> None:
+    with preview_export(devices.sync, scope=Scope(TENANT), mode="full") as export:
+        counted = (export.documents, export.dropped_values)
+
+    assert counted == (4, 1)
 
 
 def test_a_second_sync_writes_nothing(devices: Site) -> None:

@@ -47,6 +47,7 @@ def test_metadata_are_the_numbers_of_the_reports(
     upserted = metadata_of(result, "upserted_points")
     cleaned = metadata_of(result, "stale_cleanup")
     assert (exported["rows"], exported["documents"], exported["quarantined"]) == (3, 3, 0)
+    assert exported["dropped_values"] == 0
     assert (embedded["new"], embedded["texts"], embedded["cache_hits"]) == (3, 3, 0)
     assert (upserted["points_written"], upserted["failed"]) == (3, 0)
     assert (cleaned["indexed"], cleaned["deleted"]) == (3, 0)

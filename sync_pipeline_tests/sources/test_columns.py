@@ -21,6 +21,7 @@ from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.sources.postgres import PostgresRowSource
 from sync_pipeline.sources.values import json_words, parse_json, range_words
+from sync_pipeline_tests.sources.feed_support import installed, take_events
 
 ACME: Final = Scope("acme")
 SAME: Final = object()
@@ -276,6 +277,15 @@ def test_the_digest_follows_a_column_of_every_type(made: sa.Engine) -> None:
     with source.open_snapshot([entity]) as snapshot:
         assert snapshot.digest(entities=[entity], scope=ACME) == seen[-1]
     assert len({found["thing"].xor for found in seen}) == len(columns) + 1
+
+
+def test_the_feed_names_a_row_when_a_column_of_any_type_changes(made: sa.Engine) -> None:
+    columns = columns_of(TYPES, form="{literal}::{name}")
+    installed(made, create(made, columns))
+
+    run_sql(made, *(f"UPDATE things SET {name} = NULL" for name in columns))
+
+    assert take_events(made) == [("update", "a", "acme", "acme")] * len(columns)
 
 
 @pytest.mark.parametrize(
