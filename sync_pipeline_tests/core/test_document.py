@@ -275,6 +275,30 @@ def test_a_view_without_text_has_no_hash() -> None:
     assert document.embed_hashes[1] == ""
 
 
+ORDINARY = Entity(
+    name="material",
+    table="materials",
+    views=(("text", ("name", "category", "unit")), ("title", ("name",))),
+    payload=tuple((name, name) for name in ("price", "stock", "new", "extra", "made", "unit")),
+)
+
+
+def test_an_ordinary_row_has_the_hashes_that_the_first_indexes_hold() -> None:
+    text = "Шту\u00adкатурка  e\u0301 м² - (30 кг)"
+    payload = (12.5, 42.0, True, {"a": [1, 2.5, "x", None, {"b": True}]}, "2026-02-03", "кг")
+
+    document = DocumentBuilder(entity=ORDINARY, scope=ACME, model_id="m").build(
+        ("7", "acme", False, text, "Смеси", "кг", *payload)
+    )
+
+    assert isinstance(document, Document)
+    assert document.embed_hashes == (
+        "1972d78cebc9be1afa361848ca6f2a25",
+        "545f32f1fc14621e445419d7b29f854a",
+    )
+    assert document.payload_hash == "41bff997e4a4cf534163c342b8e9ea39"
+
+
 entity_names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 
 

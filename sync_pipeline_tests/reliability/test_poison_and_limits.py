@@ -183,7 +183,7 @@ def test_s24_a_number_that_no_index_holds_costs_its_value_and_is_named(
         pytest.param("[89490200001234567890]", ["89490200001234567890"], id="beyond 64 bits"),
     ],
 )
-def test_s64_one_odd_value_inside_json_costs_no_row(site: Site, facets: str, kept: object) -> None:
+def test_one_odd_value_inside_json_costs_no_row(site: Site, facets: str, kept: object) -> None:
     """What no index holds inside JSON costs that value; a number is kept as its text."""
     site.fill(2)
     site.sql(
