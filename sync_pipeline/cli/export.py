@@ -118,8 +118,7 @@ def _iter_lines(
     sync: SyncContext, *, entities: Sequence[Entity], scopes: Sequence[Scope]
 ) -> Iterator[Line]:
     """Render every document, all from one snapshot."""
-    sync.source.check_schema(entities)
-    with sync.source.open_snapshot(sync.entities) as snapshot:
+    with sync.source.open_snapshot(entities) as snapshot:
         for scope in scopes:
             for entity in entities:
                 builder = DocumentBuilder(

@@ -49,6 +49,8 @@ class Reason(StrEnum):
     INVALID_TEXT = "invalid_text"
     INVALID_NUMBER = "invalid_number"
     INVALID_ID = "invalid_id"
+    DOUBLED_ID = "doubled_id"
+    """Several rows have the id, and another one is the document, or none."""
     INVALID_TENANT = "invalid_tenant"
     NO_OWNER = "no_owner"
 
@@ -62,6 +64,8 @@ class Rejection:
     reason: Reason
     detail: str
     """What is wrong, for people: names the column, not its content."""
+    rows: int = 1
+    """How many rows it stands for; more than one where several have the same id."""
 
 
 @dataclass(frozen=True, slots=True)

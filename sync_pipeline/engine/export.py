@@ -13,12 +13,13 @@ from typing import Final
 import pyarrow as pa
 
 from sync_pipeline.core.changes import ChangeBatch, scope_digest
-from sync_pipeline.core.document import Document, DocumentBuilder, Rejection
+from sync_pipeline.core.document import Document, DocumentBuilder, Reason, Rejection
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import IncompleteExportError, TooManyQuarantinedError
 from sync_pipeline.core.ports import DatasetWriter, Fence, SourceSnapshot
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.doubles import find_set_aside
 from sync_pipeline.engine.overlap import read_ahead
 from sync_pipeline.engine.staged import (
     EVENT_SCHEMA,
@@ -44,6 +45,25 @@ class _Tally:
     rows: int = 0
     documents: int = 0
     rejections: list[Rejection] = field(default_factory=list)
+    quarantined: int = 0
+    """Rows that they stand for."""
+    set_aside: set[tuple[str, str]] = field(default_factory=set)
+    """Entity type and id of the rows set aside for their ids: each is named once."""
+
+    def reject(self, rejection: Rejection) -> None:
+        """Set a row aside, the first of several with one id for all of them."""
+        if rejection.reason is Reason.DOUBLED_ID:
+            key = (rejection.entity_type, rejection.db_id)
+            if key in self.set_aside:
+                return
+            self.set_aside.add(key)
+        self.rejections.append(rejection)
+        self.quarantined += rejection.rows
+
+    @property
+    def has_doubled(self) -> bool:
+        """Whether rows were set aside for their ids."""
+        return bool(self.set_aside)
 
 
 def export_scope(
@@ -91,7 +111,6 @@ def _stage(
 ) -> tuple[StagedExport, _Tally, Touched | None]:
     began = sync.seconds()
     tally = _Tally()
-    sync.source.check_schema(sync.entities)
     # Before the snapshot, which then contains every change that the events name.
     events = read_events(sync, scope=scope, mode=mode)
     with sync.source.open_snapshot(sync.entities) as snapshot:
@@ -102,7 +121,8 @@ def _stage(
             sync, snapshot=snapshot, scope=scope, run_id=run_id, touched=touched, tally=tally
         )
         source_digest = None
-        if touched is None:
+        # A scope with rows set aside must not seem unchanged: others decide which of them count.
+        if touched is None and not tally.has_doubled:
             found = snapshot.digest(entities=sync.entities, scope=scope)
             source_digest = scope_digest(config=sync.digest_config, entities=found)
         taken_at = _in_order(sync, scope=scope, taken_at=snapshot.taken_at)
@@ -114,7 +134,7 @@ def _stage(
         collection=sync.spec.collection,
         rows=tally.rows,
         documents=tally.documents,
-        quarantined=len(tally.rejections),
+        quarantined=tally.quarantined,
         parts=parts,
         source_digest=source_digest,
         touched=_stage_touched(sync, scope=scope, run_id=run_id, touched=touched),
@@ -206,10 +226,10 @@ def _in_order(sync: SyncContext, *, scope: Scope, taken_at: datetime) -> datetim
 
 def _check_quarantined(sync: SyncContext, *, scope: Scope, tally: _Tally) -> None:
     fraction = sync.options.max_quarantined_fraction
-    if fraction is not None and len(tally.rejections) > fraction * tally.rows:
+    if fraction is not None and tally.quarantined > fraction * tally.rows:
         raise TooManyQuarantinedError(
             scope_key=scope.key,
-            quarantined=len(tally.rejections),
+            quarantined=tally.quarantined,
             rows=tally.rows,
             fraction=fraction,
         )
@@ -226,15 +246,16 @@ def _iter_documents(
 ) -> Iterator[list[Document]]:
     """Build the documents of one entity batch by batch, counting and setting rejections aside."""
     builder = DocumentBuilder(entity=entity, scope=scope, model_id=sync.embedder.model_id)
+    set_aside = find_set_aside(sync, snapshot=snapshot, entity=entity, scope=scope, ids=ids)
     with closing(read_ahead(snapshot.iter_rows(entity=entity, scope=scope, ids=ids))) as batches:
         for rows in batches:
             documents: list[Document] = []
             for row in rows:
-                built = builder.build(row)
+                built = set_aside.get(str(row[0])) or builder.build(row)
                 if isinstance(built, Document):
                     documents.append(built)
                 else:
-                    tally.rejections.append(built)
+                    tally.reject(built)
             tally.rows += len(rows)
             tally.documents += len(documents)
             yield documents

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from sync_pipeline.core.changes import EntityDigest
+from sync_pipeline.core.doubles import Doubled
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.scope import Scope
 
@@ -19,11 +20,21 @@ class SourceSnapshot(Protocol):
     """When the snapshot was taken, by the database's clock, with time zone."""
 
     def count_rows(self, *, entity: Entity, scope: Scope) -> int:
-        """Count the rows that ``iter_rows`` with the same arguments will yield.
+        """Count the rows that ``iter_rows`` with the same arguments will yield."""
 
-        Raises:
-            DuplicateDocumentError: a row of the scope shares its id with another row
-                of the table that becomes a document of the same kind.
+    def find_doubled(
+        self, *, entity: Entity, scope: Scope, ids: Sequence[str] | None = None
+    ) -> dict[str, Doubled]:
+        """Find ids of the scope's rows that another row has too which would be the same document.
+
+        A row of this scope or of another one: a document id says ``tenant`` and not
+        which. Rows that nobody can own are no documents and do not count. What it costs
+        depends on the scope's rows, not on the table's, where an index begins with the id.
+
+        Args:
+            entity: Which table.
+            scope: Whose ids.
+            ids: Only these.
         """
 
     def iter_rows(
@@ -70,8 +81,11 @@ class SourceSnapshot(Protocol):
 
         A time of infinity counts as later. Rows without a time are yielded too.
 
+        Rows may come that were not changed, where the column leaves open what it says.
+
         Raises:
             ValueError: the entity has no such column.
+            SourceSchemaError: its values are no times of change.
         """
 
     def digest(self, *, entities: Sequence[Entity], scope: Scope) -> dict[str, EntityDigest]:
@@ -94,6 +108,16 @@ class RowSource(Protocol):
         Raises:
             SourceSchemaError: naming every missing table and column at once.
             SourceUnavailableError: no connection.
+        """
+
+    def find_weaknesses(self, entities: Sequence[Entity]) -> list[str]:
+        """Say what of these tables will make trouble though it does none yet, for people.
+
+        Ids that are not unique or need not stay so.
+
+        Raises:
+            SourceSchemaError: as ``check_schema``, or a column does not hold what it should
+                by its values: a time of change that counts something else.
         """
 
     def list_scopes(self, entities: Sequence[Entity]) -> list[Scope]:
@@ -123,5 +147,6 @@ class RowSource(Protocol):
         Raises:
             SourceUnavailableError: no connection, or a table is being replaced for longer
                 than we wait.
+            SourceSchemaError: tables or columns do not exist, as ``check_schema`` says.
             SourceSchemaError: a row security policy would hide rows from this role.
         """
