@@ -9,6 +9,7 @@ from typing import Final, Protocol, TypeVar
 
 import numpy as np
 
+from sync_pipeline.core.conditions import plan_conditions
 from sync_pipeline.core.point import PointDigests, SearchQuery, combine_hashes
 
 T = TypeVar("T")
@@ -51,8 +52,7 @@ def finds_nothing(query: SearchQuery) -> bool:
 
     To an engine an empty list of conditions means "everything", or an error.
     """
-    accepts_nothing = any(not values for values in query.equals.values())
-    return accepts_nothing or not (query.vectors or has_words(query))
+    return plan_conditions(query.filters) is None or not (query.vectors or has_words(query))
 
 
 def revision_of(payload: Payload) -> int | None:
@@ -96,14 +96,6 @@ def by_revision(
     for item in items:
         groups.setdefault(revision_of(payload_of(item)), []).append(item)
     return groups
-
-
-def by_type(values: Sequence[str | int | bool]) -> tuple[list[str], list[int], list[bool]]:
-    """Part accepted values by type; to Python ``True == 1``, to an index they differ."""
-    texts = [value for value in values if isinstance(value, str)]
-    flags = [value for value in values if isinstance(value, bool)]
-    numbers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
-    return texts, numbers, flags
 
 
 def iter_page_digests(

@@ -44,6 +44,7 @@ from sync_pipeline.stores.stored import (
     prefetch_limit,
     revision_of,
 )
+from sync_pipeline_tests.fakes.filters import meets
 
 Scores = dict[str, float]
 
@@ -248,9 +249,7 @@ class FakeVectorStore:
             visible = {
                 point_id: point
                 for point_id, point in in_scope.items()
-                if all(
-                    _matches(point.payload.get(name), query.equals[name]) for name in query.equals
-                )
+                if meets(point.payload, query.filters)
             }
             rankings = [_by_meaning(visible, view, query) for view in query.vectors]
             if query.sparse is not None and has_words(query):
@@ -310,11 +309,6 @@ def _is_newer(point: Point | None, *, than: Payload) -> bool:
     revision = revision_of(than)
     stored = None if point is None else revision_of(point.payload)
     return revision is not None and stored is not None and stored > revision
-
-
-def _matches(value: object, accepted: Sequence[str | int | bool]) -> bool:
-    values = value if isinstance(value, list) else [value]
-    return any(type(one) is type(wanted) and one == wanted for one in values for wanted in accepted)
 
 
 def _by_meaning(points: Mapping[str, Point], view: str, query: SearchQuery) -> Scores:
