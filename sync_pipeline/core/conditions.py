@@ -199,7 +199,7 @@ def _float_like(path: str, number: Decimal) -> list[Condition]:
     nearest = float(number)
     if math.isinf(nearest) or _order(nearest, number):
         return []
-    return [_exactly(path, stored, keeping=number) for stored in _stored_floats(nearest)]
+    return [_exactly(path, stored, keeping=number) for stored in stored_floats(nearest)]
 
 
 def _within(path: str, wanted: Range) -> list[Condition] | None:
@@ -228,7 +228,7 @@ def _beyond(path: str, name: str, bound: Decimal) -> list[Condition]:
         found.append(AnyInteger(path, integers))
     order = _order(nearest, bound)
     if compare(Decimal(order), Decimal(0)):
-        stored = [nearest] if order else _stored_floats(nearest)
+        stored = [nearest] if order else stored_floats(nearest)
         found += [_exactly(path, one) for one in stored]
     return found
 
@@ -253,10 +253,10 @@ def _is_plain(number: Decimal) -> bool:
     if abs(number) >= _FIRST_SHARED:
         return False
     nearest = float(number)
-    return not _order(nearest, number) and len(_stored_floats(nearest)) == 1
+    return not _order(nearest, number) and len(stored_floats(nearest)) == 1
 
 
-def _stored_floats(number: float) -> list[float]:
+def stored_floats(number: float) -> list[float]:
     """What becomes of a float on its way into an index, step by step; itself first."""
     stored = [number]
     while len(stored) < _TRIPS and (parsed := _parsed(stored[-1])) not in stored:
