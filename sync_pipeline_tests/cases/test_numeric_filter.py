@@ -13,34 +13,40 @@ import pytest
 from sqlalchemy import Engine
 
 from sync_pipeline.cli.filters import parse_filters
-from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.search import SearchRequest, search
+from sync_pipeline.settings import Settings
 from sync_pipeline_tests.reliability.site import Site
 
 Find = Callable[..., list[str]]
 
-PART: Final = Entity(
-    name="part",
-    table="parts",
-    id="part_id",
-    tenant="dept_id",
-    views=(("text", ("descr",)),),
-    payload=(
-        ("groupId", "group_id"),
-        ("ean", "ean"),
-        ("weight", "weight"),
-        ("inStock", "in_stock"),
-        ("artNo", "art_no"),
-        ("price", "price"),
-        ("sold", "sold"),
-        ("madeAt", "made_at"),
-        ("seenAt", "seen_at"),
-        ("tags", "tags"),
-        ("sizes", "sizes"),
-        ("attributes", "attributes"),
-    ),
+SETTINGS: Final = Settings.model_validate(
+    {
+        "entities": [
+            {
+                "name": "part",
+                "table": "parts",
+                "id": "part_id",
+                "tenant": "dept_id",
+                "views": {"text": ["descr"]},
+                "payload": {
+                    "groupId": "group_id",
+                    "ean": "ean",
+                    "weight": "weight",
+                    "inStock": "in_stock",
+                    "artNo": "art_no",
+                    "price": "price",
+                    "sold": "sold",
+                    "madeAt": "made_at",
+                    "seenAt": "seen_at",
+                    "tags": "tags",
+                    "sizes": "sizes",
+                    "attributes": "attributes",
+                },
+            }
+        ]
+    }
 )
 PARTS: Final = """
 CREATE TABLE parts (
@@ -69,7 +75,8 @@ INSERT INTO parts VALUES
 @pytest.fixture
 def find(engine: Engine, tmp_path: Path) -> Iterator[Find]:
     """Search as department 10 with the filters of a command line; the row ids found."""
-    site = Site(engine, tmp_path, entity=PART)
+    (part,) = SETTINGS.core_entities
+    site = Site(engine, tmp_path, entity=part)
     site.sql(PARTS, ROWS)
     for key in ("10", "20"):
         assert site.run(key).status == "success"
