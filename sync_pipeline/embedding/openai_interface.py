@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from sync_pipeline.core.addresses import is_readable_on_the_way
 from sync_pipeline.core.errors import (
     ConfigurationError,
     PermanentError,
@@ -30,8 +31,17 @@ _MISCONFIGURED: Final = {
 }
 
 
-def checked_url(base_url: str, *, has_key: bool) -> str:
-    """The address to post to, if it is a safe one."""
+def checked_url(base_url: str, *, has_key: bool, allows_plain_http: bool) -> str:
+    """The address to post to, if it is a safe one.
+
+    Args:
+        base_url: Up to and without ``/embeddings``.
+        has_key: Whether a key will be sent there.
+        allows_plain_http: Whether it may cross a network in the clear.
+
+    Raises:
+        ConfigurationError: the address is unusable or unsafe.
+    """
     try:
         url = httpx.URL(base_url.rstrip("/") + "/embeddings")
     except httpx.InvalidURL as error:
@@ -49,10 +59,10 @@ def checked_url(base_url: str, *, has_key: bool) -> str:
         raise ConfigurationError(
             f"`embedding.base_url` leads to {url.host}, where clouds keep machine credentials"
         )
-    if has_key and url.scheme == "http" and not _is_this_machine(url.host):
+    if has_key and not allows_plain_http and is_readable_on_the_way(str(url)):
         raise ConfigurationError(
             f"the key would go to {url.host} unencrypted. Use https, or no key for a service that "
-            "needs none."
+            "needs none; where the network itself is private, set `embedding.allow_plain_http`."
         )
     return str(url)
 
@@ -125,11 +135,6 @@ def _error_code(response: httpx.Response) -> str:
     except (ValueError, KeyError, TypeError, AttributeError):
         return ""
     return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
-
-
-def _is_this_machine(host: str) -> bool:
-    address = _address(host)
-    return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def _is_link_local(host: str) -> bool:

@@ -412,6 +412,7 @@ def lease_server_store(
     url: str,
     *,
     api_key: str | None,
+    allows_plain_http: bool = False,
     timeout_seconds: float = 30,
     sleep: Sleep = time.sleep,
 ) -> Lease[VectorStore]:
@@ -420,13 +421,14 @@ def lease_server_store(
     Args:
         url: ``http(s)://host[:port][/prefix]``; the port is 6333 where it is left out.
         api_key: Sent to https and to this machine only.
+        allows_plain_http: Send it over http to another machine too.
         timeout_seconds: Most seconds to connect, and between two parts of an answer.
         sleep: How to wait between attempts.
 
     Raises:
         ConfigurationError: the address is wrong, or the key would be sent in the clear.
     """
-    address = server_address(url, has_key=api_key is not None)
+    address = server_address(url, has_key=api_key is not None, allows_plain_http=allows_plain_http)
 
     @contextmanager
     def lease() -> Iterator[VectorStore]:

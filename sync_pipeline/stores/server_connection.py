@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
 import math
 import ssl
 from urllib.parse import SplitResult, urlsplit
@@ -11,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 from qdrant_client import QdrantClient
 
+from sync_pipeline.core.addresses import is_readable_on_the_way, is_this_machine
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.stores.server_errors import keep_retry_after
 
@@ -18,19 +18,20 @@ DEFAULT_PORT = 6333
 """Qdrant's port, used where the address names none, for https too."""
 
 
-def server_address(url: str, *, has_key: bool) -> str:
+def server_address(url: str, *, has_key: bool, allows_plain_http: bool) -> str:
     """Check an address and name the server for messages.
 
     Args:
         url: ``http(s)://host[:port][/prefix]``.
         has_key: Whether a key will be sent there.
+        allows_plain_http: Whether it may cross a network in the clear.
 
     Returns:
         Scheme, host and port; never credentials.
 
     Raises:
         ConfigurationError: not such an address, credentials inside it, or a key that
-            would cross a network in the clear.
+            would cross a network in the clear without being allowed to.
     """
     parts, port = _split(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -44,22 +45,13 @@ def server_address(url: str, *, has_key: bool) -> str:
             f"the address of the Qdrant server {address} contains credentials. Take them out of "
             "`QDRANT_URL` and set `QDRANT_API_KEY`."
         )
-    if has_key and parts.scheme == "http" and not is_loopback(parts.hostname):
+    if has_key and not allows_plain_http and is_readable_on_the_way(url):
         raise ConfigurationError(
             f"the API key would be sent in the clear to {address}. Use https in `QDRANT_URL`, or "
-            "remove `QDRANT_API_KEY` if that server needs none."
+            "remove `QDRANT_API_KEY` if that server needs none; where the network itself is "
+            "private, set `index.allow_plain_http`."
         )
     return address
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, by its name or number alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def open_client(url: str, *, api_key: str | None, timeout_seconds: float) -> QdrantClient:
@@ -72,12 +64,19 @@ def open_client(url: str, *, api_key: str | None, timeout_seconds: float) -> Qdr
         headers=None if api_key is None else {"api-key": api_key},
         timeout=math.ceil(timeout_seconds),
         check_compatibility=False,
-        # A proxy of the environment would carry what is meant for this machine, key
-        # included, across the network.
-        trust_env=not is_loopback(parts.hostname or ""),
+        trust_env=_may_use_proxy(url, host=parts.hostname or "", has_key=api_key is not None),
         verify=_trusted_authorities(),
         event_hooks={"response": [keep_retry_after]},
     )
+
+
+def _may_use_proxy(url: str, *, host: str, has_key: bool) -> bool:
+    """Whether a proxy named in the environment may carry requests.
+
+    Not what is meant for this machine, and not a key in the clear: the network that
+    was said to be private ends there.
+    """
+    return not is_this_machine(host) and not (has_key and is_readable_on_the_way(url))
 
 
 def _split(url: str) -> tuple[SplitResult, int | None]:
