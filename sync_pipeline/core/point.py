@@ -175,8 +175,8 @@ def check_vectors(vectors: NDArray[np.float32], *, dimension: int, origin: str) 
     """
     if vectors.ndim != 2 or vectors.shape[1] != dimension:  # noqa: PLR2004 - a matrix
         raise InvalidVectorError(
-            f"{origin} returned an array of shape {vectors.shape}, expected (n, {dimension}). "
-            "Check `embedding.model` and `embedding.dimension`."
+            f"{origin} returned an array of shape {vectors.shape}, expected (n, {dimension}).",
+            remedy="Check `embedding.model` and `embedding.dimension`.",
         )
     if not np.isfinite(vectors).all():
         bad = int((~np.isfinite(vectors).all(axis=1)).sum())

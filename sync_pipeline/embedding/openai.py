@@ -176,8 +176,9 @@ class OpenAIEmbedder:
             response = self._client().post(self._url, json=body)
         except httpx.RequestError as error:
             raise TransientError(
-                f"{self._url} did not answer ({type(error).__name__}). Check that the embedding "
-                "service is running and can be reached from here, then run it again."
+                f"{self._url} did not answer ({type(error).__name__}).",
+                remedy="Check that the embedding "
+                "service is running and can be reached from here, then run it again.",
             ) from error
         if response.status_code != httpx.codes.OK:
             raise refusal(response, url=self._url, model=self._model)
@@ -185,8 +186,8 @@ class OpenAIEmbedder:
             return response.json()
         except ValueError as error:
             raise ConfigurationError(
-                f"{self._url} answered 200 without JSON: no embeddings service is there. Check "
-                "`embedding.base_url`; it usually ends in /v1."
+                f"{self._url} answered 200 without JSON: no embeddings service is there.",
+                remedy="Check `embedding.base_url`; it usually ends in /v1.",
             ) from error
 
     def _client(self) -> httpx.Client:

@@ -36,8 +36,9 @@ def ask(name: str, question: Callable[[], str]) -> Finding:
     try:
         return Finding(name=name, ok=True, detail=question())
     except SyncPipelineError as error:
-        what, _, advice = str(error).partition(". ")
-        return Finding(name=name, ok=False, detail=what, fix=advice)
+        return Finding(
+            name=name, ok=False, detail=error.what.strip().removesuffix("."), fix=error.remedy
+        )
 
 
 def _source(sync: SyncContext) -> str:

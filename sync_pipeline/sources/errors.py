@@ -49,14 +49,15 @@ def _translate(error: sa.exc.SQLAlchemyError, *, database: str) -> SyncPipelineE
     if state[:2] in TRANSIENT_CLASSES or (not state and is_operational):
         return SourceUnavailableError(
             f"the source database {database} cannot be read: {reason_of(origin or error)}. "
-            "Nothing is deleted after an incomplete read. Check that the server runs and accepts "
-            "connections from here, and the address, user and password in `source.url` "
-            "(`DATABASE_URL`); then run again."
+            "Nothing is deleted after an incomplete read.",
+            remedy="Check that the server runs and accepts connections from here, and the "
+            "address, user and password in `source.url` (`DATABASE_URL`); then run again.",
         )
     return PermanentError(
         f"the source database {database} refuses a query of the pipeline: "
-        f"{type(origin or error).__name__}, SQLSTATE {state or 'unknown'}. Run the view or table "
-        "concerned by hand; an expression in a view may fail for one of its rows."
+        f"{type(origin or error).__name__}, SQLSTATE {state or 'unknown'}.",
+        remedy="Run the view or table concerned by hand; an expression in a view may fail for "
+        "one of its rows.",
     )
 
 

@@ -145,8 +145,8 @@ class ParquetStaging:
         if marker is None:
             raise PermanentError(
                 f"there is no staged dataset {name!r} at {self._files.locate(folder)}: the step "
-                "that writes it has not finished, or a later step has removed it. Run that step "
-                "again."
+                "that writes it has not finished, or a later step has removed it.",
+                remedy="Run that step again.",
             )
         return ParquetDataset(self._files, name=name, folder=folder, marker=marker)
 
@@ -267,8 +267,8 @@ class ParquetDataset:
             if parquet.metadata.num_rows != file.rows:
                 raise PermanentError(
                     f"{file.name} of the staged dataset {self._name!r} holds "
-                    f"{parquet.metadata.num_rows} rows, but {file.rows} were written. Run the "
-                    "step that writes it again."
+                    f"{parquet.metadata.num_rows} rows, but {file.rows} were written.",
+                    remedy="Run the step that writes it again.",
                 )
             yield parquet
 
@@ -282,5 +282,6 @@ def _damage(name: str) -> Iterator[None]:
         # ArrowInvalid and JSONDecodeError are ValueErrors; a failed page checksum is an OSError.
         raise PermanentError(
             f"the staged dataset {name!r} is damaged or was removed while it was read "
-            f"({type(error).__name__}). Run the step that writes it again."
+            f"({type(error).__name__}).",
+            remedy="Run the step that writes it again.",
         ) from error

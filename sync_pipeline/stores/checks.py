@@ -59,7 +59,8 @@ def check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
             f"{name!r} cannot name an alias or a collection: use letters, digits, '_', '-' and "
-            "'.', at most 200, the first a letter or digit. Correct `index.alias`."
+            "'.', at most 200, the first a letter or digit.",
+            remedy="Correct `index.alias`.",
         )
 
 

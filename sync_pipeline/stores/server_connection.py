@@ -36,20 +36,21 @@ def server_address(url: str, *, has_key: bool, allows_plain_http: bool) -> str:
     parts, port = _split(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigurationError(
-            "the address of the Qdrant server must look like https://host:6333. "
-            "Correct `QDRANT_URL`."
+            "the address of the Qdrant server must look like https://host:6333.",
+            remedy="Correct `QDRANT_URL`.",
         )
     address = f"{parts.scheme}://{parts.hostname}:{port or DEFAULT_PORT}"
     if parts.username or parts.password:
         raise ConfigurationError(
-            f"the address of the Qdrant server {address} contains credentials. Take them out of "
-            "`QDRANT_URL` and set `QDRANT_API_KEY`."
+            f"the address of the Qdrant server {address} contains credentials.",
+            remedy="Take them out of `QDRANT_URL` and set `QDRANT_API_KEY`.",
         )
     if has_key and not allows_plain_http and is_readable_on_the_way(url):
         raise ConfigurationError(
-            f"the API key would be sent in the clear to {address}. Use https in `QDRANT_URL`, or "
+            f"the API key would be sent in the clear to {address}.",
+            remedy="Use https in `QDRANT_URL`, or "
             "remove `QDRANT_API_KEY` if that server needs none; where the network itself is "
-            "private, set `index.allow_plain_http`."
+            "private, set `index.allow_plain_http`.",
         )
     return address
 
@@ -85,7 +86,8 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
         port = parts.port
     except ValueError as error:
         raise ConfigurationError(
-            "the address of the Qdrant server cannot be read. Correct `QDRANT_URL`."
+            "the address of the Qdrant server cannot be read.",
+            remedy="Correct `QDRANT_URL`.",
         ) from error
     return parts, port
 

@@ -119,10 +119,15 @@ def test_an_outage_is_a_finding_and_the_other_questions_are_asked(world: World) 
 
 def test_a_finding_says_what_is_wrong_and_what_to_do() -> None:
     def question() -> str:
-        raise SourceUnavailableError("The server is away. Start it. Then try again.")
+        raise SourceUnavailableError(
+            "The server 10.0.0.7. is away. It was up at 8.", remedy="Start it. Then try again."
+        )
 
     assert ask("source", question) == Finding(
-        name="source", ok=False, detail="The server is away", fix="Start it. Then try again."
+        name="source",
+        ok=False,
+        detail="The server 10.0.0.7. is away. It was up at 8",
+        fix="Start it. Then try again.",
     )
 
 
