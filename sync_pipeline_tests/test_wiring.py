@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,31 +11,19 @@ from sync_pipeline.embedding.openai import OpenAIEmbedder
 from sync_pipeline.settings import load_settings
 from sync_pipeline.stores.server import lease_server_store
 from sync_pipeline.wiring import _embedder, _store
+from sync_pipeline_tests.elsewhere import OTHER_MACHINE, elsewhere, lead_here
 from sync_pipeline_tests.embedding.service import DIMENSION, running_service
 from sync_pipeline_tests.fakes.qdrant_stub import running_stub
 
-OTHER_MACHINE = "service.internal"
-"""A name that does not say that it leads to this machine."""
 PROXIES = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
 
 
 @pytest.fixture(autouse=True)
 def _other_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lead ``OTHER_MACHINE`` here, as a line in /etc/hosts would; proxies are dead ends."""
-    ask = socket.getaddrinfo
-
-    def with_alias(host: Any, *args: Any, **options: Any) -> Any:
-        return ask("127.0.0.1" if host == OTHER_MACHINE else host, *args, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", with_alias)
+    """Give this machine another name; proxies are dead ends."""
+    lead_here(monkeypatch)
     for name, value in PROXIES.items():
         monkeypatch.setenv(name, value)
-
-
-def _elsewhere(url: str) -> str:
-    """The same port and path, by the other machine's name."""
-    parts = urlsplit(url)
-    return f"http://{OTHER_MACHINE}:{parts.port}{parts.path}"
 
 
 def _index_settings(url: str) -> dict[str, str]:
@@ -58,7 +43,7 @@ def _embedding_settings(url: str) -> dict[str, str]:
 def test_the_index_gets_its_key_in_the_clear_where_the_settings_allow_it() -> None:
     with running_stub() as stub:
         stub.api_key = "s3cret"
-        env = _index_settings(_elsewhere(stub.url))
+        env = _index_settings(elsewhere(stub.url))
         settings = load_settings(
             env={**env, "SYNC_PIPELINE__INDEX__ALLOW_PLAIN_HTTP": "true"},
         )
@@ -69,7 +54,7 @@ def test_the_index_gets_its_key_in_the_clear_where_the_settings_allow_it() -> No
 
 def test_the_embedding_service_gets_its_key_in_the_clear_where_the_settings_allow_it() -> None:
     with running_service() as service:
-        env = _embedding_settings(_elsewhere(service.url))
+        env = _embedding_settings(elsewhere(service.url))
         settings = load_settings(
             env={**env, "SYNC_PIPELINE__EMBEDDING__ALLOW_PLAIN_HTTP": "true"},
         )

@@ -22,7 +22,8 @@ from sync_pipeline.core.hashing import bytes_digest, embed_hasher, point_id
 from sync_pipeline.core.scope import Scope, why_not_a_tenant_id
 
 PAYLOAD_SCHEMA_VERSION: Final = 1
-"""Written into every point; a reader refuses points of a version it does not know."""
+"""Written into every point; stores refuse to read points of a newer version (of
+``stores.stored``), and so nothing is shown or compared that may mean something else."""
 
 MAX_TEXT_CHARACTERS: Final = 20_000
 """Most characters of one column that are read. Measured: a text of 10 MB costs 8 s and

@@ -8,7 +8,8 @@
     │   ├── SourceSchemaError      a configured table or column does not exist
     │   ├── UnknownScopeError      no such tenant
     │   ├── ModelUnavailableError  the embedding model cannot be loaded
-    │   └── IndexMismatchError     the index was built with another model or views
+    │   ├── IndexMismatchError     the index was built with another model or views
+    │   └── NewerPayloadError      a newer program has written to the index
     ├── TransientError             trying again later can help
     │   ├── RateLimitedError       the other side asked to wait; costs no attempt
     │   ├── SourceUnavailableError PostgreSQL cannot be reached
@@ -126,6 +127,21 @@ class IndexMismatchError(ConfigurationError):
             f"the settings ask for {wanted}. Vectors of two models cannot be mixed.",
             remedy="Put the old settings back, or give the new index a name or place of its own "
             "(`index.alias`, `index.url`) and run `sync-pipeline sync all`. Nothing was written.",
+        )
+
+
+class NewerPayloadError(ConfigurationError):
+    """Points whose payload a newer program wrote; this one would misread or undo them."""
+
+    def __init__(self, *, points: int, read: int, newest: int, known: int) -> None:
+        self.points = points
+        self.newest = newest
+        super().__init__(
+            f"{points} of {read} points that were read have payload schema version {newest}, and "
+            f"this program knows versions up to {known}: a newer one has written to this index. "
+            "None of them was shown or changed.",
+            remedy="Upgrade sync-pipeline here to the release that is in use elsewhere, then run "
+            "this again.",
         )
 
 

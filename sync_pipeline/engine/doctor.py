@@ -26,6 +26,7 @@ def examine(sync: SyncContext) -> list[Finding]:
     """Ask source, index and model; writes nothing and loads no model."""
     return [
         ask("source tables", lambda: _source(sync)),
+        ask("index engine", lambda: _engine(sync)),
         ask("index", lambda: _index(sync)),
         ask("embedding model", lambda: _model(sync)),
     ]
@@ -46,6 +47,11 @@ def _source(sync: SyncContext) -> str:
     rows = sum(sync.source.count_by_scope(sync.entities).values())
     tables = ", ".join(entity.table for entity in sync.entities)
     return f"{rows} rows in {tables} of {sync.source.database}"
+
+
+def _engine(sync: SyncContext) -> str:
+    with sync.store() as store:
+        return store.check_engine()
 
 
 def _index(sync: SyncContext) -> str:

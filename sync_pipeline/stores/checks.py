@@ -102,6 +102,12 @@ def check_query(query: SearchQuery, *, schema: VectorSchema) -> None:
     )
 
 
+def schema_asked_for(query: SearchQuery) -> VectorSchema:
+    """What a collection has at least, if a search in it makes sense."""
+    lengths = [np.asarray(vector).size for vector in query.vectors.values()]
+    return VectorSchema(views=tuple(sorted(query.vectors)), dimension=max(lengths, default=0))
+
+
 def check_payloads(payloads: Iterable[tuple[str, Mapping[str, object]]]) -> None:
     """Refuse point ids that are not canonical UUIDs and payloads that JSON cannot hold.
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import math
+import os
 import ssl
+from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
@@ -12,10 +16,16 @@ from qdrant_client import QdrantClient
 
 from sync_pipeline.core.addresses import is_readable_on_the_way, is_this_machine
 from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.stores.checks import VectorSchema
 from sync_pipeline.stores.server_errors import keep_retry_after
 
 DEFAULT_PORT = 6333
 """Qdrant's port, used where the address names none, for https too."""
+
+_LIMITS: Final = httpx.Limits(max_connections=100, keepalive_expiry=3)
+"""An idle connection is given up before the server does so (Qdrant after 5 s), for a request
+that meets the server's end of it fails. To this machine qdrant-client keeps none: there a new
+one costs nothing."""
 
 
 def server_address(url: str, *, has_key: bool, allows_plain_http: bool) -> str:
@@ -55,9 +65,48 @@ def server_address(url: str, *, has_key: bool, allows_plain_http: bool) -> str:
     return address
 
 
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A client, and what is known of the collections behind it."""
+
+    client: QdrantClient
+    schemas: dict[str, VectorSchema] = field(default_factory=dict)
+    """Per collection; whoever relies on one forgets it where the server disagrees."""
+
+
+_connections: Final[dict[tuple[int, str, str | None, float], Connection]] = {}
+"""Per process, address, key and timeout. A forked child makes its own: two processes that
+write to one socket would mix their requests."""
+
+
+def shared_connection(url: str, *, api_key: str | None, timeout_seconds: float) -> Connection:
+    """The connection of this process to a server; its sockets are closed at exit.
+
+    Threads share it. Making a client costs 10 ms, and each new one would shake hands with
+    the server again and ask it for what this one knows.
+    """
+    key = (os.getpid(), url, api_key, timeout_seconds)
+    found = _connections.get(key)
+    if found is None:
+        made = Connection(open_client(url, api_key=api_key, timeout_seconds=timeout_seconds))
+        # No lock, which a fork could leave locked for ever: the first one in wins.
+        found = _connections.setdefault(key, made)
+        if found is not made:
+            made.client.close()
+    return found
+
+
+@atexit.register
+def close_connections() -> None:
+    """Close what this process has opened; a later lease connects anew."""
+    for key in [key for key in _connections if key[0] == os.getpid()]:
+        _connections.pop(key).client.close()
+
+
 def open_client(url: str, *, api_key: str | None, timeout_seconds: float) -> QdrantClient:
     """Make a client; it connects with its first request."""
     parts, _ = _split(url)
+    host = parts.hostname or ""
     return QdrantClient(
         url=url,
         port=DEFAULT_PORT,
@@ -65,9 +114,10 @@ def open_client(url: str, *, api_key: str | None, timeout_seconds: float) -> Qdr
         headers=None if api_key is None else {"api-key": api_key},
         timeout=math.ceil(timeout_seconds),
         check_compatibility=False,
-        trust_env=_may_use_proxy(url, host=parts.hostname or "", has_key=api_key is not None),
+        trust_env=_may_use_proxy(url, host=host, has_key=api_key is not None),
         verify=_trusted_authorities(),
         event_hooks={"response": [keep_retry_after]},
+        limits=None if is_this_machine(host) else _LIMITS,
     )
 
 

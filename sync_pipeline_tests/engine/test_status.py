@@ -101,6 +101,7 @@ def test_a_sound_installation_has_an_answer_to_every_question(world: World) -> N
     assert all(finding.ok for finding in found.values())
     assert found["source tables"].detail == "1 rows in materials, works of fake"
     assert found["index"].detail == f"1 points in {world.collection}"
+    assert found["index engine"].detail == "fake store"
     assert found["embedding model"].detail == "fake-embedder, 16 dimensions"
 
 

@@ -41,6 +41,8 @@ from sync_pipeline.stores.stored import (
     has_words,
     is_deletable,
     iter_page_digests,
+    known_hits,
+    known_points,
     prefetch_limit,
     revision_of,
 )
@@ -97,6 +99,10 @@ class FakeVectorStore:
         return nullcontext(self)
 
     # --- VectorStore ----------------------------------------------------------------
+
+    def check_engine(self) -> str:
+        with self._failing("check_engine"):
+            return "fake store"
 
     def alias_target(self, alias: str) -> str | None:
         with self._failing("alias_target"):
@@ -225,7 +231,7 @@ class FakeVectorStore:
         with self._failing("retrieve"):
             check_ids(point_ids)
             points = self.points(collection)
-            return [
+            return known_points(
                 StoredPoint(
                     point_id=point_id,
                     payload=dict(points[point_id].payload),
@@ -233,7 +239,7 @@ class FakeVectorStore:
                 )
                 for point_id in dict.fromkeys(point_ids)
                 if point_id in points
-            ]
+            )
 
     def query(self, collection: str, query: SearchQuery) -> list[tuple[float, StoredPoint]]:
         with self._failing("query"):
@@ -257,10 +263,10 @@ class FakeVectorStore:
             scores = rankings[0] if len(rankings) == 1 else _fuse(rankings, query.limit)
             threshold = -math.inf if query.score_threshold is None else query.score_threshold
             best = [entry for entry in _ranked(scores) if entry[1] >= threshold]
-            return [
+            return known_hits(
                 (score, StoredPoint(point_id=point_id, payload=dict(visible[point_id].payload)))
                 for point_id, score in best[: query.limit]
-            ]
+            )
 
     def optimize(self, collection: str) -> bool:
         with self._failing("optimize"):
