@@ -16,11 +16,12 @@ from sync_pipeline.core.changes import ChangeBatch, scope_digest
 from sync_pipeline.core.document import Document, DocumentBuilder, Reason, Rejection
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import IncompleteExportError, TooManyQuarantinedError
-from sync_pipeline.core.ports import DatasetWriter, Fence, SourceSnapshot
+from sync_pipeline.core.ports import Fence, SourceSnapshot
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext, SyncMode
 from sync_pipeline.engine.doubles import find_set_aside
 from sync_pipeline.engine.overlap import read_ahead
+from sync_pipeline.engine.spread import open_parts
 from sync_pipeline.engine.staged import (
     EVENT_SCHEMA,
     TOUCHED_SCHEMA,
@@ -30,7 +31,6 @@ from sync_pipeline.engine.staged import (
     documents_table,
     parts_for,
     run_folder,
-    split_by_part,
 )
 from sync_pipeline.engine.touched import Touched, find_touched, read_events
 
@@ -164,16 +164,21 @@ def _stage_rows(
             entity.name: snapshot.count_rows(entity=entity, scope=scope) for entity in sync.entities
         }
     total = sum(expected.values()) if expected is not None else None
-    parts = parts_for(total or 0, part_rows=sync.options.part_rows)
-    schema = document_schema(sync.views)
-    with sync.staging.open_writer(dataset, schema=schema, parts=parts) as writer:
+    parts = 1 if touched is not None else _parts(sync, scope=scope, rows=total or 0)
+    with open_parts(
+        sync.staging,
+        dataset,
+        schema=document_schema(sync.views),
+        parts=parts,
+        checkpoint=lambda: sync.checkpoint(scope=scope),
+    ) as write:
         for entity in sync.entities:
             before = tally.rows
             ids = None if touched is None else touched.row_ids[entity.name]
             for documents in _iter_documents(
                 sync, snapshot=snapshot, entity=entity, scope=scope, ids=ids, tally=tally
             ):
-                _write_batch(sync, writer=writer, entity=entity, documents=documents, parts=parts)
+                write(_as_table(sync, entity=entity, documents=documents))
                 sync.progress.advance("export", done=tally.rows, total=total)
                 sync.checkpoint(scope=scope)
             read = tally.rows - before
@@ -261,16 +266,13 @@ def _iter_documents(
             yield documents
 
 
-def _write_batch(
-    sync: SyncContext,
-    *,
-    writer: DatasetWriter,
-    entity: Entity,
-    documents: list[Document],
-    parts: int,
-) -> None:
-    """Write a batch into the parts that its point ids fall into."""
+def _as_table(sync: SyncContext, *, entity: Entity, documents: list[Document]) -> pa.Table:
     entity_views = [name for name, _ in entity.views]
-    table = documents_table(documents, entity_views=entity_views, views=sync.views)
-    for part, rows in split_by_part(table, parts=parts):
-        writer.write(part, rows)
+    return documents_table(documents, entity_views=entity_views, views=sync.views)
+
+
+def _parts(sync: SyncContext, *, scope: Scope, rows: int) -> int:
+    """Into how many parts a full export is cut: what the index holds is compared in them too."""
+    record = sync.scopes.get(collection=sync.spec.collection, scope=scope)
+    indexed = 0 if record is None else record.documents
+    return parts_for(max(rows, indexed), part_rows=sync.options.part_rows)
