@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sync_pipeline.core.errors import SyncPipelineError
+from sync_pipeline.core.ports import Weakness
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import check_index
 
@@ -25,7 +26,7 @@ class Finding:
 def examine(sync: SyncContext) -> list[Finding]:
     """Ask source, index and model; writes nothing and loads no model."""
     return [
-        ask("source tables", lambda: _source(sync)),
+        *_tables(sync),
         ask("index engine", lambda: _engine(sync)),
         ask("index", lambda: _index(sync)),
         ask("embedding model", lambda: _model(sync)),
@@ -42,8 +43,25 @@ def ask(name: str, question: Callable[[], str]) -> Finding:
         )
 
 
-def _source(sync: SyncContext) -> str:
-    sync.source.check_schema(sync.entities)
+def _tables(sync: SyncContext) -> list[Finding]:
+    """What the tables are, and, where they fit, what makes trouble for single rows of them."""
+    weaknesses: list[Weakness] = []
+
+    def question() -> str:
+        weaknesses.extend(sync.source.find_weaknesses(sync.entities))
+        return _rows(sync)
+
+    found = ask("source tables", question)
+    return [
+        found,
+        *(
+            Finding(name="row ids", ok=False, detail=weakness.what, fix=weakness.fix)
+            for weakness in weaknesses
+        ),
+    ]
+
+
+def _rows(sync: SyncContext) -> str:
     rows = sum(sync.source.count_by_scope(sync.entities).values())
     tables = ", ".join(entity.table for entity in sync.entities)
     return f"{rows} rows in {tables} of {sync.source.database}"

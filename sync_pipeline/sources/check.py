@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from sync_pipeline.core.entity import Constant, Entity, Sharing
+from sync_pipeline.core.ports import Weakness
 from sync_pipeline.sources.layout import Column, Table
 from sync_pipeline.sources.times import why_not_a_time
 
@@ -119,7 +120,7 @@ def _instead(entity: Entity, *, column: str) -> str:
     return ""
 
 
-def find_weaknesses(entity: Entity, *, table: Table) -> str | None:
+def find_weakness(entity: Entity, *, table: Table) -> Weakness | None:
     """Say which id the table's own keys do not vouch for, though they would for another one.
 
     Two tenants may have equal values there, as they like; None where nothing is known.
@@ -130,10 +131,12 @@ def find_weaknesses(entity: Entity, *, table: Table) -> str | None:
         more = key - set(entity.id)
         if set(entity.id) < key and more <= set(entity.owner_columns):
             columns = ", ".join([*sorted(more), *entity.id])
-            return (
+            return Weakness(
+                entity.name,
                 f"entity {entity.name!r}: {', '.join(entity.id)} is unique only per tenant in "
                 f"table {entity.table!r} (its key is {columns}): rows of two tenants can have the "
-                f"same id, and then only one of them is searchable. Write id: [{columns}]"
+                "same id, and then only one of them is searchable",
+                f"write id: [{columns}]",
             )
     return None
 

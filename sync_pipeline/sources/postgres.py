@@ -16,6 +16,7 @@ from sync_pipeline.core.changes import EntityDigest, owner_key
 from sync_pipeline.core.doubles import Doubled
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import SourceSchemaError
+from sync_pipeline.core.ports import Weakness
 from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, why_not_a_tenant_id
 from sync_pipeline.sources.check import find_mistakes
 from sync_pipeline.sources.digests import NO_ROWS, digests_by_owner, fold_digests
@@ -217,24 +218,28 @@ class PostgresSnapshot:
                 if entity.updated_at is not None:
                     self._measure_times(entity, sa.true())
 
-    def weaknesses(self, entities: Sequence[Entity]) -> list[str]:
+    def weaknesses(self, entities: Sequence[Entity]) -> list[Weakness]:
         """Name ids that are not unique, or need not stay so: one scan where no key vouches."""
         self.check_schema(entities)
         with source_errors(self._database):
             return list(filter(None, map(self._weakness, entities)))
 
-    def _weakness(self, entity: Entity) -> str | None:
+    def _weakness(self, entity: Entity) -> Weakness | None:
         statements = self._of(entity)
         if statements.has_unique_ids:
             return None
         example, count = self._connection.execute(statements.all_doubled()).one()
         if count:
-            return (
+            key = statements.weakness()
+            return Weakness(
+                entity.name,
                 f"entity {entity.name!r}: {count} ids stand in several rows of {entity.table!r} "
-                f"each, e.g. {example!r}: such rows are set aside. Write the columns that are "
-                "unique together: id: [...]"
+                f"each, e.g. {example!r}; such rows are set aside",
+                "write as id the columns that are unique together, id: [...], or mend the rows"
+                if key is None
+                else key.fix,
             )
-        return statements.why_weak()
+        return statements.weakness()
 
     def _of(self, entity: Entity) -> TableStatements:
         """Queries over the entity's table as this snapshot sees it."""
@@ -337,7 +342,7 @@ class PostgresRowSource:
         with self.open_snapshot(entities):
             pass
 
-    def find_weaknesses(self, entities: Sequence[Entity]) -> list[str]:
+    def find_weaknesses(self, entities: Sequence[Entity]) -> list[Weakness]:
         """Look at the values of times of change, and at keys."""
         with self.open_snapshot(entities) as snapshot:
             snapshot.measure_times(entities)

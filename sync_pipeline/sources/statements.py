@@ -12,9 +12,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from sync_pipeline.core.document import MAX_ROW_ID_CHARACTERS, MAX_TEXT_CHARACTERS
 from sync_pipeline.core.entity import Condition, Constant, Entity, Sharing
+from sync_pipeline.core.ports import Weakness
 from sync_pipeline.core.row_id import ESCAPES, SEPARATOR, split_row_id
 from sync_pipeline.core.scope import MAX_KEY_LENGTH, Scope
-from sync_pipeline.sources.check import find_weaknesses
+from sync_pipeline.sources.check import find_weakness
 from sync_pipeline.sources.layout import Column, Table
 from sync_pipeline.sources.times import (
     TimeColumn,
@@ -210,9 +211,9 @@ class TableStatements:
         columns: tuple[sa.ColumnElement[Any], ...] = (sa.func.min(found.c.id), sa.func.count())
         return sa.select(*columns)
 
-    def why_weak(self) -> str | None:
-        """Say why the id may collide by what the catalogue says, see ``find_weaknesses``."""
-        return find_weaknesses(self.entity, table=self._table)
+    def weakness(self) -> Weakness | None:
+        """Say why the id may collide by what the catalogue says, see ``find_weakness``."""
+        return find_weakness(self.entity, table=self._table)
 
     def tenant_cast(self, tenant_id: str) -> sa.Select[Any] | None:
         """Fails where the text is no value of the tenant column's type; None where all are."""

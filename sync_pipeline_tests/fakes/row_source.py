@@ -17,6 +17,7 @@ from sync_pipeline.core.doubles import Doubled
 from sync_pipeline.core.entity import Constant, Entity, Sharing
 from sync_pipeline.core.errors import SourceSchemaError, SourceUnavailableError
 from sync_pipeline.core.hashing import digest
+from sync_pipeline.core.ports import Weakness
 from sync_pipeline.core.row_id import join_row_id
 from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, why_not_a_tenant_id
 
@@ -177,10 +178,10 @@ class FakeRowSource:
         if mistakes:
             raise SourceSchemaError(database=self.database, mistakes=mistakes)
 
-    def find_weaknesses(self, entities: Sequence[Entity]) -> list[str]:
+    def find_weaknesses(self, entities: Sequence[Entity]) -> list[Weakness]:
         with self.open_snapshot(entities) as snapshot:
             return [
-                f"entity {entity.name!r}: ids stand in several rows: {row_id!r}"
+                Weakness(entity.name, f"id {row_id!r} stands in several rows", "mend the rows")
                 for entity in entities
                 for scope in self.list_scopes([entity])
                 for row_id in sorted(snapshot.find_doubled(entity=entity, scope=scope))[:1]

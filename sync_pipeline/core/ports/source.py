@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -11,6 +12,15 @@ from sync_pipeline.core.changes import EntityDigest
 from sync_pipeline.core.doubles import Doubled
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.scope import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Weakness:
+    """What of an entity's table makes trouble for single rows, for people."""
+
+    entity_type: str
+    what: str
+    fix: str
 
 
 class SourceSnapshot(Protocol):
@@ -110,10 +120,11 @@ class RowSource(Protocol):
             SourceUnavailableError: no connection.
         """
 
-    def find_weaknesses(self, entities: Sequence[Entity]) -> list[str]:
-        """Say what of these tables will make trouble though it does none yet, for people.
+    def find_weaknesses(self, entities: Sequence[Entity]) -> list[Weakness]:
+        """Say what of these tables makes trouble for single rows, or will.
 
-        Ids that are not unique or need not stay so.
+        Ids that are not unique, or need not stay so: of the rows concerned some are set
+        aside. One scan of each table where the catalogue does not answer.
 
         Raises:
             SourceSchemaError: as ``check_schema``, or a column does not hold what it should
