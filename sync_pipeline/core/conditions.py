@@ -205,7 +205,7 @@ def _float_like(path: str, number: Decimal) -> list[Condition]:
 def _within(path: str, wanted: Range) -> list[Condition] | None:
     """Conditions that hold inside a range; None where nothing is inside."""
     bounds = wanted.bounds
-    if any(isinstance(bound, date) for bound in bounds.values()):
+    if wanted.is_of_dates:
         return [_moments(path, bounds)]
     numbers = {name: _decimal(bound) for name, bound in bounds.items()}
     if all(map(_is_plain, numbers.values())):

@@ -58,6 +58,11 @@ class Range:
         named = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: bound for name, bound in named.items() if bound is not None}
 
+    @property
+    def is_of_dates(self) -> bool:
+        """Whether it is of dates and not of numbers."""
+        return any(isinstance(bound, date) for bound in self.bounds.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
@@ -171,3 +176,7 @@ def _check_value(value: object) -> None:
             raise ValueError(f"a filter cannot compare with {value}: it is no number")
     elif value is not None and not isinstance(value, bool | int | date):
         raise ValueError(f"a filter cannot compare with a {type(value).__name__}")
+
+
+EVERY_NUMBER: Final = Range(gte=-(10**400))
+EVERY_DATE: Final = Range(gte=date.min)

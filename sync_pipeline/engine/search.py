@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, TypeVar
 
 from sync_pipeline.core.conditions import plan_conditions
 from sync_pipeline.core.entity import RESERVED_PAYLOAD_FIELDS
 from sync_pipeline.core.errors import ConfigurationError, IsolationError
-from sync_pipeline.core.filters import Filters, FilterValue, Range
+from sync_pipeline.core.filters import EVERY_DATE, EVERY_NUMBER, Filters, FilterValue, Range
 from sync_pipeline.core.json_path import format_path, parse_path
 from sync_pipeline.core.point import Hit, SearchQuery
+from sync_pipeline.core.ports import VectorStore
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import check_index
@@ -117,7 +118,8 @@ def search(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> Search
     Every hit is checked against the scope once more before it is returned.
 
     Raises:
-        ConfigurationError: nothing has been synced yet, or an unknown view or field.
+        ConfigurationError: nothing has been synced yet, an unknown view or field, or a range of
+            a field that holds nothing with an order, such as texts.
         IsolationError: the index returned a document of another scope; no hit is returned.
     """
     query = build_query(sync, scope=scope, request=request)
@@ -128,6 +130,8 @@ def search(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> Search
                 f"there is no index behind {sync.alias!r} yet; run `sync-pipeline sync all` first"
             )
         found = store.query(collection, query)
+        if not found:
+            _check_ranges(store, collection, query)
     foreign = [
         str(point.payload.get("document_id"))
         for _, point in found
@@ -156,6 +160,25 @@ def in_sync_to(sync: SyncContext, *, scope: Scope, collection: str) -> datetime 
     taken = [record.source_snapshot_at for record in records if record is not None]
     known = [moment for moment in taken if moment is not None]
     return min(known) if len(known) == len(records) else None
+
+
+def _check_ranges(store: VectorStore, collection: str, query: SearchQuery) -> None:
+    """Refuse a range that can find nothing: no silence where a text is taken for a number.
+
+    Raises:
+        ConfigurationError: the visible documents have values in the field, all of other kinds.
+    """
+    for path, ranges in query.ranges.items():
+        is_of_dates = any(wanted.is_of_dates for wanted in ranges)
+        every = EVERY_DATE if is_of_dates else EVERY_NUMBER
+        plain = replace(query, limit=1, score_threshold=None, equals={}, ranges={}, excluded={})
+        if store.query(collection, replace(plain, ranges={path: [every]})):
+            continue
+        if store.query(collection, replace(plain, excluded={path: [None]})):
+            raise ConfigurationError(
+                f"no range of {'dates' if is_of_dates else 'numbers'} can find anything by {path}: "
+                f"its values are of another kind. Compare them with {path}=VALUE"
+            )
 
 
 def _by_path(named: Mapping[str, Sequence[T]]) -> dict[str, Sequence[T]]:

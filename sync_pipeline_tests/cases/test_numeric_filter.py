@@ -176,6 +176,8 @@ def test_s64_a_number_of_many_digits_is_found_and_no_other(find: Find) -> None:
         pytest.param("nosuch.a>1", "cannot filter on nosuch", id="path"),
         pytest.param("tenantId=20", "cannot filter on tenantId", id="the owner"),
         pytest.param('"scope_key"!=10', "cannot filter on scope_key", id="the scope, quoted"),
+        pytest.param("artNo>=42", "no range of numbers can find anything by artNo", id="text"),
+        pytest.param("weight>2026-01-01", "no range of dates can", id="dates of a number"),
         pytest.param("artNo>=a=b", "'a=b' is no bound of a range", id="range of texts"),
         pytest.param('attributes={"imei": 1}', "a whole JSON object", id="object"),
         pytest.param("attributes.a..b=1", "is no path", id="no path"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_pipeline.core.conditions import MAX_CONDITIONS, plan_conditions
+from sync_pipeline.core.conditions import MAX_CONDITIONS, Condition, Group, Numbers, plan_conditions
 from sync_pipeline.core.filters import (
     MAX_FILTER_VALUES,
     Filters,
@@ -106,6 +106,32 @@ def test_two_bounds_on_one_side_are_the_tighter_one() -> None:
     assert plan_conditions(Filters(ranges={"v": [both]})) == plan_conditions(
         Filters(ranges={"v": [tight]})
     )
+
+
+def test_a_filter_names_what_it_is_about() -> None:
+    filters = Filters(
+        equals={"a": [1]}, ranges={"b": [Range(gt=1)]}, excluded={"c": ["x"], "a": [2]}
+    )
+
+    assert filters.names == {"a", "b", "c"}
+
+
+def test_a_float_that_no_decimal_of_that_length_is_compares_by_its_side() -> None:
+    above, below = Decimal("0.10000000000000000001"), Decimal("0.09999999999999999999")
+
+    for bound, is_included in ((above, False), (below, True)):
+        planned = plan_conditions(Filters(ranges={"v": [Range(gte=bound)]}))
+
+        assert planned is not None
+        assert (Numbers("v", gte=0.1, lte=0.1) in _leaves(planned)) is is_included
+
+
+def _leaves(planned: tuple[Condition, ...]) -> list[Condition]:
+    return [
+        leaf
+        for one in planned
+        for leaf in (_leaves(one.must + one.should) if isinstance(one, Group) else [one])
+    ]
 
 
 def test_the_last_day_of_all_has_no_next() -> None:

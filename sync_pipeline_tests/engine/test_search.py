@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
@@ -61,6 +62,29 @@ def test_a_filter_on_a_payload_field_narrows_a_search(stocked: World) -> None:
 def test_a_range_narrows_a_search(stocked: World) -> None:
     assert stocked.found("acme", ranges={"price": [Range(gte=5, lt=10)]}) == ["tenant-material-a"]
     assert stocked.found("acme", ranges={"price": [Range(gt=10)]}) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind"),
+    [
+        pytest.param(Range(gte=1), "numbers", id="numbers"),
+        pytest.param(Range(gte=date(2026, 1, 1)), "dates", id="dates"),
+    ],
+)
+def test_a_range_of_a_field_of_texts_is_an_error_and_not_silence(
+    stocked: World, wanted: Range, kind: str
+) -> None:
+    message = f"no range of {kind} can find anything by unit: .* Compare them with unit=VALUE"
+
+    with pytest.raises(ConfigurationError, match=message):
+        stocked.found("acme", ranges={"unit": [wanted]})
+
+
+def test_a_range_of_a_field_without_values_finds_nothing(world: World) -> None:
+    world.put("a", name="cement", unit=None)
+    world.run_all()
+
+    assert world.found("acme", ranges={"unit": [Range(gte=1)]}) == []
 
 
 def test_an_excluded_value_narrows_a_search(stocked: World) -> None:
