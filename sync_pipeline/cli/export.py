@@ -60,7 +60,7 @@ def export(
     choice = scope_choice(kind, tenant=tenant)
     sync = invocation.installation.sync
     wanted = choose_entities(entities, known=sync.entities)
-    scopes = choose_scopes(choice, known=invocation.scope_statuses())
+    scopes = choose_scopes(choice, known=invocation)
     lines = _iter_lines(sync, entities=wanted, scopes=scopes)
     for line in page(lines, limit=limit, offset=offset):
         print(json.dumps(line, ensure_ascii=False))  # noqa: T201 - rich would wrap long lines

@@ -113,6 +113,5 @@ def _check_known(invocation: Invocation, scope: Scope) -> None:
     Raises:
         UnknownScopeError: naming tenants that are spelled alike.
     """
-    sync = invocation.installation.sync
-    if sync.scopes.get(collection=sync.spec.collection, scope=scope) is None and scope.tenant_id:
-        known_tenant(scope.tenant_id, known=invocation.scope_statuses())
+    if scope.tenant_id is not None:
+        known_tenant(scope.tenant_id, known=invocation)

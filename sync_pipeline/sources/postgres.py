@@ -100,6 +100,15 @@ class PostgresSnapshot:
             if by_scope.total() > 1
         }
 
+    def has_rows(self, *, entity: Entity, scope: Scope) -> bool:
+        """Whether the scope has a row; an index on the tenant column serves."""
+        with source_errors(self._database):
+            condition = self._condition(entity, scope=scope)
+            if condition is None:
+                return False
+            statement = self._of(entity).any_row(condition)
+            return self._connection.execute(statement).first() is not None
+
     def iter_rows(
         self,
         *,

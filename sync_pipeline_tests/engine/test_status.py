@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sync_pipeline.core.errors import SourceUnavailableError
+from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.doctor import Finding, ask, examine
-from sync_pipeline.engine.status import ScopeStatusReport, scope_statuses
+from sync_pipeline.engine.status import ScopeStatusReport, is_known, scope_status, scope_statuses
 from sync_pipeline_tests.engine.world import UNGUARDED, World
 
 
@@ -86,6 +87,22 @@ def test_an_emptied_scope_is_covered(world: World) -> None:
     world.run()
 
     assert statuses(world)["acme"].coverage == 1.0
+
+
+@pytest.mark.parametrize("key", ["global", "acme", "globex", "gone", "unknown"])
+def test_one_scope_stands_as_it_does_among_all(world: World, key: str) -> None:
+    world.put_many("1", "2")
+    world.put("3", tenant_id="globex", name="")
+    world.put("4", tenant_id="gone")
+    world.run_all()
+    world.remove("4")
+    world.put("5")
+
+    alone = scope_status(world.sync, scope=Scope.from_key(key))
+
+    among_all = statuses(world).get(key)
+    assert alone == among_all or (among_all is None and alone.source_rows == alone.points == 0)
+    assert is_known(world.sync, scope=Scope.from_key(key)) is (among_all is not None)
 
 
 def findings(world: World) -> dict[str, Finding]:

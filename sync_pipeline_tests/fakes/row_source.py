@@ -63,6 +63,9 @@ class FakeSnapshot:
     def count_rows(self, *, entity: Entity, scope: Scope) -> int:
         return sum(_scope_key(row, entity) == scope.key for row in self._rows(entity))
 
+    def has_rows(self, *, entity: Entity, scope: Scope) -> bool:
+        return any(_scope_key(row, entity) == scope.key for row in self._rows(entity))
+
     def iter_rows(
         self,
         *,

@@ -210,6 +210,15 @@ def test_count_rows_says_what_iter_rows_yields(make: Make) -> None:
     assert counts == [2, 2, 0]
 
 
+def test_a_scope_has_rows_where_iter_rows_yields_any(make: Make) -> None:
+    source = make({"works": [row("a", "acme"), row("b", "acme"), row("d", None)]})
+
+    with source.open_snapshot() as snapshot:
+        has_rows = [snapshot.has_rows(entity=WORK, scope=scope) for scope in (ACME, GLOBAL, GLOBEX)]
+
+    assert has_rows == [True, True, False]
+
+
 def test_rows_come_in_batches_of_the_size_asked_for(make: Make) -> None:
     source = make({"works": [row(f"w{index}", "acme") for index in range(7)]})
 

@@ -47,6 +47,9 @@ class SourceSnapshot(Protocol):
             ids: Only these.
         """
 
+    def has_rows(self, *, entity: Entity, scope: Scope) -> bool:
+        """Whether ``iter_rows`` with the same arguments yields anything; reads one row."""
+
     def iter_rows(
         self,
         *,
