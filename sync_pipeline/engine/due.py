@@ -114,7 +114,7 @@ def _all_at_once(sync: SyncContext) -> _Facts:
 
 def _each(sync: SyncContext, scopes: Sequence[Scope]) -> _Facts:
     collection = sync.spec.collection
-    with sync.source.open_snapshot() as snapshot:
+    with sync.source.open_snapshot(sync.entities) as snapshot:
         digests = {
             scope.key: snapshot.digest(entities=sync.entities, scope=scope) for scope in scopes
         }

@@ -57,7 +57,7 @@ def scope_statuses(sync: SyncContext) -> list[ScopeStatusReport]:
 def scope_status(sync: SyncContext, *, scope: Scope) -> ScopeStatusReport:
     """One scope, looking at no other."""
     collection = sync.spec.collection
-    with sync.source.open_snapshot() as snapshot:
+    with sync.source.open_snapshot(sync.entities) as snapshot:
         digests = snapshot.digest(entities=sync.entities, scope=scope)
     with sync.store() as store:
         points = store.count(collection, scope_key=scope.key)
@@ -82,7 +82,7 @@ def is_known(sync: SyncContext, *, scope: Scope) -> bool:
     if scope.is_global or sync.scopes.get(collection=collection, scope=scope) is not None:
         return True
     sync.source.check_schema(sync.entities)
-    with sync.source.open_snapshot() as snapshot:
+    with sync.source.open_snapshot(sync.entities) as snapshot:
         if any(snapshot.has_rows(entity=entity, scope=scope) for entity in sync.entities):
             return True
     if sync.state.count_by_scope(collection=collection, scope=scope):

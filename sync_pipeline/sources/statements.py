@@ -155,7 +155,7 @@ class TableStatements:
 
     def any_row(self, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
         """One row that meets the condition, without its values."""
-        return sa.select(sa.literal_column("1")).select_from(self._from).where(condition).limit(1)
+        return self._select(sa.literal_column("1")).where(condition).limit(1)
 
     def owners(self, row_id: str | None = None) -> sa.Select[Any]:
         """``(is_global, tenant, rows)`` per owner; the tenant of global rows is NULL.

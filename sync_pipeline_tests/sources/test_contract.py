@@ -213,7 +213,7 @@ def test_count_rows_says_what_iter_rows_yields(make: Make) -> None:
 def test_a_scope_has_rows_where_iter_rows_yields_any(make: Make) -> None:
     source = make({"works": [row("a", "acme"), row("b", "acme"), row("d", None)]})
 
-    with source.open_snapshot() as snapshot:
+    with source.open_snapshot([]) as snapshot:
         has_rows = [snapshot.has_rows(entity=WORK, scope=scope) for scope in (ACME, GLOBAL, GLOBEX)]
 
     assert has_rows == [True, True, False]
