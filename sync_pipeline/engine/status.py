@@ -81,7 +81,6 @@ def is_known(sync: SyncContext, *, scope: Scope) -> bool:
     collection = sync.spec.collection
     if scope.is_global or sync.scopes.get(collection=collection, scope=scope) is not None:
         return True
-    sync.source.check_schema(sync.entities)
     with sync.source.open_snapshot(sync.entities) as snapshot:
         if any(snapshot.has_rows(entity=entity, scope=scope) for entity in sync.entities):
             return True
