@@ -12,7 +12,7 @@ from benchmarks.results import Figure, Outcome
 from benchmarks.workbench import Workbench
 from sync_pipeline.database.engine import make_engine
 from sync_pipeline.settings import Settings
-from sync_pipeline.sources.digests import digest_scopes
+from sync_pipeline.sources.postgres import PostgresRowSource
 
 TITLE = "Digests of all scopes"
 MAX_SECONDS = 2.0
@@ -47,8 +47,7 @@ def measure(bench: Workbench) -> Outcome:
 def _ask(engine: sa.Engine, size: CatalogueSize) -> float:
     entities = Settings().core_entities
     began = time.perf_counter()
-    with engine.connect() as connection:
-        found = digest_scopes(connection, entities)
+    found = PostgresRowSource(engine).digest_by_scope(entities)
     seconds = time.perf_counter() - began
     require(len(found) == size.scopes, "every scope has a digest")
     return seconds

@@ -166,6 +166,7 @@ def _store(settings: Settings) -> Lease[VectorStore]:
     return lease_server_store(
         url,
         api_key=None if key is None else key.get_secret_value(),
+        allows_plain_http=settings.index.allow_plain_http,
         timeout_seconds=int(settings.index.timeout_seconds),
     )
 
@@ -184,6 +185,7 @@ def _embedder(settings: Settings) -> Embedder:
             dimension=wanted.dimension,
             base_url=wanted.base_url,
             api_key=None if wanted.api_key is None else wanted.api_key.get_secret_value(),
+            allows_plain_http=wanted.allow_plain_http,
             revision=wanted.revision,
             query_prompt=wanted.query_prompt,
             document_prompt=wanted.document_prompt,

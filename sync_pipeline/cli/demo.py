@@ -76,8 +76,8 @@ def demo(
     owners = ", ".join(loaded.rows)
     invocation.say(f"The sample catalogue of {owners}: {load_remarks(loaded)[0]}")
     began = time.perf_counter()
-    scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), known=invocation.scope_statuses())
-    skipped = unchanged_scopes(invocation, scopes)
+    scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), known=invocation)
+    skipped = unchanged_scopes(invocation, scopes, are_all=True)
     due = [scope for scope in scopes if scope not in skipped]
     reports = [*skipped.values(), *run_sync(invocation, due, RunOptions())]
     seconds = time.perf_counter() - began

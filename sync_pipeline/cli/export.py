@@ -60,7 +60,7 @@ def export(
     choice = scope_choice(kind, tenant=tenant)
     sync = invocation.installation.sync
     wanted = choose_entities(entities, known=sync.entities)
-    scopes = choose_scopes(choice, known=invocation.scope_statuses())
+    scopes = choose_scopes(choice, known=invocation)
     lines = _iter_lines(sync, entities=wanted, scopes=scopes)
     for line in page(lines, limit=limit, offset=offset):
         print(json.dumps(line, ensure_ascii=False))  # noqa: T201 - rich would wrap long lines
@@ -118,8 +118,7 @@ def _iter_lines(
     sync: SyncContext, *, entities: Sequence[Entity], scopes: Sequence[Scope]
 ) -> Iterator[Line]:
     """Render every document, all from one snapshot."""
-    sync.source.check_schema(entities)
-    with sync.source.open_snapshot(sync.entities) as snapshot:
+    with sync.source.open_snapshot(entities) as snapshot:
         for scope in scopes:
             for entity in entities:
                 builder = DocumentBuilder(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sync_pipeline.cli.ports import Orchestrator
+    from sync_pipeline.core.scope import Scope
     from sync_pipeline.engine.status import ScopeStatusReport
     from sync_pipeline.settings import Settings
     from sync_pipeline.wiring import Installation
@@ -103,6 +104,18 @@ class Invocation:
         from sync_pipeline.engine.status import scope_statuses
 
         return scope_statuses(self.installation.sync)
+
+    def scope_status(self, scope: Scope) -> ScopeStatusReport:
+        """One scope, looking at no other."""
+        from sync_pipeline.engine.status import scope_status
+
+        return scope_status(self.installation.sync, scope=scope)
+
+    def is_known(self, scope: Scope) -> bool:
+        """Whether the source, our record or the index knows a scope; looks at no other."""
+        from sync_pipeline.engine.status import is_known
+
+        return is_known(self.installation.sync, scope=scope)
 
     def say(self, line: str) -> None:
         """Print one line of a result for people; nothing with ``--json``."""

@@ -37,7 +37,7 @@ def plan(
     """Show what a sync would write, delete and embed, and what that would take; writes nothing."""
     from sync_pipeline.engine.plan import plan_scope
 
-    chosen = choose_scopes(read_choice(scopes), known=invocation.scope_statuses())
+    chosen = choose_scopes(read_choice(scopes), known=invocation)
     with open_bars(invocation.err, scopes=len(chosen)) as bars:
 
         def work(should_stop: StopSignal) -> list[ScopePlan]:

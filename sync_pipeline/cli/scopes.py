@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sync_pipeline.core.errors import ConfigurationError, UnknownScopeError
 from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, in_run_order
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
 
     Known = Sequence[ScopeStatusReport]
     """Every scope that the source, our record or the index knows."""
+
+
+class KnownScopes(Protocol):
+    """What can be asked about scopes; ``Invocation`` answers."""
+
+    def is_known(self, scope: Scope) -> bool:
+        """Whether the source, our record or the index knows it; looks at no other scope."""
+
+    def scope_statuses(self) -> Known:
+        """Every scope that one of them knows; looks at all of them."""
 
 
 class ScopeWord(StrEnum):
@@ -52,12 +63,12 @@ def read_choice(words: Sequence[str]) -> ScopeChoice:
     )
 
 
-def choose_scopes(choice: ScopeChoice, *, known: Known) -> list[Scope]:
+def choose_scopes(choice: ScopeChoice, *, known: KnownScopes) -> list[Scope]:
     """Name the scopes that are meant.
 
     Args:
         choice: What was asked for.
-        known: What exists.
+        known: What exists; named tenants are looked up one by one.
 
     Returns:
         The global scope first, then tenants, those with most rows first, so that
@@ -68,31 +79,33 @@ def choose_scopes(choice: ScopeChoice, *, known: Known) -> list[Scope]:
     """
     if choice.word is ScopeWord.TENANT:
         return [known_tenant(tenant_id, known=known) for tenant_id in choice.tenant_ids]
+    if choice.word is ScopeWord.GLOBAL:
+        return [GLOBAL]
     rows = {
         Scope.from_key(status.scope_key): status.source_rows
-        for status in known
+        for status in known.scope_statuses()
         if status.scope_key != GLOBAL_KEY and _exists(status)
     }
     tenants = in_run_order(rows)
-    return {
-        ScopeWord.ALL: [GLOBAL, *tenants],
-        ScopeWord.GLOBAL: [GLOBAL],
-        ScopeWord.TENANTS: tenants,
-    }[choice.word]
+    return tenants if choice.word is ScopeWord.TENANTS else [GLOBAL, *tenants]
 
 
-def known_tenant(tenant_id: str, *, known: Known) -> Scope:
+def known_tenant(tenant_id: str, *, known: KnownScopes) -> Scope:
     """The scope of a tenant that has rows, documents or a record.
+
+    Only where it is unknown are all others looked at, for the names spelled alike.
 
     Raises:
         UnknownScopeError: naming tenants that are spelled alike.
     """
-    keys = [status.scope_key for status in known if status.scope_key != GLOBAL_KEY]
-    if tenant_id not in keys:
-        raise UnknownScopeError(
-            scope_key=tenant_id, known=len(keys), similar=get_close_matches(tenant_id, keys)
-        )
-    return Scope.from_key(tenant_id)
+    with suppress(ValueError):  # an id that no tenant can have
+        scope = Scope(tenant_id)
+        if known.is_known(scope):
+            return scope
+    keys = [one.scope_key for one in known.scope_statuses() if one.scope_key != GLOBAL_KEY]
+    raise UnknownScopeError(
+        scope_key=tenant_id, known=len(keys), similar=get_close_matches(tenant_id, keys)
+    )
 
 
 def one_scope(*, tenant: str | None, is_global: bool) -> Scope | None:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
+from sync_pipeline.cli.filters import parse_filters
 from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.cli.options import IsGlobal, Tenant
 from sync_pipeline.cli.scopes import known_tenant, one_scope
-from sync_pipeline.core.document import INT64_RANGE
 from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.core.filters import Filters
 
 if TYPE_CHECKING:
     from sync_pipeline.core.scope import Scope
     from sync_pipeline.engine.search import SearchResult
 
 app = typer.Typer()
-
-Value = str | int | bool
-"""What a payload field can be compared with."""
 
 
 @command(app, "search")
@@ -45,8 +42,10 @@ def search(
         typer.Option(
             "--filter",
             metavar="FIELD=VALUE",
-            help="Only documents with this payload value; repeatable. Values of one field are "
-            "alternatives, fields must all agree.",
+            help="Only documents with this payload value, e.g. unit=kg, 'price>=100', "
+            "'madeAt<2026-02-01', 'unit!=kg', price=null (no value), attributes.imei=42; "
+            "repeatable. Values of one field after = are alternatives, everything else must "
+            "hold together.",
         ),
     ] = None,
 ) -> None:
@@ -62,7 +61,7 @@ def search(
         limit=limit,
         entity=entity,
         views=tuple(view or ()),
-        filters=parse_filters(filters or []),
+        filters=parse_filters(filters or ()),
     )
     invocation.answer({"hits": result.hits, "in_sync_to": result.in_sync_to})
     if result.hits:
@@ -79,7 +78,7 @@ def run_search(
     limit: int,
     entity: str | None = None,
     views: tuple[str, ...] = (),
-    filters: dict[str, list[Value]] | None = None,
+    filters: Filters | None = None,
 ) -> SearchResult:
     """Search as ``scope``.
 
@@ -92,39 +91,20 @@ def run_search(
     names = [found.name for found in sync.entities]
     if entity is not None and entity not in names:
         raise ConfigurationError(f"no entity {entity!r}; the configured ones: {', '.join(names)}")
+    wanted = filters or Filters()
     try:
         request = engine.SearchRequest(
-            text=text, limit=limit, entity_type=entity, views=views, filters=filters or {}
+            text=text,
+            limit=limit,
+            entity_type=entity,
+            views=views,
+            filters=wanted.equals,
+            ranges=wanted.ranges,
+            excluded=wanted.excluded,
         )
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
     return engine.search(sync, scope=scope, request=request)
-
-
-def parse_filters(pairs: Sequence[str]) -> dict[str, list[Value]]:
-    """Read ``field=value`` pairs; the same field again adds an alternative.
-
-    A value that reads as a whole number or as true or false is looked for as
-    text too: the command line does not show which one is meant.
-
-    Raises:
-        ConfigurationError: a pair without ``=`` or without a field.
-    """
-    filters: dict[str, list[Value]] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise ConfigurationError(f"--filter {pair!r} is not FIELD=VALUE, e.g. unit=kg")
-        filters.setdefault(name, []).extend(_readings(value))
-    return filters
-
-
-def _readings(value: str) -> list[Value]:
-    if value in ("true", "false"):
-        return [value, value == "true"]
-    if value.removeprefix("-").isdecimal() and int(value) in INT64_RANGE:
-        return [value, int(value)]
-    return [value]
 
 
 def _check_known(invocation: Invocation, scope: Scope) -> None:
@@ -133,6 +113,5 @@ def _check_known(invocation: Invocation, scope: Scope) -> None:
     Raises:
         UnknownScopeError: naming tenants that are spelled alike.
     """
-    sync = invocation.installation.sync
-    if sync.scopes.get(collection=sync.spec.collection, scope=scope) is None and scope.tenant_id:
-        known_tenant(scope.tenant_id, known=invocation.scope_statuses())
+    if scope.tenant_id is not None:
+        known_tenant(scope.tenant_id, known=invocation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,7 @@ from sync_pipeline.core.reports import ScopeReport
 if TYPE_CHECKING:
     from sync_pipeline.core.scope import Scope
     from sync_pipeline.engine.context import RunOptions
+    from sync_pipeline.engine.status import ScopeStatusReport
 
 app = typer.Typer()
 
@@ -60,7 +62,7 @@ def sync(
     from sync_pipeline.engine.context import RunOptions
 
     choice = read_choice(scopes)
-    known = invocation.scope_statuses()
+    known = _LookedAt(invocation)
     chosen = choose_scopes(choice, known=known)
     _require_one_scope(chosen, approve_deletions=approve_deletions)
     options = RunOptions(
@@ -70,10 +72,15 @@ def sync(
         change_digests={} if plan is None else read_plan_file(plan, invocation, scopes=chosen),
     )
     began = time.perf_counter()
-    kept = {} if _may_empty(invocation, choice, options) else vanished(chosen, known=known)
+    kept: dict[Scope, int] = {}
+    if not _may_empty(invocation, choice, options):
+        kept = vanished(chosen, known=known.scope_statuses())
     wanted = [scope for scope in chosen if scope not in kept]
     is_due_anyway = force or plan is not None or mode is not Mode.FULL
-    skipped = {} if is_due_anyway else unchanged_scopes(invocation, wanted)
+    skipped: dict[Scope, ScopeReport] = {}
+    if not is_due_anyway:
+        are_all = choice.word in (ScopeWord.ALL, ScopeWord.TENANTS)
+        skipped = unchanged_scopes(invocation, wanted, are_all=are_all)
     done = run_sync(invocation, [scope for scope in wanted if scope not in skipped], options)
     reports = [
         *_in_order(wanted, [*skipped.values(), *done]),
@@ -109,13 +116,15 @@ def run_sync(
         )
 
 
-def unchanged_scopes(invocation: Invocation, scopes: Sequence[Scope]) -> dict[Scope, ScopeReport]:
+def unchanged_scopes(
+    invocation: Invocation, scopes: Sequence[Scope], *, are_all: bool
+) -> dict[Scope, ScopeReport]:
     """Scopes that need no run, each with its report: what its last full sync found."""
     from sync_pipeline.engine.due import judge_scopes
 
     return {
         found.scope: found.skipped_report()
-        for found in judge_scopes(invocation.installation.sync, scopes=scopes)
+        for found in judge_scopes(invocation.installation.sync, scopes=scopes, are_all=are_all)
         if not found.is_due
     }
 
@@ -127,6 +136,22 @@ def show_reports(
     invocation.show(render.sync_table(reports))
     for remark in render.sync_remarks(reports, duration_seconds=duration_seconds):
         invocation.say(remark)
+
+
+@dataclass(slots=True)
+class _LookedAt:
+    """Looks at all scopes once at most, for several questions."""
+
+    invocation: Invocation
+    _statuses: list[ScopeStatusReport] | None = None
+
+    def is_known(self, scope: Scope) -> bool:
+        return self.invocation.is_known(scope)
+
+    def scope_statuses(self) -> list[ScopeStatusReport]:
+        if self._statuses is None:
+            self._statuses = self.invocation.scope_statuses()
+        return self._statuses
 
 
 def _require_one_scope(chosen: Sequence[Scope], *, approve_deletions: int | None) -> None:
@@ -142,7 +167,7 @@ def _may_empty(invocation: Invocation, choice: ScopeChoice, options: RunOptions)
     limit = options.max_deleted_fraction
     if limit is None:
         limit = invocation.installation.sync.options.cleanup.max_deleted_fraction
-    is_named = choice.word is ScopeWord.TENANT
+    is_named = choice.word in (ScopeWord.TENANT, ScopeWord.GLOBAL)
     return limit >= 1 or is_named or options.approve_deletions is not None
 
 

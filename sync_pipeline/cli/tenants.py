@@ -65,10 +65,9 @@ def remove(
     partition. Points are counted and sampled afterwards. Its rows in the source and
     Dagster's history of its runs stay.
     """
-    known = invocation.scope_statuses()
-    scope = known_tenant(tenant_id, known=known)
+    scope = known_tenant(tenant_id, known=invocation)
     if not yes:
-        _only_tell(invocation, next(one for one in known if one.scope_key == scope.key))
+        _only_tell(invocation, invocation.scope_status(scope))
     removal = _remove(invocation, scope, even_with_rows=even_with_rows)
     invocation.orchestrator.forget_scope(invocation.settings, scope)
     invocation.answer({"ok": True, **asdict(removal)})

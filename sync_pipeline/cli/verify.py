@@ -44,7 +44,7 @@ def verify(
     from sync_pipeline.engine.context import RunOptions
 
     choice = read_choice(scopes)
-    chosen = choose_scopes(choice, known=invocation.scope_statuses())
+    chosen = choose_scopes(choice, known=invocation)
     found = _verify_each(invocation, chosen)
     differing = [scope for scope in chosen if not found[scope].is_clean]
     repaired: list[ScopeReport] = []

@@ -24,7 +24,8 @@ from sync_pipeline.core.markup import html_words
 from sync_pipeline.core.scope import Scope, why_not_a_tenant_id
 
 PAYLOAD_SCHEMA_VERSION: Final = 1
-"""Written into every point; a reader refuses points of a version it does not know."""
+"""Written into every point; stores refuse to read points of a newer version (of
+``stores.stored``), and so nothing is shown or compared that may mean something else."""
 
 MAX_TEXT_CHARACTERS: Final = 20_000
 """Most characters of one column that are read. Measured: a text of 10 MB costs 8 s and
@@ -57,6 +58,8 @@ class Reason(StrEnum):
     INVALID_NUMBER = "invalid_number"
     """Of earlier versions, whose records may still be there; now only the value is dropped."""
     INVALID_ID = "invalid_id"
+    DOUBLED_ID = "doubled_id"
+    """Several rows have the id, and another one is the document, or none."""
     INVALID_TENANT = "invalid_tenant"
     NO_OWNER = "no_owner"
 
@@ -70,6 +73,8 @@ class Rejection:
     reason: Reason
     detail: str
     """What is wrong, for people: names the column, not its content."""
+    rows: int = 1
+    """How many rows it stands for; more than one where several have the same id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@
     │   ├── SourceSchemaError      a configured table or column does not exist
     │   ├── UnknownScopeError      no such tenant
     │   ├── ModelUnavailableError  the embedding model cannot be loaded
-    │   └── IndexMismatchError     the index was built with another model or views
+    │   ├── IndexMismatchError     the index was built with another model or views
+    │   └── NewerPayloadError      a newer program has written to the index
     ├── TransientError             trying again later can help
     │   ├── RateLimitedError       the other side asked to wait; costs no attempt
     │   ├── SourceUnavailableError PostgreSQL cannot be reached
@@ -31,8 +32,9 @@
     │   └── OutOfSpaceError        a disk or quota is full
     └── StoppedError               asked to stop; the batch in flight was finished
 
-Messages say what happened, where, with which numbers, and what to do. They
-never contain a document's text or a password.
+Messages say what happened, where, with which numbers, and what to do; the last is an
+attribute too, so that nobody has to look for it in the text. They never contain a
+document's text or a password.
 """
 
 from __future__ import annotations
@@ -43,7 +45,20 @@ from sync_pipeline.core.scope import Scope
 
 
 class SyncPipelineError(Exception):
-    """The root of everything the pipeline raises on purpose."""
+    """The root of everything the pipeline raises on purpose.
+
+    Its text is ``what``, and after it ``remedy``.
+
+    Attributes:
+        what: What happened, where and with which numbers.
+        remedy: What to do about it; empty where nothing can be, or ``what`` says it all.
+    """
+
+    def __init__(self, what: str, *, remedy: str = "") -> None:
+        self.what = what
+        self.remedy = remedy
+        between = " " if remedy and not what.endswith("\n") else ""
+        super().__init__(f"{what}{between}{remedy}")
 
 
 class ConfigurationError(SyncPipelineError):
@@ -70,9 +85,9 @@ class SourceSchemaError(ConfigurationError):
         self.mistakes = tuple(mistakes)
         listed = "\n".join(f"  - {mistake}" for mistake in self.mistakes)
         super().__init__(
-            f"the source database {database} does not match the configured entities:\n{listed}\n"
-            "Correct `entities` in the settings, or the database; nothing was read or changed. "
-            "To try things with sample rows first: `sync-pipeline demo`."
+            f"the source database {database} does not match the configured entities:\n{listed}\n",
+            remedy="Correct `entities` in the settings, or the database; nothing was read or "
+            "changed. To try things with sample rows first: `sync-pipeline demo`.",
         )
 
 
@@ -81,10 +96,10 @@ class UnknownScopeError(ConfigurationError):
 
     def __init__(self, *, scope_key: str, known: int, similar: Sequence[str] = ()) -> None:
         self.scope_key = scope_key
-        hint = f" Did you mean {', '.join(map(repr, similar))}?" if similar else ""
+        hint = f"Did you mean {', '.join(map(repr, similar))}? " if similar else ""
         super().__init__(
-            f"no tenant {scope_key!r} among the {known} that have rows or documents.{hint} "
-            "`sync-pipeline tenants` lists them."
+            f"no tenant {scope_key!r} among the {known} that have rows or documents.",
+            remedy=f"{hint}`sync-pipeline tenants` lists them.",
         )
 
 
@@ -94,9 +109,10 @@ class ModelUnavailableError(ConfigurationError):
     def __init__(self, *, model: str, reason: str) -> None:
         self.model = model
         super().__init__(
-            f"the embedding model {model!r} cannot be loaded: {reason}. Set `embedding.model` to "
-            "'bundled', to a folder that holds a sentence-transformers model, or to a model name "
-            "that this machine can download. Nothing was written."
+            f"the embedding model {model!r} cannot be loaded: {reason}.",
+            remedy="Set `embedding.model` to 'bundled', to a folder that holds a "
+            "sentence-transformers model, or to a model name that this machine can download. "
+            "Nothing was written.",
         )
 
 
@@ -108,9 +124,24 @@ class IndexMismatchError(ConfigurationError):
         self.serves = serves
         super().__init__(
             f"the index behind {alias!r} (collection {serves!r}) was built with {built_with}, but "
-            f"the settings ask for {wanted}. Vectors of two models cannot be mixed. Put the old "
-            "settings back, or give the new index a name or place of its own (`index.alias`, "
-            "`index.url`) and run `sync-pipeline sync all`. Nothing was written."
+            f"the settings ask for {wanted}. Vectors of two models cannot be mixed.",
+            remedy="Put the old settings back, or give the new index a name or place of its own "
+            "(`index.alias`, `index.url`) and run `sync-pipeline sync all`. Nothing was written.",
+        )
+
+
+class NewerPayloadError(ConfigurationError):
+    """Points whose payload a newer program wrote; this one would misread or undo them."""
+
+    def __init__(self, *, points: int, read: int, newest: int, known: int) -> None:
+        self.points = points
+        self.newest = newest
+        super().__init__(
+            f"{points} of {read} points that were read have payload schema version {newest}, and "
+            f"this program knows versions up to {known}: a newer one has written to this index. "
+            "None of them was shown or changed.",
+            remedy="Upgrade sync-pipeline here to the release that is in use elsewhere, then run "
+            "this again.",
         )
 
 
@@ -121,9 +152,11 @@ class TransientError(SyncPipelineError):
         retry_after_seconds: How long the other side asked to wait, if it did.
     """
 
-    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self, what: str, *, remedy: str = "", retry_after_seconds: float | None = None
+    ) -> None:
         self.retry_after_seconds = retry_after_seconds
-        super().__init__(message)
+        super().__init__(what, remedy=remedy)
 
 
 class RateLimitedError(TransientError):
@@ -145,9 +178,9 @@ class StoreLockedError(TransientError):
         self.path = path
         self.holder = holder
         super().__init__(
-            f"the embedded index at {path} is in use by {holder}; waited {waited_seconds:.0f} s. "
-            "It admits one process at a time: wait until that one has finished or stop it, "
-            "then try again. A Qdrant server (`QDRANT_URL`) has no such limit."
+            f"the embedded index at {path} is in use by {holder}; waited {waited_seconds:.0f} s.",
+            remedy="It admits one process at a time: wait until that one has finished or stop it, "
+            "then try again. A Qdrant server (`QDRANT_URL`) has no such limit.",
         )
 
 
@@ -159,7 +192,8 @@ class ScopeBusyError(TransientError):
         self.owner = owner
         super().__init__(
             f"scope {scope_key!r} is being written by {owner}; its lease ends in "
-            f"{seconds_left:.0f} s unless it is renewed. Wait for that run, or try again then.",
+            f"{seconds_left:.0f} s unless it is renewed.",
+            remedy="Wait for that run, or try again then.",
             retry_after_seconds=seconds_left,
         )
 
@@ -174,8 +208,9 @@ class CollectionMissingError(PermanentError):
     def __init__(self, *, collection: str, store: str) -> None:
         self.collection = collection
         super().__init__(
-            f"there is no collection {collection!r} in {store}. Run `sync-pipeline sync all`: it "
-            "makes the collection and fills it from the embedding cache."
+            f"there is no collection {collection!r} in {store}.",
+            remedy="Run `sync-pipeline sync all`: it makes the collection and fills it from the "
+            "embedding cache.",
         )
 
 
@@ -203,9 +238,10 @@ class MassDeletionRefusedError(PermanentError):
         )
         super().__init__(
             f"refused to delete {stale} of {indexed} points in scope {scope_key!r}: {limit}. "
-            "New and changed documents were written, nothing was deleted. Look at the source "
-            "first. If the rows are really gone, approve exactly this once: `sync-pipeline sync "
-            f"{Scope.from_key(scope_key).words} --approve-deletions {stale}`."
+            "New and changed documents were written, nothing was deleted.",
+            remedy="Look at the source first. If the rows are really gone, approve exactly this "
+            f"once: `sync-pipeline sync {Scope.from_key(scope_key).words} "
+            f"--approve-deletions {stale}`.",
         )
 
 
@@ -216,9 +252,9 @@ class ScopeHasRowsError(PermanentError):
         self.scope_key = scope_key
         self.rows = rows
         super().__init__(
-            f"tenant {scope_key!r} still has {rows} rows in the source; nothing was removed. "
-            "Delete the rows first: the next sync would make its documents again. To remove "
-            "them all the same, say --even-with-rows."
+            f"tenant {scope_key!r} still has {rows} rows in the source; nothing was removed.",
+            remedy="Delete the rows first: the next sync would make its documents again. To remove "
+            "them all the same, say --even-with-rows.",
         )
 
 
@@ -229,7 +265,8 @@ class IncompleteExportError(PermanentError):
         self.scope_key = scope_key
         super().__init__(
             f"the export of scope {scope_key!r} read {read} rows where its snapshot holds "
-            f"{expected}. Nothing was deleted. Run the scope again."
+            f"{expected}. Nothing was deleted.",
+            remedy="Run the scope again.",
         )
 
 
@@ -242,8 +279,8 @@ class TooManyQuarantinedError(PermanentError):
         self.rows = rows
         super().__init__(
             f"{quarantined} of {rows} rows of scope {scope_key!r} cannot become documents, more "
-            f"than `sync.max_quarantined_fraction` {fraction} accepts. The index was not touched. "
-            "`sync-pipeline quarantine list` names the rows and reasons."
+            f"than `sync.max_quarantined_fraction` {fraction} accepts. The index was not touched.",
+            remedy="`sync-pipeline quarantine list` names the rows and reasons.",
         )
 
 
@@ -269,7 +306,8 @@ class DuplicateDocumentError(PermanentError):
         super().__init__(
             f"several rows of scope {scope_key!r} have the same id: "
             f"{', '.join(self.document_ids[:5])}. The `id` column of an entity must be unique in "
-            "its table. Choose another column or repair the rows; nothing was written."
+            "its table.",
+            remedy="Choose another column or repair the rows; nothing was written.",
         )
 
 
@@ -282,8 +320,9 @@ class UnconfirmedSyncError(PermanentError):
         self.points = points
         super().__init__(
             f"scope {scope_key!r} should have {expected} points after this sync, but the index "
-            f"holds {points}. It is not recorded as synced; run it again, a full sync repairs "
-            "what differs. If it stays, run `sync-pipeline verify` for the documents concerned."
+            f"holds {points}.",
+            remedy="It is not recorded as synced; run it again, a full sync repairs "
+            "what differs. If it stays, run `sync-pipeline verify` for the documents concerned.",
         )
 
 
@@ -294,8 +333,9 @@ class PlanOutdatedError(PermanentError):
         self.scope_key = scope_key
         super().__init__(
             f"scope {scope_key!r} has changed since the plan was made: a sync would now do "
-            "something else than planned. Nothing was written. Make a new plan with "
-            "`sync-pipeline plan ... --out FILE`, or sync without `--plan`."
+            "something else than planned. Nothing was written.",
+            remedy="Make a new plan with `sync-pipeline plan ... --out FILE`, or sync without "
+            "`--plan`.",
         )
 
 
@@ -305,8 +345,9 @@ class SupersededError(PermanentError):
     def __init__(self, *, scope_key: str, detail: str) -> None:
         self.scope_key = scope_key
         super().__init__(
-            f"this run of scope {scope_key!r} is out of date ({detail}) and wrote nothing more. "
-            "The newer run's result stands; start the scope again if it should be refreshed."
+            f"this run of scope {scope_key!r} is out of date ({detail}) and wrote nothing more.",
+            remedy="The newer run's result stands; start the scope again if it should be "
+            "refreshed.",
         )
 
 
@@ -317,7 +358,8 @@ class IsolationError(PermanentError):
         self.scope_key = scope_key
         super().__init__(
             f"a search as {scope_key!r} returned {len(found)} documents of other scopes; none was "
-            "shown. Run `sync-pipeline verify all` and report this: it must not happen."
+            "shown.",
+            remedy="Run `sync-pipeline verify all` and report this: it must not happen.",
         )
 
 

@@ -10,7 +10,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sync_pipeline.core.conditions import plan_conditions
 from sync_pipeline.core.errors import InvalidVectorError
+from sync_pipeline.core.filters import Filters, FilterValue, Range
 from sync_pipeline.core.hashing import RENDERING_VERSION, digest
 
 BM25_VECTOR: Final = "bm25"
@@ -105,7 +107,11 @@ class PointDigests:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchQuery:
-    """A search that has been authorised: the scope keys come from a Scope, never from a caller."""
+    """A search that has been authorised: the scope keys come from a Scope, never from a caller.
+
+    Raises:
+        ValueError: nobody to search as, nothing to rank by, or filters that ask too much.
+    """
 
     scope_keys: tuple[str, ...]
     vectors: Mapping[str, Vector]
@@ -113,8 +119,12 @@ class SearchQuery:
     sparse: SparseVector | None
     """BM25 query weights; None searches by meaning alone."""
     limit: int
-    equals: Mapping[str, Sequence[str | int | bool]] = field(default_factory=dict)
-    """Per payload field the accepted values; AND between fields, inside the scope filter."""
+    equals: Mapping[str, Sequence[FilterValue]] = field(default_factory=dict)
+    """Per payload field the accepted values, see ``Filters``; inside the scope filter."""
+    ranges: Mapping[str, Sequence[Range]] = field(default_factory=dict)
+    """Per payload field ranges that have to hold a value."""
+    excluded: Mapping[str, Sequence[FilterValue]] = field(default_factory=dict)
+    """Per payload field values that must not be there."""
     score_threshold: float | None = None
 
     def __post_init__(self) -> None:
@@ -122,6 +132,12 @@ class SearchQuery:
             raise ValueError("a search needs at least one scope key")
         if not self.vectors and self.sparse is None:
             raise ValueError("a search needs a vector or BM25 weights")
+        plan_conditions(self.filters)
+
+    @property
+    def filters(self) -> Filters:
+        """What the caller asks for, to be applied inside the scopes."""
+        return Filters(equals=self.equals, ranges=self.ranges, excluded=self.excluded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +175,8 @@ def check_vectors(vectors: NDArray[np.float32], *, dimension: int, origin: str) 
     """
     if vectors.ndim != 2 or vectors.shape[1] != dimension:  # noqa: PLR2004 - a matrix
         raise InvalidVectorError(
-            f"{origin} returned an array of shape {vectors.shape}, expected (n, {dimension}). "
-            "Check `embedding.model` and `embedding.dimension`."
+            f"{origin} returned an array of shape {vectors.shape}, expected (n, {dimension}).",
+            remedy="Check `embedding.model` and `embedding.dimension`.",
         )
     if not np.isfinite(vectors).all():
         bad = int((~np.isfinite(vectors).all(axis=1)).sum())

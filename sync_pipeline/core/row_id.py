@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 SEPARATOR: Final = "/"
-_ESCAPES: Final = (("~", "~0"), (SEPARATOR, "~1"))
+"""Between the values of several columns."""
+ESCAPES: Final = (("~", "~0"), (SEPARATOR, "~1"))
 """As in a JSON pointer (RFC 6901): first the tilde, then the separator."""
 
 
@@ -30,12 +31,12 @@ def split_row_id(row_id: str, *, columns: int) -> tuple[str, ...] | None:
 
 
 def _escaped(value: str) -> str:
-    for plain, escape in _ESCAPES:
+    for plain, escape in ESCAPES:
         value = value.replace(plain, escape)
     return value
 
 
 def _unescaped(value: str) -> str:
-    for plain, escape in reversed(_ESCAPES):
+    for plain, escape in reversed(ESCAPES):
         value = value.replace(escape, plain)
     return value

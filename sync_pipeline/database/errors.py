@@ -76,7 +76,8 @@ def database_errors(*, place: Place, doing: str) -> Iterator[None]:
     except exc.TimeoutError as error:
         raise SourceUnavailableError(
             f"no connection to {place.where} became free while {doing}: other threads of this "
-            "process hold them all. Try again, or run fewer scopes at once."
+            "process hold them all.",
+            remedy="Try again, or run fewer scopes at once.",
         ) from error
     except exc.DBAPIError as error:
         origin = error.orig
@@ -107,32 +108,41 @@ def translate(error: psycopg.Error, *, place: Place, doing: str) -> SyncPipeline
     what = f"{type(error).__name__}, SQLSTATE {state}"
     if state == _DISK_FULL:
         return OutOfSpaceError(
-            f"the disk of {place.where} is full ({what}) while {doing}. Make room and run again; "
-            "what was recorded before stays."
+            f"the disk of {place.where} is full ({what}) while {doing}.",
+            remedy="Make room and run again; what was recorded before stays.",
         )
     if state.startswith(_UNAVAILABLE_SQLSTATES):
         return SourceUnavailableError(
-            f"{place.where} ended the connection while {doing} ({what}). Try again when it is up."
+            f"{place.where} ended the connection while {doing} ({what}).",
+            remedy="Try again when it is up.",
         )
     if state.startswith(RETRYABLE_SQLSTATES):
-        return TransientError(f"{place.where} could not go on while {doing} ({what}). Try again.")
+        return TransientError(
+            f"{place.where} could not go on while {doing} ({what}).",
+            remedy="Try again.",
+        )
     if state == _INSUFFICIENT_PRIVILEGE:
         return ConfigurationError(_grants(place, doing=doing))
     if state == _READ_ONLY:
         return ConfigurationError(
             f"{place.where} accepts no writes while {doing} ({what}): it is a standby or set to "
-            "read only. Point `DATABASE_URL` or `STATE_DATABASE_URL` at the primary."
+            "read only.",
+            remedy="Point `DATABASE_URL` or `STATE_DATABASE_URL` at the primary.",
         )
     if state.startswith(_NOT_MIGRATED):
         return ConfigurationError(
             f"{place.where} lacks tables or columns of schema {place.schema!r} while {doing} "
-            f"({what}). Run `sync-pipeline migrate`."
+            f"({what}).",
+            remedy="Run `sync-pipeline migrate`.",
         )
     if state.startswith(_NO_SUCH_DATABASE_OR_LOGIN):
-        return ConfigurationError(f"{place.where} refuses the login ({what}). {_CHECK_URL}")
+        return ConfigurationError(
+            f"{place.where} refuses the login ({what}).",
+            remedy=_CHECK_URL,
+        )
     return PermanentError(
-        f"{place.where} refused a statement while {doing} ({what}{_names(error)}). This is likely "
-        "a fault of sync-pipeline: please report it with this line."
+        f"{place.where} refused a statement while {doing} ({what}{_names(error)}).",
+        remedy="This is likely a fault of sync-pipeline: please report it with this line.",
     )
 
 
@@ -142,10 +152,14 @@ _CHECK_URL: Final = "Check user, password and database of `DATABASE_URL` or `STA
 def _connection_error(error: psycopg.Error, *, place: Place, doing: str) -> SyncPipelineError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     if any(text in reason for text in _REFUSED_LOGINS):
-        return ConfigurationError(f"{place.where} refuses the login: {reason}. {_CHECK_URL}")
+        return ConfigurationError(
+            f"{place.where} refuses the login: {reason}.",
+            remedy=_CHECK_URL,
+        )
     return SourceUnavailableError(
-        f"{place.where} cannot be reached while {doing}: {reason}. Check that it is up and that "
-        "`DATABASE_URL` or `STATE_DATABASE_URL` names it; nothing was lost."
+        f"{place.where} cannot be reached while {doing}: {reason}.",
+        remedy="Check that it is up and that "
+        "`DATABASE_URL` or `STATE_DATABASE_URL` names it; nothing was lost.",
     )
 
 

@@ -167,14 +167,18 @@ class PostgresIndexState:
             "counting documents that moved", lambda it: it.execute(statement).rowcount
         )
 
-    def count_by_scope(self, *, collection: str) -> dict[str, dict[str, int]]:
-        """Per scope key the number of documents per status."""
+    def count_by_scope(
+        self, *, collection: str, scope: Scope | None = None
+    ) -> dict[str, dict[str, int]]:
+        """Per scope key the number of documents per status, of one scope or of all."""
         known = self._table.c
         query = (
             select(known.scope_key, known.status, func.count())
             .where(known.collection == collection)
             .group_by(known.scope_key, known.status)
         )
+        if scope is not None:
+            query = query.where(known.scope_key == scope.key)
         counts: dict[str, dict[str, int]] = {}
         for scope_key, status, number in self._database.run(
             "counting documents", lambda it: it.execute(query).all()

@@ -118,9 +118,11 @@ class PostgresQuarantine:
             for scope_key, entity_type, db_id, reason, detail in rows
         ]
 
-    def count_by_scope(self) -> dict[str, int]:
-        """Quarantined rows per scope key."""
+    def count_by_scope(self, *, scope: Scope | None = None) -> dict[str, int]:
+        """Quarantined rows per scope key, of one scope or of all."""
         key = self._table.c.scope_key
         query = select(key, func.count()).group_by(key)
+        if scope is not None:
+            query = query.where(key == scope.key)
         rows = self._database.run("counting the quarantine", lambda it: it.execute(query).all())
         return {row[0]: row[1] for row in rows}

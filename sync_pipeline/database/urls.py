@@ -27,9 +27,10 @@ def parse_url(url: str) -> URL:
         parsed = None
     if parsed is None or parsed.get_backend_name() not in _BACKENDS:
         raise ConfigurationError(
-            "a database URL is not one of PostgreSQL. Write it as "
+            "a database URL is not one of PostgreSQL.",
+            remedy="Write it as "
             "postgresql://USER:PASSWORD@HOST:5432/DATABASE; special characters of the password "
-            "are percent-encoded (`@` is %40)."
+            "are percent-encoded (`@` is %40).",
         )
     return parsed
 

@@ -38,7 +38,8 @@ def pending(connection: Connection, schema: str) -> list[str]:
     if unknown:
         raise ConfigurationError(
             f"schema {schema!r} was written by a newer sync-pipeline (version {unknown[0]}, this "
-            f"program knows up to {known[0]}). Upgrade the program; nothing was changed."
+            f"program knows up to {known[0]}).",
+            remedy="Upgrade the program; nothing was changed.",
         )
     applied = {
         script.revision

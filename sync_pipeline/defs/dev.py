@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
+from sync_pipeline.core.addresses import is_this_machine
 from sync_pipeline.core.errors import ConfigurationError, TransientError
 from sync_pipeline.defs.code_servers import mend_code_servers
 from sync_pipeline.defs.instance import open_instance, prepare_instance
@@ -71,7 +71,7 @@ def run_dev(
     Raises:
         ConfigurationError: ``host`` can be reached from other machines.
     """
-    if not is_behind_proxy and not is_loopback(host):
+    if not is_behind_proxy and not is_this_machine(host):
         raise ConfigurationError(
             f"Dagster's user interface has no password, so it does not listen on {host!r}. Leave "
             "--host out, or put a proxy that asks for one in front of it and say "
@@ -138,16 +138,6 @@ def _stop_follower(follower: subprocess.Popen[bytes]) -> None:
         follower.wait(timeout=FOLLOWER_STOP_SECONDS)
     except subprocess.TimeoutExpired:
         follower.kill()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _run_child(command: Sequence[str], *, environment: Mapping[str, str]) -> int:

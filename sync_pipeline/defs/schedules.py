@@ -68,7 +68,7 @@ def build_schedules(
         # A source that cannot be reached fails the tick, which the scheduler tries again.
         with withholding_foreign_messages():
             scopes = sync.source.list_scopes(sync.entities)
-            judged = judge_scopes(sync, scopes=scopes)
+            judged = judge_scopes(sync, scopes=scopes, are_all=True)
             due = in_run_order({found.scope: found.rows for found in judged if found.is_due})
         context.instance.add_dynamic_partitions(PARTITIONS_NAME, [scope.key for scope in due])
         for scope in due:

@@ -14,7 +14,7 @@ from sync_pipeline.defs.jobs import sync_scope_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME, scope_partitions
 from sync_pipeline.defs.schedules import sync_request
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.due import known_scopes
+from sync_pipeline.engine.follow import pending_scopes
 
 MAX_NEW_SCOPES: Final = 200
 """Most scopes added by one tick, which has 60 seconds; the next one finds the others."""
@@ -48,12 +48,13 @@ def changed_rows_sensor(
     if sync.feed is None:
         return dg.SkipReason("this source has no change feed")
     try:
-        sync.feed.spread_truncates(known_scopes(sync))
-        pending = sync.feed.pending()
+        pending = pending_scopes(sync, sync.feed)
     except TransientError as error:
         return dg.SkipReason(f"the change feed cannot be read now: {error}")
+    if not pending:
+        return dg.SkipReason("no scope has changes")
     busy = _busy_scopes(context.instance)
-    keys = [key for key in pending if key not in busy][:MAX_CHANGED_SCOPES]
+    keys = [scope.key for scope in pending if scope.key not in busy][:MAX_CHANGED_SCOPES]
     if not keys:
         return dg.SkipReason(f"{len(pending)} scopes have changes, and all of them have a run")
     return dg.SensorResult(

@@ -139,8 +139,9 @@ def _model(language: str, *, k: float, b: float, average_words: float) -> Bm25:
     except ValueError as error:
         raise ConfigurationError(
             f"BM25 cannot be set up for language {language!r} with k {k}, b {b} and an average of "
-            f"{average_words} words: {error}. Use {MIXED!r}, {NONE!r} or a language that Snowball "
-            "stems, k not below 0, b from 0 to 1 and an average above 0."
+            f"{average_words} words: {error}.",
+            remedy=f"Use {MIXED!r}, {NONE!r} or a language that Snowball "
+            "stems, k not below 0, b from 0 to 1 and an average above 0.",
         ) from error
 
 

@@ -44,6 +44,7 @@ class OpenAIEmbedder:
         model: As the service names it.
         base_url: Up to and without ``/embeddings``; None for OpenAI itself.
         api_key: Sent as a bearer token, over https or to this machine only.
+        allows_plain_http: Send it over http to another machine too.
         dimension: Length of the vectors. Where it is None and the model is not one of
             OpenAI's, the first question for it embeds one word to find out.
         shorten: Ask the service for vectors of ``dimension`` (``text-embedding-3`` can).
@@ -64,6 +65,7 @@ class OpenAIEmbedder:
         model: str,
         base_url: str | None = None,
         api_key: str | None = None,
+        allows_plain_http: bool = False,
         dimension: int | None = None,
         shorten: bool = False,
         revision: str | None = None,
@@ -75,7 +77,11 @@ class OpenAIEmbedder:
     ) -> None:
         self.max_batch = max_batch
         self._model = model
-        self._url = checked_url(base_url or OPENAI_URL, has_key=api_key is not None)
+        self._url = checked_url(
+            base_url or OPENAI_URL,
+            has_key=api_key is not None,
+            allows_plain_http=allows_plain_http,
+        )
         self._api_key = api_key
         self._known_dimension = dimension or _KNOWN_DIMENSIONS.get(model)
         self._shorten = shorten and dimension is not None
@@ -170,8 +176,9 @@ class OpenAIEmbedder:
             response = self._client().post(self._url, json=body)
         except httpx.RequestError as error:
             raise TransientError(
-                f"{self._url} did not answer ({type(error).__name__}). Check that the embedding "
-                "service is running and can be reached from here, then run it again."
+                f"{self._url} did not answer ({type(error).__name__}).",
+                remedy="Check that the embedding "
+                "service is running and can be reached from here, then run it again.",
             ) from error
         if response.status_code != httpx.codes.OK:
             raise refusal(response, url=self._url, model=self._model)
@@ -179,8 +186,8 @@ class OpenAIEmbedder:
             return response.json()
         except ValueError as error:
             raise ConfigurationError(
-                f"{self._url} answered 200 without JSON: no embeddings service is there. Check "
-                "`embedding.base_url`; it usually ends in /v1."
+                f"{self._url} answered 200 without JSON: no embeddings service is there.",
+                remedy="Check `embedding.base_url`; it usually ends in /v1.",
             ) from error
 
     def _client(self) -> httpx.Client:

@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from sync_pipeline.core.addresses import is_readable_on_the_way
 from sync_pipeline.core.errors import (
     ConfigurationError,
     PermanentError,
@@ -23,15 +24,25 @@ from sync_pipeline.embedding.retries import retry_after_seconds
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 _MISCONFIGURED: Final = {
-    401: "it does not accept the key. Set `OPENAI_API_KEY` to one that is valid there.",
-    403: "the key may not use this model. Choose another model or key.",
-    404: "no such model or address. Check `embedding.model` and `embedding.base_url`.",
-    405: "that address takes no embeddings. Check `embedding.base_url`.",
+    401: ("it does not accept the key.", "Set `OPENAI_API_KEY` to one that is valid there."),
+    403: ("the key may not use this model.", "Choose another model or key."),
+    404: ("no such model or address.", "Check `embedding.model` and `embedding.base_url`."),
+    405: ("that address takes no embeddings.", "Check `embedding.base_url`."),
 }
+"""What a status says, and what to do."""
 
 
-def checked_url(base_url: str, *, has_key: bool) -> str:
-    """The address to post to, if it is a safe one."""
+def checked_url(base_url: str, *, has_key: bool, allows_plain_http: bool) -> str:
+    """The address to post to, if it is a safe one.
+
+    Args:
+        base_url: Up to and without ``/embeddings``.
+        has_key: Whether a key will be sent there.
+        allows_plain_http: Whether it may cross a network in the clear.
+
+    Raises:
+        ConfigurationError: the address is unusable or unsafe.
+    """
     try:
         url = httpx.URL(base_url.rstrip("/") + "/embeddings")
     except httpx.InvalidURL as error:
@@ -49,10 +60,11 @@ def checked_url(base_url: str, *, has_key: bool) -> str:
         raise ConfigurationError(
             f"`embedding.base_url` leads to {url.host}, where clouds keep machine credentials"
         )
-    if has_key and url.scheme == "http" and not _is_this_machine(url.host):
+    if has_key and not allows_plain_http and is_readable_on_the_way(str(url)):
         raise ConfigurationError(
-            f"the key would go to {url.host} unencrypted. Use https, or no key for a service that "
-            "needs none."
+            f"the key would go to {url.host} unencrypted.",
+            remedy="Use https, or no key for a service that "
+            "needs none; where the network itself is private, set `embedding.allow_plain_http`.",
         )
     return str(url)
 
@@ -76,7 +88,8 @@ def read_vectors(answer: object, *, count: int) -> NDArray[np.float32]:
     except (KeyError, TypeError, ValueError) as error:
         raise PermanentError(
             "the embedding service's answer is not one list of numbers per text, each with its "
-            "index. It may not speak OpenAI's embeddings interface; check `embedding.base_url`."
+            "index.",
+            remedy="It may not speak OpenAI's embeddings interface; check `embedding.base_url`.",
         ) from error
     if found != count:
         raise PermanentError(
@@ -92,28 +105,35 @@ def refusal(response: httpx.Response, *, url: str, model: str) -> SyncPipelineEr
     said = f"{url} answered {status}{f' ({code})' if code else ''} for {model!r}"
     asked = retry_after_seconds(response.headers.get("Retry-After"), now=datetime.now(UTC))
     if code == "insufficient_quota":
-        return ConfigurationError(f"{said}: the account has no credit left. Top it up.")
+        return ConfigurationError(
+            f"{said}: the account has no credit left.",
+            remedy="Top it up.",
+        )
     if status == httpx.codes.TOO_MANY_REQUESTS:
         return RateLimitedError(
-            f"{said}: it asks to wait. Run it again later, or lower `embedding.batch_size`; "
+            f"{said}: it asks to wait.",
+            remedy="Run it again later, or lower `embedding.batch_size`; "
             "what was embedded is kept.",
             retry_after_seconds=asked,
         )
     if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.REQUEST_TIMEOUT:
         return TransientError(
-            f"{said}. It has trouble of its own; run it again later.",
+            f"{said}.",
+            remedy="It has trouble of its own; run it again later.",
             retry_after_seconds=asked,
         )
     if status in _MISCONFIGURED:
-        return ConfigurationError(f"{said}: {_MISCONFIGURED[status]}")
+        what, remedy = _MISCONFIGURED[status]
+        return ConfigurationError(f"{said}: {what}", remedy=remedy)
     if httpx.codes.is_redirect(status):
         return ConfigurationError(
-            f"{said}, a redirect, which is not followed: a key could go to another host. "
-            "Set `embedding.base_url` to the final address."
+            f"{said}, a redirect, which is not followed: a key could go to another host.",
+            remedy="Set `embedding.base_url` to the final address.",
         )
     return PermanentError(
-        f"{said}: it refuses a text, or that many at once. If this concerns all texts, lower "
-        "`embedding.batch_size` or check `embedding.model`."
+        f"{said}: it refuses a text, or that many at once.",
+        remedy="If this concerns all texts, lower "
+        "`embedding.batch_size` or check `embedding.model`.",
     )
 
 
@@ -125,11 +145,6 @@ def _error_code(response: httpx.Response) -> str:
     except (ValueError, KeyError, TypeError, AttributeError):
         return ""
     return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
-
-
-def _is_this_machine(host: str) -> bool:
-    address = _address(host)
-    return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def _is_link_local(host: str) -> bool:

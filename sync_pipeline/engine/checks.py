@@ -65,7 +65,7 @@ def check_scope(sync: SyncContext, *, scope: Scope, seed: str) -> list[CheckResu
     record = sync.scopes.get(collection=collection, scope=scope)
     counted = points_match_rows(points=points, record=record)
     if not counted.passed:
-        recorded = sync.state.count_by_scope(collection=collection).get(scope.key, {})
+        recorded = sync.state.count_by_scope(collection=collection, scope=scope).get(scope.key, {})
         counted = points_match_rows(
             points=points, record=record, recorded=recorded.get("synced", 0)
         )

@@ -108,7 +108,7 @@ def _confirm(sync: SyncContext, *, applied: AppliedChanges, moved_away: int) -> 
     if staged.touched is None:
         rows, documents, quarantined = staged.rows, staged.documents, staged.quarantined
     else:
-        quarantined = sync.quarantine.count_by_scope().get(staged.scope_key, 0)
+        quarantined = sync.quarantine.count_by_scope(scope=staged.scope).get(staged.scope_key, 0)
         rows, documents = points + quarantined, points
     sync.scopes.record_success(
         collection=staged.collection,

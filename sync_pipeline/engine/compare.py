@@ -14,6 +14,7 @@ from sync_pipeline.core.diff import Action, Diff, diff_documents, match_sorted
 from sync_pipeline.core.errors import DuplicateDocumentError, PlanOutdatedError
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import PointDigests
+from sync_pipeline.core.ports import Dataset
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import iter_points
 from sync_pipeline.engine.staged import (
@@ -77,8 +78,10 @@ def iter_parts(sync: SyncContext, *, export: StagedExport) -> Iterator[Part]:
     Raises:
         DuplicateDocumentError: two rows of the snapshot have the same id.
     """
+    # Once for all parts: what it says of its files grows with their number.
+    dataset = sync.staging.open_dataset(export.dataset)
     for number in range(export.parts):
-        exported, table = _read_part(sync, export=export, part=number)
+        exported, table = _read_part(dataset, export=export, part=number)
         indexed, recorded = _read_known(sync, export=export, part=number, exported=exported)
         yield Part(number, table=table, exported=exported, indexed=indexed, recorded=recorded)
 
@@ -105,10 +108,10 @@ def change_digest(before: str, comparison: Comparison) -> str:
 
 
 def _read_part(
-    sync: SyncContext, *, export: StagedExport, part: int
+    dataset: Dataset, *, export: StagedExport, part: int
 ) -> tuple[PointDigests, pa.Table]:
     """One part of the export in ascending order of point id, with its digests."""
-    table = sync.staging.open_dataset(export.dataset).read(part)
+    table = dataset.read(part)
     digests, order = table_digests(table)
     table = table.take(order)
     twice = np.flatnonzero(digests.point_ids[1:] == digests.point_ids[:-1])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sync_pipeline.core.errors import SyncPipelineError
+from sync_pipeline.core.ports import Weakness
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import check_index
 
@@ -25,7 +26,8 @@ class Finding:
 def examine(sync: SyncContext) -> list[Finding]:
     """Ask source, index and model; writes nothing and loads no model."""
     return [
-        ask("source tables", lambda: _source(sync)),
+        *_tables(sync),
+        ask("index engine", lambda: _engine(sync)),
         ask("index", lambda: _index(sync)),
         ask("embedding model", lambda: _model(sync)),
     ]
@@ -36,15 +38,38 @@ def ask(name: str, question: Callable[[], str]) -> Finding:
     try:
         return Finding(name=name, ok=True, detail=question())
     except SyncPipelineError as error:
-        what, _, advice = str(error).partition(". ")
-        return Finding(name=name, ok=False, detail=what, fix=advice)
+        return Finding(
+            name=name, ok=False, detail=error.what.strip().removesuffix("."), fix=error.remedy
+        )
 
 
-def _source(sync: SyncContext) -> str:
-    sync.source.check_schema(sync.entities)
+def _tables(sync: SyncContext) -> list[Finding]:
+    """What the tables are, and, where they fit, what makes trouble for single rows of them."""
+    weaknesses: list[Weakness] = []
+
+    def question() -> str:
+        weaknesses.extend(sync.source.find_weaknesses(sync.entities))
+        return _rows(sync)
+
+    found = ask("source tables", question)
+    return [
+        found,
+        *(
+            Finding(name="row ids", ok=False, detail=weakness.what, fix=weakness.fix)
+            for weakness in weaknesses
+        ),
+    ]
+
+
+def _rows(sync: SyncContext) -> str:
     rows = sum(sync.source.count_by_scope(sync.entities).values())
     tables = ", ".join(entity.table for entity in sync.entities)
     return f"{rows} rows in {tables} of {sync.source.database}"
+
+
+def _engine(sync: SyncContext) -> str:
+    with sync.store() as store:
+        return store.check_engine()
 
 
 def _index(sync: SyncContext) -> str:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from sync_pipeline.core.changes import EntityDigest, scope_digest
 from sync_pipeline.core.ports import ScopeSnapshot
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.context import SyncContext
+
+FEW_SCOPES: Final = 8
+"""Up to so many scopes are digested one by one. Measured over a table without an index on
+the tenant: one scope costs an eighth to an eleventh of all at once (46 of 364 ms with
+400,000 rows, 121 of 1,373 ms with 1,000,000); with an index, what its own rows cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +58,74 @@ def known_scopes(sync: SyncContext) -> list[Scope]:
     return sorted(known, key=lambda scope: (not scope.is_global, scope.key))
 
 
-def judge_scopes(sync: SyncContext, *, scopes: Sequence[Scope]) -> list[Dueness]:
-    """Compare digests of the source with what was last synced, for all scopes at once.
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What dueness is judged by, per scope key."""
 
-    One grouped query over the source, one read of our record and one count per
-    scope in the index. A scope is skipped if its rows and settings are what they
-    were at its last full sync, the index still holds as many points, nothing failed,
-    and that full sync is not older than ``full_every_seconds``.
+    digests: Mapping[str, Mapping[str, EntityDigest]]
+    records: Mapping[str, ScopeSnapshot]
+    points: Mapping[str, int]
+
+
+def judge_scopes(
+    sync: SyncContext, *, scopes: Sequence[Scope], are_all: bool = False
+) -> list[Dueness]:
+    """Compare digests of the source with what was last synced.
+
+    A scope is skipped if its rows and settings are what they were at its last full
+    sync, the index still holds as many points, nothing failed, and that full sync is
+    not older than ``full_every_seconds``.
+
+    A few scopes among others are looked at one by one, and no other with them. Many,
+    or all, cost one grouped query over the source, one read of our record and one
+    count per scope in the index.
+
+    Args:
+        sync: The ports.
+        scopes: Which ones.
+        are_all: Whether there are hardly any others.
     """
-    collection = sync.spec.collection
-    digests = sync.source.digest_by_scope(sync.entities)
-    records = {record.scope_key: record for record in sync.scopes.list_all(collection=collection)}
-    with sync.store() as store:
-        points = store.count_by_scope(collection)
+    is_few = len(scopes) <= FEW_SCOPES and not are_all
+    facts = _each(sync, scopes) if is_few else _all_at_once(sync)
     judged: list[Dueness] = []
     for scope in scopes:
-        entities = digests.get(scope.key, {})
-        record = records.get(scope.key)
+        entities = facts.digests.get(scope.key, {})
+        record = facts.records.get(scope.key)
         why_not = why_not_due(
             entities=entities,
             config=sync.digest_config,
             record=record,
-            points=points.get(scope.key, 0),
+            points=facts.points.get(scope.key, 0),
             oldest_full=sync.now() - timedelta(seconds=sync.options.full_every_seconds),
         )
         rows = sum(entity.rows for entity in entities.values())
         judged.append(Dueness(scope=scope, rows=rows, record=record, why_not=why_not))
     return judged
+
+
+def _all_at_once(sync: SyncContext) -> _Facts:
+    collection = sync.spec.collection
+    digests = sync.source.digest_by_scope(sync.entities)
+    records = {record.scope_key: record for record in sync.scopes.list_all(collection=collection)}
+    with sync.store() as store:
+        points = store.count_by_scope(collection)
+    return _Facts(digests, records, points)
+
+
+def _each(sync: SyncContext, scopes: Sequence[Scope]) -> _Facts:
+    collection = sync.spec.collection
+    with sync.source.open_snapshot(sync.entities) as snapshot:
+        digests = {
+            scope.key: snapshot.digest(entities=sync.entities, scope=scope) for scope in scopes
+        }
+    records = {
+        scope.key: record
+        for scope in scopes
+        if (record := sync.scopes.get(collection=collection, scope=scope)) is not None
+    }
+    with sync.store() as store:
+        points = {scope.key: store.count(collection, scope_key=scope.key) for scope in scopes}
+    return _Facts(digests, records, points)
 
 
 def why_not_due(

@@ -27,6 +27,7 @@ from sync_pipeline.core.point import StoredPoint
 from sync_pipeline.core.ports import DocumentRecord
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.doubles import find_set_aside
 from sync_pipeline.engine.index import check_index
 
 SHOWN_CHARACTERS: Final = 200
@@ -91,11 +92,16 @@ def _entity(sync: SyncContext, name: str) -> Entity:
 
 def _read_rows(sync: SyncContext, *, entity: Entity, row_id: str) -> list[_Built]:
     """The row in every scope that has it, rendered as a sync would."""
-    sync.source.check_schema([entity])
     found: list[_Built] = []
-    with sync.source.open_snapshot(sync.entities) as snapshot:
+    with sync.source.open_snapshot([entity]) as snapshot:
         for scope in snapshot.list_owners(entity=entity, row_id=row_id):
             builder = DocumentBuilder(entity=entity, scope=scope, model_id=sync.embedder.model_id)
+            set_aside = find_set_aside(
+                sync, snapshot=snapshot, entity=entity, scope=scope, ids=[row_id]
+            )
+            if set_aside:
+                found += [_Built(scope, rejection) for rejection in set_aside.values()]
+                continue
             for rows in snapshot.iter_rows(entity=entity, scope=scope, ids=[row_id]):
                 found += [_Built(scope, builder.build(row)) for row in rows]
     return found

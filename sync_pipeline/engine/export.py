@@ -15,13 +15,15 @@ from typing import Final
 import pyarrow as pa
 
 from sync_pipeline.core.changes import ChangeBatch, scope_digest
-from sync_pipeline.core.document import Document, DocumentBuilder, Rejection
+from sync_pipeline.core.document import Document, DocumentBuilder, Reason, Rejection
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import IncompleteExportError, TooManyQuarantinedError
-from sync_pipeline.core.ports import DatasetWriter, Fence, SourceSnapshot
+from sync_pipeline.core.ports import Fence, SourceSnapshot
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.doubles import find_set_aside
 from sync_pipeline.engine.overlap import read_ahead
+from sync_pipeline.engine.spread import open_parts
 from sync_pipeline.engine.staged import (
     EVENT_SCHEMA,
     TOUCHED_SCHEMA,
@@ -31,7 +33,6 @@ from sync_pipeline.engine.staged import (
     documents_table,
     parts_for,
     run_folder,
-    split_by_part,
 )
 from sync_pipeline.engine.touched import Touched, find_touched, read_events
 
@@ -48,19 +49,35 @@ class _Tally:
     rows: int = 0
     documents: int = 0
     rejections: list[Rejection] = field(default_factory=list)
+    quarantined: int = 0
+    """Rows that they stand for."""
+    set_aside: set[tuple[str, str]] = field(default_factory=set)
+    """Entity type and id of the rows set aside for their ids: each is named once."""
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By entity and payload field: values that no index can hold."""
     rows_with_dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def add(self, built: Document | Rejection) -> None:
-        """Count what a row became."""
-        if isinstance(built, Rejection):
-            self.rejections.append(built)
-            return
+    def accept(self, document: Document) -> None:
+        """Count a document, and what its payload could not keep."""
         self.documents += 1
-        for name, values in Counter(built.dropped).items():
-            self.dropped[built.entity_type, name] += values
-            self.rows_with_dropped[built.entity_type, name] += 1
+        for name, values in Counter(document.dropped).items():
+            self.dropped[document.entity_type, name] += values
+            self.rows_with_dropped[document.entity_type, name] += 1
+
+    def reject(self, rejection: Rejection) -> None:
+        """Set a row aside, the first of several with one id for all of them."""
+        if rejection.reason is Reason.DOUBLED_ID:
+            key = (rejection.entity_type, rejection.db_id)
+            if key in self.set_aside:
+                return
+            self.set_aside.add(key)
+        self.rejections.append(rejection)
+        self.quarantined += rejection.rows
+
+    @property
+    def has_doubled(self) -> bool:
+        """Whether rows were set aside for their ids."""
+        return bool(self.set_aside)
 
 
 def export_scope(
@@ -109,7 +126,6 @@ def _stage(
 ) -> tuple[StagedExport, _Tally, Touched | None]:
     began = sync.seconds()
     tally = _Tally()
-    sync.source.check_schema(sync.entities)
     # Before the snapshot, which then contains every change that the events name.
     events = read_events(sync, scope=scope, mode=mode)
     with sync.source.open_snapshot(sync.entities) as snapshot:
@@ -120,7 +136,8 @@ def _stage(
             sync, snapshot=snapshot, scope=scope, run_id=run_id, touched=touched, tally=tally
         )
         source_digest = None
-        if touched is None:
+        # A scope with rows set aside must not seem unchanged: others decide which of them count.
+        if touched is None and not tally.has_doubled:
             found = snapshot.digest(entities=sync.entities, scope=scope)
             source_digest = scope_digest(config=sync.digest_config, entities=found)
         taken_at = _in_order(sync, scope=scope, taken_at=snapshot.taken_at)
@@ -132,7 +149,7 @@ def _stage(
         collection=sync.spec.collection,
         rows=tally.rows,
         documents=tally.documents,
-        quarantined=len(tally.rejections),
+        quarantined=tally.quarantined,
         dropped_values=tally.dropped.total(),
         parts=parts,
         source_digest=source_digest,
@@ -163,16 +180,21 @@ def _stage_rows(
             entity.name: snapshot.count_rows(entity=entity, scope=scope) for entity in sync.entities
         }
     total = sum(expected.values()) if expected is not None else None
-    parts = parts_for(total or 0, part_rows=sync.options.part_rows)
-    schema = document_schema(sync.views)
-    with sync.staging.open_writer(dataset, schema=schema, parts=parts) as writer:
+    parts = 1 if touched is not None else _parts(sync, scope=scope, rows=total or 0)
+    with open_parts(
+        sync.staging,
+        dataset,
+        schema=document_schema(sync.views),
+        parts=parts,
+        checkpoint=lambda: sync.checkpoint(scope=scope),
+    ) as write:
         for entity in sync.entities:
             before = tally.rows
             ids = None if touched is None else touched.row_ids[entity.name]
             for documents in _iter_documents(
                 sync, snapshot=snapshot, entity=entity, scope=scope, ids=ids, tally=tally
             ):
-                _write_batch(sync, writer=writer, entity=entity, documents=documents, parts=parts)
+                write(_as_table(sync, entity=entity, documents=documents))
                 sync.progress.advance("export", done=tally.rows, total=total)
                 sync.checkpoint(scope=scope)
             read = tally.rows - before
@@ -240,10 +262,10 @@ def _tell_dropped(tally: _Tally, *, scope: Scope) -> None:
 
 def _check_quarantined(sync: SyncContext, *, scope: Scope, tally: _Tally) -> None:
     fraction = sync.options.max_quarantined_fraction
-    if fraction is not None and len(tally.rejections) > fraction * tally.rows:
+    if fraction is not None and tally.quarantined > fraction * tally.rows:
         raise TooManyQuarantinedError(
             scope_key=scope.key,
-            quarantined=len(tally.rejections),
+            quarantined=tally.quarantined,
             rows=tally.rows,
             fraction=fraction,
         )
@@ -260,28 +282,28 @@ def _iter_documents(
 ) -> Iterator[list[Document]]:
     """Build the documents of one entity batch by batch, counting and setting rejections aside."""
     builder = DocumentBuilder(entity=entity, scope=scope, model_id=sync.embedder.model_id)
+    set_aside = find_set_aside(sync, snapshot=snapshot, entity=entity, scope=scope, ids=ids)
     with closing(read_ahead(snapshot.iter_rows(entity=entity, scope=scope, ids=ids))) as batches:
         for rows in batches:
             documents: list[Document] = []
             for row in rows:
-                built = builder.build(row)
-                tally.add(built)
+                built = set_aside.get(str(row[0])) or builder.build(row)
                 if isinstance(built, Document):
                     documents.append(built)
+                    tally.accept(built)
+                else:
+                    tally.reject(built)
             tally.rows += len(rows)
             yield documents
 
 
-def _write_batch(
-    sync: SyncContext,
-    *,
-    writer: DatasetWriter,
-    entity: Entity,
-    documents: list[Document],
-    parts: int,
-) -> None:
-    """Write a batch into the parts that its point ids fall into."""
+def _as_table(sync: SyncContext, *, entity: Entity, documents: list[Document]) -> pa.Table:
     entity_views = [name for name, _ in entity.views]
-    table = documents_table(documents, entity_views=entity_views, views=sync.views)
-    for part, rows in split_by_part(table, parts=parts):
-        writer.write(part, rows)
+    return documents_table(documents, entity_views=entity_views, views=sync.views)
+
+
+def _parts(sync: SyncContext, *, scope: Scope, rows: int) -> int:
+    """Into how many parts a full export is cut: what the index holds is compared in them too."""
+    record = sync.scopes.get(collection=sync.spec.collection, scope=scope)
+    indexed = 0 if record is None else record.documents
+    return parts_for(max(rows, indexed), part_rows=sync.options.part_rows)

@@ -41,12 +41,24 @@ def iter_changed_scopes(
                 waited += step
 
 
+def pending_scopes(sync: SyncContext, feed: ChangeFeed) -> list[Scope]:
+    """Scopes with pending changes, oldest first.
+
+    One small look at the feed. The source's tables are read only where one of them was
+    emptied: then every scope that has rows or a record is concerned.
+
+    Raises:
+        TransientError: feed or source cannot be read now.
+    """
+    pending = feed.pending()
+    if any(found.has_truncate for found in pending.values()):
+        feed.spread_truncates(known_scopes(sync))
+        pending = feed.pending()
+    return [Scope.from_key(key) for key in pending]
+
+
 def _pending_scopes(sync: SyncContext, feed: ChangeFeed) -> list[Scope]:
     try:
-        pending = feed.pending()
-        if any(found.has_truncate for found in pending.values()):
-            feed.spread_truncates(known_scopes(sync))
-            pending = feed.pending()
+        return pending_scopes(sync, feed)
     except TransientError:
         return []
-    return [Scope.from_key(key) for key in pending]

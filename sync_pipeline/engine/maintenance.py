@@ -129,8 +129,9 @@ def _require_few(count: int, *, known: int, policy: VanishedPolicy, kind: str) -
     if count > allowed:
         raise PermanentError(
             f"refused to remove {count} of {known} scopes {kind}: at most {allowed} "
-            "may go at once. Nothing was removed. If these tenants are really gone, start "
-            "maintenance_job with max_removed_fraction 1; if not, look at the source first."
+            "may go at once. Nothing was removed.",
+            remedy="If these tenants are really gone, start "
+            "maintenance_job with max_removed_fraction 1; if not, look at the source first.",
         )
 
 

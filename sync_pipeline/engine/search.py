@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
+from sync_pipeline.core.conditions import plan_conditions
 from sync_pipeline.core.entity import RESERVED_PAYLOAD_FIELDS
 from sync_pipeline.core.errors import ConfigurationError, IsolationError
+from sync_pipeline.core.filters import EVERY_DATE, EVERY_NUMBER, Filters, FilterValue, Range
+from sync_pipeline.core.json_path import format_path, parse_path
 from sync_pipeline.core.point import Hit, SearchQuery
+from sync_pipeline.core.ports import VectorStore
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import check_index
@@ -19,7 +23,7 @@ MAX_LIMIT: Final = 100
 MAX_QUERY_CHARACTERS: Final = 2_000
 """Longest search text."""
 
-Filters = Mapping[str, Sequence[str | int | bool]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +31,8 @@ class SearchRequest:
     """What a caller may ask for; whose documents it sees is not among it.
 
     Raises:
-        ValueError: out of range, or a filter on a field of our own.
+        ValueError: out of range, a filter on a field of our own, or one that asks for what
+            no payload can hold, see ``Filters``.
     """
 
     text: str
@@ -35,17 +40,32 @@ class SearchRequest:
     entity_type: str | None = None
     views: tuple[str, ...] = ()
     """Views to search; all of them where empty."""
-    filters: Filters = field(default_factory=dict)
-    """Per configured payload field the accepted values."""
+    filters: Mapping[str, Sequence[FilterValue]] = field(default_factory=dict)
+    """Per configured payload field, or path into one, the accepted values."""
+    ranges: Mapping[str, Sequence[Range]] = field(default_factory=dict)
+    """The same with ranges, each of which has to hold a value."""
+    excluded: Mapping[str, Sequence[FilterValue]] = field(default_factory=dict)
+    """The same with values that must not be there."""
 
     def __post_init__(self) -> None:
         if not self.text.strip() or len(self.text) > MAX_QUERY_CHARACTERS:
             raise ValueError(f"a search text has 1 to {MAX_QUERY_CHARACTERS} characters")
         if not 1 <= self.limit <= MAX_LIMIT:
             raise ValueError(f"limit lies between 1 and {MAX_LIMIT}")
-        own = sorted(RESERVED_PAYLOAD_FIELDS & self.filters.keys())
+        own = sorted(RESERVED_PAYLOAD_FIELDS & self.filtered_fields)
         if own:
             raise ValueError(f"cannot filter on {', '.join(own)}: the pipeline's own fields")
+        plan_conditions(self.wanted)
+
+    @property
+    def wanted(self) -> Filters:
+        """All that it asks of payload values."""
+        return Filters(equals=self.filters, ranges=self.ranges, excluded=self.excluded)
+
+    @property
+    def filtered_fields(self) -> set[str]:
+        """The payload fields that it filters on."""
+        return {str(parse_path(path)[0]) for path in self.wanted.names}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +91,13 @@ def build_query(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> S
             f"no view {', '.join(unknown)}; the configured ones are {', '.join(sync.views)}"
         )
     fields = {name for entity in sync.entities for name, _ in entity.payload}
-    strange = sorted(request.filters.keys() - fields)
+    strange = sorted(request.filtered_fields - fields)
     if strange:
         raise ConfigurationError(
             f"cannot filter on {', '.join(strange)}; "
             f"the configured payload fields are {', '.join(sorted(fields))}"
         )
-    equals: dict[str, Sequence[str | int | bool]] = dict(request.filters)
+    equals: dict[str, Sequence[FilterValue]] = _by_path(request.filters)
     if request.entity_type is not None:
         equals["type"] = [request.entity_type]
     vector = sync.embedder.embed_query(request.text)
@@ -87,6 +107,8 @@ def build_query(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> S
         sparse=sync.sparse.encode_query(request.text),
         limit=request.limit,
         equals=equals,
+        ranges=_by_path(request.ranges),
+        excluded=_by_path(request.excluded),
     )
 
 
@@ -96,7 +118,8 @@ def search(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> Search
     Every hit is checked against the scope once more before it is returned.
 
     Raises:
-        ConfigurationError: nothing has been synced yet, or an unknown view or field.
+        ConfigurationError: nothing has been synced yet, an unknown view or field, or a range of
+            a field that holds nothing with an order, such as texts.
         IsolationError: the index returned a document of another scope; no hit is returned.
     """
     query = build_query(sync, scope=scope, request=request)
@@ -107,6 +130,8 @@ def search(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> Search
                 f"there is no index behind {sync.alias!r} yet; run `sync-pipeline sync all` first"
             )
         found = store.query(collection, query)
+        if not found:
+            _check_ranges(store, collection, query)
     foreign = [
         str(point.payload.get("document_id"))
         for _, point in found
@@ -135,6 +160,34 @@ def in_sync_to(sync: SyncContext, *, scope: Scope, collection: str) -> datetime 
     taken = [record.source_snapshot_at for record in records if record is not None]
     known = [moment for moment in taken if moment is not None]
     return min(known) if len(known) == len(records) else None
+
+
+def _check_ranges(store: VectorStore, collection: str, query: SearchQuery) -> None:
+    """Refuse a range that can find nothing: no silence where a text is taken for a number.
+
+    Raises:
+        ConfigurationError: the visible documents have values in the field, all of other kinds.
+    """
+    for path, ranges in query.ranges.items():
+        is_of_dates = any(wanted.is_of_dates for wanted in ranges)
+        every = EVERY_DATE if is_of_dates else EVERY_NUMBER
+        plain = replace(query, limit=1, score_threshold=None, equals={}, ranges={}, excluded={})
+        if store.query(collection, replace(plain, ranges={path: [every]})):
+            continue
+        if store.query(collection, replace(plain, excluded={path: [None]})):
+            raise ConfigurationError(
+                f"no range of {'dates' if is_of_dates else 'numbers'} can find anything by {path}: "
+                f"its values are of another kind. Compare them with {path}=VALUE"
+            )
+
+
+def _by_path(named: Mapping[str, Sequence[T]]) -> dict[str, Sequence[T]]:
+    """The same with one spelling of each path, so that none hides another."""
+    spelled: dict[str, Sequence[T]] = {}
+    for name, values in named.items():
+        path = format_path(parse_path(name))
+        spelled[path] = (*spelled.get(path, ()), *values)
+    return spelled
 
 
 def _shown(payload: Mapping[str, object]) -> dict[str, object]:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -96,26 +97,47 @@ def _content_digest(document: Document, entity_views: Sequence[str]) -> str:
 
 
 def parts_for(rows: int, *, part_rows: int) -> int:
-    """How many parts hold ``rows`` documents, at least one, at most 256."""
-    return min(256, max(1, -(-rows // part_rows)))
+    """How many parts hold ``rows`` documents, of ``part_rows`` each on average; at least one.
+
+    Point ids are hashes, so a part differs from the average by about its square root.
+    """
+    return max(1, -(-rows // part_rows))
 
 
-def part_bounds(parts: int) -> list[tuple[str | None, str | None]]:
+@lru_cache(maxsize=8)
+def part_bounds(parts: int) -> tuple[tuple[str | None, str | None], ...]:
     """Ranges of point id, ``(start, stop)``, that cut the id space evenly."""
     edges = [f"{2**32 * part // parts:08x}-0000-0000-0000-000000000000" for part in range(parts)]
     starts: list[str | None] = [None, *edges[1:]]
-    return list(zip(starts, [*edges[1:], None], strict=True))
+    return tuple(zip(starts, [*edges[1:], None], strict=True))
 
 
-def split_by_part(table: pa.Table, *, parts: int) -> Iterator[tuple[int, pa.Table]]:
-    """Cut a table by the parts its ``point_id`` falls into."""
+def split_by_part(table: pa.Table, *, parts: int, width: int = 1) -> Iterator[tuple[int, pa.Table]]:
+    """Cut a table by the parts its ``point_id`` falls into.
+
+    Args:
+        table: With the column ``point_id``.
+        parts: How many parts the id space is cut into.
+        width: How many neighbouring parts count as one.
+
+    Yields:
+        Number of the part, or of the ``width`` neighbours, and its rows.
+    """
     if parts == 1:
         yield 0, table
         return
-    stops = np.array([stop for _, stop in part_bounds(parts)[:-1]], dtype="S36")
-    place = np.searchsorted(stops, column_bytes(table, "point_id", 36), side="right")
-    for part in np.unique(place):
-        yield int(part), table.take(np.flatnonzero(place == part))
+    place = np.searchsorted(_stops(parts), column_bytes(table, "point_id", 36), side="right")
+    place //= width
+    order = np.argsort(place, kind="stable")
+    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
+    for rows in np.split(order, starts[1:]):
+        if len(rows):
+            yield int(place[rows[0]]), table.take(rows)
+
+
+@lru_cache(maxsize=8)
+def _stops(parts: int) -> NDArray[np.bytes_]:
+    return np.array([stop for _, stop in part_bounds(parts)[:-1]], dtype="S36")
 
 
 def read_texts(dataset: Dataset, *, column: str) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sync_pipeline.core.ports import ScopeSnapshot
-from sync_pipeline.core.scope import GLOBAL_KEY
+from sync_pipeline.core.scope import GLOBAL_KEY, Scope
 from sync_pipeline.engine.context import SyncContext
 
 
@@ -52,6 +52,42 @@ def scope_statuses(sync: SyncContext) -> list[ScopeStatusReport]:
         )
         for key in sorted(keys, key=lambda key: (key != GLOBAL_KEY, key))
     ]
+
+
+def scope_status(sync: SyncContext, *, scope: Scope) -> ScopeStatusReport:
+    """One scope, looking at no other."""
+    collection = sync.spec.collection
+    with sync.source.open_snapshot(sync.entities) as snapshot:
+        digests = snapshot.digest(entities=sync.entities, scope=scope)
+    with sync.store() as store:
+        points = store.count(collection, scope_key=scope.key)
+    return _status(
+        sync,
+        scope_key=scope.key,
+        rows=sum(found.rows for found in digests.values()),
+        statuses=sync.state.count_by_scope(collection=collection, scope=scope).get(scope.key, {}),
+        points=points,
+        quarantined=sync.quarantine.count_by_scope(scope=scope).get(scope.key, 0),
+        snapshot=sync.scopes.get(collection=collection, scope=scope),
+    )
+
+
+def is_known(sync: SyncContext, *, scope: Scope) -> bool:
+    """Whether the source, our record or the index knows a scope; looks at no other.
+
+    Asked in the order of cost: one record; one row by an index on the tenant column, or
+    else as many as come before it; the documents we recorded; the points.
+    """
+    collection = sync.spec.collection
+    if scope.is_global or sync.scopes.get(collection=collection, scope=scope) is not None:
+        return True
+    with sync.source.open_snapshot(sync.entities) as snapshot:
+        if any(snapshot.has_rows(entity=entity, scope=scope) for entity in sync.entities):
+            return True
+    if sync.state.count_by_scope(collection=collection, scope=scope):
+        return True
+    with sync.store() as store:
+        return store.count(collection, scope_key=scope.key) > 0
 
 
 def _status(

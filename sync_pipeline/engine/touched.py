@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sync_pipeline.core.changes import ChangeBatch, FeedState
-from sync_pipeline.core.document import document_id
+from sync_pipeline.core.document import Reason, document_id
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.ports import ScopeSnapshot, SourceSnapshot
@@ -70,13 +70,24 @@ def find_touched(
 
 
 def _with_retries(sync: SyncContext, *, scope: Scope, touched: Touched) -> Touched:
-    """Add the failed documents that are to be tried again."""
+    """Add the failed documents that are to be tried again, and rows set aside for their ids.
+
+    Whether such a row counts is decided by other rows, of other scopes too, whose changes
+    this scope does not hear of.
+    """
     due = sync.state.list_failed(collection=sync.spec.collection, scope=scope, only_due=True)
+    again = {(record.entity_type, record.db_id) for record in due}
+    again |= {
+        (found.entity_type, found.db_id)
+        for _, found in sync.quarantine.list_all(scope=scope)
+        if found.reason is Reason.DOUBLED_ID
+    }
     row_ids = {
-        name: sorted({*ids, *(record.db_id for record in due if record.entity_type == name)})
+        name: sorted({*ids, *(db_id for entity_type, db_id in again if entity_type == name)})
         for name, ids in touched.row_ids.items()
     }
-    return Touched(row_ids, sorted({*touched.point_ids, *(record.point_id for record in due)}))
+    points = {_point_id(scope, entity_type, db_id) for entity_type, db_id in again}
+    return Touched(row_ids, sorted({*touched.point_ids, *points}))
 
 
 def _is_fed(sync: SyncContext) -> bool:

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
+from sync_pipeline.core.addresses import is_readable_on_the_way
 from sync_pipeline.settings.calendar_rules import why_not_a_cron, why_not_a_timezone
 from sync_pipeline.settings.rules import (
     NOT_A_BOOL,
@@ -26,7 +27,6 @@ from sync_pipeline.settings.urls import (
     DatabaseUrl,
     SmtpUrl,
     WebhookUrl,
-    is_unprotected,
     why_not_a_staging_url,
     why_not_an_http_url,
     why_not_an_index_url,
@@ -286,7 +286,9 @@ class DagsterSettings(Section):
 def _refuse_unprotected(
     key: SecretStr | None, *, url: str | None, section: str, info: ValidationInfo
 ) -> SecretStr | None:
-    if key is None or info.data.get("allow_plain_http") or not is_unprotected(url):
+    if key is None or url is None or info.data.get("allow_plain_http"):
+        return key
+    if not is_readable_on_the_way(url):
         return key
     raise refusal(
         Mistake(

@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 
 from pydantic import Secret
 
+from sync_pipeline.core.addresses import is_readable_on_the_way
 from sync_pipeline.settings.rules import Mistake, checked
 
 EDGE_PREFIX: Final = "edge:"
@@ -76,21 +77,6 @@ def dagster_storage_url(state_url: str) -> str:
     return f"{base}?{'&'.join([*kept, f'options={options}'])}"
 
 
-def is_unprotected(url: str | None) -> bool:
-    """Whether a key sent to ``url`` crosses a network in the clear."""
-    if url is None or not url.lower().startswith("http://"):
-        return False
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return False
-    from ipaddress import ip_address  # noqa: PLC0415 - only where http:// is used
-
-    try:
-        return not ip_address(host).is_loopback
-    except ValueError:
-        return True
-
-
 def why_not_a_database_url(url: str) -> Mistake | None:
     """Judge the URL of a PostgreSQL database."""
     if _UNPRINTABLE.search(url):
@@ -130,7 +116,7 @@ def why_not_a_webhook_url(url: str) -> Mistake | None:
         return Mistake("is not an http:// or https:// URL", "write https://HOST/PATH")
     if not parts.hostname or "@" in parts.netloc or parts.fragment:
         return Mistake("cannot be posted to", "write https://HOST/PATH without user and #")
-    if is_unprotected(url):
+    if is_readable_on_the_way(url):
         return Mistake("would cross the network unencrypted", "use https://")
     return None
 

@@ -6,8 +6,10 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.entity import Constant, Entity, Sharing
+from sync_pipeline.core.ports import Weakness
 from sync_pipeline.sources.layout import Column, Table
+from sync_pipeline.sources.times import why_not_a_time
 
 TENANT_TYPES: Final = frozenset(
     {"text", "varchar", "bpchar", "name", "citext", "uuid", "int2", "int4", "int8", "numeric"}
@@ -57,7 +59,10 @@ def _entity_mistakes(
     wanted = dict.fromkeys((*entity.mapped_columns, *filter(None, [entity.updated_at])))
     for name in wanted:
         if name not in table.columns:
-            yield f"table {entity.table!r} has no column {name!r}{_hint(name, list(table.columns))}"
+            yield (
+                f"table {entity.table!r} has no column {name!r}{_hint(name, list(table.columns))}"
+                f"{_instead(entity, column=name)}"
+            )
     present = [table.columns[name] for name in wanted if name in table.columns]
     yield from _privilege_mistakes(present, table=table)
     yield from _type_mistakes(entity, table=table)
@@ -73,22 +78,67 @@ def _privilege_mistakes(columns: Sequence[Column], *, table: Table) -> Iterator[
 
 
 def _type_mistakes(entity: Entity, *, table: Table) -> Iterator[str]:
-    tenant = table.columns.get(str(entity.tenant))
-    if tenant is not None and not (tenant.is_enum or tenant.base_type in TENANT_TYPES):
+    tenant = None if isinstance(entity.tenant, Constant) else table.columns.get(entity.tenant)
+    is_asked = entity.tenant in entity.owner_columns
+    if is_asked and tenant is not None and not (tenant.is_enum or tenant.base_type in TENANT_TYPES):
         yield (
             f"tenant column {tenant.name!r} is of type {tenant.type_name}; "
             "a tenant id is text, uuid, a number or an enum"
         )
-    is_global = table.columns.get(str(entity.is_global))
+    is_global = None
+    if not isinstance(entity.is_global, Sharing):
+        is_global = table.columns.get(entity.is_global)
     if is_global is not None and is_global.base_type != "bool":
         yield (
             f"column {is_global.name!r} tells whether a row is global and must be boolean, "
-            f"but is of type {is_global.type_name}"
+            f"but is of type {is_global.type_name}; write is_global: true or false for all rows, "
+            "or tenant_is_null where rows without a tenant are shared"
         )
+    changed_at = table.columns.get(entity.updated_at or "")
+    fault = None if changed_at is None else why_not_a_time(changed_at, entity=entity)
+    if fault is not None:
+        yield fault
     for name in dict.fromkeys((*entity.view_columns, *entity.payload_columns)):
         column = table.columns.get(name)
         if column is not None and column.base_type == "bytea":
             yield f"column {name!r} holds bytes (bytea), which can be neither text nor payload"
+
+
+def _instead(entity: Entity, *, column: str) -> str:
+    """What to write where a table has no such column at all."""
+    if column == entity.is_global:
+        return (
+            ". Without such a flag write is_global: false, true (all rows are shared) or "
+            "tenant_is_null (rows without a tenant are shared)"
+        )
+    if column == entity.tenant:
+        return ". Where all rows are one tenant's write tenant: {value: ID}"
+    if column in entity.id:
+        return ". id is a column, or a list of columns that are unique together"
+    if column == entity.updated_at:
+        return ". Without such a time leave updated_at out"
+    return ""
+
+
+def find_weakness(entity: Entity, *, table: Table) -> Weakness | None:
+    """Say which id the table's own keys do not vouch for, though they would for another one.
+
+    Two tenants may have equal values there, as they like; None where nothing is known.
+    """
+    if table.is_unique(entity.id):
+        return None
+    for key in table.keys:
+        more = key - set(entity.id)
+        if set(entity.id) < key and more <= set(entity.owner_columns):
+            columns = ", ".join([*sorted(more), *entity.id])
+            return Weakness(
+                entity.name,
+                f"entity {entity.name!r}: {', '.join(entity.id)} is unique only per tenant in "
+                f"table {entity.table!r} (its key is {columns}): rows of two tenants can have the "
+                "same id, and then only one of them is searchable",
+                f"write id: [{columns}]",
+            )
+    return None
 
 
 def _hint(name: str, existing: Sequence[str]) -> str:

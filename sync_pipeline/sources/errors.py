@@ -44,19 +44,20 @@ def _translate(error: sa.exc.SQLAlchemyError, *, database: str) -> SyncPipelineE
     origin = getattr(error, "orig", None)
     state = getattr(origin, "sqlstate", None) or ""
     if state in SCHEMA_STATES:
-        return SourceSchemaError(database=database, mistakes=[_reason(origin) + _remedy(state)])
+        return SourceSchemaError(database=database, mistakes=[reason_of(origin) + _remedy(state)])
     is_operational = isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError)
     if state[:2] in TRANSIENT_CLASSES or (not state and is_operational):
         return SourceUnavailableError(
-            f"the source database {database} cannot be read: {_reason(origin or error)}. "
-            "Nothing is deleted after an incomplete read. Check that the server runs and accepts "
-            "connections from here, and the address, user and password in `source.url` "
-            "(`DATABASE_URL`); then run again."
+            f"the source database {database} cannot be read: {reason_of(origin or error)}. "
+            "Nothing is deleted after an incomplete read.",
+            remedy="Check that the server runs and accepts connections from here, and the "
+            "address, user and password in `source.url` (`DATABASE_URL`); then run again.",
         )
     return PermanentError(
         f"the source database {database} refuses a query of the pipeline: "
-        f"{type(origin or error).__name__}, SQLSTATE {state or 'unknown'}. Run the view or table "
-        "concerned by hand; an expression in a view may fail for one of its rows."
+        f"{type(origin or error).__name__}, SQLSTATE {state or 'unknown'}.",
+        remedy="Run the view or table concerned by hand; an expression in a view may fail for "
+        "one of its rows.",
     )
 
 
@@ -67,7 +68,7 @@ def _remedy(state: str) -> str:
     return " (grant SELECT to this role, or BYPASSRLS where a row security policy is named)"
 
 
-def _reason(origin: object) -> str:
+def reason_of(origin: object) -> str:
     """What the server said, on one line."""
     primary = getattr(getattr(origin, "diag", None), "message_primary", None)
     lines = str(primary or origin).strip().splitlines()

@@ -39,19 +39,21 @@ def feed_errors(database: str, *, doing: str) -> Iterator[None]:
             if state in _CONFLICTS:
                 raise TransientError(
                     f"a table of the source database {database} is in use by another transaction "
-                    f"while {doing}; nothing was changed. Try again when long transactions have "
-                    "ended; the view pg_stat_activity shows them."
+                    f"while {doing}; nothing was changed.",
+                    remedy="Try again when long transactions have "
+                    "ended; the view pg_stat_activity shows them.",
                 ) from error
             if state == _NO_PRIVILEGE:
                 raise ConfigurationError(
                     f"the source database {database} forbids this role something while {doing} "
-                    f"({_primary(error)}); nothing was changed. Let the owner of what it names do "
-                    "it, or run with that role."
+                    f"({_primary(error)}); nothing was changed.",
+                    remedy="Let the owner of what it names do it, or run with that role.",
                 ) from error
             if state == _READ_ONLY:
                 raise ConfigurationError(
                     f"the source database {database} accepts no writes while {doing}: it is a "
-                    "standby or set to read only. The change feed needs the primary server."
+                    "standby or set to read only.",
+                    remedy="The change feed needs the primary server.",
                 ) from error
             raise
 

@@ -85,7 +85,8 @@ class FeedListener:
             connection.close()
             raise SourceUnavailableError(
                 f"the connection to {self._database} was lost when it began to listen for changes "
-                f"({type(error).__name__}). Try again."
+                f"({type(error).__name__}).",
+                remedy="Try again.",
             ) from error
         return connection
 

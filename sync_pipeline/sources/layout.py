@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,13 +34,9 @@ WITH RECURSIVE types AS (
 )
 SELECT a.attrelid AS table_oid, a.attname AS name, format_type(a.atttypid, -1) AS type_name,
        base.typname AS base_type, base.typtype::text = 'e' AS is_enum,
-       base.typcategory::text = 'A' AS is_array, base.typtype::text AS kind,
+       base.typtype::text AS kind,
        element.typname AS element_type, element.typtype::text AS element_kind,
-       has_column_privilege(a.attrelid, a.attnum, 'SELECT') AS is_readable,
-       EXISTS (SELECT FROM pg_index i
-               WHERE i.indrelid = a.attrelid AND i.indisunique AND i.indisvalid
-                 AND i.indpred IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum
-              ) AS is_unique
+       has_column_privilege(a.attrelid, a.attnum, 'SELECT') AS is_readable
 FROM pg_attribute a
 JOIN types ON types.declared = a.atttypid AND types.typtype <> 'd' AND NOT types.is_element
 JOIN pg_type base ON base.oid = types.oid
@@ -49,6 +45,17 @@ LEFT JOIN types elements
 LEFT JOIN pg_type element ON element.oid = elements.oid
 WHERE a.attrelid = ANY(:tables) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum
+""")
+
+# Of plain columns, without a condition; what is included beside the key does not matter.
+_KEYS: Final = sa.text("""
+SELECT i.indrelid AS table_oid, array_agg(a.attname::text ORDER BY a.attnum) AS columns
+FROM pg_index i
+CROSS JOIN LATERAL unnest(i.indkey[0:i.indnkeyatts - 1]) AS key (attnum)
+LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = key.attnum
+WHERE i.indrelid = ANY(:tables) AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+GROUP BY i.indexrelid, i.indrelid HAVING count(a.attname) = count(*)
+ORDER BY i.indexrelid
 """)
 
 _NAMES: Final = sa.text("""
@@ -76,7 +83,6 @@ class Column:
     base_type: str
     """Its type's name after following domains: ``text``, ``bool``, ``int8``."""
     is_enum: bool
-    is_array: bool
     kind: str
     """How it is made, as ``pg_type.typtype`` says: ``b`` base, ``c`` composite, ``e`` enum,
     ``r`` range, ``m`` multirange."""
@@ -85,8 +91,6 @@ class Column:
     element_kind: str | None
     is_readable: bool
     """Whether this role may select it."""
-    is_unique: bool
-    """Whether a unique index of its own covers it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +108,12 @@ class Table:
     """Whether a row security policy filters what this role sees."""
     has_children: bool
     """Whether other tables inherit from it, which its unique indexes do not cover."""
+    keys: tuple[frozenset[str], ...] = ()
+    """Columns of each unique index that covers every row."""
 
-    def is_unique(self, column: str) -> bool:
-        """Whether no two rows can have the same value."""
-        return self.columns[column].is_unique and not self.has_children
+    def is_unique(self, columns: Collection[str]) -> bool:
+        """Whether the database rules out two rows with the same values in these columns."""
+        return not self.has_children and any(key.issubset(columns) for key in self.keys)
 
 
 def split_name(table: str) -> tuple[str | None, str]:
@@ -125,6 +131,9 @@ def read_tables(connection: sa.Connection, *, tables: Iterable[str]) -> dict[str
     for row in connection.execute(_COLUMNS, {"tables": list(columns)}).mappings():
         described = {key: value for key, value in row.items() if key != "table_oid"}
         columns[row["table_oid"]][row["name"]] = Column(**described)
+    keys: dict[int, list[frozenset[str]]] = {row.oid: [] for row in found}
+    for table_oid, key in connection.execute(_KEYS, {"tables": list(keys)}):
+        keys[table_oid].append(frozenset(key))
     return {
         table: Table(
             schema=row.schema,
@@ -134,6 +143,7 @@ def read_tables(connection: sa.Connection, *, tables: Iterable[str]) -> dict[str
             is_reachable=row.is_reachable,
             hides_rows=row.hides_rows,
             has_children=row.has_children,
+            keys=tuple(keys[row.oid]),
         )
         for table, (schema, name) in wanted.items()
         for row in found

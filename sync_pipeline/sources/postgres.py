@@ -12,15 +12,17 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from sync_pipeline.core.batching import batched
-from sync_pipeline.core.changes import EntityDigest
-from sync_pipeline.core.document import document_id
+from sync_pipeline.core.changes import EntityDigest, owner_key
+from sync_pipeline.core.doubles import Doubled
 from sync_pipeline.core.entity import Entity
-from sync_pipeline.core.errors import DuplicateDocumentError, SourceSchemaError
+from sync_pipeline.core.errors import SourceSchemaError
+from sync_pipeline.core.ports import Weakness
 from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, why_not_a_tenant_id
 from sync_pipeline.sources.check import find_mistakes
-from sync_pipeline.sources.digests import digest_scope, digest_scopes
-from sync_pipeline.sources.errors import describe_url, source_errors
+from sync_pipeline.sources.digests import NO_ROWS, digests_by_owner, fold_digests
+from sync_pipeline.sources.errors import describe_url, reason_of, source_errors
 from sync_pipeline.sources.layout import list_table_names, read_tables
+from sync_pipeline.sources.locks import TableHold
 from sync_pipeline.sources.statements import TableStatements
 
 SESSION_SETTINGS: Final[Mapping[str, str]] = {
@@ -31,6 +33,8 @@ SESSION_SETTINGS: Final[Mapping[str, str]] = {
     "transaction_timeout": "0",
     # Every row is read, so plans that are quick to start are not worth it.
     "cursor_tuple_fraction": "1",
+    # Measured: compiling takes longer than a query over the few rows of one tenant.
+    "jit": "off",
     # Values as text must not depend on the role or the client.
     "client_encoding": "UTF8",
     "TimeZone": "UTC",
@@ -44,7 +48,7 @@ IDS_PER_STATEMENT: Final = 5_000
 """Most ids that one query is given."""
 
 # The join leaves out what an older server does not know (transaction_timeout is of version 17).
-# This is the first statement of its transaction, so it takes the snapshot.
+# After the locks this is the first statement of its transaction, so it takes the snapshot.
 _OPEN: Final = sa.text("""
 SELECT statement_timestamp() AS taken_at, count(set_config(name, wanted ->> name, true))
 FROM (SELECT CAST(:wanted AS jsonb) AS wanted) AS settings, pg_settings
@@ -61,21 +65,49 @@ class PostgresSnapshot:
         self._connection = connection
         self._database = database
         self._statements: dict[Entity, TableStatements] = {}
-        self._unusable: dict[Entity, list[str]] = {}
+        self._conditions: dict[tuple[Entity, Scope], sa.ColumnElement[bool] | None] = {}
 
     def count_rows(self, *, entity: Entity, scope: Scope) -> int:
-        """Count the rows that ``iter_rows`` with the same arguments will yield.
-
-        Raises:
-            DuplicateDocumentError: two rows of the scope would be the same document.
-        """
+        """Count the rows that ``iter_rows`` with the same arguments will yield."""
         with source_errors(self._database):
             condition = self._condition(entity, scope=scope)
             if condition is None:
                 return 0
-            self._refuse_duplicates(entity, scope=scope)
             statement = self._of(entity).count(condition)
             return int(self._connection.execute(statement).scalar_one())
+
+    def find_doubled(
+        self, *, entity: Entity, scope: Scope, ids: Sequence[str] | None = None
+    ) -> dict[str, Doubled]:
+        """Find ids that are not unique, unless a unique index rules that out."""
+        with source_errors(self._database):
+            statements = self._of(entity)
+            if statements.has_unique_ids or self._condition(entity, scope=scope) is None:
+                return {}
+            rows = [
+                row
+                for chosen in _chosen(ids)
+                for row in self._connection.execute(statements.doubled(scope=scope, ids=chosen))
+            ]
+        counts: dict[str, Counter[str]] = {}
+        for row_id, tenant, count in rows:
+            key = GLOBAL_KEY if scope.is_global else tenant
+            if scope.is_global or why_not_a_tenant_id(tenant) is None:
+                counts.setdefault(row_id, Counter())[key] += count
+        return {
+            row_id: Doubled(dict(by_scope))
+            for row_id, by_scope in counts.items()
+            if by_scope.total() > 1
+        }
+
+    def has_rows(self, *, entity: Entity, scope: Scope) -> bool:
+        """Whether the scope has a row; an index on the tenant column serves."""
+        with source_errors(self._database):
+            condition = self._condition(entity, scope=scope)
+            if condition is None:
+                return False
+            statement = self._of(entity).any_row(condition)
+            return self._connection.execute(statement).first() is not None
 
     def iter_rows(
         self,
@@ -99,8 +131,6 @@ class PostgresSnapshot:
 
     def list_owners(self, *, entity: Entity, row_id: str) -> list[Scope]:
         """Scopes with which ``iter_rows`` yields a row of this id."""
-        if "\0" in row_id:
-            return []
         with source_errors(self._database):
             owners = self._connection.execute(self._of(entity).owners(row_id)).all()
         keys = {GLOBAL_KEY if is_global else _owner_key(tenant) for is_global, tenant, _ in owners}
@@ -125,35 +155,54 @@ class PostgresSnapshot:
         with source_errors(self._database):
             condition = self._condition(entity, scope=scope)
             if condition is not None:
+                self._measure_times(entity, condition)
                 statement = self._of(entity).changed_ids(condition, since=since)
                 for batch in self._stream(statement, batch_size=batch_size):
                     yield [row_id for (row_id,) in batch if row_id is not None]
 
     def digest(self, *, entities: Sequence[Entity], scope: Scope) -> dict[str, EntityDigest]:
-        """Digest the scope as this snapshot sees it."""
-        return digest_scope(self._connection, entities, scope)
+        """Digest the scope as this snapshot sees it; an index on the tenant column serves."""
+        found: dict[str, EntityDigest] = {}
+        with source_errors(self._database):
+            for entity in entities:
+                condition = self._condition(entity, scope=scope)
+                if condition is not None:
+                    rows = self._connection.execute(digests_by_owner(self._of(entity), condition))
+                    found[entity.name] = fold_digests(rows).get(scope.key, NO_ROWS)
+        return {name: digest for name, digest in found.items() if digest.rows}
 
     def digest_by_scope(self, entities: Sequence[Entity]) -> dict[str, dict[str, EntityDigest]]:
         """Digest every scope as this snapshot sees it."""
-        return digest_scopes(self._connection, entities)
+        self.check_schema(entities)
+        found: dict[str, dict[str, EntityDigest]] = {}
+        with source_errors(self._database):
+            for entity in entities:
+                rows = self._connection.execute(digests_by_owner(self._of(entity), sa.true()))
+                for key, digest in fold_digests(rows).items():
+                    found.setdefault(key, {})[entity.name] = digest
+        return found
 
     def check_schema(self, entities: Sequence[Entity]) -> None:
-        """Compare entities with the catalogue, and keep what was found for the queries.
+        """Compare entities with the catalogue, once, and keep what was found for the queries.
 
         Raises:
             SourceSchemaError: naming every mistake.
         """
+        unknown = [entity for entity in entities if entity not in self._statements]
+        if not unknown:
+            return
         with source_errors(self._database):
-            wanted = {entity.table for entity in entities}
+            wanted = {entity.table for entity in unknown}
             tables = read_tables(self._connection, tables=wanted)
             names = list_table_names(self._connection) if wanted - tables.keys() else []
-            mistakes = find_mistakes(entities, tables=tables, table_names=names)
-            if mistakes:
-                raise SourceSchemaError(database=self._database, mistakes=mistakes)
-            for entity in entities:
-                self._statements[entity] = TableStatements(
-                    entity=entity, table=tables[entity.table]
-                )
+            mistakes = find_mistakes(unknown, tables=tables, table_names=names)
+            self._refuse(mistakes)
+            made = {
+                entity: TableStatements(entity=entity, table=tables[entity.table])
+                for entity in unknown
+            }
+            self._refuse(list(filter(None, map(self._condition_mistake, made.values()))))
+            self._statements |= made
 
     def count_by_scope(self, entities: Sequence[Entity]) -> dict[str, int]:
         """Rows per scope key, global always among them."""
@@ -166,6 +215,41 @@ class PostgresSnapshot:
                     counts[GLOBAL_KEY if is_global else _owner_key(tenant)] += rows
         return dict(counts)
 
+    def measure_times(self, entities: Sequence[Entity]) -> None:
+        """Look at the newest times of change of whole tables, where their type leaves them open.
+
+        Raises:
+            SourceSchemaError: a column does not hold what the settings say.
+        """
+        self.check_schema(entities)
+        with source_errors(self._database):
+            for entity in entities:
+                if entity.updated_at is not None:
+                    self._measure_times(entity, sa.true())
+
+    def weaknesses(self, entities: Sequence[Entity]) -> list[Weakness]:
+        """Name ids that are not unique, or need not stay so: one scan where no key vouches."""
+        self.check_schema(entities)
+        with source_errors(self._database):
+            return list(filter(None, map(self._weakness, entities)))
+
+    def _weakness(self, entity: Entity) -> Weakness | None:
+        statements = self._of(entity)
+        if statements.has_unique_ids:
+            return None
+        example, count = self._connection.execute(statements.all_doubled()).one()
+        if count:
+            key = statements.weakness()
+            return Weakness(
+                entity.name,
+                f"entity {entity.name!r}: {count} ids stand in several rows of {entity.table!r} "
+                f"each, e.g. {example!r}; such rows are set aside",
+                "write as id the columns that are unique together, id: [...], or mend the rows"
+                if key is None
+                else key.fix,
+            )
+        return statements.weakness()
+
     def _of(self, entity: Entity) -> TableStatements:
         """Queries over the entity's table as this snapshot sees it."""
         if entity not in self._statements:
@@ -173,40 +257,62 @@ class PostgresSnapshot:
         return self._statements[entity]
 
     def _condition(self, entity: Entity, *, scope: Scope) -> sa.ColumnElement[bool] | None:
-        """Which rows the scope has; None where its key cannot stand in the tenant column."""
+        """Which rows the scope has; None where it can have none. Worked out once."""
+        key = (entity, scope)
+        if key not in self._conditions:
+            self._conditions[key] = self._work_out(entity, scope=scope)
+        return self._conditions[key]
+
+    def _work_out(self, entity: Entity, *, scope: Scope) -> sa.ColumnElement[bool] | None:
         statements = self._of(entity)
         if scope.tenant_id is None:
             return statements.in_scope(scope, unusable=self._unusable_tenants(entity))
-        try:
-            # A savepoint: the failed cast must not end the transaction.
-            with self._connection.begin_nested():
-                self._connection.execute(statements.tenant_cast(scope.tenant_id))
-        except (sa.exc.DataError, sa.exc.IntegrityError):
+        cast = statements.tenant_cast(scope.tenant_id)
+        if cast is not None and self._why_not(cast) is not None:
             return None
         return statements.in_scope(scope)
 
-    def _unusable_tenants(self, entity: Entity) -> list[str]:
-        """Texts in the tenant column that cannot be tenant ids, looked up once per snapshot."""
-        if entity not in self._unusable:
-            owners = self._connection.execute(self._of(entity).owners())
-            self._unusable[entity] = [
-                tenant
-                for _, tenant, _ in owners
-                if tenant is not None and why_not_a_tenant_id(tenant) is not None
-            ]
-        return self._unusable[entity]
+    def _why_not(self, statement: sa.Select[Any]) -> str | None:
+        """What the server says against values that come from outside; None where it takes them."""
+        try:
+            # A savepoint: a failed cast must not end the transaction.
+            with self._connection.begin_nested():
+                self._connection.execute(statement)
+        except (sa.exc.DataError, sa.exc.IntegrityError, sa.exc.ProgrammingError) as error:
+            return reason_of(error.orig)
+        return None
 
-    def _refuse_duplicates(self, entity: Entity, *, scope: Scope) -> None:
-        """Look for ids that occur twice, unless a unique index rules that out."""
+    def _condition_mistake(self, statements: TableStatements) -> str | None:
+        probe = statements.condition_probe()
+        reason = None if probe is None else self._why_not(probe)
+        if reason is None:
+            return None
+        return f"entity {statements.entity.name!r}: `only` cannot be asked of the table: {reason}"
+
+    def _refuse(self, mistakes: Sequence[str]) -> None:
+        if mistakes:
+            raise SourceSchemaError(database=self._database, mistakes=mistakes)
+
+    def _measure_times(self, entity: Entity, condition: sa.ColumnElement[bool]) -> None:
         statements = self._of(entity)
-        if statements.has_unique_ids:
+        if not statements.must_measure_times:
             return
-        ids = self._connection.scalars(statements.duplicates(scope=scope)).all()
-        if ids:
-            documents = [
-                document_id(scope=scope, entity_type=entity.name, row_id=row_id) for row_id in ids
-            ]
-            raise DuplicateDocumentError(scope_key=scope.key, document_ids=documents)
+        newest = self._connection.scalar(statements.newest_change(condition))
+        fault = statements.why_not_plausible(newest, now=self.taken_at)
+        if fault is not None:
+            self._refuse([f"entity {entity.name!r}: {fault}"])
+
+    def _unusable_tenants(self, entity: Entity) -> list[str]:
+        """Texts in the tenant column that cannot be tenant ids."""
+        statements = self._of(entity)
+        if not statements.has_unusable_owners:
+            return []
+        owners = self._connection.execute(statements.owners())
+        return [
+            tenant
+            for _, tenant, _ in owners
+            if tenant is not None and owner_key(tenant) == GLOBAL_KEY
+        ]
 
     def _stream(self, statement: sa.Select[Any], *, batch_size: int) -> Iterator[Sequence[Any]]:
         options = {"yield_per": batch_size}
@@ -221,12 +327,20 @@ class PostgresRowSource:
         engine: ``postgresql+psycopg``; this class neither makes nor disposes of it.
         statement_timeout_seconds: Most time for one statement, which is one batch
             where rows are streamed; a timeout is a ``SourceUnavailableError``.
+        lock_timeout_seconds: How long a table that is being replaced is waited for.
     """
 
-    def __init__(self, engine: sa.Engine, *, statement_timeout_seconds: float = 3600) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        *,
+        statement_timeout_seconds: float = 3600,
+        lock_timeout_seconds: float = 30,
+    ) -> None:
         self.database = describe_url(engine.url)
         """Host, port and database name for messages; never a password."""
         self._engine = engine
+        self._lock_timeout_seconds = lock_timeout_seconds
         self._settings = {
             **SESSION_SETTINGS,
             "statement_timeout": str(round(statement_timeout_seconds * 1000)),
@@ -234,8 +348,14 @@ class PostgresRowSource:
 
     def check_schema(self, entities: Sequence[Entity]) -> None:
         """Compare entities with the catalogue: names, types, privileges, row security."""
+        with self.open_snapshot(entities):
+            pass
+
+    def find_weaknesses(self, entities: Sequence[Entity]) -> list[Weakness]:
+        """Look at the values of times of change, and at keys."""
         with self.open_snapshot(entities) as snapshot:
-            snapshot.check_schema(entities)
+            snapshot.measure_times(entities)
+            return snapshot.weaknesses(entities)
 
     def list_scopes(self, entities: Sequence[Entity]) -> list[Scope]:
         """Global first, then every tenant that owns a row, by key."""
@@ -255,16 +375,20 @@ class PostgresRowSource:
     @contextmanager
     def open_snapshot(self, entities: Sequence[Entity]) -> Iterator[PostgresSnapshot]:
         """Open one REPEATABLE READ, READ ONLY transaction with ``row_security = off``."""
+        tables = list(dict.fromkeys(entity.table for entity in entities))
+        wanted = {"wanted": json.dumps(self._settings)}
         with ExitStack() as stack:
             with source_errors(self.database):
-                connection = stack.enter_context(self._engine.connect()).execution_options(
-                    isolation_level="REPEATABLE READ", postgresql_readonly=True
-                )
-                wanted = {"wanted": json.dumps(self._settings)}
+                connection = stack.enter_context(self._engine.connect())
+                hold = TableHold(connection, timeout_seconds=self._lock_timeout_seconds)
+                hold.take(tables)
                 taken_at = connection.execute(_OPEN, wanted).scalar_one()
-            yield PostgresSnapshot(
+                hold.check()
+            snapshot = PostgresSnapshot(
                 connection, database=self.database, taken_at=taken_at.astimezone(UTC)
             )
+            snapshot.check_schema(entities)
+            yield snapshot
 
 
 def _owner_key(tenant: str | None) -> str:

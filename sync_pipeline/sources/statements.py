@@ -11,19 +11,35 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from sync_pipeline.core.document import MAX_ROW_ID_CHARACTERS
-from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.entity import Condition, Constant, Entity, Sharing
+from sync_pipeline.core.ports import Weakness
+from sync_pipeline.core.row_id import ESCAPES, SEPARATOR, split_row_id
 from sync_pipeline.core.scope import MAX_KEY_LENGTH, Scope
+from sync_pipeline.sources.check import find_weakness
 from sync_pipeline.sources.columns import payload_of, text_of
 from sync_pipeline.sources.layout import Column, Table
+from sync_pipeline.sources.times import (
+    TimeColumn,
+    is_changed_since,
+    must_be_measured,
+    newest,
+    why_not_plausible,
+)
 
-MAX_DUPLICATES_SHOWN: Final = 5
+_TEXTS: Final = frozenset({"text", "character varying", "character"})
+"""Declared types that take every text; a domain over one may refuse some."""
 
 _SPELLINGS: Final[dict[str, Callable[[str], object]]] = {
     "uuid": re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch,
     "int8": re.compile(r"0|-?[1-9][0-9]{0,17}").fullmatch,
     "int4": re.compile(r"0|-?[1-9][0-9]{0,8}").fullmatch,
+    "text": lambda _: True,
+    "varchar": lambda _: True,
 }
-"""How ids of types other than text look as the server writes them, within range for certain."""
+"""How ids look as the server writes them, within range for certain, by type."""
+
+_COMPARABLE_IDS: Final = frozenset({*_SPELLINGS, "int2", "numeric", "bpchar", "name", "date"})
+"""Types of ids that have an equality, by which their index is used."""
 
 
 class _TypeNamed(sa.types.UserDefinedType[Any]):
@@ -39,27 +55,33 @@ class _TypeNamed(sa.types.UserDefinedType[Any]):
 
 
 class TableStatements:
-    """Queries over the table of one entity.
+    """Queries over the rows that count of one entity's table.
 
     Text is compared byte by byte (``COLLATE "C"``): a collation that ignores
     case must not give one tenant another's rows.
     """
 
     def __init__(self, *, entity: Entity, table: Table) -> None:
-        self.has_unique_ids = table.is_unique(entity.id[0])
+        self.has_unique_ids = table.is_unique(entity.id)
         """Whether the database itself rules out that two rows have the same id."""
-        self._entity = entity
+        self.entity = entity
         self._table = table
         self._from = sa.table(
             sa.quoted_name(table.name, quote=True),
             *(sa.column(sa.quoted_name(name, quote=True)) for name in table.columns),
             schema=sa.quoted_name(table.schema, quote=True),
         )
-        self._is_global = self._column(str(entity.is_global)).is_(sa.true())
-        self._tenant = self._column(str(entity.tenant))
+        self._counts = sa.and_(sa.true(), *map(self._meets, entity.only))
         # One character beyond what is allowed, so that too long a value is seen to be one.
-        self._tenant_text = sa.collate(_text(self._tenant, MAX_KEY_LENGTH + 1), "C")
-        self._id_text = _text(self._column(entity.id[0]), MAX_ROW_ID_CHARACTERS + 1)
+        tenant: sa.ColumnElement[Any]
+        if isinstance(entity.tenant, Constant) or not entity.owner_columns:
+            value = entity.tenant.value if isinstance(entity.tenant, Constant) else None
+            tenant = sa.cast(sa.literal(value, sa.Text), sa.Text)
+        else:
+            tenant = _text(self._column(entity.tenant), MAX_KEY_LENGTH + 1)
+        self._tenant_text = sa.collate(tenant, "C")
+        self._is_global = self._shared()
+        self._id_text = self._joined_id()
 
     def rows(self, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
         """``(id, tenant, is_global, *view columns, *payload columns)``, labelled by position."""
@@ -67,48 +89,67 @@ class TableStatements:
             self._id_text,
             self._tenant_text,
             self._is_global,
-            *(text_of(*self._declared(name)) for name in self._entity.view_columns),
-            *(payload_of(*self._declared(name)) for name in self._entity.payload_columns),
+            *(text_of(*self._declared(name)) for name in self.entity.view_columns),
+            *(payload_of(*self._declared(name)) for name in self.entity.payload_columns),
         ]
         labelled = (part.label(f"c{position}") for position, part in enumerate(expressions))
-        return sa.select(*labelled).select_from(self._from).where(condition)
+        return self._select(*labelled).where(condition)
 
     def ids(self, *, scope: Scope) -> sa.Select[Any]:
         """Ids of the rows that the scope owns."""
-        return (
-            sa.select(self._id_text.label("id"))
-            .select_from(self._from)
-            .where(self._owned_by(scope), self._column(self._entity.id[0]).is_not(None))
+        return self._select(self._id_text.label("id")).where(
+            self._owned_by(scope), *(column.is_not(None) for column in self._id_columns)
         )
 
     def among(self, ids: Sequence[str]) -> sa.ColumnElement[bool]:
         """Rows with one of these ids.
 
-        Compared in the column's own type, so that its index serves, where every id
+        Compared in the columns' own types, so that their index serves, where every id
         is spelled as the server would spell it; otherwise as text.
         """
-        column = self._column(self._entity.id[0])
-        declared = self._table.columns[self._entity.id[0]]
-        texts = sa.literal(list(ids), ARRAY(sa.Text))
-        is_spelled_so = _SPELLINGS.get(declared.base_type)
-        if is_spelled_so is not None and all(map(is_spelled_so, ids)):
-            typed = sa.cast(texts, ARRAY(_TypeNamed(declared.type_name)))
-            return column == sa.any_(typed)
-        return sa.cast(column, sa.Text) == sa.any_(texts)
+        names = self.entity.id
+        ids = [row_id for row_id in ids if "\0" not in row_id]
+        found = (split_row_id(row_id, columns=len(names)) for row_id in ids)
+        split = [values for values in found if values is not None]
+        pairs = [
+            self._compared(name, [values[place] for values in split])
+            for place, name in enumerate(names)
+        ]
+        # A collation may take two ids for one: they are compared byte by byte once more.
+        is_exact = sa.collate(self._id_text, "C") == sa.any_(sa.literal(list(ids), ARRAY(sa.Text)))
+        if len(pairs) == 1:
+            [(column, texts)] = pairs
+            return sa.and_(column == sa.any_(texts), is_exact)
+        wanted = sa.select(*(sa.func.unnest(texts) for _, texts in pairs))
+        return sa.and_(sa.tuple_(*(column for column, _ in pairs)).in_(wanted), is_exact)
 
     def changed_ids(self, condition: sa.ColumnElement[bool], *, since: datetime) -> sa.Select[Any]:
-        """Ids of rows whose time of change is not before ``since``."""
-        changed_at = self._column(str(self._entity.updated_at))
-        moment = sa.literal(since, sa.DateTime(timezone=True))
-        return (
-            sa.select(self._id_text.label("id"))
-            .select_from(self._from)
-            .where(condition, sa.or_(changed_at >= moment, changed_at.is_(None)))
+        """Ids of rows whose time of change is not before ``since``, see ``sources.times``."""
+        return self._select(self._id_text.label("id")).where(
+            condition, is_changed_since(self._changed_at, entity=self.entity, since=since)
         )
+
+    @property
+    def must_measure_times(self) -> bool:
+        """Whether the times of change have to be looked at before they are relied on."""
+        return must_be_measured(self._changed_at[1], entity=self.entity)
+
+    def newest_change(self, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+        """The newest time of change, see ``sources.times``."""
+        return newest(self._changed_at, self._select, condition, entity=self.entity)
+
+    def why_not_plausible(self, value: float | None, *, now: datetime) -> str | None:
+        """Say what is wrong with the newest time of change, None where nothing is."""
+        column = self._changed_at[1]
+        return why_not_plausible(value, column=column, entity=self.entity, now=now)
 
     def count(self, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
         """How many rows there are."""
-        return sa.select(sa.func.count()).select_from(self._from).where(condition)
+        return self._select(sa.func.count()).where(condition)
+
+    def any_row(self, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+        """One row that meets the condition, without its values."""
+        return self._select(sa.literal_column("1")).where(condition).limit(1)
 
     def owners(self, row_id: str | None = None) -> sa.Select[Any]:
         """``(is_global, tenant, rows)`` per owner; the tenant of global rows is NULL.
@@ -119,42 +160,111 @@ class TableStatements:
         tenant = sa.case((self._is_global, sa.null()), else_=self._tenant_text)
         grouped = (self._is_global.label("is_global"), tenant.label("tenant"))
         return (
-            sa.select(*grouped, sa.func.count().label("rows"))
-            .select_from(self._from)
+            self._select(*grouped, sa.func.count().label("rows"))
             .where(sa.true() if row_id is None else self.among([row_id]))
             .group_by(sa.text("1"), sa.text("2"))
         )
 
-    def duplicates(self, *, scope: Scope) -> sa.Select[Any]:
-        """Ids that a row of the scope shares with another row that becomes a document.
+    def doubled(self, *, scope: Scope, ids: Sequence[str] | None = None) -> sa.Select[Any]:
+        """``(id, tenant, rows)`` of ids of the scope that several rows would be a document by.
 
-        Document ids do not contain the tenant, so two tenants' rows count too.
+        Document ids do not contain the tenant, so all tenants' rows count. Only rows that
+        share an id with one of the scope are looked at: two rows cost two rows, where
+        an index begins with the id.
+
+        Args:
+            scope: Whose ids.
+            ids: Only these.
         """
+        among = sa.true() if ids is None else self.among(ids)
+        columns = [self._comparable(name) for name in self.entity.id]
+        mine = self._select(*columns).where(self._owned_by(scope), among)
+        key = columns[0] if len(columns) == 1 else sa.tuple_(*columns)
+        is_document = self._is_global if scope.is_global else self._owned_by_a_tenant()
+        tenant = sa.null() if scope.is_global else self._tenant_text
+        found = (
+            self._select(
+                self._id_text.label("id"),
+                sa.cast(tenant, sa.Text).label("tenant"),
+                sa.func.count().label("rows"),
+                sa.func.sum(sa.func.count()).over(partition_by=self._id_text).label("all_rows"),
+            )
+            .where(is_document, among, key.in_(mine))
+            .group_by(sa.text("1"), sa.text("2"))
+        ).subquery()
         return (
-            sa.select(self._id_text.label("id"))
-            .select_from(self._from)
-            .where(sa.or_(self._is_global, self._tenant.is_not(None)))
-            .group_by(self._is_global, sa.text("1"))
-            .having(sa.func.count() > 1, sa.func.bool_or(self._owned_by(scope)))
-            .order_by(sa.text("1"))
-            .limit(MAX_DUPLICATES_SHOWN)
+            sa.select(found.c.id, found.c.tenant, found.c.rows)
+            .where(found.c.all_rows > 1, found.c.id.is_not(None))
+            .order_by(found.c.id, found.c.tenant)
         )
 
-    def tenant_cast(self, tenant_id: str) -> sa.Select[Any]:
-        """Fails where the text is no value of the tenant column's type."""
-        return sa.select(self._as_tenant(tenant_id))
+    def all_doubled(self) -> sa.Select[Any]:
+        """``(id, count of such ids)``: an example of ids that several rows have, of any scope."""
+        found = (
+            self._select(self._id_text.label("id"))
+            .where(sa.or_(self._is_global, self._owned_by_a_tenant()))
+            .group_by(self._is_global, sa.text("1"))
+            .having(sa.func.count() > 1)
+        ).subquery()
+        columns: tuple[sa.ColumnElement[Any], ...] = (sa.func.min(found.c.id), sa.func.count())
+        return sa.select(*columns)
 
-    def in_scope(self, scope: Scope, *, unusable: Sequence[str] = ()) -> sa.ColumnElement[bool]:
+    def weakness(self) -> Weakness | None:
+        """Say why the id may collide by what the catalogue says, see ``find_weakness``."""
+        return find_weakness(self.entity, table=self._table)
+
+    def tenant_cast(self, tenant_id: str) -> sa.Select[Any] | None:
+        """Fails where the text is no value of the tenant column's type; None where all are."""
+        if not self._has_tenant_column:
+            return None
+        declared = self._table.columns[str(self.entity.tenant)]
+        return None if declared.type_name in _TEXTS else sa.select(self._as_tenant(tenant_id))
+
+    def condition_probe(self) -> sa.Select[Any] | None:
+        """Fails where a column cannot be compared with what ``only`` says; reads no row."""
+        probe = self._select(sa.literal_column("1")).limit(0)
+        return probe if self.entity.only else None
+
+    def in_scope(
+        self, scope: Scope, *, unusable: Sequence[str] = ()
+    ) -> sa.ColumnElement[bool] | None:
         """Rows of a scope; global ones include those that no scope can own.
 
         Args:
             scope: Whose rows.
             unusable: Texts of the tenant column that cannot be tenant ids.
+
+        Returns:
+            A condition; None where the settings say that the scope has no rows.
         """
         if not scope.is_global:
-            return self._owned_by(scope)
+            return self._owned_by(scope) if self._can_be_owned_by(scope) else None
+        if not self._has_tenant_column:
+            return None if self.entity.is_global is Sharing.NONE else self._is_global
         ownerless = self._tenant_text == sa.any_(sa.literal(list(unusable), ARRAY(sa.Text)))
-        return sa.or_(self._is_global, self._tenant.is_(None), *([ownerless] if unusable else []))
+        return sa.or_(
+            self._is_global,
+            self._column(str(self.entity.tenant)).is_(None),
+            *([ownerless] if unusable else []),
+        )
+
+    @property
+    def has_unusable_owners(self) -> bool:
+        """Whether there can be rows whose owner no tenant can be."""
+        return self._has_tenant_column
+
+    def _select(self, *columns: Any) -> sa.Select[Any]:
+        return sa.select(*columns).select_from(self._from).where(self._counts)
+
+    @property
+    def _has_tenant_column(self) -> bool:
+        return self.entity.tenant in self.entity.owner_columns
+
+    def _can_be_owned_by(self, scope: Scope) -> bool:
+        tenant = self.entity.tenant
+        if self.entity.is_global is Sharing.ALL:
+            return False
+        return not isinstance(tenant, Constant) or tenant.value == scope.tenant_id
 
     def _owned_by(self, scope: Scope) -> sa.ColumnElement[bool]:
         """Compare in the column's own type, so that its index serves, and again as text.
@@ -164,17 +274,81 @@ class TableStatements:
         """
         if scope.tenant_id is None:
             return self._is_global
+        if not self._can_be_owned_by(scope):
+            return sa.false()
+        if not self._has_tenant_column:
+            return sa.not_(self._is_global)
         return sa.and_(
-            self._column(str(self._entity.is_global)).is_not(sa.true()),
-            self._tenant == self._as_tenant(scope.tenant_id),
+            sa.not_(self._is_global),
+            self._column(str(self.entity.tenant)) == self._as_tenant(scope.tenant_id),
             self._tenant_text == scope.tenant_id,
         )
 
+    def _owned_by_a_tenant(self) -> sa.ColumnElement[bool]:
+        return sa.and_(sa.not_(self._is_global), self._tenant_text.is_not(None))
+
+    def _shared(self) -> sa.ColumnElement[bool]:
+        rule = self.entity.is_global
+        if isinstance(rule, str):
+            return self._column(rule).is_(sa.true())
+        if rule is Sharing.WITHOUT_TENANT:
+            return self._column(str(self.entity.tenant)).is_(None)
+        return sa.literal_column("true" if rule is Sharing.ALL else "false", sa.Boolean)
+
+    @property
+    def _id_columns(self) -> list[sa.ColumnElement[Any]]:
+        return [self._column(name) for name in self.entity.id]
+
+    def _joined_id(self) -> sa.ColumnElement[str]:
+        """As ``core.row_id.join_row_id``; NULL where one of several columns is."""
+        texts = [_text(column, MAX_ROW_ID_CHARACTERS + 1) for column in self._id_columns]
+        if len(texts) == 1:
+            return texts[0]
+        joined: sa.ColumnElement[str] | None = None
+        for text in texts:
+            escaped: sa.ColumnElement[str] = text
+            for plain, escape in ESCAPES:
+                escaped = sa.func.replace(escaped, plain, escape, type_=sa.Text)
+            joined = escaped if joined is None else joined.concat(SEPARATOR).concat(escaped)
+        return sa.func.left(joined, MAX_ROW_ID_CHARACTERS + 1, type_=sa.Text)
+
+    def _comparable(self, name: str) -> sa.ColumnElement[Any]:
+        column, declared = self._column(name), self._table.columns[name]
+        is_comparable = declared.is_enum or declared.base_type in _COMPARABLE_IDS
+        return column if is_comparable else sa.cast(column, sa.Text)
+
+    def _compared(
+        self, name: str, texts: Sequence[str]
+    ) -> tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]:
+        """A column of the id and an array to compare it with."""
+        declared = self._table.columns[name]
+        wanted = sa.literal(list(texts), ARRAY(sa.Text))
+        is_spelled_so = _SPELLINGS.get(declared.base_type)
+        if is_spelled_so is not None and all(map(is_spelled_so, texts)):
+            return self._column(name), sa.cast(wanted, ARRAY(_TypeNamed(declared.type_name)))
+        return sa.cast(self._column(name), sa.Text), wanted
+
     def _as_tenant(self, tenant_id: str) -> sa.ColumnElement[Any]:
-        type_name = self._table.columns[str(self._entity.tenant)].type_name
+        type_name = self._table.columns[str(self.entity.tenant)].type_name
         return sa.cast(sa.literal(tenant_id, sa.Text), _TypeNamed(type_name))
 
     def _declared(self, name: str) -> tuple[sa.ColumnElement[Any], Column]:
+        return self._column(name), self._table.columns[name]
+
+    def _meets(self, condition: Condition) -> sa.ColumnElement[bool]:
+        column = self._column(condition.column)
+        type_name = self._table.columns[condition.column].type_name
+        accepted = [
+            column.is_(None)
+            if value is None
+            else column == sa.cast(sa.literal(_written(value), sa.Text), _TypeNamed(type_name))
+            for value in condition.accepted
+        ]
+        return sa.or_(*accepted)
+
+    @property
+    def _changed_at(self) -> TimeColumn:
+        name = str(self.entity.updated_at)
         return self._column(name), self._table.columns[name]
 
     def _column(self, name: str) -> sa.ColumnElement[Any]:
@@ -184,3 +358,8 @@ class TableStatements:
 def _text(expression: sa.ColumnElement[Any], limit: int) -> sa.ColumnElement[str]:
     """The value as text, cut by the server: a text of 10 MB never gets here."""
     return sa.func.left(sa.cast(expression, sa.Text), limit, type_=sa.Text)
+
+
+def _written(value: object) -> str:
+    """A value of the settings as PostgreSQL reads it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

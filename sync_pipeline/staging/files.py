@@ -136,8 +136,9 @@ def _file_system(url: str) -> tuple[AbstractFileSystem, str]:
     except (ImportError, ValueError) as error:
         scheme = url.partition("://")[0]
         raise ConfigurationError(
-            f"staging cannot use {scheme}:// addresses: {error}. Install the fsspec package for "
-            "that store (s3fs, gcsfs, adlfs), or choose a local folder that all workers share."
+            f"staging cannot use {scheme}:// addresses: {error}.",
+            remedy="Install the fsspec package for "
+            "that store (s3fs, gcsfs, adlfs), or choose a local folder that all workers share.",
         ) from error
     return fs, root
 
@@ -147,19 +148,23 @@ def _translated(error: OSError, *, action: str, location: str) -> SyncPipelineEr
     reason = error.strerror or type(error).__name__
     if error.errno in _FULL:
         return OutOfSpaceError(
-            f"no space left to write {location} ({reason}). Free some space or move the staging "
-            "area; datasets that were complete before are unharmed."
+            f"no space left to write {location} ({reason}).",
+            remedy="Free some space or move the staging "
+            "area; datasets that were complete before are unharmed.",
         )
     if isinstance(error, ConnectionError | TimeoutError):
-        return TransientError(f"could not {action} {location}: {reason}. Try again later.")
+        return TransientError(
+            f"could not {action} {location}: {reason}.",
+            remedy="Try again later.",
+        )
     if isinstance(error, PermissionError):
         return ConfigurationError(
-            f"not allowed to {action} {location}: {reason}. Give this user access to the staging "
-            "area, or choose another one."
+            f"not allowed to {action} {location}: {reason}.",
+            remedy="Give this user access to the staging area, or choose another one.",
         )
     return PermanentError(
-        f"could not {action} {location}: {reason}. Repair the staging area or choose another one, "
-        "then run the step again."
+        f"could not {action} {location}: {reason}.",
+        remedy="Repair the staging area or choose another one, then run the step again.",
     )
 
 

@@ -38,7 +38,7 @@ def safe_path(name: str) -> str:
     components = name.split("/")
     if "" in components:
         raise PermanentError(
-            f"{name!r} cannot name a dataset: it has an empty component. Name every folder "
-            "between the slashes."
+            f"{name!r} cannot name a dataset: it has an empty component.",
+            remedy="Name every folder between the slashes.",
         )
     return "/".join(map(safe_component, components))

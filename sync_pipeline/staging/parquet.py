@@ -3,7 +3,7 @@
 A dataset is a folder::
 
     <name>/_dataset.json            names the attempt that counts, its files and their rows
-    <name>/@<attempt>/part-0003-000.parquet
+    <name>/@<attempt>/part-000003-0000.parquet
     <name>/_manifest.json           what a step reported, see ``write_manifest``
 
 Each attempt to write has a folder of its own and the marker is replaced in one
@@ -145,8 +145,8 @@ class ParquetStaging:
         if marker is None:
             raise PermanentError(
                 f"there is no staged dataset {name!r} at {self._files.locate(folder)}: the step "
-                "that writes it has not finished, or a later step has removed it. Run that step "
-                "again."
+                "that writes it has not finished, or a later step has removed it.",
+                remedy="Run that step again.",
             )
         return ParquetDataset(self._files, name=name, folder=folder, marker=marker)
 
@@ -186,6 +186,7 @@ class _Writer:
         self._schema = schema
         self._held: list[list[pa.Table]] = [[] for _ in range(parts)]
         self._held_bytes = [0] * parts
+        self._all_bytes = 0
         self._written: list[list[_PartFile]] = [[] for _ in range(parts)]
 
     def write(self, part: int, table: pa.Table) -> None:
@@ -204,9 +205,10 @@ class _Writer:
             return
         self._held[part].append(table)
         self._held_bytes[part] += table.nbytes
+        self._all_bytes += table.nbytes
         if self._held_bytes[part] >= FILE_BYTES:
             self._write_out(part)
-        elif sum(self._held_bytes) >= BUFFER_BYTES:
+        elif self._all_bytes >= BUFFER_BYTES:
             self._write_out(self._held_bytes.index(max(self._held_bytes)))
 
     def finish(self) -> tuple[tuple[_PartFile, ...], ...]:
@@ -218,11 +220,12 @@ class _Writer:
 
     def _write_out(self, part: int) -> None:
         table = pa.concat_tables(self._held[part])
-        name = f"part-{part:04d}-{len(self._written[part]):03d}.parquet"
+        name = f"part-{part:06d}-{len(self._written[part]):04d}.parquet"
         with self._files.create(f"{self._folder}/{name}") as file:
             pq.write_table(table, file, **_PARQUET_OPTIONS)
         self._written[part].append(_PartFile(name=name, rows=table.num_rows))
         self._held[part] = []
+        self._all_bytes -= self._held_bytes[part]
         self._held_bytes[part] = 0
 
 
@@ -267,8 +270,8 @@ class ParquetDataset:
             if parquet.metadata.num_rows != file.rows:
                 raise PermanentError(
                     f"{file.name} of the staged dataset {self._name!r} holds "
-                    f"{parquet.metadata.num_rows} rows, but {file.rows} were written. Run the "
-                    "step that writes it again."
+                    f"{parquet.metadata.num_rows} rows, but {file.rows} were written.",
+                    remedy="Run the step that writes it again.",
                 )
             yield parquet
 
@@ -282,5 +285,6 @@ def _damage(name: str) -> Iterator[None]:
         # ArrowInvalid and JSONDecodeError are ValueErrors; a failed page checksum is an OSError.
         raise PermanentError(
             f"the staged dataset {name!r} is damaged or was removed while it was read "
-            f"({type(error).__name__}). Run the step that writes it again."
+            f"({type(error).__name__}).",
+            remedy="Run the step that writes it again.",
         ) from error

@@ -59,7 +59,8 @@ def check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
             f"{name!r} cannot name an alias or a collection: use letters, digits, '_', '-' and "
-            "'.', at most 200, the first a letter or digit. Correct `index.alias`."
+            "'.', at most 200, the first a letter or digit.",
+            remedy="Correct `index.alias`.",
         )
 
 
@@ -99,6 +100,12 @@ def check_query(query: SearchQuery, *, schema: VectorSchema) -> None:
         ],
         schema=schema,
     )
+
+
+def schema_asked_for(query: SearchQuery) -> VectorSchema:
+    """What a collection has at least, if a search in it makes sense."""
+    lengths = [np.asarray(vector).size for vector in query.vectors.values()]
+    return VectorSchema(views=tuple(sorted(query.vectors)), dimension=max(lengths, default=0))
 
 
 def check_payloads(payloads: Iterable[tuple[str, Mapping[str, object]]]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +54,8 @@ from sync_pipeline.stores.stored import (
     finds_nothing,
     is_deletable,
     iter_page_digests,
+    known_hits,
+    known_points,
     revision_of,
 )
 from sync_pipeline.tuning import return_free_memory
@@ -71,6 +74,10 @@ class EdgeStore:
     def __init__(self, index: EdgeIndex, *, min_free_bytes: int) -> None:
         self._index = index
         self._min_free_bytes = min_free_bytes
+
+    def check_engine(self) -> str:
+        """See ``VectorStore``; the engine is a package of this program's own choice."""
+        return f"Qdrant Edge {version('qdrant-edge-py')} inside this process"
 
     def alias_target(self, alias: str) -> str | None:
         """See ``VectorStore``."""
@@ -227,14 +234,14 @@ class EdgeStore:
             return []
         with self._reading("reading points", collection) as shard:
             found = shard.retrieve(list(point_ids), with_payload=True, with_vector=with_vectors)
-        return [
+        return known_points(
             StoredPoint(
                 point_id=str(record.id),
                 payload=record.payload or {},
                 vectors=dense_vectors(record.vector) if with_vectors else {},
             )
             for record in found
-        ]
+        )
 
     def query(self, collection: str, query: SearchQuery) -> list[tuple[float, StoredPoint]]:
         """See ``VectorStore``."""
@@ -243,10 +250,10 @@ class EdgeStore:
             return []
         with self._reading("searching", collection) as shard:
             found = shard.query(query_request(query))
-        return [
+        return known_hits(
             (point.score, StoredPoint(point_id=str(point.id), payload=point.payload or {}))
             for point in found
-        ]
+        )
 
     def optimize(self, collection: str) -> bool:
         """See ``VectorStore``."""

@@ -56,16 +56,16 @@ def file_errors(path: Path) -> Iterator[None]:
         if error.errno in _FULL:
             raise out_of_space(path) from error
         raise ConfigurationError(
-            f"the embedded index at {path} cannot be used: {error.strerror or error}. Make the "
-            "folder writable for this user, or set `index.url` to another place."
+            f"the embedded index at {path} cannot be used: {error.strerror or error}.",
+            remedy="Make the folder writable for this user, or set `index.url` to another place.",
         ) from error
 
 
 def out_of_space(path: Path) -> OutOfSpaceError:
     """The error for a full disk, with what to do."""
     return OutOfSpaceError(
-        f"no room left for the embedded index at {path}. Free or add disk space and run the sync "
-        "again; it continues where it stopped."
+        f"no room left for the embedded index at {path}.",
+        remedy="Free or add disk space and run the sync again; it continues where it stopped.",
     )
 
 
@@ -88,8 +88,8 @@ def require_room(path: Path, *, free_bytes: int) -> None:
     if left < free_bytes:
         raise OutOfSpaceError(
             f"the disk of the embedded index at {path} has {left // _MIB} MiB left, and "
-            f"{free_bytes // _MIB} MiB must be free for this. Free or add disk space and run the "
-            "sync again; it continues where it stopped."
+            f"{free_bytes // _MIB} MiB must be free for this.",
+            remedy="Free or add disk space and run the sync again; it continues where it stopped.",
         )
 
 
@@ -104,9 +104,10 @@ def folder_bytes(path: Path) -> int:
 def damaged(path: Path, reason: str) -> PermanentError:
     """The error for files that cannot be read, with what to do."""
     return PermanentError(
-        f"the embedded index at {path} cannot be read: {reason}. Move that folder away and run "
+        f"the embedded index at {path} cannot be read: {reason}.",
+        remedy="Move that folder away and run "
         "`sync-pipeline sync all`: the index is built again from the embedding cache, nothing "
-        "is embedded twice."
+        "is embedded twice.",
     )
 
 

@@ -7,12 +7,22 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import qdrant_edge as edge
 
+from sync_pipeline.core.conditions import (
+    AnyInteger,
+    AnyText,
+    Condition,
+    Group,
+    IsFlag,
+    Moments,
+    NoValue,
+    Numbers,
+    plan_conditions,
+)
 from sync_pipeline.core.point import BM25_VECTOR, CollectionSpec, Point, SearchQuery, Vector
 from sync_pipeline.stores.stored import (
     REVISION,
     RRF_K,
     SCOPE_KEY,
-    by_type,
     has_words,
     prefetch_limit,
 )
@@ -74,8 +84,8 @@ def scope_filter(scope_keys: Sequence[str]) -> edge.Filter:
 
 def search_filter(query: SearchQuery) -> edge.Filter:
     """The one filter of a search: the scope, and inside it what the caller asks for."""
-    wanted = [_any_of(field, values) for field, values in query.equals.items()]
-    return edge.Filter(must=[scope_filter(query.scope_keys), *wanted])
+    wanted = plan_conditions(query.filters) or ()
+    return edge.Filter(must=[scope_filter(query.scope_keys), *map(_condition, wanted)])
 
 
 def query_request(query: SearchQuery) -> edge.QueryRequest:
@@ -132,20 +142,37 @@ def _rankings(query: SearchQuery) -> list[tuple[edge.Query, edge.SearchParams | 
     return rankings
 
 
-def _any_of(field: str, values: Sequence[str | int | bool]) -> edge.Filter:
-    texts, numbers, flags = by_type(values)
-    conditions: list[edge.ConditionType] = []
-    if texts:
-        conditions.append(_any_text(field, texts))
-    if numbers:
-        conditions.append(edge.FieldCondition(key=field, match=edge.MatchAny(any=numbers)))
-    # Edge 0.9 reads a Python bool as the integer 0 or 1, which matches no boolean;
-    # numpy's bool is no integer, so it arrives as what it is.
-    conditions += [
-        edge.FieldCondition(key=field, match=edge.MatchValue(value=cast("bool", np.bool_(flag))))
-        for flag in flags
-    ]
-    return edge.Filter(should=conditions)
+def _condition(wanted: Condition) -> edge.ConditionType:
+    match wanted:
+        case AnyText(path, texts):
+            return _any_text(path, texts)
+        case AnyInteger(path, numbers):
+            return edge.FieldCondition(key=path, match=edge.MatchAny(any=list(numbers)))
+        case IsFlag(path, flag):
+            # Edge 0.9 reads a Python bool as the integer 0 or 1, which matches no boolean;
+            # numpy's bool is no integer, so it arrives as what it is.
+            value = cast("bool", np.bool_(flag))
+            return edge.FieldCondition(key=path, match=edge.MatchValue(value=value))
+        case Numbers(path, gt, gte, lt, lte):
+            inside = edge.RangeFloat(gt=gt, gte=gte, lt=lt, lte=lte)
+            return edge.FieldCondition(key=path, range=inside)
+        case Moments(path):
+            moments = edge.RangeDateTime(
+                **{name: moment.isoformat() for name, moment in wanted.bounds.items()}
+            )
+            return edge.FieldCondition(key=path, range=moments)
+        case NoValue(path):
+            return edge.IsEmptyCondition(path)
+        case Group():
+            return edge.Filter(
+                must=_conditions(wanted.must),
+                should=_conditions(wanted.should),
+                must_not=_conditions(wanted.must_not),
+            )
+
+
+def _conditions(wanted: Sequence[Condition]) -> list[edge.ConditionType] | None:
+    return [_condition(one) for one in wanted] or None
 
 
 def _any_text(field: str, texts: Sequence[str]) -> edge.FieldCondition:

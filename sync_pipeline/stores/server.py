@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from qdrant_client import QdrantClient, models
 
 from sync_pipeline.core.batching import batched_by_size
-from sync_pipeline.core.errors import CollectionMissingError
+from sync_pipeline.core.errors import CollectionMissingError, InvalidVectorError, PermanentError
 from sync_pipeline.core.point import (
     CollectionSpec,
     Point,
@@ -28,9 +28,10 @@ from sync_pipeline.stores.checks import (
     check_payloads,
     check_points,
     check_query,
+    schema_asked_for,
 )
 from sync_pipeline.stores.server_calls import ServerCalls
-from sync_pipeline.stores.server_connection import open_client, server_address
+from sync_pipeline.stores.server_connection import server_address, shared_connection
 from sync_pipeline.stores.server_requests import (
     item_bytes,
     owned_points,
@@ -51,6 +52,7 @@ from sync_pipeline.stores.server_schema import (
     description_of,
     schema_of,
 )
+from sync_pipeline.stores.server_version import require_recent
 from sync_pipeline.stores.stored import (
     DIGEST_FIELDS,
     OWNER_FIELDS,
@@ -64,9 +66,12 @@ from sync_pipeline.stores.stored import (
     is_deletable,
     is_written,
     iter_page_digests,
+    known_hits,
+    known_points,
 )
 
 Item = TypeVar("Item")
+T = TypeVar("T")
 
 
 class ServerStore:
@@ -76,15 +81,28 @@ class ServerStore:
         client: Also one of ``:memory:``, in tests.
         address: Names the server in messages.
         sleep: How to wait between attempts.
+        schemas: What is known of collections, shared by the stores of one client.
     """
 
     capabilities = StoreCapabilities(
         conditional_writes=True, one_process=False, explicit_optimize=False
     )
 
-    def __init__(self, client: QdrantClient, *, address: str, sleep: Sleep = time.sleep) -> None:
+    def __init__(
+        self,
+        client: QdrantClient,
+        *,
+        address: str,
+        sleep: Sleep = time.sleep,
+        schemas: dict[str, VectorSchema] | None = None,
+    ) -> None:
         self._calls = ServerCalls(client, address=address, sleep=sleep)
-        self._schemas: dict[str, VectorSchema] = {}
+        self._schemas = {} if schemas is None else schemas
+
+    def check_engine(self) -> str:
+        """See ``VectorStore``."""
+        found = self._calls.ask("asking for its version", lambda client: client.info())
+        return require_recent(found.version, address=self._calls.address)
 
     def alias_target(self, alias: str) -> str | None:
         """See ``VectorStore``."""
@@ -148,11 +166,15 @@ class ServerStore:
         """See ``VectorStore``."""
         if not points:
             return
-        check_points(points, schema=self._schema(collection))
-        with blaming_single([(point.point_id, point.payload) for point in points]):
+
+        def write(schema: VectorSchema) -> None:
+            check_points(points, schema=schema)
             for revision, group in by_revision(points, lambda point: point.payload).items():
                 for batch in self._cut(group, point_bytes):
                     self._upsert(collection, batch, revision=revision)
+
+        with blaming_single([(point.point_id, point.payload) for point in points]):
+            self._with_schema(collection, write)
 
     def write_payloads(self, collection: str, payloads: Sequence[tuple[str, Payload]]) -> None:
         """See ``VectorStore``."""
@@ -266,20 +288,27 @@ class ServerStore:
                 ),
                 collection=collection,
             )
-            return [stored_point(record) for record in found]
+            return known_points(map(stored_point, found))
         return []
 
     def query(self, collection: str, query: SearchQuery) -> list[tuple[float, StoredPoint]]:
         """See ``VectorStore``."""
-        check_query(query, schema=self._schema(collection))
-        if finds_nothing(query):
-            return []
-        found = self._calls.ask(
-            "searching",
-            lambda client: client.query_points(collection, **query_arguments(query)),
-            collection=collection,
-        )
-        return [(point.score, stored_point(point)) for point in found.points]
+
+        def ask(schema: VectorSchema) -> list[tuple[float, StoredPoint]]:
+            check_query(query, schema=schema)
+            if finds_nothing(query):
+                return []
+            found = self._calls.ask(
+                "searching",
+                lambda client: client.query_points(collection, **query_arguments(query)),
+                collection=collection,
+            )
+            return known_hits((point.score, stored_point(point)) for point in found.points)
+
+        # The server itself refuses unknown views and other lengths, so a first search need not
+        # ask for them. What finds nothing never reaches the server.
+        assumed = None if finds_nothing(query) else schema_asked_for(query)
+        return self._with_schema(collection, ask, assumed=assumed)
 
     def optimize(self, collection: str) -> bool:
         """See ``VectorStore``; a server does it by itself."""
@@ -349,14 +378,48 @@ class ServerStore:
         )
 
     def _is_indexed(self, collection: str) -> bool:
-        return SCOPE_KEY in self._info(collection).payload_schema
+        info = self._info(collection)
+        # The writes that follow need not ask again. One that is not ours is refused then.
+        with suppress(PermanentError):
+            self._keep_schema(collection, info)
+        return SCOPE_KEY in info.payload_schema
 
-    def _schema(self, collection: str) -> VectorSchema:
-        if collection not in self._schemas:
-            self._schemas[collection] = schema_of(
-                self._info(collection), collection=collection, address=self._calls.address
-            )
-        return self._schemas[collection]
+    def _with_schema(
+        self,
+        collection: str,
+        act: Callable[[VectorSchema], T],
+        *,
+        assumed: VectorSchema | None = None,
+    ) -> T:
+        """Act on what is known of a collection, and once more where that is outdated.
+
+        Somebody else may have dropped the collection, or made it anew in another way. That
+        shows as a refusal: by the server, or by our own look at what is to be sent.
+
+        Args:
+            collection: Physical name.
+            act: Does something with the schema; safe to repeat.
+            assumed: What to act on where nothing is known yet; None asks the server first.
+        """
+        known = self._schemas.get(collection, assumed)
+        if known is None:
+            return act(self._read_schema(collection))
+        try:
+            return act(known)
+        except (InvalidVectorError, RefusedError, CollectionMissingError) as error:
+            self._schemas.pop(collection, None)
+            fresh = self._read_schema(collection)
+            if fresh == known and not isinstance(error, CollectionMissingError):
+                raise
+        return act(fresh)
+
+    def _read_schema(self, collection: str) -> VectorSchema:
+        return self._keep_schema(collection, self._info(collection))
+
+    def _keep_schema(self, collection: str, info: models.CollectionInfo) -> VectorSchema:
+        schema = schema_of(info, collection=collection, address=self._calls.address)
+        self._schemas[collection] = schema
+        return schema
 
     def _scroll(
         self,
@@ -412,25 +475,29 @@ def lease_server_store(
     url: str,
     *,
     api_key: str | None,
+    allows_plain_http: bool = False,
     timeout_seconds: float = 30,
     sleep: Sleep = time.sleep,
 ) -> Lease[VectorStore]:
     """Lease a connection to a Qdrant server; nothing is sent before it is used.
 
+    Leases of one process share a client and what it knows of collections.
+
     Args:
         url: ``http(s)://host[:port][/prefix]``; the port is 6333 where it is left out.
         api_key: Sent to https and to this machine only.
+        allows_plain_http: Send it over http to another machine too.
         timeout_seconds: Most seconds to connect, and between two parts of an answer.
         sleep: How to wait between attempts.
 
     Raises:
         ConfigurationError: the address is wrong, or the key would be sent in the clear.
     """
-    address = server_address(url, has_key=api_key is not None)
+    address = server_address(url, has_key=api_key is not None, allows_plain_http=allows_plain_http)
 
     @contextmanager
     def lease() -> Iterator[VectorStore]:
-        with closing(open_client(url, api_key=api_key, timeout_seconds=timeout_seconds)) as client:
-            yield ServerStore(client, address=address, sleep=sleep)
+        shared = shared_connection(url, api_key=api_key, timeout_seconds=timeout_seconds)
+        yield ServerStore(shared.client, address=address, sleep=sleep, schemas=shared.schemas)
 
     return lease

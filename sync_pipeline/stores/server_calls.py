@@ -98,8 +98,8 @@ class ServerCalls:
     def unconfirmed(self, doing: str) -> StoreUnavailableError:
         """The error for a write that cannot be seen."""
         return StoreUnavailableError(
-            f"{self.address} did not confirm {doing}, and reading back does not show it. "
-            "Write it again; if that goes on, look at the server's log and disk."
+            f"{self.address} did not confirm {doing}, and reading back does not show it.",
+            remedy="Write it again; if that goes on, look at the server's log and disk.",
         )
 
     def _errors(self, doing: str, collection: str | None) -> AbstractContextManager[None]:

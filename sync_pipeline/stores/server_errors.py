@@ -148,20 +148,21 @@ def _of_status(
         return _rate_limited(store, doing, waiting)
     if status == HTTPStatus.INSUFFICIENT_STORAGE:
         return OutOfSpaceError(
-            f"{store} has no room left ({doing}: {reason}). Add disk space or raise its quota, "
-            "then run the sync again; it continues where it stopped."
+            f"{store} has no room left ({doing}: {reason}).",
+            remedy="Add disk space or raise its quota, "
+            "then run the sync again; it continues where it stopped.",
         )
     if status in _FORBIDDEN:
         return ConfigurationError(
-            f"{store} refuses these credentials ({doing}: {reason}). Set `QDRANT_API_KEY` to a "
-            "key that may read and write the collection."
+            f"{store} refuses these credentials ({doing}: {reason}).",
+            remedy="Set `QDRANT_API_KEY` to a key that may read and write the collection.",
         )
     if status == HTTPStatus.NOT_FOUND and collection is not None and _NO_REASON not in reason:
         return CollectionMissingError(collection=collection, store=store)
     if status in _REDIRECTS or status == HTTPStatus.NOT_FOUND:
         return ConfigurationError(
-            f"{store} is not a Qdrant server, or not at this address ({doing}: {reason}). "
-            "Correct `QDRANT_URL`."
+            f"{store} is not a Qdrant server, or not at this address ({doing}: {reason}).",
+            remedy="Correct `QDRANT_URL`.",
         )
     if status in _REFUSED or (status in _CLIENT_ERRORS and status not in _PASSING):
         return RefusedError(store=store, doing=doing, reason=reason)
@@ -172,8 +173,9 @@ def _of_transport(source: Exception, *, store: str, doing: str) -> SyncPipelineE
     reason = f"{type(source).__name__}: {redacted(str(source))}"
     if isinstance(source, _MISUSED) or _has_bad_certificate(source):
         return ConfigurationError(
-            f"{store} cannot be talked to ({doing}: {reason}). Correct `QDRANT_URL` or "
-            "`QDRANT_API_KEY`, or install the server's certificate authority."
+            f"{store} cannot be talked to ({doing}: {reason}).",
+            remedy="Correct `QDRANT_URL` or "
+            "`QDRANT_API_KEY`, or install the server's certificate authority.",
         )
     if isinstance(source, ValidationError):
         return _unavailable(store, doing, "the answer is not one of Qdrant's, perhaps a proxy's")
@@ -183,8 +185,8 @@ def _of_transport(source: Exception, *, store: str, doing: str) -> SyncPipelineE
 def _rate_limited(store: str, doing: str, waiting: float | None) -> RateLimitedError:
     asked = "" if waiting is None else f" and asks to wait {waiting:.0f} s"
     return RateLimitedError(
-        f"{store} limits the rate of requests ({doing}){asked}. Try again later, or raise the "
-        "limit of the collection.",
+        f"{store} limits the rate of requests ({doing}){asked}.",
+        remedy="Try again later, or raise the limit of the collection.",
         retry_after_seconds=waiting,
     )
 
@@ -193,7 +195,8 @@ def _unavailable(
     store: str, doing: str, reason: str, waiting: float | None = None
 ) -> StoreUnavailableError:
     return StoreUnavailableError(
-        f"{store} did not do what was asked ({doing}: {reason}). Check that it runs and can be "
+        f"{store} did not do what was asked ({doing}: {reason}).",
+        remedy="Check that it runs and can be "
         "reached, then run the sync again; what was confirmed is not repeated.",
         retry_after_seconds=waiting,
     )

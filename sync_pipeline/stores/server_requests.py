@@ -8,12 +8,22 @@ from typing import Any, Final
 import numpy as np
 from qdrant_client import models
 
+from sync_pipeline.core.conditions import (
+    AnyInteger,
+    AnyText,
+    Condition,
+    Group,
+    IsFlag,
+    Moments,
+    NoValue,
+    Numbers,
+    plan_conditions,
+)
 from sync_pipeline.core.point import BM25_VECTOR, Point, SearchQuery, StoredPoint, Vector
 from sync_pipeline.stores.checks import payload_bytes
 from sync_pipeline.stores.stored import (
     REVISION,
     SCOPE_KEY,
-    by_type,
     has_words,
     prefetch_limit,
     revision_of,
@@ -93,13 +103,13 @@ def scope_filter(scope_keys: Sequence[str]) -> models.Filter:
     """Points of these scopes and of no other."""
     if not scope_keys:
         raise ValueError("an empty filter would match every tenant's points")
-    return models.Filter(must=[_any_of(SCOPE_KEY, scope_keys)])
+    return models.Filter(must=[_any_text(SCOPE_KEY, scope_keys)])
 
 
 def search_filter(query: SearchQuery) -> models.Filter:
     """The one filter of a search: the scope, and inside it what the caller asks for."""
-    wanted = [_any_of(field, values) for field, values in query.equals.items()]
-    return models.Filter(must=[scope_filter(query.scope_keys), *wanted])
+    wanted = plan_conditions(query.filters) or ()
+    return models.Filter(must=[scope_filter(query.scope_keys), *map(_condition, wanted)])
 
 
 def query_arguments(query: SearchQuery) -> dict[str, Any]:
@@ -168,14 +178,32 @@ def _prefetches(query: SearchQuery) -> list[models.Prefetch]:
     return rankings
 
 
-def _any_of(field: str, values: Sequence[str | int | bool]) -> models.Filter:
-    texts, numbers, flags = by_type(values)
-    conditions: list[models.Condition] = []
-    if texts:
-        conditions.append(models.FieldCondition(key=field, match=models.MatchAny(any=texts)))
-    if numbers:
-        conditions.append(models.FieldCondition(key=field, match=models.MatchAny(any=numbers)))
-    conditions += [
-        models.FieldCondition(key=field, match=models.MatchValue(value=flag)) for flag in flags
-    ]
-    return models.Filter(should=conditions)
+def _condition(wanted: Condition) -> models.Condition:
+    match wanted:
+        case AnyText(path, texts):
+            return _any_text(path, texts)
+        case AnyInteger(path, numbers):
+            return models.FieldCondition(key=path, match=models.MatchAny(any=list(numbers)))
+        case IsFlag(path, flag):
+            return models.FieldCondition(key=path, match=models.MatchValue(value=flag))
+        case Numbers(path, gt, gte, lt, lte):
+            inside = models.Range(gt=gt, gte=gte, lt=lt, lte=lte)
+            return models.FieldCondition(key=path, range=inside)
+        case Moments(path):
+            return models.FieldCondition(key=path, range=models.DatetimeRange(**wanted.bounds))
+        case NoValue(path):
+            return models.IsEmptyCondition(is_empty=models.PayloadField(key=path))
+        case Group():
+            return models.Filter(
+                must=_conditions(wanted.must),
+                should=_conditions(wanted.should),
+                must_not=_conditions(wanted.must_not),
+            )
+
+
+def _conditions(wanted: Sequence[Condition]) -> list[models.Condition] | None:
+    return [_condition(one) for one in wanted] or None
+
+
+def _any_text(path: str, texts: Sequence[str]) -> models.FieldCondition:
+    return models.FieldCondition(key=path, match=models.MatchAny(any=list(texts)))

@@ -81,6 +81,7 @@ def schema_of(info: models.CollectionInfo, *, collection: str, address: str) -> 
     if not isinstance(vectors, dict) or len(sizes) != 1:
         raise PermanentError(
             f"collection {collection!r} in {address} has no named vectors of one length: something "
-            "else made it. Set `index.alias` to a name of its own."
+            "else made it.",
+            remedy="Set `index.alias` to a name of its own.",
         )
     return VectorSchema(views=tuple(sorted(vectors)), dimension=sizes.pop())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
 import numpy as np
 
-from sync_pipeline.core.point import PointDigests, SearchQuery, combine_hashes
+from sync_pipeline.core.conditions import plan_conditions
+from sync_pipeline.core.document import PAYLOAD_SCHEMA_VERSION
+from sync_pipeline.core.errors import NewerPayloadError
+from sync_pipeline.core.point import PointDigests, SearchQuery, StoredPoint, combine_hashes
 
 T = TypeVar("T")
 
@@ -17,7 +20,9 @@ SCOPE_KEY: Final = "scope_key"
 """Payload field of the scope key: the one isolation field."""
 REVISION: Final = "source_revision"
 """Payload field that orders writes: microseconds of the source snapshot."""
-DIGEST_FIELDS: Final = ("embed_hash", "payload_hash")
+SCHEMA_VERSION: Final = "schema_version"
+"""Payload field that says which program can read it: see ``PAYLOAD_SCHEMA_VERSION``."""
+DIGEST_FIELDS: Final = ("embed_hash", "payload_hash", SCHEMA_VERSION)
 """Payload fields that ``iter_digests`` reads."""
 OWNER_FIELDS: Final = (SCOPE_KEY, REVISION)
 """Payload fields that ``delete`` reads."""
@@ -51,14 +56,59 @@ def finds_nothing(query: SearchQuery) -> bool:
 
     To an engine an empty list of conditions means "everything", or an error.
     """
-    accepts_nothing = any(not values for values in query.equals.values())
-    return accepts_nothing or not (query.vectors or has_words(query))
+    return plan_conditions(query.filters) is None or not (query.vectors or has_words(query))
 
 
 def revision_of(payload: Payload) -> int | None:
     """The revision that a payload carries, if any."""
     revision = payload.get(REVISION)
     return revision if isinstance(revision, int) and not isinstance(revision, bool) else None
+
+
+def require_known_payloads(payloads: Collection[Payload]) -> None:
+    """Refuse what was read if a newer program wrote any of it.
+
+    Every payload that leaves a store passes here first. One without a version is none of
+    ours, or a test's.
+
+    Raises:
+        NewerPayloadError: saying how many.
+    """
+    versions = [payload.get(SCHEMA_VERSION) for payload in payloads]
+    newer = [
+        version
+        for version in versions
+        if isinstance(version, int) and version > PAYLOAD_SCHEMA_VERSION
+    ]
+    if newer:
+        raise NewerPayloadError(
+            points=len(newer),
+            read=len(versions),
+            newest=max(newer),
+            known=PAYLOAD_SCHEMA_VERSION,
+        )
+
+
+def known_points(points: Iterable[StoredPoint]) -> list[StoredPoint]:
+    """Points that were read, if this program knows all of them.
+
+    Raises:
+        NewerPayloadError: see ``require_known_payloads``.
+    """
+    found = list(points)
+    require_known_payloads([point.payload for point in found])
+    return found
+
+
+def known_hits(hits: Iterable[tuple[float, StoredPoint]]) -> list[tuple[float, StoredPoint]]:
+    """Hits of a search, if this program knows all of them.
+
+    Raises:
+        NewerPayloadError: see ``require_known_payloads``.
+    """
+    found = list(hits)
+    require_known_payloads([point.payload for _, point in found])
+    return found
 
 
 def is_written(payload: Payload, *, over: Payload) -> bool:
@@ -98,14 +148,6 @@ def by_revision(
     return groups
 
 
-def by_type(values: Sequence[str | int | bool]) -> tuple[list[str], list[int], list[bool]]:
-    """Part accepted values by type; to Python ``True == 1``, to an index they differ."""
-    texts = [value for value in values if isinstance(value, str)]
-    flags = [value for value in values if isinstance(value, bool)]
-    numbers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
-    return texts, numbers, flags
-
-
 def iter_page_digests(
     fetch: Callable[[str | None], Page],
     *,
@@ -124,6 +166,7 @@ def iter_page_digests(
     offset = start
     while True:
         rows, offset = fetch(offset)
+        require_known_payloads([payload for _, payload in rows])
         if stop is not None and (offset is None or offset >= stop):
             rows = [row for row in rows if row[0] < stop]
             offset = None

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from sync_pipeline.cli.scopes import (
     ScopeChoice,
     ScopeWord,
     choose_scopes,
+    known_tenant,
     one_scope,
     read_choice,
     vanished,
@@ -30,13 +33,33 @@ def status(key: str, *, rows: int = 0, documents: int = 0, points: int = 0) -> S
     )
 
 
-KNOWN = [
+@dataclass
+class Known:
+    """What there is, and how often all of it was looked at."""
+
+    statuses: list[ScopeStatusReport]
+    looks: int = 0
+
+    def is_known(self, scope: Scope) -> bool:
+        return any(one.scope_key == scope.key for one in self.statuses)
+
+    def scope_statuses(self) -> list[ScopeStatusReport]:
+        self.looks += 1
+        return self.statuses
+
+
+STATUSES = [
     status("global", rows=5),
     status("acme", rows=3, points=3),
     status("globex", rows=900),
     status("initech", points=7),
     status("remembered"),
 ]
+
+
+@pytest.fixture
+def known() -> Known:
+    return Known(STATUSES)
 
 
 @pytest.mark.parametrize(
@@ -73,18 +96,18 @@ def test_other_words_are_refused(words: list[str]) -> None:
         read_choice(words)
 
 
-def test_all_is_the_global_scope_and_then_tenants_with_most_rows_first() -> None:
-    scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), known=KNOWN)
+def test_all_is_the_global_scope_and_then_tenants_with_most_rows_first(known: Known) -> None:
+    scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), known=known)
 
     assert scopes == [GLOBAL, Scope("globex"), Scope("acme"), Scope("initech")]
 
 
 def test_the_global_scope_is_part_of_all_even_where_it_never_had_a_row() -> None:
-    assert choose_scopes(ScopeChoice(ScopeWord.ALL), known=[]) == [GLOBAL]
+    assert choose_scopes(ScopeChoice(ScopeWord.ALL), known=Known([])) == [GLOBAL]
 
 
-def test_tenants_leave_the_global_scope_out() -> None:
-    scopes = choose_scopes(ScopeChoice(ScopeWord.TENANTS), known=KNOWN)
+def test_tenants_leave_the_global_scope_out(known: Known) -> None:
+    scopes = choose_scopes(ScopeChoice(ScopeWord.TENANTS), known=known)
 
     assert scopes == [Scope("globex"), Scope("acme"), Scope("initech")]
 
@@ -97,28 +120,40 @@ def test_tenants_leave_the_global_scope_out() -> None:
         pytest.param("remembered", id="has only a record"),
     ],
 )
-def test_a_tenant_is_known_that(tenant: str) -> None:
+def test_a_tenant_is_known_that(known: Known, tenant: str) -> None:
     choice = ScopeChoice(ScopeWord.TENANT, (tenant,))
 
-    assert choose_scopes(choice, known=KNOWN) == [Scope(tenant)]
+    assert choose_scopes(choice, known=known) == [Scope(tenant)]
+    assert known.looks == 0
 
 
-def test_an_unknown_tenant_is_refused_with_names_that_are_spelled_alike() -> None:
+def test_an_unknown_tenant_is_refused_with_names_that_are_spelled_alike(known: Known) -> None:
     choice = ScopeChoice(ScopeWord.TENANT, ("globx",))
 
     with pytest.raises(UnknownScopeError, match=r"'globx' among the 4 .* Did you mean 'globex'"):
-        choose_scopes(choice, known=KNOWN)
+        choose_scopes(choice, known=known)
 
 
-def test_global_is_no_tenant() -> None:
+def test_the_global_scope_is_chosen_without_a_look(known: Known) -> None:
+    assert choose_scopes(ScopeChoice(ScopeWord.GLOBAL), known=known) == [GLOBAL]
+    assert known.looks == 0
+
+
+@pytest.mark.parametrize("tenant", ["", "a\nb", "x" * 300])
+def test_an_id_that_no_tenant_can_have_is_unknown(known: Known, tenant: str) -> None:
+    with pytest.raises(UnknownScopeError, match="among the 4"):
+        known_tenant(tenant, known=known)
+
+
+def test_global_is_no_tenant(known: Known) -> None:
     with pytest.raises(UnknownScopeError, match="no tenant 'global'"):
-        choose_scopes(ScopeChoice(ScopeWord.TENANT, ("global",)), known=KNOWN)
+        choose_scopes(ScopeChoice(ScopeWord.TENANT, ("global",)), known=known)
 
 
-def test_a_tenant_has_vanished_when_points_are_all_it_has() -> None:
-    scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), known=KNOWN)
+def test_a_tenant_has_vanished_when_points_are_all_it_has(known: Known) -> None:
+    scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), known=known)
 
-    assert vanished(scopes, known=KNOWN) == {Scope("initech"): 7}
+    assert vanished(scopes, known=STATUSES) == {Scope("initech"): 7}
 
 
 def test_the_global_scope_never_vanishes() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from sync_pipeline.core import errors
@@ -28,6 +30,24 @@ def test_a_message_is_sentences_and_has_its_facts_as_attributes(error: SyncPipel
     assert len(message) > 20
     assert "None" not in message
     assert vars(error) or isinstance(error, errors.IsolationError)
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_a_message_ends_with_its_remedy_which_is_a_value_too(error: SyncPipelineError) -> None:
+    is_told_with_what = isinstance(error, errors.SettingsError | errors.RejectedPointError)
+
+    assert bool(error.remedy) is not is_told_with_what
+    assert str(error).startswith(error.what)
+    assert str(error).removeprefix(error.what).strip() == error.remedy
+
+
+def test_an_error_keeps_its_remedy_on_the_way_to_another_process() -> None:
+    sent = errors.StoreUnavailableError("it is 3.5 s late. So.", remedy="Wait. Then try again.")
+
+    received = pickle.loads(pickle.dumps(sent))  # noqa: S301 - ours
+
+    assert str(received) == "it is 3.5 s late. So. Wait. Then try again."
+    assert (received.what, received.remedy) == (sent.what, sent.remedy)
 
 
 def test_mistakes_are_counted_in_words() -> None:

@@ -298,6 +298,8 @@ def test_documents_are_counted_per_scope_and_status(state: IndexState) -> None:
 
     assert counts == {"acme": {"synced": 2, "failed": 1}, "global": {"synced": 1}}
     assert state.count_by_scope(collection="unknown") == {}
+    assert state.count_by_scope(collection=COLLECTION, scope=GLOBAL) == {"global": {"synced": 1}}
+    assert state.count_by_scope(collection=COLLECTION, scope=GLOBEX) == {}
 
 
 def test_the_record_of_a_synced_document_says_what_and_when(state: IndexState) -> None:

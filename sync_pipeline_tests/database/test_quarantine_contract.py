@@ -63,6 +63,8 @@ def test_rows_are_counted_per_scope(quarantine: Quarantine) -> None:
     quarantine.replace(scope=GLOBEX, rejections=[])
 
     assert quarantine.count_by_scope() == {"acme": 2}
+    assert quarantine.count_by_scope(scope=ACME) == {"acme": 2}
+    assert quarantine.count_by_scope(scope=GLOBEX) == {}
 
 
 def test_after_an_incremental_export_the_rows_not_looked_at_stay(quarantine: Quarantine) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sync_pipeline.core.addresses import is_this_machine
 from sync_pipeline.core.errors import ConfigurationError
-from sync_pipeline.defs.dev import UNASKED, _run_child, is_loopback, run_dev
+from sync_pipeline.defs.dev import UNASKED, _run_child, run_dev
 from sync_pipeline.wiring import Installation, open_installation
 from sync_pipeline_tests.defs.test_instance import settings_for
 
@@ -57,7 +58,7 @@ def installation(database_url: str, tmp_path: Path) -> Installation:
     ],
 )
 def test_which_addresses_only_this_machine_reaches(host: str, *, expected: bool) -> None:
-    assert is_loopback(host) is expected
+    assert is_this_machine(host) is expected
 
 
 def test_an_interface_without_a_password_is_not_shown_to_other_machines(

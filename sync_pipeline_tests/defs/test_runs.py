@@ -169,13 +169,14 @@ def test_a_transient_error_that_stays_fails_with_its_message(
 
 
 def test_a_permanent_error_is_not_retried(world: World, instance: dg.DagsterInstance) -> None:
-    world.source.tables["materials"] *= 2
+    world.put("empty", name="", unit="")
+    world.options = replace(world.options, max_quarantined_fraction=0.0)
 
     result = run_job(instance, world.sync, scope_key="acme")
 
     _, facts = failure_of(result, "exported_documents")
     assert retries_of(result) == []
-    assert facts["error"] == "DuplicateDocumentError"
+    assert facts["error"] == "TooManyQuarantinedError"
 
 
 def test_assets_retry_five_times_with_growing_waits() -> None:

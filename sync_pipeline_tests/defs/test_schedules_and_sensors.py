@@ -11,7 +11,7 @@ from unittest import mock
 import dagster as dg
 import pytest
 
-from sync_pipeline.core.changes import scope_digest
+from sync_pipeline.core.changes import Operation, scope_digest
 from sync_pipeline.core.errors import SourceUnavailableError
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.point import Point, SparseVector
@@ -27,6 +27,7 @@ from sync_pipeline.defs.sensors import (
 )
 from sync_pipeline_tests.defs.conftest import run_job, set_rows
 from sync_pipeline_tests.engine.world import World
+from sync_pipeline_tests.fakes.feed import FakeChangeFeed
 
 NIGHT = datetime(2026, 1, 2, 3, tzinfo=UTC)
 
@@ -241,7 +242,7 @@ def test_a_tick_that_fails_keeps_no_message_of_a_library(
     def fail(*_: object, **__: object) -> None:
         raise ValueError("hunter2")
 
-    broken = SimpleNamespace(list_scopes=fail, count_due_retries=fail, spread_truncates=fail)
+    broken = SimpleNamespace(list_scopes=fail, count_due_retries=fail, pending=fail)
     sync = replace(world.sync, source=broken, state=broken, feed=broken)
 
     with (
@@ -249,6 +250,60 @@ def test_a_tick_that_fails_keeps_no_message_of_a_library(
         pytest.raises(WithheldError, match=r"builtins.ValueError \(its message is withheld"),
     ):
         sensor(context)
+
+
+# --- changes that the feed names --------------------------------------------------------
+
+
+@pytest.fixture
+def feed(world: World) -> FakeChangeFeed:
+    """A feed of every entity, without an event."""
+    found = FakeChangeFeed()
+    found.install(world.sync.entities)
+    return found
+
+
+def evaluate_changes(
+    world: World, instance: dg.DagsterInstance, *, feed: FakeChangeFeed
+) -> dg.SensorResult | dg.SkipReason:
+    sync = replace(world.sync, feed=feed)
+    with dg.build_sensor_context(instance=instance, resources={"sync": sync}) as context:
+        found = changed_rows_sensor(context)
+    assert isinstance(found, dg.SensorResult | dg.SkipReason)
+    return found
+
+
+def test_a_tick_without_pending_changes_does_not_ask_the_source(
+    world: World, instance: dg.DagsterInstance, feed: FakeChangeFeed
+) -> None:
+    world.source.is_available = False
+
+    assert evaluate_changes(world, instance, feed=feed) == dg.SkipReason("no scope has changes")
+
+
+def test_a_tick_asks_for_the_changed_scopes_without_asking_the_source(
+    world: World, instance: dg.DagsterInstance, feed: FakeChangeFeed
+) -> None:
+    feed.record(Operation.UPDATE, entity_type="material", db_id="a1", old="acme", new="acme")
+    world.source.is_available = False
+
+    found = evaluate_changes(world, instance, feed=feed)
+
+    assert isinstance(found, dg.SensorResult)
+    assert [request.partition_key for request in found.run_requests or []] == ["acme"]
+
+
+def test_a_table_that_was_emptied_concerns_every_scope(
+    world: World, instance: dg.DagsterInstance, feed: FakeChangeFeed
+) -> None:
+    set_rows(world, everyone=["g1"], acme=["a1"], globex=["b1"])
+    feed.record(Operation.TRUNCATE, entity_type="material", db_id=None)
+
+    found = evaluate_changes(world, instance, feed=feed)
+
+    assert isinstance(found, dg.SensorResult)
+    keys = {request.partition_key for request in found.run_requests or []}
+    assert keys == {"global", "acme", "globex"}
 
 
 # --- retries of failed documents --------------------------------------------------------

@@ -11,10 +11,11 @@ import pytest
 
 from sync_pipeline.core.changes import Operation
 from sync_pipeline.core.errors import StoreUnavailableError, UnconfirmedSyncError
+from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.reports import ScopeReport
-from sync_pipeline.core.scope import Scope
+from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.due import judge_scopes
+from sync_pipeline.engine.due import FEW_SCOPES, judge_scopes
 from sync_pipeline.engine.plan import plan_scope
 from sync_pipeline_tests.engine.world import MATERIAL, WORK, World, counts
 from sync_pipeline_tests.fakes.feed import FakeChangeFeed
@@ -295,6 +296,29 @@ def due(world: World, **options: Any) -> dict[str, str | None]:
     sync = replace(sync, options=replace(sync.options, **options))
     scopes = [ACME, Scope("globex")]
     return {judged.scope.key: judged.why_not for judged in judge_scopes(sync, scopes=scopes)}
+
+
+@pytest.mark.parametrize("change", ["none", "row", "point", "failed"])
+def test_a_scope_is_judged_alike_alone_and_among_all(world: World, change: str) -> None:
+    world.put_many("1", "2")
+    world.put("3", tenant_id="globex")
+    world.run_all()
+    if change == "row":
+        world.put("1", name="changed")
+    elif change == "point":
+        ids = [point_id("tenant-material-1")]
+        world.store.delete(world.collection, ids, scope_key="acme")
+    elif change == "failed":
+        world.store.refused = {"tenant-material-1"}
+        world.put("1", name="refused")
+        world.run()
+    scopes = [GLOBAL, ACME, Scope("globex"), Scope("unknown")]
+
+    alone = judge_scopes(world.sync, scopes=scopes)
+
+    assert alone == judge_scopes(world.sync, scopes=scopes, are_all=True)
+    assert alone == judge_scopes(world.sync, scopes=scopes * (FEW_SCOPES + 1))[: len(scopes)]
+    assert [found.is_due for found in alone] == [False, change != "none", False, True]
 
 
 def test_a_scope_that_was_never_synced_is_due(world: World) -> None:

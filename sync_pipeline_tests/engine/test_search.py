@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
 from sync_pipeline.core.errors import ConfigurationError, IndexMismatchError, IsolationError
+from sync_pipeline.core.filters import Range
 from sync_pipeline.core.point import Point, SearchQuery, StoredPoint
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.search import (
@@ -55,6 +57,53 @@ def test_an_entity_narrows_a_search(stocked: World) -> None:
 
 def test_a_filter_on_a_payload_field_narrows_a_search(stocked: World) -> None:
     assert stocked.found("acme", filters={"price": [5]}) == ["tenant-material-a"]
+
+
+def test_a_range_narrows_a_search(stocked: World) -> None:
+    assert stocked.found("acme", ranges={"price": [Range(gte=5, lt=10)]}) == ["tenant-material-a"]
+    assert stocked.found("acme", ranges={"price": [Range(gt=10)]}) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind"),
+    [
+        pytest.param(Range(gte=1), "numbers", id="numbers"),
+        pytest.param(Range(gte=date(2026, 1, 1)), "dates", id="dates"),
+    ],
+)
+def test_a_range_of_a_field_of_texts_is_an_error_and_not_silence(
+    stocked: World, wanted: Range, kind: str
+) -> None:
+    message = f"no range of {kind} can find anything by unit: .* Compare them with unit=VALUE"
+
+    with pytest.raises(ConfigurationError, match=message):
+        stocked.found("acme", ranges={"unit": [wanted]})
+
+
+def test_a_range_of_a_field_without_values_finds_nothing(world: World) -> None:
+    world.put("a", name="cement", unit=None)
+    world.run_all()
+
+    assert world.found("acme", ranges={"unit": [Range(gte=1)]}) == []
+
+
+def test_an_excluded_value_narrows_a_search(stocked: World) -> None:
+    found = stocked.found("acme", excluded={"price": [10]}, entity_type="material")
+
+    assert found == ["tenant-material-a"]
+
+
+def test_two_spellings_of_a_path_are_one(stocked: World) -> None:
+    request = SearchRequest(
+        text="cement",
+        filters={"unit.a": ["x"], 'unit."a"': ["y"], 'unit."a.b"': ["z"]},
+        ranges={"price": [Range(gt=1)], '"price"': [Range(lt=5)]},
+    )
+
+    query = build_query(stocked.sync, scope=ACME, request=request)
+
+    assert query.equals == {"unit.a": ("x", "y"), 'unit."a.b"': ("z",)}
+    assert query.ranges == {"price": (Range(gt=1), Range(lt=5))}
 
 
 def test_a_filter_cannot_widen_a_search(stocked: World) -> None:
@@ -134,14 +183,33 @@ def test_a_limit_out_of_range_is_refused(limit: int) -> None:
 @pytest.mark.parametrize(
     "field", ["scope_key", "tenantId", "isGlobal", "document_id", "text", "embed_hash"]
 )
-def test_a_filter_on_a_field_of_our_own_is_refused(field: str) -> None:
+@pytest.mark.parametrize("spelling", ["{}", '"{}"', "{}.a", "{}[]", '"{}"[0]'])
+def test_a_filter_on_a_field_of_our_own_is_refused(field: str, spelling: str) -> None:
+    path = spelling.format(field)
+
     with pytest.raises(ValueError, match=f"cannot filter on {field}"):
-        SearchRequest(text="cement", filters={field: ["globex"]})
+        SearchRequest(text="cement", filters={path: ["globex"]})
+    with pytest.raises(ValueError, match=f"cannot filter on {field}"):
+        SearchRequest(text="cement", ranges={path: [Range(gt=1)]})
+    with pytest.raises(ValueError, match=f"cannot filter on {field}"):
+        SearchRequest(text="cement", excluded={path: ["globex"]})
+
+
+def test_a_filter_that_asks_too_much_is_refused_before_anything_is_embedded() -> None:
+    with pytest.raises(ValueError, match="one search may have 400"):
+        SearchRequest(text="cement", filters={"price": list(range(500))})
+
+
+def test_a_filter_on_what_is_no_path_is_refused() -> None:
+    with pytest.raises(ValueError, match="is no path to a payload value"):
+        SearchRequest(text="cement", filters={"unit..a": ["x"]})
 
 
 def test_a_filter_on_an_unknown_field_is_refused(stocked: World) -> None:
     with pytest.raises(ConfigurationError, match=r"cannot filter on colour; .* are price, unit"):
         stocked.found("acme", filters={"colour": ["red"]})
+    with pytest.raises(ConfigurationError, match=r"cannot filter on colour; "):
+        stocked.found("acme", excluded={"colour.hue": ["red"]})
 
 
 def test_an_unknown_view_is_refused(stocked: World) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sync_pipeline.core.errors import SourceUnavailableError
+from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.doctor import Finding, ask, examine
-from sync_pipeline.engine.status import ScopeStatusReport, scope_statuses
+from sync_pipeline.engine.status import ScopeStatusReport, is_known, scope_status, scope_statuses
 from sync_pipeline_tests.engine.world import UNGUARDED, World
 
 
@@ -88,6 +89,22 @@ def test_an_emptied_scope_is_covered(world: World) -> None:
     assert statuses(world)["acme"].coverage == 1.0
 
 
+@pytest.mark.parametrize("key", ["global", "acme", "globex", "gone", "unknown"])
+def test_one_scope_stands_as_it_does_among_all(world: World, key: str) -> None:
+    world.put_many("1", "2")
+    world.put("3", tenant_id="globex", name="")
+    world.put("4", tenant_id="gone")
+    world.run_all()
+    world.remove("4")
+    world.put("5")
+
+    alone = scope_status(world.sync, scope=Scope.from_key(key))
+
+    among_all = statuses(world).get(key)
+    assert alone == among_all or (among_all is None and alone.source_rows == alone.points == 0)
+    assert is_known(world.sync, scope=Scope.from_key(key)) is (among_all is not None)
+
+
 def findings(world: World) -> dict[str, Finding]:
     return {finding.name: finding for finding in examine(world.sync)}
 
@@ -101,6 +118,7 @@ def test_a_sound_installation_has_an_answer_to_every_question(world: World) -> N
     assert all(finding.ok for finding in found.values())
     assert found["source tables"].detail == "1 rows in materials, works of fake"
     assert found["index"].detail == f"1 points in {world.collection}"
+    assert found["index engine"].detail == "fake store"
     assert found["embedding model"].detail == "fake-embedder, 16 dimensions"
 
 
@@ -119,10 +137,15 @@ def test_an_outage_is_a_finding_and_the_other_questions_are_asked(world: World) 
 
 def test_a_finding_says_what_is_wrong_and_what_to_do() -> None:
     def question() -> str:
-        raise SourceUnavailableError("The server is away. Start it. Then try again.")
+        raise SourceUnavailableError(
+            "The server 10.0.0.7. is away. It was up at 8.", remedy="Start it. Then try again."
+        )
 
     assert ask("source", question) == Finding(
-        name="source", ok=False, detail="The server is away", fix="Start it. Then try again."
+        name="source",
+        ok=False,
+        detail="The server 10.0.0.7. is away. It was up at 8",
+        fix="Start it. Then try again.",
     )
 
 

@@ -8,13 +8,14 @@ here. Only the routes that the adapter uses are there.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -84,11 +85,16 @@ class QdrantStub:
         """Requests without it are forbidden."""
         self.max_body_bytes = 32 * 2**20
         """Larger requests are refused."""
+        self.version = importlib.metadata.version("qdrant-client")
+        """What it says it is; by default as new as the client."""
+        self.connections = 0
+        """How many were opened so far."""
         self.stopping = threading.Event()
         self._lock = threading.RLock()
         self._steps: list[tuple[str, Step]] = []
         self._indexes: dict[str, dict[str, models.PayloadIndexInfo]] = {}
         self._late: list[tuple[str, str, bytes]] = []
+        self._heard: list[str] = []
 
     def script(self, *steps: Step | Fault, route: str = "") -> None:
         """Say how the next requests go, in order.
@@ -145,11 +151,26 @@ class QdrantStub:
             return Answer(404, error=f"Not found: No point with id {error} found")
         except ValueError as error:
             text = str(error)
-            if "not found" in text:
+            if "not found" in text and "vector" not in text:
                 return Answer(404, error=f"Not found: {text}")
             return Answer(409 if "already exists" in text else 400, error=text)
 
+    @contextmanager
+    def counting(self) -> Iterator[list[str]]:
+        """The requests that arrive during a ``with``: ``METHOD /path`` each."""
+        heard: list[str] = []
+        self._heard = heard
+        yield heard
+        self._heard = []
+
+    def hear(self, method: str, path: str) -> None:
+        """Note a request."""
+        self._heard.append(f"{method} {path}")
+
     # --- routes ---------------------------------------------------------------------
+
+    def root(self) -> object:
+        return models.VersionInfo(title="qdrant - vector search engine", version=self.version)
 
     def get_collections(self) -> object:
         return self.client.get_collections()
@@ -252,6 +273,7 @@ class QdrantStub:
 
 _NAME: Final = "/collections/([^/]+)"
 _ROUTES: Final[tuple[tuple[str, str, Callable[..., object]], ...]] = (
+    ("GET", "/", QdrantStub.root),
     ("GET", "/collections", QdrantStub.get_collections),
     ("GET", "/aliases", QdrantStub.get_aliases),
     ("POST", "/collections/aliases", QdrantStub.change_aliases),
@@ -281,6 +303,7 @@ def running_stub() -> Iterator[QdrantStub]:
 
     Handler.stub = stub
     server = _Server(("127.0.0.1", 0), Handler)
+    server.stub = stub
     stub.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
@@ -291,15 +314,38 @@ def running_stub() -> Iterator[QdrantStub]:
         server.shutdown()
         thread.join()
         server.server_close()
+        server.hang_up()
         stub.client.close()
 
 
 class _Server(ThreadingHTTPServer):
+    stub: QdrantStub
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._open: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.stub.connections += 1
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End the connections that clients keep open."""
+        for request in list(self._open):
+            with suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients that time out hang up: that is what they are here for."""
 
 
 class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
     stub: QdrantStub
 
     def do_GET(self) -> None:
@@ -319,6 +365,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self, method: Literal["GET", "PUT", "POST", "DELETE"]) -> None:
         path = self.path.partition("?")[0]
+        self.stub.hear(method, path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         refusal = self._refusal(body)
         if refusal is not None:
@@ -348,6 +395,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif step.fault is Fault.SLOW:
             self.stub.stopping.wait(30)
+            self.close_connection = True
         elif step.fault is Fault.HTML:
             self._send(200, _HTML, content_type="text/html")
         elif step.fault in _STATED:
@@ -367,6 +415,8 @@ class _Handler(BaseHTTPRequestHandler):
         content: dict[str, Any] = {"time": 0.0, "status": status}
         if answer.error is None:
             content["result"] = to_jsonable_python(answer.result, exclude_none=True)
+            if isinstance(answer.result, models.VersionInfo):
+                content = content["result"]
         self._send(answer.status, json.dumps(content).encode(), retry_after=retry_after)
 
     def _send(

@@ -11,15 +11,14 @@ from decimal import Decimal
 
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.changes import EntityDigest
-from sync_pipeline.core.document import INT64_RANGE, MAX_TEXT_CHARACTERS, document_id
-from sync_pipeline.core.entity import Entity
-from sync_pipeline.core.errors import (
-    DuplicateDocumentError,
-    SourceSchemaError,
-    SourceUnavailableError,
-)
+from sync_pipeline.core.document import INT64_RANGE, MAX_TEXT_CHARACTERS
+from sync_pipeline.core.doubles import Doubled
+from sync_pipeline.core.entity import Constant, Entity, Sharing
+from sync_pipeline.core.errors import SourceSchemaError, SourceUnavailableError
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.numbers import exact_number
+from sync_pipeline.core.ports import Weakness
+from sync_pipeline.core.row_id import join_row_id
 from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, why_not_a_tenant_id
 
 Row = dict[str, object]
@@ -79,8 +78,10 @@ class FakeSnapshot:
         self._lost_after_rows = lost_after_rows
 
     def count_rows(self, *, entity: Entity, scope: Scope) -> int:
-        self._refuse_duplicates(entity, scope=scope)
         return sum(_scope_key(row, entity) == scope.key for row in self._rows(entity))
+
+    def has_rows(self, *, entity: Entity, scope: Scope) -> bool:
+        return any(_scope_key(row, entity) == scope.key for row in self._rows(entity))
 
     def iter_rows(
         self,
@@ -93,8 +94,7 @@ class FakeSnapshot:
         rows = [
             row
             for row in self._rows(entity)
-            if _scope_key(row, entity) == scope.key
-            and (ids is None or as_text(row[entity.id[0]]) in ids)
+            if _scope_key(row, entity) == scope.key and (ids is None or _row_id(row, entity) in ids)
         ]
         yielded = 0
         for batch in batched(rows, batch_size):
@@ -105,9 +105,7 @@ class FakeSnapshot:
 
     def list_owners(self, *, entity: Entity, row_id: str) -> list[Scope]:
         keys = {
-            _scope_key(row, entity)
-            for row in self._rows(entity)
-            if as_text(row[entity.id[0]]) == row_id
+            _scope_key(row, entity) for row in self._rows(entity) if _row_id(row, entity) == row_id
         }
         return [Scope.from_key(key) for key in sorted(keys, key=lambda key: (key != "global", key))]
 
@@ -115,11 +113,11 @@ class FakeSnapshot:
         self, *, entity: Entity, scope: Scope, batch_size: int = 50_000
     ) -> Iterator[list[str]]:
         ids = (
-            str(row[entity.id[0]])
+            row_id
             for row in self._rows(entity)
             if _scope_key(row, entity) == scope.key
-            and row[entity.id[0]] is not None
-            and (row[str(entity.is_global)] or not scope.is_global)
+            and (row_id := _row_id(row, entity)) is not None
+            and (_is_global(row, entity) or not scope.is_global)
         )
         yield from batched(ids, batch_size)
 
@@ -129,10 +127,10 @@ class FakeSnapshot:
         if entity.updated_at is None:
             raise ValueError(f"entity {entity.name!r} has no column that says when rows changed")
         ids = (
-            str(row[entity.id[0]])
+            row_id
             for row in self._rows(entity)
             if _scope_key(row, entity) == scope.key
-            and row[entity.id[0]] is not None
+            and (row_id := _row_id(row, entity)) is not None
             and _is_since(row.get(entity.updated_at), since)
         )
         yield from batched(ids, batch_size)
@@ -150,30 +148,29 @@ class FakeSnapshot:
                 known[entity.name] = EntityDigest(before.rows + 1, before.xor ^ hashed)
         return found
 
-    def _rows(self, entity: Entity) -> list[Row]:
-        rows = self._tables[entity.table]
-        return [dict.fromkeys(entity.mapped_columns) | row for row in rows]
+    def find_doubled(
+        self, *, entity: Entity, scope: Scope, ids: Sequence[str] | None = None
+    ) -> dict[str, Doubled]:
+        counts: dict[str, Counter[str]] = {}
+        for row in self._rows(entity):
+            row_id, key = _row_id(row, entity), _scope_key(row, entity)
+            is_document = scope.is_global == _is_global(row, entity)
+            is_owned = key != GLOBAL_KEY or _is_global(row, entity)
+            if row_id is not None and is_document and is_owned and (ids is None or row_id in ids):
+                counts.setdefault(row_id, Counter())[key] += 1
+        return {
+            row_id: Doubled(dict(by_scope))
+            for row_id, by_scope in counts.items()
+            if scope.key in by_scope and by_scope.total() > 1
+        }
 
-    def _refuse_duplicates(self, entity: Entity, *, scope: Scope) -> None:
-        owned = [
+    def _rows(self, entity: Entity) -> list[Row]:
+        rows = (dict.fromkeys(entity.mapped_columns) | row for row in self._tables[entity.table])
+        return [
             row
-            for row in self._rows(entity)
-            if row[str(entity.is_global)] or row[str(entity.tenant)]
+            for row in rows
+            if all(row[condition.column] in condition.accepted for condition in entity.only)
         ]
-        times = Counter((bool(row[str(entity.is_global)]), row[entity.id[0]]) for row in owned)
-        ids = sorted(
-            {
-                str(row[entity.id[0]])
-                for row in owned
-                if _scope_key(row, entity) == scope.key
-                and times[bool(row[str(entity.is_global)]), row[entity.id[0]]] > 1
-            }
-        )
-        if ids:
-            documents = [
-                document_id(scope=scope, entity_type=entity.name, row_id=row_id) for row_id in ids
-            ]
-            raise DuplicateDocumentError(scope_key=scope.key, document_ids=documents)
 
 
 class FakeRowSource:
@@ -201,6 +198,15 @@ class FakeRowSource:
         if mistakes:
             raise SourceSchemaError(database=self.database, mistakes=mistakes)
 
+    def find_weaknesses(self, entities: Sequence[Entity]) -> list[Weakness]:
+        with self.open_snapshot(entities) as snapshot:
+            return [
+                Weakness(entity.name, f"id {row_id!r} stands in several rows", "mend the rows")
+                for entity in entities
+                for scope in self.list_scopes([entity])
+                for row_id in sorted(snapshot.find_doubled(entity=entity, scope=scope))[:1]
+            ]
+
     def list_scopes(self, entities: Sequence[Entity]) -> list[Scope]:
         keys = self.count_by_scope(entities).keys() - {GLOBAL_KEY}
         return [GLOBAL, *map(Scope, sorted(keys))]
@@ -210,7 +216,8 @@ class FakeRowSource:
         self.check_schema([entity for entity in entities if entity.table not in self.tables])
         counts = Counter({GLOBAL_KEY: 0})
         for entity in entities:
-            counts.update(_scope_key(row, entity) for row in self.tables[entity.table])
+            rows = FakeSnapshot(self.tables, taken_at=self.now)._rows(entity)
+            counts.update(_scope_key(row, entity) for row in rows)
         return dict(counts)
 
     def digest_by_scope(self, entities: Sequence[Entity]) -> dict[str, dict[str, EntityDigest]]:
@@ -220,6 +227,7 @@ class FakeRowSource:
     @contextmanager
     def open_snapshot(self, entities: Sequence[Entity]) -> Iterator[FakeSnapshot]:
         self._require_available()
+        self.check_schema(entities)
         self.now += timedelta(seconds=1)
         yield FakeSnapshot(self.tables, taken_at=self.now, lost_after_rows=self.lost_after_rows)
 
@@ -242,10 +250,30 @@ def _is_since(changed_at: object, since: datetime) -> bool:
     return not isinstance(changed_at, datetime) or changed_at >= since
 
 
+def _row_id(row: Row, entity: Entity) -> str | None:
+    texts = [as_text(row[column]) for column in entity.id]
+    known = [text for text in texts if text is not None]
+    return join_row_id(known) if len(known) == len(texts) else None
+
+
+def _tenant(row: Row, entity: Entity) -> str | None:
+    if isinstance(entity.tenant, Constant):
+        return entity.tenant.value
+    return as_text(row.get(entity.tenant))
+
+
+def _is_global(row: Row, entity: Entity) -> bool:
+    if isinstance(entity.is_global, str):
+        return bool(row[entity.is_global])
+    if entity.is_global is Sharing.WITHOUT_TENANT:
+        return _tenant(row, entity) is None
+    return entity.is_global is Sharing.ALL
+
+
 def _scope_key(row: Row, entity: Entity) -> str:
     """The scope a row comes with: global too where nobody can own it."""
-    tenant = as_text(row.get(str(entity.tenant)))
-    if row.get(str(entity.is_global)) or tenant is None or why_not_a_tenant_id(tenant):
+    tenant = _tenant(row, entity)
+    if _is_global(row, entity) or tenant is None or why_not_a_tenant_id(tenant):
         return GLOBAL_KEY
     return tenant
 
@@ -253,9 +281,9 @@ def _scope_key(row: Row, entity: Entity) -> str:
 def _render(row: Row, entity: Entity) -> Sequence[object]:
     texts = [as_text(row[column]) for column in entity.view_columns]
     return (
-        as_text(row[entity.id[0]]),
-        as_text(row[str(entity.tenant)]),
-        bool(row[str(entity.is_global)]),
+        _row_id(row, entity),
+        _tenant(row, entity),
+        _is_global(row, entity),
         *(text if text is None else text[:MAX_TEXT_CHARACTERS] for text in texts),
         *(as_payload(row[column]) for column in entity.payload_columns),
     )

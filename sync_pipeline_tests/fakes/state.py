@@ -203,10 +203,12 @@ class FakeIndexState:
             self.documents[key] = replace(self.documents[key], previous_scope_key=None)
         return len(departed)
 
-    def count_by_scope(self, *, collection: str) -> dict[str, dict[str, int]]:
+    def count_by_scope(
+        self, *, collection: str, scope: Scope | None = None
+    ) -> dict[str, dict[str, int]]:
         counts: dict[str, dict[str, int]] = {}
         for (owner, _), known in self.documents.items():
-            if owner == collection:
+            if owner == collection and scope in (None, Scope.from_key(known.scope_key)):
                 by_status = counts.setdefault(known.scope_key, {})
                 by_status[known.status] = by_status.get(known.status, 0) + 1
         return counts
@@ -506,8 +508,12 @@ class FakeQuarantine:
             (key, item) for key in keys for _, item in sorted(self.rejections.get(key, {}).items())
         ]
 
-    def count_by_scope(self) -> dict[str, int]:
-        return {key: len(listed) for key, listed in self.rejections.items() if listed}
+    def count_by_scope(self, *, scope: Scope | None = None) -> dict[str, int]:
+        return {
+            key: len(listed)
+            for key, listed in self.rejections.items()
+            if listed and scope in (None, Scope.from_key(key))
+        }
 
 
 class FakeGenerations:

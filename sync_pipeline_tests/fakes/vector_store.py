@@ -41,9 +41,12 @@ from sync_pipeline.stores.stored import (
     has_words,
     is_deletable,
     iter_page_digests,
+    known_hits,
+    known_points,
     prefetch_limit,
     revision_of,
 )
+from sync_pipeline_tests.fakes.filters import meets
 
 Scores = dict[str, float]
 
@@ -96,6 +99,10 @@ class FakeVectorStore:
         return nullcontext(self)
 
     # --- VectorStore ----------------------------------------------------------------
+
+    def check_engine(self) -> str:
+        with self._failing("check_engine"):
+            return "fake store"
 
     def alias_target(self, alias: str) -> str | None:
         with self._failing("alias_target"):
@@ -224,7 +231,7 @@ class FakeVectorStore:
         with self._failing("retrieve"):
             check_ids(point_ids)
             points = self.points(collection)
-            return [
+            return known_points(
                 StoredPoint(
                     point_id=point_id,
                     payload=dict(points[point_id].payload),
@@ -232,7 +239,7 @@ class FakeVectorStore:
                 )
                 for point_id in dict.fromkeys(point_ids)
                 if point_id in points
-            ]
+            )
 
     def query(self, collection: str, query: SearchQuery) -> list[tuple[float, StoredPoint]]:
         with self._failing("query"):
@@ -248,9 +255,7 @@ class FakeVectorStore:
             visible = {
                 point_id: point
                 for point_id, point in in_scope.items()
-                if all(
-                    _matches(point.payload.get(name), query.equals[name]) for name in query.equals
-                )
+                if meets(point.payload, query.filters)
             }
             rankings = [_by_meaning(visible, view, query) for view in query.vectors]
             if query.sparse is not None and has_words(query):
@@ -258,10 +263,10 @@ class FakeVectorStore:
             scores = rankings[0] if len(rankings) == 1 else _fuse(rankings, query.limit)
             threshold = -math.inf if query.score_threshold is None else query.score_threshold
             best = [entry for entry in _ranked(scores) if entry[1] >= threshold]
-            return [
+            return known_hits(
                 (score, StoredPoint(point_id=point_id, payload=dict(visible[point_id].payload)))
                 for point_id, score in best[: query.limit]
-            ]
+            )
 
     def optimize(self, collection: str) -> bool:
         with self._failing("optimize"):
@@ -310,11 +315,6 @@ def _is_newer(point: Point | None, *, than: Payload) -> bool:
     revision = revision_of(than)
     stored = None if point is None else revision_of(point.payload)
     return revision is not None and stored is not None and stored > revision
-
-
-def _matches(value: object, accepted: Sequence[str | int | bool]) -> bool:
-    values = value if isinstance(value, list) else [value]
-    return any(type(one) is type(wanted) and one == wanted for one in values for wanted in accepted)
 
 
 def _by_meaning(points: Mapping[str, Point], view: str, query: SearchQuery) -> Scores:

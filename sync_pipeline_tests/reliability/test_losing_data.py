@@ -14,7 +14,6 @@ import pytest
 import sqlalchemy as sa
 
 from sync_pipeline.core.errors import (
-    DuplicateDocumentError,
     MassDeletionRefusedError,
     PermanentError,
     SourceSchemaError,
@@ -481,16 +480,16 @@ def test_s16_a_row_deleted_and_inserted_again_is_an_update(site: Site, steps: in
     assert site.count("acme") == 5
 
 
-def test_s17_two_rows_of_one_identity_are_refused_by_name(site: Site) -> None:
-    """Two rows that would be one document are an error naming it, not a silent overwrite."""
+def test_s17_two_rows_of_one_identity_are_set_aside_by_name(site: Site) -> None:
+    """Two rows that would be one document are named and set aside, not a silent overwrite."""
     site.sql("ALTER TABLE materials DROP CONSTRAINT materials_pkey")
     site.fill(2)
     site.fill(1)
 
-    with pytest.raises(DuplicateDocumentError, match="tenant-material-m0001"):
-        site.run()
+    report = site.run()
 
-    assert site.count() == 0
+    assert (report.rows, report.documents, report.quarantined) == (3, 1, 2)
+    assert site.count() == 1
 
 
 def test_s17_one_id_in_global_and_tenant_rows_is_two_documents(site: Site) -> None:

@@ -28,6 +28,7 @@ from sync_pipeline.core.errors import (
     SettingsError,
     SyncPipelineError,
 )
+from sync_pipeline.core.filters import Range
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.urls import driver_url, parse_url
 from sync_pipeline.embedding.hashing import HashingEmbedder
@@ -84,6 +85,8 @@ def test_s45_ten_thousand_searches_as_twenty_tenants_show_no_foreign_document(
                 limit=choose.choice([1, 10, 100]),
                 entity_type=choose.choice([None, None, "material", "work"]),
                 filters=choose.choice([{}, {}, {"price": [10]}, {"unit": ["kg", "m3"]}]),
+                ranges=choose.choice([{}, {}, {"price": [Range(gte=1, lt=100)]}]),
+                excluded=choose.choice([{}, {}, {"unit": ["kg", None]}, {"unit.tenantId": ["x"]}]),
             )
 
             hits = search(sync, scope=Scope(tenant), request=request).hits

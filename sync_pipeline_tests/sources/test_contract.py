@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from sync_pipeline.core.document import MAX_TEXT_CHARACTERS
-from sync_pipeline.core.entity import Entity
-from sync_pipeline.core.errors import DuplicateDocumentError, SourceSchemaError
+from sync_pipeline.core.doubles import Doubled
+from sync_pipeline.core.entity import Condition, Constant, Entity, Sharing
+from sync_pipeline.core.errors import SourceSchemaError
 from sync_pipeline.core.ports import RowSource
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.sources.postgres import PostgresRowSource
@@ -258,6 +259,15 @@ def test_count_rows_says_what_iter_rows_yields(make: Make) -> None:
     assert counts == [2, 2, 0]
 
 
+def test_a_scope_has_rows_where_iter_rows_yields_any(make: Make) -> None:
+    source = make({"works": [row("a", "acme"), row("b", "acme"), row("d", None)]})
+
+    with source.open_snapshot([]) as snapshot:
+        has_rows = [snapshot.has_rows(entity=WORK, scope=scope) for scope in (ACME, GLOBAL, GLOBEX)]
+
+    assert has_rows == [True, True, False]
+
+
 def test_rows_come_in_batches_of_the_size_asked_for(make: Make) -> None:
     source = make({"works": [row(f"w{index}", "acme") for index in range(7)]})
 
@@ -275,24 +285,35 @@ def test_long_text_is_cut(make: Make) -> None:
     assert found[3] == "ж" * MAX_TEXT_CHARACTERS
 
 
-def test_two_rows_of_a_scope_with_one_id_are_refused(make: Make) -> None:
-    source = make({"works": [row("a", "acme"), row("a", "acme"), row("b", "acme")]})
+def test_ids_that_another_row_has_too_are_found_with_their_owners(make: Make) -> None:
+    source = make(
+        {
+            "works": [
+                *(row("a", "acme"), row("a", "acme"), row("b", "acme"), row("b", "globex")),
+                *(row("c", "acme"), row("d", "globex"), row("d", "globex")),
+                # Neither a document of a tenant nor owned by anybody.
+                *(row("c", None, is_global=True), row("c", None), row("c", " acme")),
+            ]
+        }
+    )
 
-    with (
-        source.open_snapshot([]) as snapshot,
-        pytest.raises(DuplicateDocumentError, match="'acme' have the same id: tenant-work-a"),
-    ):
-        snapshot.count_rows(entity=WORK, scope=ACME)
+    with source.open_snapshot([WORK]) as snapshot:
+        acme = snapshot.find_doubled(entity=WORK, scope=ACME)
+        some = snapshot.find_doubled(entity=WORK, scope=ACME, ids=["b", "c", "nowhere"])
+        shared = snapshot.find_doubled(entity=WORK, scope=GLOBAL)
+
+    assert acme == {"a": Doubled({"acme": 2}), "b": Doubled({"acme": 1, "globex": 1})}
+    assert some == {"b": Doubled({"acme": 1, "globex": 1})}
+    assert shared == {}
 
 
-def test_rows_of_two_tenants_with_one_id_are_refused(make: Make) -> None:
-    source = make({"works": [row("a", "acme"), row("a", "globex")]})
+def test_global_rows_with_one_id_are_found(make: Make) -> None:
+    source = make({"works": [row("a", "x", is_global=True), row("a", "y", is_global=True)]})
 
-    with (
-        source.open_snapshot([]) as snapshot,
-        pytest.raises(DuplicateDocumentError, match="'globex' have the same id: tenant-work-a"),
-    ):
-        snapshot.count_rows(entity=WORK, scope=GLOBEX)
+    with source.open_snapshot([WORK]) as snapshot:
+        found = snapshot.find_doubled(entity=WORK, scope=GLOBAL)
+
+    assert found == {"a": Doubled({"global": 2})}
 
 
 def test_a_global_and_a_tenant_row_may_share_an_id(make: Make) -> None:
@@ -381,3 +402,112 @@ def test_a_digest_of_one_scope_is_that_of_all(make: Make) -> None:
 
     assert one == source.digest_by_scope([WORK])["acme"]
     assert one != source.digest_by_scope([WORK])["globex"]
+
+
+# --- schemas without the columns we would like --------------------------------------------
+
+BY_SHOP = replace(WORK, id=("tenant_id", "id"))
+
+
+def test_a_row_id_of_several_columns_is_injective_and_finds_its_row(make: Make) -> None:
+    pairs = [("1", "a/b"), ("1/a", "b"), ("1~1a", "b"), ("1", "a~1b"), ("1", "a"), ("2", "a")]
+    source = make({"works": [row(row_id, tenant) for tenant, row_id in pairs]})
+
+    with source.open_snapshot([BY_SHOP]) as snapshot:
+        found = {
+            tenant: [
+                row_id
+                for ids in snapshot.iter_ids(entity=BY_SHOP, scope=Scope(tenant))
+                for row_id in ids
+            ]
+            for tenant in sorted({tenant for tenant, _ in pairs})
+        }
+        wanted = ["1/a~1b", "2/a", "1~1a/b", "nowhere", "1/a/b", "1"]
+        read_again = sorted(
+            str(found[0])
+            for tenant in ("1", "1/a", "2")
+            for rows in snapshot.iter_rows(entity=BY_SHOP, scope=Scope(tenant), ids=wanted)
+            for found in rows
+        )
+        owners = snapshot.list_owners(entity=BY_SHOP, row_id="1~1a/b")
+
+    assert {key: sorted(ids) for key, ids in found.items()} == {
+        "1": ["1/a", "1/a~01b", "1/a~1b"],
+        "1/a": ["1~1a/b"],
+        "1~1a": ["1~01a/b"],
+        "2": ["2/a"],
+    }
+    assert read_again == ["1/a~1b", "1~1a/b", "2/a"]
+    assert owners == [Scope("1/a")]
+
+
+def test_a_null_among_several_id_columns_is_no_id(make: Make) -> None:
+    by_unit = replace(WORK, id=("id", "unit"))
+    source = make({"works": [{**row("a", "acme"), "unit": None}]})
+
+    assert [found[0] for found in read(source, scope=ACME, entity=by_unit)] == [None]
+    assert read_ids(source, scope=ACME, entity=by_unit) == []
+
+
+ROWS = [row("a", "acme"), row("b", "globex"), row("c", None), row("d", "acme", is_global=True)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "ids"),
+    [
+        pytest.param({}, {"acme": "a", "globex": "b", "global": "cd"}, id="columns"),
+        pytest.param({"is_global": Sharing.ALL}, {"global": "abcd"}, id="all shared"),
+        pytest.param(
+            {"is_global": Sharing.NONE},
+            {"acme": "ad", "globex": "b", "global": "c"},
+            id="none shared",
+        ),
+        pytest.param(
+            {"is_global": Sharing.WITHOUT_TENANT},
+            {"acme": "ad", "globex": "b", "global": "c"},
+            id="shared without tenant",
+        ),
+        pytest.param({"tenant": Constant("acme")}, {"acme": "abc", "global": "d"}, id="one tenant"),
+        pytest.param(
+            {"tenant": Constant("acme"), "is_global": Sharing.NONE},
+            {"acme": "abcd"},
+            id="all one's",
+        ),
+        pytest.param(
+            {"tenant": Constant("acme"), "is_global": Sharing.ALL},
+            {"global": "abcd"},
+            id="one tenant and all shared",
+        ),
+        pytest.param(
+            {"only": (Condition("id", ("a", "c")),)}, {"acme": "a", "global": "c"}, id="condition"
+        ),
+        pytest.param(
+            {"only": (Condition("tenant_id", (None, "acme")), Condition("is_global", (False,)))},
+            {"acme": "a", "global": "c"},
+            id="conditions with NULL",
+        ),
+    ],
+)
+def test_whose_rows_they_are_can_be_said_in_many_ways(
+    make: Make, changes: dict[str, object], ids: dict[str, str]
+) -> None:
+    entity = replace(WORK, **changes)  # type: ignore[arg-type]  # of the test's parameters
+    source = make({"works": list(ROWS)})
+    scopes = [ACME, GLOBEX, GLOBAL]
+
+    counted = source.count_by_scope([entity])
+    digested = source.digest_by_scope([entity])
+    read_by_scope = {
+        scope.key: "".join(str(found[0]) for found in read(source, scope=scope, entity=entity))
+        for scope in scopes
+    }
+    with source.open_snapshot([entity]) as snapshot:
+        counts = {scope.key: snapshot.count_rows(entity=entity, scope=scope) for scope in scopes}
+        alone = {scope.key: snapshot.digest(entities=[entity], scope=scope) for scope in scopes}
+
+    expected = {key: len(found) for key, found in ids.items()}
+    assert {key: found for key, found in read_by_scope.items() if found} == ids
+    assert {key: count for key, count in counts.items() if count} == expected
+    assert {key: count for key, count in counted.items() if count} == expected
+    assert {key: found["work"].rows for key, found in digested.items()} == expected
+    assert {key: found for key, found in alone.items() if found} == digested

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import pytest
 import sqlalchemy as sa
@@ -16,8 +15,7 @@ from sync_pipeline.core.document import MAX_TEXT_CHARACTERS
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import SourceSchemaError, SourceUnavailableError
 from sync_pipeline.core.scope import GLOBAL, Scope
-from sync_pipeline.sources.digests import digest_scope, digest_scopes
-from sync_pipeline.sources.postgres import PostgresRowSource
+from sync_pipeline.sources.postgres import PostgresRowSource, PostgresSnapshot
 from sync_pipeline_tests.sources.feed_support import create_things, run_sql, things
 
 ACME = Scope("acme")
@@ -26,16 +24,11 @@ Digests = dict[str, dict[str, EntityDigest]]
 
 
 def digests(engine: sa.Engine, *entities: Entity) -> Digests:
-    with snapshot(engine) as connection:
-        return digest_scopes(connection, list(entities) or [things()])
+    return PostgresRowSource(engine).digest_by_scope(list(entities) or [things()])
 
 
-@contextmanager
-def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
-    with engine.connect().execution_options(
-        isolation_level="REPEATABLE READ", postgresql_readonly=True
-    ) as connection:
-        yield connection
+def snapshot(engine: sa.Engine) -> AbstractContextManager[PostgresSnapshot]:
+    return PostgresRowSource(engine).open_snapshot([])
 
 
 def changed_scopes(before: Digests, after: Digests) -> set[str]:
@@ -195,9 +188,9 @@ def test_one_scope_has_the_same_digest_as_among_all(filled: sa.Engine, scope: Sc
     run_sql(filled, "CREATE TABLE works AS SELECT * FROM things WHERE tenant_id = 'acme'")
     entities = [things(), things(name="work", table="works")]
 
-    with snapshot(filled) as connection:
-        alone = digest_scope(connection, entities, scope)
-        among = digest_scopes(connection, entities)
+    with snapshot(filled) as taken:
+        alone = taken.digest(entities=entities, scope=scope)
+        among = taken.digest_by_scope(entities)
 
     assert alone == among.get(scope.key, {})
 
@@ -211,9 +204,9 @@ def test_a_scope_whose_key_cannot_stand_in_the_tenant_column_has_no_rows(
         "INSERT INTO things VALUES (1, gen_random_uuid(), false, 'x')",
     )
 
-    with snapshot(engine) as connection:
-        found = digest_scope(connection, [things()], ACME)
-        still_usable = digest_scopes(connection, [things()])
+    with snapshot(engine) as taken:
+        found = taken.digest(entities=[things()], scope=ACME)
+        still_usable = taken.digest_by_scope([things()])
 
     assert found == {}
     assert len(still_usable) == 1
@@ -303,10 +296,10 @@ def test_missing_tables_and_columns_are_all_named(engine: sa.Engine) -> None:
     entities = [things(views=(("text", ("nmae",)),)), things(name="work", table="works")]
 
     with (
-        snapshot(engine) as connection,
+        snapshot(engine) as taken,
         pytest.raises(SourceSchemaError, match="no column 'nmae'; similar: 'name'") as caught,
     ):
-        digest_scopes(connection, entities)
+        taken.digest_by_scope(entities)
 
     assert "there is no table 'works'" in str(caught.value)
 
@@ -315,17 +308,17 @@ def test_a_missing_column_fails_for_one_scope_too(engine: sa.Engine) -> None:
     create_things(engine)
 
     with (
-        snapshot(engine) as connection,
+        snapshot(engine) as taken,
         pytest.raises(SourceSchemaError, match="no column 'weight'"),
     ):
-        digest_scope(connection, [things(payload=(("weight", "weight"),))], ACME)
+        taken.digest(entities=[things(payload=(("weight", "weight"),))], scope=ACME)
 
 
 def test_a_lost_connection_is_told_apart_from_an_empty_source(filled: sa.Engine) -> None:
-    with snapshot(filled) as connection:
-        process = connection.scalar(sa.text("SELECT pg_backend_pid()"))
+    with snapshot(filled) as taken:
+        process = taken._connection.scalar(sa.text("SELECT pg_backend_pid()"))
         run_sql(filled, f"SELECT pg_terminate_backend({process})")
 
         with pytest.raises(SourceUnavailableError, match="cannot be read"):
-            digest_scopes(connection, [things()])
-        connection.invalidate()
+            taken.digest_by_scope([things()])
+        taken._connection.invalidate()

@@ -325,7 +325,7 @@ def test_names_that_need_quoting(engine: sa.Engine) -> None:
     entity = things(
         name="order",
         table="Shop.Order",
-        id="select",
+        id=("select",),
         tenant="Group",
         is_global="from",
         views=(("text", ("t", "old_rows", "found", "tg_op")),),

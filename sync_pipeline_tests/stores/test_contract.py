@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sync_pipeline.core.document import PAYLOAD_SCHEMA_VERSION
 from sync_pipeline.core.errors import (
     CollectionMissingError,
     ConfigurationError,
     InvalidVectorError,
+    NewerPayloadError,
     PermanentError,
     RejectedPointError,
     SyncPipelineError,
@@ -40,6 +42,10 @@ MISSING = "documents_000000000000"
 
 
 # --- collections and aliases ------------------------------------------------------------
+
+
+def test_an_engine_says_what_it_is(empty_store: VectorStore) -> None:
+    assert empty_store.check_engine()
 
 
 def test_a_collection_is_made_once(empty_store: VectorStore) -> None:
@@ -556,6 +562,27 @@ def test_digests_carry_the_hashes(store: VectorStore) -> None:
     assert batch.contents.tolist() == [digest("text", "1").encode()]
     assert batch.payloads.tolist() == [digest("payload", "1").encode()]
     assert (batch.point_ids.dtype, batch.contents.dtype) == (np.dtype("S36"), np.dtype("S32"))
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        pytest.param(lambda store, point: store.retrieve(COLLECTION, [point.point_id]), id="by id"),
+        pytest.param(lambda store, _: store.query(COLLECTION, search()), id="search"),
+        pytest.param(lambda store, _: digest_ids(store), id="digests"),
+    ],
+)
+def test_what_a_newer_program_wrote_is_not_read(
+    store: VectorStore, read: Callable[[VectorStore, Point], object]
+) -> None:
+    known = [make_point(number, schema_version=PAYLOAD_SCHEMA_VERSION) for number in (1, 2)]
+    newer = make_point(3, schema_version=PAYLOAD_SCHEMA_VERSION + 1)
+    store.upsert(COLLECTION, [*known, newer])
+
+    with pytest.raises(NewerPayloadError, match=r"1 of \d points .* version 2, .* up to 1"):
+        read(store, newer)
+    assert store.count(COLLECTION) == 3
+    assert len(stored(store, *known)) == 2
 
 
 def test_hashes_of_several_views_are_combined(store: VectorStore) -> None:

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import itertools
+import os
+import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import numpy as np
 import pytest
 from qdrant_client import models
 
 from sync_pipeline.core.errors import (
+    CollectionMissingError,
     ConfigurationError,
+    InvalidVectorError,
     OutOfSpaceError,
     PermanentError,
     RateLimitedError,
     RejectedPointError,
     StoreUnavailableError,
 )
+from sync_pipeline.core.point import CollectionSpec, Point, SearchQuery
 from sync_pipeline.core.ports import VectorStore
 from sync_pipeline.stores.server import lease_server_store
+from sync_pipeline.stores.server_connection import close_connections, shared_connection
+from sync_pipeline.stores.server_schema import creation
+from sync_pipeline.stores.server_version import OLDEST_SERVER
+from sync_pipeline_tests.conftest import REPOSITORY
+from sync_pipeline_tests.elsewhere import elsewhere, lead_here
 from sync_pipeline_tests.fakes.qdrant_stub import Fault, QdrantStub, Step
 from sync_pipeline_tests.stores.samples import (
     COLLECTION,
+    DIMENSION,
     SPEC,
     digest_ids,
     found_ids,
@@ -495,3 +511,212 @@ def test_something_that_is_no_qdrant_is_a_configuration_error(stub: QdrantStub) 
 
     with lease() as store, pytest.raises(ConfigurationError, match="QDRANT_URL"):
         store.list_collections()
+
+
+# --- one connection per process ---------------------------------------------------------
+
+
+INFO = f"GET /collections/{COLLECTION}"
+QUERY = f"POST /collections/{COLLECTION}/points/query"
+
+
+def test_many_leases_share_one_connection_and_what_they_know(
+    stub: QdrantStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lead_here(monkeypatch)
+    lease = lease_server_store(elsewhere(stub.url), api_key=None)
+    with lease() as store:
+        store.ensure_collection(SPEC)
+
+    with stub.counting() as requests:
+        for number in range(3):
+            with lease() as store:
+                store.upsert(COLLECTION, [make_point(number)])
+
+    assert requests == [UPSERT] * 3
+    assert stub.connections == 1
+
+
+def test_a_process_that_finds_a_collection_asks_once_what_it_is(stub: QdrantStub) -> None:
+    with lease_server_store(stub.url, api_key=None)() as store:
+        store.ensure_collection(SPEC)
+    close_connections()
+    lease = lease_server_store(stub.url, api_key=None)
+
+    with stub.counting() as requests:
+        for number in range(3):
+            with lease() as store:
+                store.upsert(COLLECTION, [make_point(number)])
+
+    assert requests == [INFO, *[UPSERT] * 3]
+
+
+def test_a_search_is_one_request_also_the_first_one(stub: QdrantStub) -> None:
+    with lease_server_store(stub.url, api_key=None)() as store:
+        store.ensure_collection(SPEC)
+        store.upsert(COLLECTION, [make_point(1)])
+    close_connections()
+
+    with stub.counting() as requests, lease_server_store(stub.url, api_key=None)() as store:
+        first, second = found_ids(store, search()), found_ids(store, search())
+
+    assert first == second == [make_point(1).point_id]
+    assert requests == [QUERY] * 2
+
+
+def test_another_process_has_a_client_of_its_own(
+    stub: QdrantStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = shared_connection(stub.url, api_key=None, timeout_seconds=30)
+    with monkeypatch.context() as forked:
+        forked.setattr(os, "getpid", lambda: 1)
+        theirs = shared_connection(stub.url, api_key=None, timeout_seconds=30)
+        close_connections()
+
+    assert theirs.client is not ours.client
+    assert shared_connection(stub.url, api_key=None, timeout_seconds=30) is ours
+    assert ours.client.get_collections().collections == []
+
+
+def test_another_key_or_timeout_is_another_client(stub: QdrantStub) -> None:
+    clients = {
+        id(shared_connection(stub.url, api_key=key, timeout_seconds=seconds).client)
+        for key, seconds in [(None, 30.0), ("k", 30.0), ("k", 5.0), ("k", 5.0)]
+    }
+
+    assert len(clients) == 3
+
+
+def test_threads_that_begin_together_share_a_client(stub: QdrantStub) -> None:
+    together = threading.Barrier(8)
+
+    def ask(_: int) -> int:
+        together.wait()
+        return id(shared_connection(stub.url, api_key=None, timeout_seconds=30).client)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(ask, range(8)))) == 1
+
+
+# --- a collection that somebody else drops or makes anew --------------------------------
+
+
+WIDER = replace(SPEC, dimension=DIMENSION + 2)
+
+
+def make_anew(stub: QdrantStub, spec: CollectionSpec) -> None:
+    """What somebody else does behind our back: the same name, made in another way."""
+    stub.client.delete_collection(COLLECTION)
+    stub.client.create_collection(COLLECTION, **creation(spec) | {"on_disk_payload": None})
+
+
+def wide_point(number: int) -> Point:
+    raw = np.ones(WIDER.dimension, dtype=np.float32)
+    return make_point(number, vectors={"text": raw / np.linalg.norm(raw)})
+
+
+def test_a_write_into_a_collection_that_was_made_anew_in_another_way_is_written(
+    store: VectorStore, stub: QdrantStub
+) -> None:
+    store.upsert(COLLECTION, [POINT])
+    make_anew(stub, WIDER)
+
+    with stub.counting() as requests:
+        store.upsert(COLLECTION, [wide_point(2)])
+        store.upsert(COLLECTION, [wide_point(3)])
+
+    assert store.count(COLLECTION) == 2
+    assert requests == [INFO, UPSERT, UPSERT]
+
+
+def test_a_write_that_no_longer_fits_the_collection_says_so(
+    store: VectorStore, stub: QdrantStub
+) -> None:
+    store.upsert(COLLECTION, [POINT])
+    make_anew(stub, WIDER)
+
+    with pytest.raises(InvalidVectorError, match=r"expected \(n, 10\)"):
+        store.upsert(COLLECTION, [POINT])
+
+    assert store.count(COLLECTION) == 0
+
+
+def test_a_search_follows_a_collection_that_was_made_anew(
+    store: VectorStore, stub: QdrantStub
+) -> None:
+    store.upsert(COLLECTION, [POINT])
+    make_anew(stub, WIDER)
+    wide = wide_point(2)
+    store.upsert(COLLECTION, [wide])
+
+    query = SearchQuery(
+        scope_keys=("acme",), vectors={"text": wide.vectors["text"]}, sparse=None, limit=1
+    )
+    assert found_ids(store, query) == [wide.point_id]
+    with pytest.raises(InvalidVectorError, match="expected"):
+        store.query(COLLECTION, search())
+
+
+def test_a_collection_that_somebody_dropped_is_missing_and_no_longer_known(
+    store: VectorStore, stub: QdrantStub
+) -> None:
+    store.upsert(COLLECTION, [POINT])
+    stub.client.delete_collection(COLLECTION)
+
+    with pytest.raises(CollectionMissingError, match=COLLECTION):
+        store.upsert(COLLECTION, [POINT])
+    with pytest.raises(CollectionMissingError, match=COLLECTION):
+        store.query(COLLECTION, search())
+
+    store.ensure_collection(SPEC)
+    store.upsert(COLLECTION, [POINT])
+    assert store.count(COLLECTION) == 1
+
+
+def test_a_refusal_that_has_another_cause_is_not_repeated(
+    store: VectorStore, stub: QdrantStub
+) -> None:
+    stub.max_body_bytes = 10
+
+    with stub.counting() as requests, pytest.raises(RejectedPointError, match="bytes are too many"):
+        store.upsert(COLLECTION, [POINT])
+
+    assert requests == [UPSERT, INFO]
+
+
+# --- the server's version ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["1.19.0", "1.20.0-dev", "v2.0.1", "of my own"])
+def test_a_recent_server_says_what_it_is(stub: QdrantStub, version: str) -> None:
+    stub.version = version
+
+    with lease_server_store(stub.url, api_key=None)() as store:
+        assert store.check_engine().startswith(f"Qdrant {version} at http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("version", ["1.18.2", "1.9.0", "0.11.7"])
+def test_a_server_that_is_too_old_is_refused_with_what_to_do(
+    stub: QdrantStub, version: str
+) -> None:
+    stub.version = version
+
+    with (
+        lease_server_store(stub.url, api_key=None)() as store,
+        pytest.raises(ConfigurationError, match=rf"runs Qdrant {version}.* needs 1\.19") as caught,
+    ):
+        store.check_engine()
+
+    assert caught.value.remedy.startswith("Upgrade the server")
+
+
+def test_ci_and_the_documents_name_the_versions_in_use() -> None:
+    oldest = ".".join(map(str, OLDEST_SERVER))
+    client = ".".join(importlib.metadata.version("qdrant-client").split(".")[:2])
+
+    workflow = (REPOSITORY / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    (image,) = re.findall(r"qdrant/qdrant:v(\d+\.\d+)\.\d+", workflow)
+    configuration = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
+
+    assert image == client
+    assert f"Qdrant {oldest} or newer" in configuration

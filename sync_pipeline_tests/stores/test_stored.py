@@ -11,7 +11,6 @@ from sync_pipeline.core.hashing import point_id
 from sync_pipeline.stores.stored import (
     Page,
     Payload,
-    by_type,
     count_pages,
     is_written,
     iter_page_digests,
@@ -87,7 +86,3 @@ def test_a_stored_payload_shows_whether_it_was_written(
     sent: Payload, stored: Payload, *, expected: bool
 ) -> None:
     assert is_written(sent, over=stored) is expected
-
-
-def test_values_are_parted_by_type() -> None:
-    assert by_type(["a", 1, True, 0, False, "b"]) == (["a", "b"], [1, 0], [True, False])

@@ -13,7 +13,7 @@ from sync_pipeline.core.ports.scopes import (
     ScopeSnapshot,
     ScopeStates,
 )
-from sync_pipeline.core.ports.source import RowSource, SourceSnapshot
+from sync_pipeline.core.ports.source import RowSource, SourceSnapshot, Weakness
 from sync_pipeline.core.ports.staging import Dataset, DatasetWriter, StagingArea
 from sync_pipeline.core.ports.state import (
     DocumentRecord,
@@ -50,4 +50,5 @@ __all__ = [
     "StopSignal",
     "StoreCapabilities",
     "VectorStore",
+    "Weakness",
 ]

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from sync_pipeline.core.changes import EntityDigest
+from sync_pipeline.core.doubles import Doubled
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.scope import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Weakness:
+    """What of an entity's table makes trouble for single rows, for people."""
+
+    entity_type: str
+    what: str
+    fix: str
 
 
 class SourceSnapshot(Protocol):
@@ -19,12 +30,25 @@ class SourceSnapshot(Protocol):
     """When the snapshot was taken, by the database's clock, with time zone."""
 
     def count_rows(self, *, entity: Entity, scope: Scope) -> int:
-        """Count the rows that ``iter_rows`` with the same arguments will yield.
+        """Count the rows that ``iter_rows`` with the same arguments will yield."""
 
-        Raises:
-            DuplicateDocumentError: a row of the scope shares its id with another row
-                of the table that becomes a document of the same kind.
+    def find_doubled(
+        self, *, entity: Entity, scope: Scope, ids: Sequence[str] | None = None
+    ) -> dict[str, Doubled]:
+        """Find ids of the scope's rows that another row has too which would be the same document.
+
+        A row of this scope or of another one: a document id says ``tenant`` and not
+        which. Rows that nobody can own are no documents and do not count. What it costs
+        depends on the scope's rows, not on the table's, where an index begins with the id.
+
+        Args:
+            entity: Which table.
+            scope: Whose ids.
+            ids: Only these.
         """
+
+    def has_rows(self, *, entity: Entity, scope: Scope) -> bool:
+        """Whether ``iter_rows`` with the same arguments yields anything; reads one row."""
 
     def iter_rows(
         self,
@@ -75,8 +99,11 @@ class SourceSnapshot(Protocol):
 
         A time of infinity counts as later. Rows without a time are yielded too.
 
+        Rows may come that were not changed, where the column leaves open what it says.
+
         Raises:
             ValueError: the entity has no such column.
+            SourceSchemaError: its values are no times of change.
         """
 
     def digest(self, *, entities: Sequence[Entity], scope: Scope) -> dict[str, EntityDigest]:
@@ -99,6 +126,17 @@ class RowSource(Protocol):
         Raises:
             SourceSchemaError: naming every missing table and column at once.
             SourceUnavailableError: no connection.
+        """
+
+    def find_weaknesses(self, entities: Sequence[Entity]) -> list[Weakness]:
+        """Say what of these tables makes trouble for single rows, or will.
+
+        Ids that are not unique, or need not stay so: of the rows concerned some are set
+        aside. One scan of each table where the catalogue does not answer.
+
+        Raises:
+            SourceSchemaError: as ``check_schema``, or a column does not hold what it should
+                by its values: a time of change that counts something else.
         """
 
     def list_scopes(self, entities: Sequence[Entity]) -> list[Scope]:
@@ -128,5 +166,6 @@ class RowSource(Protocol):
         Raises:
             SourceUnavailableError: no connection, or a table is being replaced for longer
                 than we wait.
+            SourceSchemaError: tables or columns do not exist, as ``check_schema`` says.
             SourceSchemaError: a row security policy would hide rows from this role.
         """

@@ -126,8 +126,10 @@ class IndexState(Protocol):
     def take_departed(self, *, collection: str, scope: Scope) -> int:
         """Count the documents that moved to another scope since last asked, and forget it."""
 
-    def count_by_scope(self, *, collection: str) -> dict[str, dict[str, int]]:
-        """Per scope key the number of documents per status."""
+    def count_by_scope(
+        self, *, collection: str, scope: Scope | None = None
+    ) -> dict[str, dict[str, int]]:
+        """Per scope key the number of documents per status, of one scope or of all."""
 
     def get(self, *, collection: str, document_id: str) -> DocumentRecord | None:
         """What is recorded of one document."""
@@ -209,5 +211,5 @@ class Quarantine(Protocol):
     def list_all(self, *, scope: Scope | None = None) -> list[tuple[str, Rejection]]:
         """Scope keys and rejections, of one scope or of all."""
 
-    def count_by_scope(self) -> dict[str, int]:
-        """Quarantined rows per scope key."""
+    def count_by_scope(self, *, scope: Scope | None = None) -> dict[str, int]:
+        """Quarantined rows per scope key, of one scope or of all."""

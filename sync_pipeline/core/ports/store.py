@@ -35,12 +35,22 @@ class VectorStore(Protocol):
     A missing collection has no points: reading and deleting find nothing. Writing
     to it and searching it raise ``CollectionMissingError``.
 
+    Payloads that a newer program wrote are not read: ``iter_digests``, ``retrieve`` and
+    ``query`` raise ``NewerPayloadError`` instead of yielding one.
+
     With ``conditional_writes``, a point whose payload carries a larger
     ``source_revision`` than the one to be written stays as it is, and that is no
     error. A write without that field, or over a point without it, always applies.
     """
 
     capabilities: StoreCapabilities
+
+    def check_engine(self) -> str:
+        """Name and version of the engine, for people.
+
+        Raises:
+            ConfigurationError: it is older than what the adapter works with.
+        """
 
     def alias_target(self, alias: str) -> str | None:
         """Name of the collection that an alias serves, None where it serves none."""

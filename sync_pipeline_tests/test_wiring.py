@@ -1,0 +1,85 @@
+"""From settings to a request that arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from sync_pipeline.core.errors import ConfigurationError, SettingsError
+from sync_pipeline.embedding.openai import OpenAIEmbedder
+from sync_pipeline.settings import load_settings
+from sync_pipeline.stores.server import lease_server_store
+from sync_pipeline.wiring import _embedder, _store
+from sync_pipeline_tests.elsewhere import OTHER_MACHINE, elsewhere, lead_here
+from sync_pipeline_tests.embedding.service import DIMENSION, running_service
+from sync_pipeline_tests.fakes.qdrant_stub import running_stub
+
+PROXIES = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
+
+
+@pytest.fixture(autouse=True)
+def _other_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give this machine another name; proxies are dead ends."""
+    lead_here(monkeypatch)
+    for name, value in PROXIES.items():
+        monkeypatch.setenv(name, value)
+
+
+def _index_settings(url: str) -> dict[str, str]:
+    return {"QDRANT_URL": url, "QDRANT_API_KEY": "s3cret"}
+
+
+def _embedding_settings(url: str) -> dict[str, str]:
+    return {
+        "SYNC_PIPELINE__EMBEDDING__PROVIDER": "openai",
+        "SYNC_PIPELINE__EMBEDDING__MODEL": "stub",
+        "SYNC_PIPELINE__EMBEDDING__DIMENSION": str(DIMENSION),
+        "SYNC_PIPELINE__EMBEDDING__BASE_URL": url,
+        "OPENAI_API_KEY": "s3cret",
+    }
+
+
+def test_the_index_gets_its_key_in_the_clear_where_the_settings_allow_it() -> None:
+    with running_stub() as stub:
+        stub.api_key = "s3cret"
+        env = _index_settings(elsewhere(stub.url))
+        settings = load_settings(
+            env={**env, "SYNC_PIPELINE__INDEX__ALLOW_PLAIN_HTTP": "true"},
+        )
+
+        with _store(settings)() as store:
+            assert store.list_collections() == []
+
+
+def test_the_embedding_service_gets_its_key_in_the_clear_where_the_settings_allow_it() -> None:
+    with running_service() as service:
+        env = _embedding_settings(elsewhere(service.url))
+        settings = load_settings(
+            env={**env, "SYNC_PIPELINE__EMBEDDING__ALLOW_PLAIN_HTTP": "true"},
+        )
+
+        embedder = _embedder(settings)
+        vectors = embedder.embed(["bolt"])
+
+    assert vectors.shape == (1, DIMENSION)
+    assert service.keys == ["Bearer s3cret"]
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        pytest.param(_index_settings(f"http://{OTHER_MACHINE}:6333"), id="index"),
+        pytest.param(_embedding_settings(f"http://{OTHER_MACHINE}:11434/v1"), id="embedding"),
+    ],
+)
+def test_without_that_the_settings_refuse_the_key(env: Mapping[str, str]) -> None:
+    with pytest.raises(SettingsError, match=r"unencrypted; fix: .* \w+\.allow_plain_http: true"):
+        load_settings(env=env)
+
+
+def test_an_adapter_that_was_told_nothing_refuses_the_key_too() -> None:
+    with pytest.raises(ConfigurationError, match=r"index\.allow_plain_http"):
+        lease_server_store(f"http://{OTHER_MACHINE}:6333", api_key="s3cret")
+    with pytest.raises(ConfigurationError, match=r"embedding\.allow_plain_http"):
+        OpenAIEmbedder(model="stub", base_url=f"http://{OTHER_MACHINE}/v1", api_key="s3cret")
