@@ -40,8 +40,12 @@ document's text or a password.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from sync_pipeline.core.scope import Scope
+
+MESSAGE_PARTS: Final = frozenset({"what", "remedy"})
+"""Attributes of every error that its text is made of; all others are its facts."""
 
 
 class SyncPipelineError(Exception):

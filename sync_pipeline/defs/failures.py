@@ -8,7 +8,7 @@ from typing import Final
 
 import dagster as dg
 
-from sync_pipeline.core.errors import SyncPipelineError, TransientError
+from sync_pipeline.core.errors import MESSAGE_PARTS, SyncPipelineError, TransientError
 
 RETRIES: Final = dg.RetryPolicy(
     max_retries=5, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
@@ -116,9 +116,11 @@ def as_failure(error: SyncPipelineError) -> dg.Failure:
 
 
 def error_facts(error: SyncPipelineError) -> dict[str, Fact]:
-    """The numbers and names that an error carries, by attribute."""
+    """The numbers and names that an error carries, by attribute; not the parts of its text."""
     facts: dict[str, Fact] = {}
     for name, value in vars(error).items():
+        if name in MESSAGE_PARTS:
+            continue
         if isinstance(value, str | int | float):
             facts[name] = value
         elif isinstance(value, tuple):
