@@ -3,8 +3,8 @@
 What Qdrant compares (measured with Edge 0.9, and read in qdrant-client's local mode):
 a match finds texts, booleans and 64-bit whole numbers exactly, but no floats; a range
 turns every number into a float64 first, so that 9007199254740993 passes for ...992.
-A float of more than 15 digits is stored as the one beside it at times, for Qdrant reads
-JSON in a fast way (1,000 of 33,600 floats of all sizes; ``_parsed`` told each of them).
+A float of more than 15 digits is stored as the one beside it at times
+(``core.numbers.stored_floats``).
 So a whole number is matched, a float is looked for in ranges of one number each, and
 whole numbers that only round to it are taken out.
 """
@@ -23,15 +23,13 @@ from typing import Final
 
 from sync_pipeline.core.document import INT64_RANGE
 from sync_pipeline.core.filters import Bound, Filters, FilterValue, Range
+from sync_pipeline.core.numbers import stored_floats
 
 MAX_CONDITIONS: Final = 400
 """Most conditions of one search; a server's strict mode refuses more than 500."""
 
 _FIRST_SHARED: Final = 2**53
 """From here on, whole numbers share their float64."""
-_TRIPS: Final = 6
-"""How often a float may have been read from JSON; nearly all stay as they are after one."""
-_LARGEST_POWER: Final = 308
 _DAY: Final = timedelta(days=1)
 _COMPARE: Final[dict[str, Callable[[Decimal, Decimal], bool]]] = {
     "gt": operator.gt,
@@ -254,25 +252,6 @@ def _is_plain(number: Decimal) -> bool:
         return False
     nearest = float(number)
     return not _order(nearest, number) and len(stored_floats(nearest)) == 1
-
-
-def stored_floats(number: float) -> list[float]:
-    """What becomes of a float on its way into an index, step by step; itself first."""
-    stored = [number]
-    while len(stored) < _TRIPS and (parsed := _parsed(stored[-1])) not in stored:
-        stored.append(parsed)
-    return stored
-
-
-def _parsed(number: float) -> float:
-    """A float as Qdrant reads the JSON of it: the digits first, then the power of ten."""
-    mantissa, _, exponent = repr(abs(number)).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    value, power = float(int(whole + fraction)), int(exponent or 0) - len(fraction)
-    if power < -_LARGEST_POWER:
-        value, power = value / float(f"1e{_LARGEST_POWER}"), power + _LARGEST_POWER
-    value = value * float(f"1e{power}") if power >= 0 else value / float(f"1e{-power}")
-    return math.copysign(min(value, sys.float_info.max), number)
 
 
 def _integers_at(number: float) -> Sequence[int]:
