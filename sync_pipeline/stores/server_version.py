@@ -18,7 +18,7 @@ strict mode with the limits of ``server_schema``                            1.13
 exact facet counts, for the points of each scope                            1.12
 ==========================================================================  =====
 
-An older server ignores the first two without an error: other tenants' texts would move a
+An older server does not know the first two and may ignore them without an error: other tenants' texts would move a
 tenant's scores, and a late duplicate of a write would undo a newer one.
 """
 
@@ -41,7 +41,7 @@ def require_recent(version: str, *, address: str) -> str:
     if found is not None and (int(found[1]), int(found[2])) < OLDEST_SERVER:
         raise ConfigurationError(
             f"{address} runs Qdrant {version}, and this program needs {oldest} or newer: an older "
-            "one ignores conditions of writes and searches without an error.",
+            "one may ignore conditions of writes and searches without an error.",
             remedy="Upgrade the server, one minor version after the other, as Qdrant advises; the "
             f"image is qdrant/qdrant:v{oldest}.0 or newer.",
         )
