@@ -180,32 +180,38 @@ class CollectionMissingError(PermanentError):
 
 
 class MassDeletionRefusedError(PermanentError):
-    """A cleanup wanted to delete more of a scope than its policy allows."""
+    """A cleanup wanted to delete more of an entity of a scope than its policy allows."""
 
     def __init__(
         self,
         *,
         scope_key: str,
+        entity_type: str,
         stale: int,
         indexed: int,
         allowed: int,
+        total: int,
         approved: int | None = None,
     ) -> None:
         self.scope_key = scope_key
+        self.entity_type = entity_type
         self.stale = stale
         self.indexed = indexed
         self.allowed = allowed
+        self.total = total
         self.approved = approved
         limit = (
             f"the policy allows {allowed}"
             if approved is None
-            else f"approved {approved}, but {stale} would go"
+            else f"approved {approved}, but {total} would go"
         )
+        others = f" ({total} of the scope's entities together)" if total > stale else ""
         super().__init__(
-            f"refused to delete {stale} of {indexed} points in scope {scope_key!r}: {limit}. "
+            f"refused to delete {stale} of {indexed} points of entity {entity_type!r} in scope "
+            f"{scope_key!r}{others}: {limit}. "
             "New and changed documents were written, nothing was deleted. Look at the source "
             "first. If the rows are really gone, approve exactly this once: `sync-pipeline sync "
-            f"{Scope.from_key(scope_key).words} --approve-deletions {stale}`."
+            f"{Scope.from_key(scope_key).words} --approve-deletions {total}`."
         )
 
 

@@ -17,7 +17,8 @@ from sync_pipeline.database.tables import table
 
 _RELEASE: Final = sql.SQL("""
 DELETE FROM {table} AS known
-WHERE known.scope_key = %(scope_key)s AND (
+WHERE known.scope_key = %(scope_key)s
+AND known.entity_type = ANY (%(exported)s::text[]) AND (
     NOT %(is_partial)s OR EXISTS (
         SELECT FROM unnest(%(among_types)b::text[], %(among_ids)b::text[])
             AS looked_at (entity_type, db_id)
@@ -65,6 +66,7 @@ class PostgresQuarantine:
         *,
         scope: Scope,
         rejections: Sequence[Rejection],
+        entity_types: Sequence[str],
         among: AbstractSet[tuple[str, str]] | None = None,
     ) -> None:
         """Make the list of a scope, or of the rows looked at, exactly this one."""
@@ -72,6 +74,7 @@ class PostgresQuarantine:
         distinct = {(item.entity_type, item.db_id): item for item in rejections}.values()
         values: dict[str, Any] = {
             "scope_key": scope.key,
+            "exported": list(entity_types),
             "is_partial": among is not None,
             "among_types": [entity_type for entity_type, _ in looked_at],
             "among_ids": [db_id for _, db_id in looked_at],
@@ -90,15 +93,21 @@ class PostgresQuarantine:
         self._database.run("listing quarantined rows", work)
 
     def release(
-        self, *, scope: Scope | None = None, rows: AbstractSet[tuple[str, str]] | None = None
+        self,
+        *,
+        scope: Scope | None = None,
+        rows: AbstractSet[tuple[str, str]] | None = None,
+        entity_types: Sequence[str] | None = None,
     ) -> dict[str, int]:
-        """Forget entries of one scope, of certain rows, or all."""
+        """Forget entries of one scope, of certain rows or entities, or all."""
         known = self._table.c
         statement = delete(self._table).returning(known.scope_key)
         if scope is not None:
             statement = statement.where(known.scope_key == scope.key)
         if rows is not None:
             statement = statement.where(tuple_(known.entity_type, known.db_id).in_(sorted(rows)))
+        if entity_types is not None:
+            statement = statement.where(known.entity_type.in_(list(entity_types)))
         released = self._database.run(
             "releasing quarantined rows", lambda it: Counter(it.scalars(statement))
         )
@@ -124,3 +133,16 @@ class PostgresQuarantine:
         query = select(key, func.count()).group_by(key)
         rows = self._database.run("counting the quarantine", lambda it: it.execute(query).all())
         return {row[0]: row[1] for row in rows}
+
+    def count_by_entity(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
+        """Quarantined rows per scope key and entity."""
+        keys = self._table.c.scope_key, self._table.c.entity_type
+        query = select(*keys, func.count()).group_by(*keys)
+        if scope is not None:
+            query = query.where(self._table.c.scope_key == scope.key)
+        counts: dict[str, dict[str, int]] = {}
+        for scope_key, entity_type, number in self._database.run(
+            "counting the quarantine", lambda it: it.execute(query).all()
+        ):
+            counts.setdefault(scope_key, {})[entity_type] = number
+        return counts

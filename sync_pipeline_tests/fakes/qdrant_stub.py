@@ -233,7 +233,9 @@ class QdrantStub:
         self.client.get_collection(name)
         if asked.key not in self._indexes.get(name, {}):
             raise ValueError(f"No appropriate index for faceting: `{asked.key}`")
-        return self.client.facet(name, key=asked.key, limit=asked.limit or 10, exact=True)
+        return self.client.facet(
+            name, key=asked.key, facet_filter=asked.filter, limit=asked.limit or 10, exact=True
+        )
 
     def query(self, name: str, body: bytes) -> object:
         asked = models.QueryRequest.model_validate_json(body)
