@@ -133,6 +133,8 @@ def _check_known(invocation: Invocation, scope: Scope) -> None:
     Raises:
         UnknownScopeError: naming tenants that are spelled alike.
     """
+    from sync_pipeline.engine.records import read_record
+
     sync = invocation.installation.sync
-    if sync.scopes.get(collection=sync.spec.collection, scope=scope) is None and scope.tenant_id:
+    if scope.tenant_id and not read_record(sync, scope=scope).entities:
         known_tenant(scope.tenant_id, known=invocation.scope_statuses())

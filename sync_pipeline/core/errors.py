@@ -207,8 +207,8 @@ class MassDeletionRefusedError(PermanentError):
         )
         others = f" ({total} of the scope's entities together)" if total > stale else ""
         super().__init__(
-            f"refused to delete {stale} of {indexed} points of entity {entity_type!r} in scope "
-            f"{scope_key!r}{others}: {limit}. "
+            f"refused to delete {stale} of {indexed} points in scope {scope_key!r} of entity "
+            f"{entity_type!r}{others}: {limit}. "
             "New and changed documents were written, nothing was deleted. Look at the source "
             "first. If the rows are really gone, approve exactly this once: `sync-pipeline sync "
             f"{Scope.from_key(scope_key).words} --approve-deletions {total}`."
@@ -282,14 +282,19 @@ class DuplicateDocumentError(PermanentError):
 class UnconfirmedSyncError(PermanentError):
     """After a sync the index was counted and does not hold what it should."""
 
-    def __init__(self, *, scope_key: str, expected: int, points: int) -> None:
+    def __init__(
+        self, *, scope_key: str, expected: int, points: int, entity_type: str | None = None
+    ) -> None:
         self.scope_key = scope_key
+        self.entity_type = entity_type
         self.expected = expected
         self.points = points
+        of_entity = "" if entity_type is None else f" of entity {entity_type!r}"
         super().__init__(
-            f"scope {scope_key!r} should have {expected} points after this sync, but the index "
-            f"holds {points}. It is not recorded as synced; run it again, a full sync repairs "
-            "what differs. If it stays, run `sync-pipeline verify` for the documents concerned."
+            f"scope {scope_key!r} should have {expected} points{of_entity} after this sync, but "
+            f"the index holds {points}. It is not recorded as synced; run it again, a full sync "
+            "repairs what differs. If it stays, run `sync-pipeline verify` for the documents "
+            "concerned."
         )
 
 

@@ -259,11 +259,7 @@ class PostgresScopeStates:
             },
             "digest": _unless_unknown(
                 known.digest,
-                func.md5(
-                    func.string_agg(
-                        known.digest, aggregate_order_by(literal(" "), known.entity_type)
-                    )
-                ),
+                func.string_agg(known.digest, aggregate_order_by(literal(" "), known.entity_type)),
             ),
             **{
                 name: _unless_unknown(known[name], func.min(known[name]))

@@ -108,6 +108,7 @@ def exported_documents(
         documents=export.documents,
         quarantined=export.quarantined,
         seconds=export.seconds,
+        note=export.note,
     )
     return dg.MaterializeResult(value=export, metadata=_shown(report))
 
@@ -239,4 +240,5 @@ def _shown(report: ExportReport | EmbedReport | UpsertReport | CleanupReport) ->
     return {
         name: round(value, 3) if isinstance(value, float) else value
         for name, value in values.items()
+        if value is not None
     }

@@ -48,8 +48,8 @@ def changed_rows_sensor(
     if sync.feed is None:
         return dg.SkipReason("this source has no change feed")
     try:
-        sync.feed.spread_truncates(known_scopes(sync))
-        pending = sync.feed.pending()
+        sync.feed.spread_truncates(known_scopes(sync), entity_types=sync.entity_names)
+        pending = sync.feed.pending(entity_types=sync.entity_names)
     except TransientError as error:
         return dg.SkipReason(f"the change feed cannot be read now: {error}")
     busy = _busy_scopes(context.instance)
@@ -78,7 +78,9 @@ def retry_failed_sensor(
     Every full sync tries all failed documents, due or not.
     """
     try:
-        due = sync.state.count_due_retries(collection=sync.spec.collection)
+        due = sync.state.count_due_retries(
+            collection=sync.spec.collection, entity_types=sync.entity_names
+        )
     except TransientError as error:
         return dg.SkipReason(f"the record cannot be read now: {error}")
     busy = _busy_scopes(context.instance) | _lately_failed_scopes(context.instance)

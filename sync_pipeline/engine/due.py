@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sync_pipeline.core.changes import EntityDigest, scope_digest
-from sync_pipeline.core.ports import ScopeSnapshot
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.index import points_by_entity
+from sync_pipeline.engine.records import ScopeRecord, read_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Dueness:
     scope: Scope
     rows: int
     """Rows that it has in the source."""
-    record: ScopeSnapshot | None
+    record: ScopeRecord | None
     """What its last sync recorded."""
     why_not: str | None
     """Why it can be skipped, for people; None where it is due."""
@@ -45,35 +45,34 @@ class Dueness:
 
 
 def known_scopes(sync: SyncContext) -> list[Scope]:
-    """Every scope that has rows or a record, global first, then by key."""
-    recorded = sync.scopes.list_all(collection=sync.spec.collection)
+    """Every scope that has rows or a record of these entities, global first, then by key."""
     known = {GLOBAL, *sync.source.list_scopes(sync.entities)}
-    known |= {Scope.from_key(record.scope_key) for record in recorded}
+    known |= {Scope.from_key(key) for key in read_records(sync)}
     return sorted(known, key=lambda scope: (not scope.is_global, scope.key))
 
 
 def judge_scopes(sync: SyncContext, *, scopes: Sequence[Scope]) -> list[Dueness]:
     """Compare digests of the source with what was last synced, for all scopes at once.
 
-    One grouped query over the source, one read of our record and one count per
-    scope in the index. A scope is skipped if its rows and settings are what they
-    were at its last full sync, the index still holds as many points, nothing failed,
-    and that full sync is not older than ``full_every_seconds``.
+    One grouped query over the source, one read of our record and one count per entity in
+    the index. A scope is skipped if the rows and settings of each entity are what they
+    were at its last full sync, the index still holds as many points of each, nothing
+    failed, and that full sync is not older than ``full_every_seconds``.
     """
-    collection = sync.spec.collection
     digests = sync.source.digest_by_scope(sync.entities)
-    records = {record.scope_key: record for record in sync.scopes.list_all(collection=collection)}
-    with sync.store() as store:
-        points = store.count_by_scope(collection)
+    records = read_records(sync)
+    points = points_by_entity(sync)
     judged: list[Dueness] = []
     for scope in scopes:
         entities = digests.get(scope.key, {})
         record = records.get(scope.key)
         why_not = why_not_due(
-            entities=entities,
-            config=sync.digest_config,
+            digests={
+                entity.name: sync.entity_digest(entity, entities.get(entity.name))
+                for entity in sync.entities
+            },
             record=record,
-            points=points.get(scope.key, 0),
+            points={name: counts.get(scope.key, 0) for name, counts in points.items()},
             oldest_full=sync.now() - timedelta(seconds=sync.options.full_every_seconds),
         )
         rows = sum(entity.rows for entity in entities.values())
@@ -83,25 +82,28 @@ def judge_scopes(sync: SyncContext, *, scopes: Sequence[Scope]) -> list[Dueness]
 
 def why_not_due(
     *,
-    entities: Mapping[str, EntityDigest],
-    config: str,
-    record: ScopeSnapshot | None,
-    points: int,
+    digests: Mapping[str, str],
+    record: ScopeRecord | None,
+    points: Mapping[str, int],
     oldest_full: datetime,
 ) -> str | None:
     """Say why a scope can be skipped, or None where it is due.
 
     Args:
-        entities: Digests of its rows now.
-        config: Fingerprint of the settings now.
+        digests: Per entity of the settings what its rows and settings come to now.
         record: What its last sync recorded.
-        points: How many points it has now.
+        points: Per entity how many points it has now.
         oldest_full: A full sync before this is too old to rely on.
     """
-    if record is None or record.digest is None or record.last_full_at is None:
+    last_full_at = None if record is None else record.last_full_at
+    if record is None or last_full_at is None or last_full_at < oldest_full:
         return None
-    if record.failed or record.last_full_at < oldest_full or points != record.documents:
+    is_in_step = all(
+        known.digest == digests[name]
+        and known.documents == points.get(name, 0)
+        and not known.failed
+        for name, known in record.entities.items()
+    )
+    if not is_in_step:
         return None
-    if record.digest != scope_digest(config=config, entities=entities):
-        return None
-    return f"unchanged since the full sync of {record.last_full_at:%Y-%m-%d %H:%M:%S %Z}"
+    return f"unchanged since the full sync of {last_full_at:%Y-%m-%d %H:%M:%S %Z}"

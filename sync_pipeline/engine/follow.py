@@ -43,10 +43,10 @@ def iter_changed_scopes(
 
 def _pending_scopes(sync: SyncContext, feed: ChangeFeed) -> list[Scope]:
     try:
-        pending = feed.pending()
+        pending = feed.pending(entity_types=sync.entity_names)
         if any(found.has_truncate for found in pending.values()):
-            feed.spread_truncates(known_scopes(sync))
-            pending = feed.pending()
+            feed.spread_truncates(known_scopes(sync), entity_types=sync.entity_names)
+            pending = feed.pending(entity_types=sync.entity_names)
     except TransientError:
         return []
     return [Scope.from_key(key) for key in pending]

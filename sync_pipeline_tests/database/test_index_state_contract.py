@@ -276,8 +276,8 @@ def test_a_document_that_moved_counts_once_as_departed_from_its_old_scope(
 
     departed = [state.take_departed(collection=COLLECTION, scope=ACME) for _ in range(2)]
 
-    assert departed == [1, 0]
-    assert state.take_departed(collection=COLLECTION, scope=GLOBEX) == 0
+    assert departed == [{"material": 1}, {}]
+    assert state.take_departed(collection=COLLECTION, scope=GLOBEX) == {}
 
 
 def test_a_document_that_comes_back_has_departed_from_where_it_was(state: IndexState) -> None:
@@ -285,8 +285,8 @@ def test_a_document_that_comes_back_has_departed_from_where_it_was(state: IndexS
     record(state, row(1), scope=GLOBEX)
     record(state, row(1), scope=ACME)
 
-    assert state.take_departed(collection=COLLECTION, scope=ACME) == 0
-    assert state.take_departed(collection=COLLECTION, scope=GLOBEX) == 1
+    assert state.take_departed(collection=COLLECTION, scope=ACME) == {}
+    assert state.take_departed(collection=COLLECTION, scope=GLOBEX) == {"material": 1}
 
 
 def test_documents_are_counted_per_scope_and_status(state: IndexState) -> None:

@@ -17,7 +17,7 @@ from sync_pipeline.database.migrate import migrate, pending_revisions
 from sync_pipeline.database.tables import Xid8, state_tables
 from sync_pipeline.database.urls import parse_url
 
-ALL_REVISIONS = ["r0001_state", "r0002_feed_and_rates"]
+ALL_REVISIONS = ["r0001_state", "r0002_feed_and_rates", "r0003_entities"]
 AT_ONCE = Retries(attempts=1)
 
 

@@ -145,7 +145,7 @@ def test_rows_that_were_not_looked_at_stay_in_quarantine(synced: World) -> None:
 def test_it_becomes_a_full_sync_where_it_cannot_tell(synced: World, reason: str) -> None:
     sync = synced.sync
     if reason == "never synced":
-        synced.scopes.snapshots.clear()
+        synced.scopes.entities.clear()
     elif reason == "no time of change":
         entities = (MATERIAL, replace(WORK, updated_at=None))
         sync = replace(sync, entities=entities)

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from sync_pipeline.core.document import Rejection
 from sync_pipeline.core.errors import ScopeBusyError, SupersededError
-from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import CollectionSpec, PointDigests, combine_hashes
 from sync_pipeline.core.ports import (
     DocumentRecord,
-    FailedDocument,
     EntityResult,
     EntitySnapshot,
+    FailedDocument,
     Fence,
     LeaseHolder,
     ScopeSnapshot,
@@ -431,7 +430,7 @@ class FakeScopeStates:
             documents=sum(known.documents for known in parts),
             quarantined=sum(known.quarantined for known in parts),
             failed=sum(known.failed for known in parts),
-            digest=digest(*map(str, digests)) if all(digests) else None,
+            digest=" ".join(map(str, digests)) if all(digests) else None,
             source_snapshot_at=_oldest([known.source_snapshot_at for known in parts]),
             last_success_at=_oldest([known.last_success_at for known in parts]),
             last_full_at=_oldest([known.last_full_at for known in parts]),

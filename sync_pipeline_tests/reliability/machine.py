@@ -218,7 +218,7 @@ class InstallationMachine(RuleBasedStateMachine):
         elif what == "state":
             self.world.state.documents.clear()
         elif what == "scopes":
-            self.world.scopes.snapshots.clear()
+            self.world.scopes.entities.clear()
         elif what == "cache":
             self.world.cache.vectors.clear()
         else:
