@@ -58,9 +58,12 @@ def sync(
     others from being synced; the exit code is 1 then.
     """
     from sync_pipeline.engine.context import RunOptions
+    from sync_pipeline.engine.entities import left_entities
 
     choice = read_choice(scopes)
     known = invocation.scope_statuses()
+    has_others = any(status.other_points for status in known)
+    left = left_entities(invocation.installation.sync) if has_others else {}
     chosen = choose_scopes(choice, known=known)
     _require_one_scope(chosen, approve_deletions=approve_deletions)
     options = RunOptions(
@@ -81,9 +84,13 @@ def sync(
     ]
     duration_seconds = time.perf_counter() - began
     invocation.answer(
-        json_output.sync_summary(reports, mode=mode.value, duration_seconds=duration_seconds)
+        json_output.sync_summary(
+            reports, mode=mode.value, duration_seconds=duration_seconds, left_entities=left
+        )
     )
     show_reports(invocation, reports, duration_seconds=duration_seconds)
+    for line in render.left_remarks(left):
+        invocation.say(line)
     if not json_output.all_done(reports):
         raise typer.Exit(FAILED)
 

@@ -79,6 +79,7 @@ def plan_cleanup(
             indexed=indexed.get(worst, 0),
             allowed=policy.allowance(indexed.get(worst, 0)),
             total=total,
+            total_indexed=sum(indexed.values()),
             approved=policy.approved_deletions,
         )
     return sorted(chain.from_iterable(stale.values()))

@@ -191,6 +191,7 @@ class MassDeletionRefusedError(PermanentError):
         indexed: int,
         allowed: int,
         total: int,
+        total_indexed: int,
         approved: int | None = None,
     ) -> None:
         self.scope_key = scope_key
@@ -199,16 +200,16 @@ class MassDeletionRefusedError(PermanentError):
         self.indexed = indexed
         self.allowed = allowed
         self.total = total
+        self.total_indexed = total_indexed
         self.approved = approved
         limit = (
-            f"the policy allows {allowed}"
+            f"the policy allows {allowed} of them"
             if approved is None
             else f"approved {approved}, but {total} would go"
         )
-        others = f" ({total} of the scope's entities together)" if total > stale else ""
         super().__init__(
-            f"refused to delete {stale} of {indexed} points in scope {scope_key!r} of entity "
-            f"{entity_type!r}{others}: {limit}. "
+            f"refused to delete {total} of {total_indexed} points in scope {scope_key!r}, among "
+            f"them {stale} of {indexed} of entity {entity_type!r}: {limit}. "
             "New and changed documents were written, nothing was deleted. Look at the source "
             "first. If the rows are really gone, approve exactly this once: `sync-pipeline sync "
             f"{Scope.from_key(scope_key).words} --approve-deletions {total}`."

@@ -27,6 +27,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, Insert, aggregate_order_by, insert
+from sqlalchemy.sql.elements import CollectionAggregate
 
 from sync_pipeline.core.errors import ScopeBusyError, SupersededError
 from sync_pipeline.core.ports import EntityResult, EntitySnapshot, Fence, LeaseHolder, ScopeSnapshot
@@ -322,7 +323,7 @@ def _after(seconds: float) -> ColumnElement[datetime]:
     return func.clock_timestamp() + literal(timedelta(seconds=seconds))
 
 
-def _one_of(values: Sequence[str]) -> ColumnElement[str]:
+def _one_of(values: Sequence[str]) -> CollectionAggregate[bool]:
     return any_(literal(list(values), ARRAY(Text)))
 
 

@@ -78,9 +78,9 @@ def entity_reports(sync: SyncContext) -> list[EntityReport]:
             entity_type=name,
             in_settings=name in sync.entity_names,
             source_rows=sum(rows[name].values()) if name in rows else None,
-            documents=statuses.get(name, {}).get("synced", 0),
+            documents=statuses.get(name, Counter())["synced"],
             points=points.get(name, 0),
-            failed=statuses.get(name, {}).get("failed", 0),
+            failed=statuses.get(name, Counter())["failed"],
             quarantined=quarantined[name],
         )
         for name in (*sync.entity_names, *left)
@@ -125,11 +125,7 @@ def remove_entity(sync: SyncContext, *, entity_type: str, owner: str) -> EntityR
         UnconfirmedSyncError: points of a scope are still there; run it again.
         StoppedError: asked to stop; what is left is removed by running it again.
     """
-    if entity_type in sync.entity_names:
-        raise ConfigurationError(
-            f"the settings name entity {entity_type!r}; the next sync would make its documents "
-            "again. Take it out of `entities` first."
-        )
+    require_left(sync, entity_type)
     with sync.store() as store:
         collections = own_collections(sync, store)
     scopes = _scopes_of(sync, collections, entity_type)
@@ -169,6 +165,19 @@ def remove_entity(sync: SyncContext, *, entity_type: str, owner: str) -> EntityR
         busy=tuple(done.busy),
         left=left,
     )
+
+
+def require_left(sync: SyncContext, entity_type: str) -> None:
+    """Check that the settings do not name an entity.
+
+    Raises:
+        ConfigurationError: they do.
+    """
+    if entity_type in sync.entity_names:
+        raise ConfigurationError(
+            f"the settings name entity {entity_type!r}; the next sync would make its documents "
+            "again. Take it out of `entities` first."
+        )
 
 
 def _scopes_of(sync: SyncContext, collections: list[str], entity_type: str) -> list[Scope]:

@@ -44,6 +44,8 @@ class ScopePlan:
     """Why the deletes would be refused; None where they would not."""
     change_digest: str
     """Identifies exactly this set of changes, see ``sync --plan``."""
+    note: str | None = None
+    """Why an incremental sync would compare everything; None where it would not."""
 
 
 @dataclass(slots=True)
@@ -81,7 +83,8 @@ def plan_scope(sync: SyncContext, *, scope: Scope, mode: SyncMode = "full") -> S
             _count_deletes(found, tally=tally)
             tally.digest = change_digest(tally.digest, found)
             sync.progress.advance("compare", done=found.part + 1, total=export.parts)
-    return _plan(sync, scope=scope, tally=tally)
+        note = export.note
+    return _plan(sync, scope=scope, tally=tally, note=note)
 
 
 def _count_deletes(found: Comparison, *, tally: _Tally) -> None:
@@ -108,7 +111,7 @@ def _count_texts(
         tally.tokens += sync.embedder.count_tokens([texts[key] for key in new])
 
 
-def _plan(sync: SyncContext, *, scope: Scope, tally: _Tally) -> ScopePlan:
+def _plan(sync: SyncContext, *, scope: Scope, tally: _Tally, note: str | None) -> ScopePlan:
     rate = sync.rates.texts_per_second(model_id=sync.embedder.model_id)
     seconds = 0.0 if not tally.texts else None if rate is None else len(tally.texts) / rate
     price = sync.price_per_million_tokens
@@ -125,6 +128,7 @@ def _plan(sync: SyncContext, *, scope: Scope, tally: _Tally) -> ScopePlan:
         estimated_cost=None if price is None else round(tally.tokens * price / 1_000_000, 6),
         blocked_by=_blocked_by(sync, scope=scope, tally=tally),
         change_digest=tally.digest,
+        note=note,
     )
 
 

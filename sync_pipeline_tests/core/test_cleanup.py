@@ -42,9 +42,7 @@ def test_stale_points_come_back_sorted() -> None:
 
 
 def test_an_empty_export_does_not_wipe_a_scope() -> None:
-    with pytest.raises(
-        MassDeletionRefusedError, match="100 of 100 points in scope 'acme' of entity 'material'"
-    ):
+    with pytest.raises(MassDeletionRefusedError, match="100 of 100 points in scope 'acme'"):
         plan_cleanup(
             scope=ACME,
             stale={"material": stale(100)},
@@ -130,9 +128,7 @@ def test_a_policy_out_of_range_is_refused(values: dict[str, float]) -> None:
 
 
 def test_an_entity_is_not_emptied_whatever_its_share_of_the_scope() -> None:
-    with pytest.raises(
-        MassDeletionRefusedError, match="3 of 3 points in scope 'acme' of entity 'work'"
-    ) as refused:
+    with pytest.raises(MassDeletionRefusedError, match="3 of 3 of entity 'work'") as refused:
         plan_cleanup(
             scope=ACME,
             stale={"work": stale(3)},
@@ -166,14 +162,14 @@ def test_what_is_approved_is_the_number_of_the_whole_scope() -> None:
         )
 
     assert len(plan(3)) == 5
-    with pytest.raises(MassDeletionRefusedError, match=r"6 of the .* approved 5, but 6 would go"):
+    with pytest.raises(
+        MassDeletionRefusedError, match="delete 6 of 104 .* approved 5, but 6 would go"
+    ):
         plan(4)
 
 
 def test_a_refusal_names_the_entity_that_would_lose_most() -> None:
-    with pytest.raises(
-        MassDeletionRefusedError, match="4 of 4 points in scope 'acme' of entity 'work'"
-    ) as refused:
+    with pytest.raises(MassDeletionRefusedError, match="4 of 4 of entity 'work'") as refused:
         plan_cleanup(
             scope=ACME,
             stale={"lamp": {"a"}, "work": stale(4)},
