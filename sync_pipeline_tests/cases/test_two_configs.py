@@ -24,6 +24,10 @@ CREATE TABLE lighting (LIKE furniture INCLUDING ALL);
 INSERT INTO furniture SELECT g, 'acme', false, 'chair model ' || g FROM generate_series(1, 15) g;
 INSERT INTO lighting SELECT g, 'acme', false, 'lamp model ' || g FROM generate_series(1, 40) g;
 """
+MORE_LAMPS = """
+INSERT INTO lighting (id, tenant_id, is_global, name)
+SELECT g, 'acme', false, 'lamp ' || g FROM generate_series(41, {last}) g
+"""
 ENTITY = "{{name: {name}, table: {table}, updated_at: updated_at, views: {{text: [name]}}}}"
 
 
@@ -207,8 +211,7 @@ def test_s65_an_entity_that_did_not_leave_is_not_removed(
 
 def test_s72_an_entity_without_rows_is_not_emptied_whatever_its_share(shell: Shell) -> None:
     shell.totals(BOTH)
-    shell.sql("DELETE FROM furniture", "INSERT INTO lighting (id, tenant_id, is_global, name) "
-              "SELECT g, 'acme', false, 'lamp ' || g FROM generate_series(41, 1000) g")  # fmt: skip
+    shell.sql("DELETE FROM furniture", MORE_LAMPS.format(last=1000))
     plan = shell.answer(BOTH, "plan", "tenant", "acme")["scopes"][0]
 
     refused = shell(BOTH, "sync", "tenant", "acme", "--mode", "incremental")
@@ -224,8 +227,7 @@ def test_s72_an_entity_without_rows_is_not_emptied_whatever_its_share(shell: She
 
 def test_s65_surplus_is_not_full_coverage(shell: Shell) -> None:
     shell.totals(BOTH)
-    shell.sql("DELETE FROM furniture WHERE id <= 5", "INSERT INTO lighting (id, tenant_id, "
-              "is_global, name) SELECT g, 'acme', false, 'lamp' FROM generate_series(41, 45) g")  # fmt: skip
+    shell.sql("DELETE FROM furniture WHERE id <= 5", MORE_LAMPS.format(last=45))
 
     answer = shell.answer(BOTH, "status")
     said = shell(BOTH, "status").stdout

@@ -163,7 +163,7 @@ def test_what_is_approved_is_the_number_of_the_whole_scope() -> None:
 
     assert len(plan(3)) == 5
     with pytest.raises(
-        MassDeletionRefusedError, match="delete 6 of 104 .* approved 5, but 6 would go"
+        MassDeletionRefusedError, match=r"delete 6 of 104 .* approved 5, but 6 would go"
     ):
         plan(4)
 

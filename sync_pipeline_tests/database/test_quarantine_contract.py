@@ -132,3 +132,27 @@ def test_a_released_row_that_is_rejected_again_is_listed_again(quarantine: Quara
     quarantine.replace(entity_types=["material"], scope=ACME, rejections=[rejected(1)])
 
     assert quarantine.list_all() == [("acme", rejected(1))]
+
+
+def test_the_lists_of_entities_that_were_not_exported_stay(quarantine: Quarantine) -> None:
+    work = Rejection("work", "1", Reason.EMPTY_TEXT, "no text")
+    quarantine.replace(scope=ACME, rejections=[work], entity_types=["work"])
+
+    quarantine.replace(scope=ACME, rejections=[rejected(1)], entity_types=["material"])
+    quarantine.replace(scope=ACME, rejections=[], entity_types=["lamp"])
+
+    assert [item for _, item in quarantine.list_all()] == [rejected(1), work]
+    assert quarantine.count_by_entity() == {"acme": {"material": 1, "work": 1}}
+    assert quarantine.count_by_entity(scope=GLOBEX) == {}
+
+
+def test_one_entity_is_released_alone(quarantine: Quarantine) -> None:
+    work = Rejection("work", "1", Reason.EMPTY_TEXT, "no text")
+    quarantine.replace(
+        scope=ACME, rejections=[work, rejected(1)], entity_types=["work", "material"]
+    )
+
+    released = quarantine.release(scope=ACME, entity_types=["work"])
+
+    assert released == {"acme": 1}
+    assert quarantine.list_all() == [("acme", rejected(1))]

@@ -151,6 +151,10 @@ class QdrantStub:
 
     # --- routes ---------------------------------------------------------------------
 
+    def forget_index(self, name: str, field: str) -> None:
+        """Let a collection be one that was made without this payload index."""
+        del self._indexes[name][field]
+
     def get_collections(self) -> object:
         return self.client.get_collections()
 
