@@ -525,7 +525,7 @@ class InstallationMachine(RuleBasedStateMachine):
         """A refused run has written everything and deleted nothing, and was right to refuse."""
         wanted = self.wanted(run.key)
         must = {name for name, document in wanted.items() if not document.is_refused}
-        points = self.points(run.key).keys()
+        points = set(self.points(run.key))
         stale = points - wanted.keys()
         assert must <= points
         assert len(stale) == error.total

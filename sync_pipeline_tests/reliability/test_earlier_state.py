@@ -35,7 +35,10 @@ def upgraded(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
         "FROM sync_pipeline.index_state AS document "
         "LEFT JOIN sync_pipeline.scope_state AS scope USING (collection, scope_key)",
         "DROP TABLE sync_pipeline.scope_entity_state",
-        f"UPDATE sync_pipeline.alembic_version SET version_num = '{r0003_entities.down_revision}'",
+    )
+    site.sql(
+        "UPDATE sync_pipeline.alembic_version SET version_num = :version",
+        version=r0003_entities.down_revision,
     )
     assert migrate(site.engine) == [r0003_entities.revision]
     return site
