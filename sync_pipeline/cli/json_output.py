@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sync_pipeline.core.reports import ScopeReport
 
@@ -35,11 +35,16 @@ def as_json(value: object) -> str:
 
 
 def sync_summary(
-    reports: Sequence[ScopeReport], *, mode: str, duration_seconds: float
+    reports: Sequence[ScopeReport],
+    *,
+    mode: str,
+    duration_seconds: float,
+    left_entities: Mapping[str, int] | None = None,
 ) -> dict[str, object]:
     """What ``sync --json`` prints.
 
-    ``ok`` means that no scope failed and no document of any scope did.
+    ``ok`` means that no scope failed and no document of any scope did. ``left_entities`` is there
+    where the index has documents of entities that the settings do not name: how many of each.
     """
     return {
         "ok": all_done(reports),
@@ -47,6 +52,7 @@ def sync_summary(
         "duration_seconds": round(duration_seconds, 3),
         "totals": totals(reports),
         "scopes": [asdict(report) for report in reports],
+        **({"left_entities": dict(left_entities)} if left_entities else {}),
     }
 
 

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from sync_pipeline import __version__
 from sync_pipeline.cli import (
     demo,
+    entities,
     explain,
     export,
     failed,
@@ -94,5 +95,6 @@ app.add_typer(feed.feed_app, name="feed")
 app.add_typer(failed.failed_app, name="failed")
 app.add_typer(quarantine.quarantine_app, name="quarantine")
 app.add_typer(tenants.tenants_app, name="tenants")
+app.add_typer(entities.entities_app, name="entities")
 app.add_typer(services.database_app, name="database")
 app.add_typer(sample.sample_app, name="sample")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -20,11 +22,14 @@ if TYPE_CHECKING:
     from sync_pipeline.core.ports import DocumentRecord
     from sync_pipeline.core.reports import ScopeReport
     from sync_pipeline.engine.doctor import Finding
+    from sync_pipeline.engine.entities import EntityReport
     from sync_pipeline.engine.plan import ScopePlan
     from sync_pipeline.engine.status import ScopeStatusReport
     from sync_pipeline.engine.verify import Verification
     from sync_pipeline.sample.loading import LoadReport
 
+NAMED: Final = 5
+"""Most scopes that one line names."""
 LIST_QUARANTINE: Final = "`sync-pipeline quarantine list` names them"
 LIST_FAILED: Final = "`sync-pipeline failed list` names them"
 
@@ -77,7 +82,50 @@ def sync_remarks(reports: Sequence[ScopeReport], *, duration_seconds: float) -> 
     remarks += [
         f"{report.scope_key}: {report.status}: {report.error}" for report in reports if report.error
     ]
-    return remarks
+    return remarks + scope_notes({report.scope_key: report.note for report in reports})
+
+
+def scope_notes(notes: Mapping[str, str | None]) -> list[str]:
+    """What is to be said of scopes: each thing once, with the scopes it is about."""
+    about: dict[str, list[str]] = {}
+    for key, note in notes.items():
+        if note:
+            about.setdefault(note, []).append(key)
+    return [f"{_named(keys)}: {note}" for note, keys in about.items()]
+
+
+def left_remarks(left: Mapping[str, int]) -> list[str]:
+    """One line for each entity that left the settings.
+
+    Args:
+        left: Its documents, by name.
+    """
+    return [
+        f"{count:,} documents of entity {name}, which the settings do not name: kept; "
+        f"`sync-pipeline entities remove {shlex.quote(name)}` removes them."
+        for name, count in left.items()
+    ]
+
+
+def surplus_remarks(statuses: Sequence[ScopeStatusReport]) -> list[str]:
+    """One line for each entity with more documents than rows that can become one."""
+    found: dict[str, dict[str, int]] = {}
+    for status in statuses:
+        for one in status.entities:
+            if one.surplus:
+                found.setdefault(one.entity_type, {})[status.scope_key] = one.surplus
+    return [
+        f"{sum(counts.values()):,} documents of entity {name} more than rows ({_named(counts)}): "
+        "rows that are gone; the next sync of the scope removes them, or says why not."
+        for name, counts in found.items()
+    ]
+
+
+def _named(keys: Iterable[str]) -> str:
+    """The first of these, and how many more there are."""
+    all_keys = list(keys)
+    more = len(all_keys) - NAMED
+    return ", ".join(all_keys[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def plan_table(plans: Sequence[ScopePlan]) -> Table:
@@ -99,6 +147,7 @@ def plan_table(plans: Sequence[ScopePlan]) -> Table:
 def plan_remarks(plans: Sequence[ScopePlan]) -> list[str]:
     """What the table of a plan cannot say."""
     remarks = [f"{plan.scope_key}: {plan.blocked_by}" for plan in plans if plan.blocked_by]
+    remarks += scope_notes({plan.scope_key: plan.note for plan in plans})
     if any(plan.estimated_seconds is None for plan in plans):
         remarks.append("Seconds are known once the model has embedded something here.")
     return [*remarks, "Nothing was written."]
@@ -121,6 +170,7 @@ def followed(report: ScopeReport) -> str:
     return (
         f"{report.scope_key}: {report.new} new, {report.changed} changed, "
         f"{report.payload_changed} payload, {report.deleted} deleted in {took:.1f} s"
+        + (f" ({report.note})" if report.note else "")
     )
 
 
@@ -164,8 +214,28 @@ def status_table(statuses: Sequence[ScopeStatusReport], *, now: datetime) -> Tab
     for status in statuses:
         _add(
             table, status.scope_key, status.source_rows, status.documents, status.points,
-            f"{status.coverage:.1%}", status.failed, status.quarantined, status.pending,
+            _coverage(status), status.failed, status.quarantined, status.pending,
             _ago(status.last_success_at, now=now), _age(status.oldest_unsynced_seconds),
+        )  # fmt: skip
+    return table
+
+
+def _coverage(status: ScopeStatusReport) -> str:
+    """In percent, rounded down: only what is complete shows as 100; surplus behind it."""
+    share = f"{math.floor(status.coverage * 1000) / 1000:.1%}"
+    return f"{share} +{status.surplus:,}" if status.surplus else share
+
+
+def entities_table(found: Sequence[EntityReport]) -> Table:
+    """One row per entity."""
+    table = _table(
+        "entity", "in settings", "+rows", "+documents", "+points", "+failed", "+quarantined"
+    )
+    for one in found:
+        _add(
+            table, one.entity_type, "yes" if one.in_settings else "no",
+            "" if one.source_rows is None else one.source_rows, one.documents, one.points,
+            one.failed, one.quarantined,
         )  # fmt: skip
     return table
 
@@ -174,7 +244,7 @@ def tenants_table(statuses: Iterable[ScopeStatusReport]) -> Table:
     """One row per tenant."""
     table = _table("tenant", "+rows", "+points")
     for status in statuses:
-        _add(table, status.scope_key, status.source_rows, status.points)
+        _add(table, status.scope_key, status.source_rows, status.points + status.other_points)
     return table
 
 

@@ -16,9 +16,15 @@ app = typer.Typer()
 @command(app, "status")
 def status(invocation: Invocation) -> None:
     """Show per scope what is searchable, and what is not yet."""
+    from sync_pipeline.engine.entities import left_entities
+
     statuses = invocation.scope_statuses()
-    invocation.answer({"scopes": statuses})
+    has_others = any(found.other_points for found in statuses)
+    left = left_entities(invocation.installation.sync) if has_others else {}
+    invocation.answer({"scopes": statuses, **({"left_entities": left} if left else {})})
     invocation.show(render.status_table(statuses, now=datetime.now(tz=UTC)))
+    for line in (*render.surplus_remarks(statuses), *render.left_remarks(left)):
+        invocation.say(line)
     if any(found.quarantined for found in statuses):
         invocation.say(f"Some rows cannot become documents; {render.LIST_QUARANTINE}.")
     if any(found.failed for found in statuses):

@@ -60,6 +60,7 @@ def sync(
     others from being synced; the exit code is 1 then.
     """
     from sync_pipeline.engine.context import RunOptions
+    from sync_pipeline.engine.entities import left_entities
 
     choice = read_choice(scopes)
     known = _LookedAt(invocation)
@@ -77,9 +78,12 @@ def sync(
         kept = vanished(chosen, known=known.scope_statuses())
     wanted = [scope for scope in chosen if scope not in kept]
     is_due_anyway = force or plan is not None or mode is not Mode.FULL
+    are_all = choice.word in (ScopeWord.ALL, ScopeWord.TENANTS)
+    left: dict[str, int] = {}
+    if are_all and any(status.other_points for status in known.scope_statuses()):
+        left = left_entities(invocation.installation.sync)
     skipped: dict[Scope, ScopeReport] = {}
     if not is_due_anyway:
-        are_all = choice.word in (ScopeWord.ALL, ScopeWord.TENANTS)
         skipped = unchanged_scopes(invocation, wanted, are_all=are_all)
     done = run_sync(invocation, [scope for scope in wanted if scope not in skipped], options)
     reports = [
@@ -88,9 +92,13 @@ def sync(
     ]
     duration_seconds = time.perf_counter() - began
     invocation.answer(
-        json_output.sync_summary(reports, mode=mode.value, duration_seconds=duration_seconds)
+        json_output.sync_summary(
+            reports, mode=mode.value, duration_seconds=duration_seconds, left_entities=left
+        )
     )
     show_reports(invocation, reports, duration_seconds=duration_seconds)
+    for line in render.left_remarks(left):
+        invocation.say(line)
     if not json_output.all_done(reports):
         raise typer.Exit(FAILED)
 

@@ -33,10 +33,14 @@ def tenants(invocation: Invocation) -> None:
     statuses = [
         one
         for one in invocation.scope_statuses()
-        if one.scope_key != GLOBAL_KEY and (one.source_rows or one.points)
+        if one.scope_key != GLOBAL_KEY and (one.source_rows or one.points or one.other_points)
     ]
     found = [
-        {"tenant_id": one.scope_key, "source_rows": one.source_rows, "points": one.points}
+        {
+            "tenant_id": one.scope_key,
+            "source_rows": one.source_rows,
+            "points": one.points + one.other_points,
+        }
         for one in statuses
     ]
     invocation.answer({"tenants": found})
@@ -74,7 +78,8 @@ def remove(
     invocation.say(
         f"Tenant {scope.key} is removed: {removal.points} points, {removal.records} records, "
         f"{removal.quarantined} quarantined rows, {removal.events} pending changes, "
-        f"{removal.vectors} cached vectors. The index was counted: none of its points is left."
+        f"{removal.vectors} cached vectors, of all entities, also those that the settings do not "
+        "name. The index was counted: none of its points is left."
     )
     if even_with_rows:
         invocation.say("If the source still has rows of it, the next sync brings it back.")
@@ -85,14 +90,17 @@ def _only_tell(invocation: Invocation, status: ScopeStatusReport) -> None:
     command_line = f"sync-pipeline tenants remove {shlex.quote(status.scope_key)} --yes"
     counts = {
         "source_rows": status.source_rows,
-        "points": status.points,
+        "points": status.points + status.other_points,
         "documents": status.documents,
         "quarantined": status.quarantined,
     }
+    others = ""
+    if status.other_points:
+        others = f", and {status.other_points} points of entities that the settings do not name"
     invocation.answer({"ok": False, "would_remove": counts, "next_step": command_line})
     invocation.say(
         f"This would remove {status.points} points, {status.documents} records and "
-        f"{status.quarantined} quarantined rows of tenant {status.scope_key}. Nothing was "
+        f"{status.quarantined} quarantined rows of tenant {status.scope_key}{others}. Nothing was "
         f"removed; to do it: `{command_line}`"
     )
     if status.source_rows:

@@ -166,16 +166,21 @@ class ChangeFeed(Protocol):
     def status(self, entities: Sequence[Entity]) -> list[FeedStatus]:
         """Look at the feed of each entity, in order, and then at left over ones."""
 
-    def pending(self, *, limit_scopes: int | None = None) -> dict[str, PendingChanges]:
+    def pending(
+        self, *, limit_scopes: int | None = None, entity_types: Collection[str] | None = None
+    ) -> dict[str, PendingChanges]:
         """What waits, by scope key, the scope with the oldest event first.
 
         A truncate that has not been spread is listed with the global scope.
 
         Args:
             limit_scopes: Most scopes to return.
+            entity_types: Only events of these entities; None for all.
         """
 
-    def spread_truncates(self, scopes: Collection[Scope]) -> int:
+    def spread_truncates(
+        self, scopes: Collection[Scope], *, entity_types: Collection[str] | None = None
+    ) -> int:
         """Turn each truncate into one event per scope, so that each consumes its own.
 
         A truncate concerns every scope, and the database does not know which there
@@ -183,12 +188,20 @@ class ChangeFeed(Protocol):
 
         Args:
             scopes: Every scope that has rows or documents; with none nothing is done.
+            entity_types: Only truncates of these entities, to which ``scopes`` refers; None
+                for all.
 
         Returns:
             How many truncates were spread.
         """
 
-    def read(self, scope: Scope, *, limit: int | None = 100_000) -> ChangeBatch:
+    def read(
+        self,
+        scope: Scope,
+        *,
+        limit: int | None = 100_000,
+        entity_types: Collection[str] | None = None,
+    ) -> ChangeBatch:
         """Events that concern a scope, oldest first.
 
         The global scope has also the events of rows that nobody can own, as in
@@ -197,6 +210,8 @@ class ChangeFeed(Protocol):
         Args:
             scope: Where a row was, is, or both.
             limit: Most events; None for all.
+            entity_types: Only events of these entities: those of others stay for whoever
+                syncs them. None for all.
         """
 
     def consume(self, batch: ChangeBatch) -> int:

@@ -219,33 +219,40 @@ class CollectionMissingError(PermanentError):
 
 
 class MassDeletionRefusedError(PermanentError):
-    """A cleanup wanted to delete more of a scope than its policy allows."""
+    """A cleanup wanted to delete more of an entity of a scope than its policy allows."""
 
     def __init__(
         self,
         *,
         scope_key: str,
+        entity_type: str,
         stale: int,
         indexed: int,
         allowed: int,
+        total: int,
+        total_indexed: int,
         approved: int | None = None,
     ) -> None:
         self.scope_key = scope_key
+        self.entity_type = entity_type
         self.stale = stale
         self.indexed = indexed
         self.allowed = allowed
+        self.total = total
+        self.total_indexed = total_indexed
         self.approved = approved
         limit = (
-            f"the policy allows {allowed}"
+            f"the policy allows {allowed} of them"
             if approved is None
-            else f"approved {approved}, but {stale} would go"
+            else f"approved {approved}, but {total} would go"
         )
         super().__init__(
-            f"refused to delete {stale} of {indexed} points in scope {scope_key!r}: {limit}. "
+            f"refused to delete {total} of {total_indexed} points in scope {scope_key!r}, among "
+            f"them {stale} of {indexed} of entity {entity_type!r}: {limit}. "
             "New and changed documents were written, nothing was deleted.",
             remedy="Look at the source first. If the rows are really gone, approve exactly this "
             f"once: `sync-pipeline sync {Scope.from_key(scope_key).words} "
-            f"--approve-deletions {stale}`.",
+            f"--approve-deletions {total}`.",
         )
 
 
@@ -318,13 +325,17 @@ class DuplicateDocumentError(PermanentError):
 class UnconfirmedSyncError(PermanentError):
     """After a sync the index was counted and does not hold what it should."""
 
-    def __init__(self, *, scope_key: str, expected: int, points: int) -> None:
+    def __init__(
+        self, *, scope_key: str, expected: int, points: int, entity_type: str | None = None
+    ) -> None:
         self.scope_key = scope_key
+        self.entity_type = entity_type
         self.expected = expected
         self.points = points
+        of_entity = "" if entity_type is None else f" of entity {entity_type!r}"
         super().__init__(
-            f"scope {scope_key!r} should have {expected} points after this sync, but the index "
-            f"holds {points}.",
+            f"scope {scope_key!r} should have {expected} points{of_entity} after this sync, but "
+            f"the index holds {points}.",
             remedy="It is not recorded as synced; run it again, a full sync repairs "
             "what differs. If it stays, run `sync-pipeline verify` for the documents concerned.",
         )

@@ -18,6 +18,8 @@ class ExportReport:
     dropped_values: int
     """Payload values that no index can hold; null stands in their place."""
     seconds: float
+    note: str | None = None
+    """Why an incremental sync compares everything; None where it does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,3 +96,5 @@ class ScopeReport:
     seconds: StepSeconds = field(default_factory=StepSeconds)
     error: str | None = None
     """What went wrong, or why the scope was skipped."""
+    note: str | None = None
+    """What else there is to know: why an incremental sync compared everything."""

@@ -119,11 +119,14 @@ class PostgresIndexState:
         collection: str,
         scope: Scope,
         views: Sequence[str],
+        entity_types: Sequence[str] | None = None,
         start: str | None = None,
         stop: str | None = None,
     ) -> Iterator[PointDigests]:
         """What is recorded of the scope, in ascending order of point id."""
         rows = self._digest_rows(collection=collection, scope=scope, views=views, stop=stop)
+        if entity_types is not None:
+            rows = rows.where(self._is_of(entity_types))
         place = rows if start is None else rows.where(self._table.c.point_id >= start)
         while True:
             found = self._read(place, views)
@@ -155,16 +158,21 @@ class PostgresIndexState:
             "forgetting deleted documents", lambda it: it.execute(statement).rowcount
         )
 
-    def take_departed(self, *, collection: str, scope: Scope) -> int:
+    def take_departed(
+        self, *, collection: str, scope: Scope, entity_types: Sequence[str] | None = None
+    ) -> dict[str, int]:
         """Count the documents that moved to another scope since last asked, and forget it."""
         known = self._table.c
         statement = (
             update(self._table)
             .where(known.collection == collection, known.previous_scope_key == scope.key)
             .values(previous_scope_key=null())
+            .returning(known.entity_type)
         )
+        if entity_types is not None:
+            statement = statement.where(self._is_of(entity_types))
         return self._database.run(
-            "counting documents that moved", lambda it: it.execute(statement).rowcount
+            "counting documents that moved", lambda it: _counted(it.scalars(statement))
         )
 
     def count_by_scope(
@@ -184,6 +192,22 @@ class PostgresIndexState:
             "counting documents", lambda it: it.execute(query).all()
         ):
             counts.setdefault(scope_key, {})[status] = number
+        return counts
+
+    def count_by_entity(
+        self, *, collection: str, scope: Scope | None = None
+    ) -> dict[str, dict[str, dict[str, int]]]:
+        """Per scope key and entity the number of documents per status."""
+        known = self._table.c
+        keys = known.scope_key, known.entity_type, known.status
+        query = select(*keys, func.count()).where(known.collection == collection).group_by(*keys)
+        if scope is not None:
+            query = query.where(known.scope_key == scope.key)
+        counts: dict[str, dict[str, dict[str, int]]] = {}
+        for scope_key, entity_type, status, number in self._database.run(
+            "counting documents", lambda it: it.execute(query).all()
+        ):
+            counts.setdefault(scope_key, {}).setdefault(entity_type, {})[status] = number
         return counts
 
     def get(self, *, collection: str, document_id: str) -> DocumentRecord | None:
@@ -228,13 +252,21 @@ class PostgresIndexState:
             lambda it: _counted(it.scalars(statement)),
         )
 
-    def count_due_retries(self, *, collection: str) -> dict[str, int]:
+    def count_due_retries(
+        self, *, collection: str, entity_types: Sequence[str] | None = None
+    ) -> dict[str, int]:
         """Per scope key the failed documents whose next try has come."""
         is_due = self._failed(collection, only_due=True)
+        if entity_types is not None:
+            is_due.append(self._is_of(entity_types))
         query = select(self._table.c.scope_key).where(*is_due)
         return self._database.run(
             "looking for retries that are due", lambda it: _counted(it.scalars(query))
         )
+
+    def _is_of(self, entity_types: Sequence[str]) -> ColumnElement[bool]:
+        chosen = literal(list(entity_types), ARRAY(Text))
+        return self._table.c.entity_type == any_(chosen)
 
     def _failed(
         self, collection: str, *, scope: Scope | None = None, only_due: bool = False

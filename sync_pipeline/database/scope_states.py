@@ -1,17 +1,24 @@
-"""Leases and the last successful syncs, tables ``scope_lease`` and ``scope_state``."""
+"""Leases and the last successful syncs.
+
+Tables ``scope_lease``, ``scope_entity_state`` and its sums ``scope_state``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Engine,
     Text,
     any_,
     case,
     delete,
+    exists,
     func,
     literal,
     null,
@@ -19,10 +26,11 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY, Insert, aggregate_order_by, insert
+from sqlalchemy.sql.elements import CollectionAggregate
 
 from sync_pipeline.core.errors import ScopeBusyError, SupersededError
-from sync_pipeline.core.ports import Fence, LeaseHolder, ScopeSnapshot
+from sync_pipeline.core.ports import EntityResult, EntitySnapshot, Fence, LeaseHolder, ScopeSnapshot
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, Retries
 from sync_pipeline.database.tables import table
@@ -41,6 +49,7 @@ class PostgresScopeStates:
     ) -> None:
         self._database = Database(engine, schema=schema, retries=retries or Retries())
         self._state = table(schema, "scope_state")
+        self._entity = table(schema, "scope_entity_state")
         self._lease = table(schema, "scope_lease")
 
     def get(self, *, collection: str, scope: Scope) -> ScopeSnapshot | None:
@@ -52,68 +61,110 @@ class PostgresScopeStates:
         """What is recorded of every scope, by key."""
         return self._select(collection)
 
+    def list_entities(
+        self, *, collection: str, scopes: Sequence[Scope] | None = None
+    ) -> list[EntitySnapshot]:
+        """What is recorded of each entity, by scope key and name."""
+        conditions = []
+        if scopes is not None:
+            keys = [scope.key for scope in scopes]
+            conditions.append(self._entity.c.scope_key == _one_of(keys))
+        return self._select_entities(collection, *conditions)
+
     def record_success(
         self,
         *,
         collection: str,
         scope: Scope,
-        rows: int,
-        documents: int,
-        quarantined: int,
-        failed: int,
+        entities: Sequence[EntityResult],
         snapshot_at: datetime,
         is_full: bool,
-        digest: str | None = None,
     ) -> None:
-        """Record that the index was measured to equal the snapshot.
-
-        A later snapshot that is recorded already stays. Without a digest the old
-        one is forgotten: it described another content.
-        """
-        values = {
-            "rows": rows,
-            "documents": documents,
-            "quarantined": quarantined,
-            "failed": failed,
-            "digest": digest,
+        """Record that the index was measured to equal the snapshot, of these entities."""
+        if not entities:
+            return
+        common = {
             "source_snapshot_at": snapshot_at,
             "last_success_at": func.now(),
             "updated_at": func.now(),
-        } | ({"last_full_at": snapshot_at} if is_full else {})
-        known = self._state.c
-        statement = (
-            insert(self._state)
-            .values(collection=collection, scope_key=scope.key, **values)
-            .on_conflict_do_update(
-                index_elements=["collection", "scope_key"],
-                set_=values,
-                where=or_(
-                    known.source_snapshot_at.is_(None), known.source_snapshot_at <= snapshot_at
+        }
+        rows = [
+            {
+                "collection": collection,
+                "scope_key": scope.key,
+                "entity_type": found.entity_type,
+                "rows": found.rows,
+                "documents": found.documents,
+                "quarantined": found.quarantined,
+                "failed": found.failed,
+                "digest": found.digest,
+                **(
+                    {"feed_epoch": found.feed_epoch, "last_full_at": snapshot_at} if is_full else {}
                 ),
-            )
+                **common,
+            }
+            # Two writers lock common rows in the same order.
+            for found in sorted(entities, key=lambda found: found.entity_type)
+        ]
+        statement = insert(self._entity).values(rows)
+        known, keys = self._entity.c, ("collection", "scope_key", "entity_type")
+        statement = statement.on_conflict_do_update(
+            index_elements=keys,
+            set_={name: statement.excluded[name] for name in rows[0] if name not in keys},
+            where=or_(known.source_snapshot_at.is_(None), known.source_snapshot_at <= snapshot_at),
         )
-        self._database.run("recording a successful sync", lambda it: it.execute(statement))
 
-    def mark_vanished(self, *, collection: str, scope_keys: Sequence[str]) -> list[ScopeSnapshot]:
-        """Note which recorded scopes have no rows any more; return them, with since when."""
-        known = self._state.c
-        is_gone = known.scope_key == any_(literal(list(scope_keys), ARRAY(Text)))
+        def work(connection: Connection) -> None:
+            connection.execute(statement)
+            connection.execute(self._sum_up(collection, [scope.key]))
+
+        self._database.run("recording a successful sync", work)
+
+    def mark_vanished(
+        self, *, collection: str, scope_keys: Sequence[str], entity_types: Sequence[str]
+    ) -> list[EntitySnapshot]:
+        """Note which recorded scopes have no rows of these entities any more."""
+        known = self._entity.c
+        is_gone = known.scope_key == _one_of(scope_keys)
         is_marked = known.vanished_at.is_not(None)
+        is_meant = known.entity_type == _one_of(entity_types)
         statement = (
-            update(self._state)
-            .where(known.collection == collection, is_gone != is_marked)
+            update(self._entity)
+            .where(known.collection == collection, is_meant, is_gone != is_marked)
             .values(vanished_at=case((is_gone, func.now()), else_=null()), updated_at=func.now())
+            .returning(known.scope_key)
         )
-        self._database.run("noting vanished scopes", lambda it: it.execute(statement))
-        return self._select(collection, is_marked)
 
-    def forget(self, *, collection: str, scope: Scope) -> None:
-        """Remove the record of a scope that was cleaned up; its lease keeps its token."""
-        known = self._state.c
-        statement = delete(self._state).where(
-            known.collection == collection, known.scope_key == scope.key
+        def work(connection: Connection) -> None:
+            changed = sorted(set(connection.scalars(statement)))
+            if changed:
+                connection.execute(self._sum_up(collection, changed))
+
+        self._database.run("noting vanished scopes", work)
+        return self._select_entities(collection, is_meant, is_marked)
+
+    def forget(
+        self, *, collection: str, scope: Scope, entity_types: Sequence[str] | None = None
+    ) -> None:
+        """Remove the record of a scope, or of entities of it; its lease keeps its token."""
+        state, entity = self._state.c, self._entity.c
+        statement = delete(self._entity).where(
+            entity.collection == collection, entity.scope_key == scope.key
         )
-        self._database.run("forgetting a scope", lambda it: it.execute(statement))
+        if entity_types is not None:
+            statement = statement.where(entity.entity_type == _one_of(entity_types))
+        is_recorded = exists().where(entity.collection == collection, entity.scope_key == scope.key)
+
+        def work(connection: Connection) -> None:
+            connection.execute(statement)
+            connection.execute(self._sum_up(collection, [scope.key]))
+            connection.execute(
+                delete(self._state).where(
+                    state.collection == collection, state.scope_key == scope.key, ~is_recorded
+                )
+            )
+
+        self._database.run("forgetting a scope", work)
 
     def holder(self, *, scope: Scope) -> LeaseHolder | None:
         """Who holds the lease of a scope now, by the database's clock."""
@@ -197,6 +248,53 @@ class PostgresScopeStates:
         found = self._database.run("looking at a lease", lambda it: it.execute(query).first())
         return ("nobody", 0.0) if found is None else (found[0], float(found[1]))
 
+    def _sum_up(self, collection: str, scope_keys: Sequence[str]) -> Insert:
+        """Write what the entities of scopes come to into ``scope_state``."""
+        known = self._entity.c
+        values: dict[str, ColumnElement[Any]] = {
+            "collection": known.collection,
+            "scope_key": known.scope_key,
+            **{
+                name: func.sum(known[name]).label(name)
+                for name in ("rows", "documents", "quarantined", "failed")
+            },
+            "digest": _unless_unknown(
+                known.digest,
+                func.string_agg(known.digest, aggregate_order_by(literal(" "), known.entity_type)),
+            ),
+            **{
+                name: _unless_unknown(known[name], func.min(known[name]))
+                for name in ("source_snapshot_at", "last_success_at", "last_full_at")
+            },
+            "vanished_at": _unless_unknown(known.vanished_at, func.max(known.vanished_at)),
+            "updated_at": func.now(),
+        }
+        sums = (
+            select(*(value.label(name) for name, value in values.items()))
+            .where(known.collection == collection, known.scope_key == _one_of(scope_keys))
+            .group_by(known.collection, known.scope_key)
+        )
+        statement = insert(self._state).from_select(list(values), sums)
+        return statement.on_conflict_do_update(
+            index_elements=["collection", "scope_key"],
+            set_={name: statement.excluded[name] for name in list(values)[2:]},
+        )
+
+    def _select_entities(
+        self, collection: str, *conditions: ColumnElement[bool]
+    ) -> list[EntitySnapshot]:
+        known = self._entity.c
+        names = [column.name for column in fields(EntitySnapshot)]
+        query = (
+            select(*(known[name] for name in names))
+            .where(known.collection == collection, *conditions)
+            .order_by(known.scope_key, known.entity_type)
+        )
+        rows = self._database.run(
+            "reading recorded entities", lambda it: it.execute(query).mappings().all()
+        )
+        return [EntitySnapshot(**row) for row in rows]
+
     def _select(self, collection: str, *conditions: ColumnElement[bool]) -> list[ScopeSnapshot]:
         known = self._state.c
         query = (
@@ -223,3 +321,12 @@ class PostgresScopeStates:
 
 def _after(seconds: float) -> ColumnElement[datetime]:
     return func.clock_timestamp() + literal(timedelta(seconds=seconds))
+
+
+def _one_of(values: Sequence[str]) -> CollectionAggregate[bool]:
+    return any_(literal(list(values), ARRAY(Text)))
+
+
+def _unless_unknown(column: ColumnElement[Any], value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """An aggregate, NULL where the column is NULL in any row."""
+    return case((func.bool_and(column.is_not(None)), value))

@@ -134,6 +134,24 @@ def _scopes(metadata: MetaData) -> None:
         Column("updated_at", MOMENT, nullable=False, server_default=func.now()),
     )
     Table(
+        "scope_entity_state",
+        metadata,
+        Column("collection", KEY, primary_key=True),
+        Column("scope_key", KEY, primary_key=True),
+        Column("entity_type", KEY, primary_key=True),
+        Column("rows", BigInteger, nullable=False),
+        Column("documents", BigInteger, nullable=False),
+        Column("quarantined", BigInteger, nullable=False),
+        Column("failed", BigInteger, nullable=False),
+        Column("digest", Text),
+        Column("feed_epoch", Text),
+        Column("source_snapshot_at", MOMENT),
+        Column("last_success_at", MOMENT),
+        Column("last_full_at", MOMENT),
+        Column("vanished_at", MOMENT),
+        Column("updated_at", MOMENT, nullable=False, server_default=func.now()),
+    )
+    Table(
         "scope_lease",
         metadata,
         Column("scope_key", KEY, primary_key=True),
@@ -164,6 +182,7 @@ def _quarantine(metadata: MetaData) -> None:
         Column("db_id", KEY, primary_key=True),
         Column("reason", Text, nullable=False),
         Column("detail", Text, nullable=False),
+        Column("row_count", BigInteger, nullable=False, server_default=text("1")),
         Column("attempts", Integer, nullable=False, server_default=text("1")),
         Column("first_seen_at", MOMENT, nullable=False, server_default=func.now()),
         Column("last_seen_at", MOMENT, nullable=False, server_default=func.now()),

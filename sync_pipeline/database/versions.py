@@ -49,8 +49,8 @@ def pending(connection: Connection, schema: str) -> list[str]:
     return [revision for revision in reversed(known) if revision not in applied]
 
 
-def upgrade(connection: Connection, schema: str) -> list[str]:
-    """Apply what is missing, in the transaction given; the revisions applied."""
+def upgrade(connection: Connection, schema: str, *, to: str = "head") -> list[str]:
+    """Apply what is missing up to a revision, in the transaction given; those applied."""
     applied: list[str] = []
     # set_config quotes the schema as SET would not allow with a parameter; both end with
     # the transaction.
@@ -71,7 +71,7 @@ def upgrade(connection: Connection, schema: str) -> list[str]:
         }
     )
     try:
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
     except CommandError as error:
         raise ConfigurationError(f"schema {schema!r} cannot be migrated: {error}") from error
     return applied

@@ -109,6 +109,7 @@ def exported_documents(
         quarantined=export.quarantined,
         dropped_values=export.dropped_values,
         seconds=export.seconds,
+        note=export.note,
     )
     return dg.MaterializeResult(value=export, metadata=_shown(report))
 
@@ -240,4 +241,5 @@ def _shown(report: ExportReport | EmbedReport | UpsertReport | CleanupReport) ->
     return {
         name: round(value, 3) if isinstance(value, float) else value
         for name, value in values.items()
+        if value is not None
     }

@@ -96,6 +96,7 @@ def remove_vanished_scopes(
         partitions = context.instance.get_dynamic_partitions(PARTITIONS_NAME)
         rows = sync.source.count_by_scope(sync.entities)
         report = remove_vanished(stoppable, rows=rows, owner=context.run_id, policy=config.policy)
+        # Also those of which only other settings have synced anything.
         recorded = [
             record.scope_key for record in sync.scopes.list_all(collection=sync.spec.collection)
         ]

@@ -211,6 +211,7 @@ def _report(outputs: Mapping[str, object], *, scope: Scope, run_id: str) -> Scop
         rows=export.rows,
         documents=export.documents,
         quarantined=export.quarantined,
+        note=export.note,
     )
 
 

@@ -17,9 +17,10 @@ import numpy as np
 
 from sync_pipeline.core.hashing import embed_hasher, point_id
 from sync_pipeline.core.point import NORM_TOLERANCE, SearchQuery, StoredPoint, Vector
-from sync_pipeline.core.ports import ScopeSnapshot, VectorStore
+from sync_pipeline.core.ports import EntitySnapshot, VectorStore
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.records import ScopeRecord, read_record
 
 SAMPLE_SIZE: Final = 100
 """Most points that are read with their vectors."""
@@ -59,16 +60,18 @@ def check_scope(sync: SyncContext, *, scope: Scope, seed: str) -> list[CheckResu
     collection = sync.spec.collection
     # One lease for all of it: opening the embedded index costs 25 ms.
     with sync.store() as store:
-        points = store.count(collection, scope_key=scope.key)
+        points = store.count_by_entity(collection, scope_key=scope.key)
         sample = _read_sample(store, sync=sync, scope=scope, seed=seed)
         found = _find_known_document(store, sync=sync, scope=scope, sample=sample)
-    record = sync.scopes.get(collection=collection, scope=scope)
+    record = read_record(sync, scope=scope)
     counted = points_match_rows(points=points, record=record)
     if not counted.passed:
-        recorded = sync.state.count_by_scope(collection=collection, scope=scope).get(scope.key, {})
-        counted = points_match_rows(
-            points=points, record=record, recorded=recorded.get("synced", 0)
-        )
+        recorded = sync.state.count_by_entity(collection=collection, scope=scope)
+        synced = {
+            name: statuses.get("synced", 0)
+            for name, statuses in recorded.get(scope.key, {}).items()
+        }
+        counted = points_match_rows(points=points, record=record, recorded=synced)
     return [
         counted,
         points_carry_their_scope(scope=scope, sample=sample),
@@ -78,35 +81,51 @@ def check_scope(sync: SyncContext, *, scope: Scope, seed: str) -> list[CheckResu
 
 
 def points_match_rows(
-    *, points: int, record: ScopeSnapshot | None, recorded: int | None = None
+    *,
+    points: Mapping[str, int],
+    record: ScopeRecord,
+    recorded: Mapping[str, int] | None = None,
 ) -> CheckResult:
-    """Whether the scope has a point for every row that can have one.
+    """Whether the scope has, of each entity, a point for every row that can have one.
 
     A failed document may still have an older point. Documents that another scope
     took over after the sync are points there; the record has moved with them.
 
     Args:
-        points: Exact count in the index.
+        points: Per entity the exact count in the index; those that the settings do not
+            name are nobody's business here.
         record: What the last successful sync recorded.
-        recorded: Documents recorded as synced now; asked where the rest does not agree.
+        recorded: Per entity the documents recorded as synced now; asked where the rest
+            does not agree.
     """
     claim = "points_match_rows"
-    if record is None:
-        return CheckResult(claim=claim, passed=False, facts={"points": points, "rows": "unknown"})
-    fewest = record.documents - record.failed
-    if recorded is not None:
-        fewest = min(fewest, recorded)
-    return CheckResult(
-        claim=claim,
-        passed=fewest <= points <= record.documents,
-        facts={
-            "points": points,
-            "rows": record.rows,
-            "documents": record.documents,
-            "quarantined": record.quarantined,
-            "failed": record.failed,
-        },
-    )
+    counted = sum(points.get(name, 0) for name in record.names)
+    if record.missing:
+        return CheckResult(claim=claim, passed=False, facts={"points": counted, "rows": "unknown"})
+    differing = [
+        name
+        for name, known in record.entities.items()
+        if not _fewest(known, recorded) <= points.get(name, 0) <= known.documents
+    ]
+    facts: dict[str, Fact] = {
+        "points": counted,
+        "rows": record.rows,
+        "documents": record.documents,
+        "quarantined": record.quarantined,
+        "failed": record.failed,
+    }
+    if differing:
+        facts["differing"] = ", ".join(
+            f"{name}: {points.get(name, 0)} points for {record.entities[name].documents} documents"
+            for name in differing
+        )
+    return CheckResult(claim=claim, passed=not differing, facts=facts)
+
+
+def _fewest(known: EntitySnapshot, recorded: Mapping[str, int] | None) -> int:
+    """The least points that an entity must have."""
+    fewest = known.documents - known.failed
+    return fewest if recorded is None else min(fewest, recorded.get(known.entity_type, 0))
 
 
 def points_carry_their_scope(*, scope: Scope, sample: Sequence[StoredPoint]) -> CheckResult:
@@ -170,6 +189,7 @@ def _read_sample(
             collection,
             scope_key=scope.key,
             views=sync.views,
+            entity_types=sync.entity_names,
             start=first,
             stop=stop,
             batch_size=SAMPLE_SIZE,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.changes import ChangeBatch
 from sync_pipeline.core.cleanup import plan_cleanup
 from sync_pipeline.core.errors import UnconfirmedSyncError
-from sync_pipeline.core.ports import Fence, VectorStore
+from sync_pipeline.core.ports import EntityResult, Fence, VectorStore
 from sync_pipeline.core.reports import CleanupReport
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import iter_points
@@ -21,9 +22,9 @@ from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, read_text
 class _Gone:
     """Point ids of a scope whose row is gone."""
 
-    stale: list[str]
-    """Still in the index."""
-    forgotten: list[str]
+    stale: dict[str, set[str]] = field(default_factory=dict)
+    """Still in the index, per entity."""
+    forgotten: list[str] = field(default_factory=list)
     """Only in our record."""
 
 
@@ -31,7 +32,8 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
     """Delete the scope's stale points, then measure that the index equals the export.
 
     Only an ``AppliedChanges`` leads here: it comes from a complete export whose
-    new and changed documents were written first. A point that another scope
+    new and changed documents were written first. Everything is judged per entity, and
+    what the settings do not name is neither counted nor touched. A point that another scope
     has taken over meanwhile is not touched, nor one that was written from a later
     snapshot: this process may have slept since it last asked for its lease.
 
@@ -44,11 +46,13 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
     staged = applied.staged
     scope = staged.scope
     gone = _read_gone(sync, staged=staged)
-    with sync.store() as store:
-        indexed = store.count(staged.collection, scope_key=scope.key)
-    stale = plan_cleanup(
-        scope=scope, stale=set(gone.stale), indexed=indexed, policy=sync.options.cleanup
-    )
+    stale: list[str] = []
+    if gone.stale:
+        with sync.store() as store:
+            indexed = store.count_by_entity(staged.collection, scope_key=scope.key)
+        stale = plan_cleanup(
+            scope=scope, stale=gone.stale, indexed=indexed, policy=sync.options.cleanup
+        )
     for ids in batched(stale, sync.options.delete_batch_size):
         before_write(sync, fence)
         with sync.store() as store:
@@ -61,25 +65,30 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
         _forget(sync, staged=staged, point_ids=ids)
     # Whoever was overtaken during the last delete must not take the index for its own work.
     before_write(sync, fence)
-    moved_away = sync.state.take_departed(collection=staged.collection, scope=scope)
-    _confirm(sync, applied=applied, moved_away=moved_away)
+    moved_away = sync.state.take_departed(
+        collection=staged.collection, scope=scope, entity_types=sync.entity_names
+    )
+    points = _confirm(sync, applied=applied, moved_away=moved_away)
     sync.staging.delete(run_folder(scope=scope, run_id=staged.run_id))
     return CleanupReport(
-        indexed=indexed,
+        indexed=points + len(stale),
         deleted=len(stale),
-        moved_away=moved_away,
+        moved_away=sum(moved_away.values()),
         seconds=sync.seconds() - began,
     )
 
 
 def _read_gone(sync: SyncContext, *, staged: StagedChanges) -> _Gone:
+    gone = _Gone()
     if not staged.stale_points + staged.forgotten:
-        return _Gone([], [])
-    gone = _Gone([], [])
+        return gone
     dataset = sync.staging.open_dataset(staged.stale)
     for part in range(staged.parts):
         for row in dataset.read(part).to_pylist():
-            (gone.stale if row["is_indexed"] else gone.forgotten).append(row["point_id"])
+            if row["entity_type"] is None:
+                gone.forgotten.append(row["point_id"])
+            else:
+                gone.stale.setdefault(row["entity_type"], set()).add(row["point_id"])
     return gone
 
 
@@ -92,45 +101,78 @@ def _forget(sync: SyncContext, *, staged: StagedChanges, point_ids: Sequence[str
     )
 
 
-def _confirm(sync: SyncContext, *, applied: AppliedChanges, moved_away: int) -> None:
-    """Measure the index; record success only if it is what the export says.
+def _confirm(sync: SyncContext, *, applied: AppliedChanges, moved_away: Mapping[str, int]) -> int:
+    """Measure the index; record success only if it is, entity by entity, what the export says.
 
     Documents that moved to another scope between our export and now are in that
     scope already, so the count may be lower by as many.
+
+    Returns:
+        Points of the entities of the settings.
     """
     staged = applied.staged
-    expected = staged.documents - applied.absent
     with sync.store() as store:
-        points = store.count(staged.collection, scope_key=staged.scope_key)
-        found = points if staged.touched is None else _count_touched(sync, staged, store)
-    if not expected - moved_away <= found <= expected:
-        raise UnconfirmedSyncError(scope_key=staged.scope_key, expected=expected, points=found)
-    if staged.touched is None:
-        rows, documents, quarantined = staged.rows, staged.documents, staged.quarantined
-    else:
-        quarantined = sync.quarantine.count_by_scope(scope=staged.scope).get(staged.scope_key, 0)
-        rows, documents = points + quarantined, points
+        points = store.count_by_entity(staged.collection, scope_key=staged.scope_key)
+        found = points if staged.is_full else _count_touched(sync, staged, store)
+    for entity in staged.entities:
+        name = entity.entity_type
+        expected = entity.documents - applied.absent_of.get(name, 0)
+        if not expected - moved_away.get(name, 0) <= found.get(name, 0) <= expected:
+            raise UnconfirmedSyncError(
+                scope_key=staged.scope_key,
+                entity_type=name,
+                expected=expected,
+                points=found.get(name, 0),
+            )
     sync.scopes.record_success(
         collection=staged.collection,
         scope=staged.scope,
-        rows=rows,
-        documents=documents,
-        quarantined=quarantined,
-        failed=applied.failed,
+        entities=_results(sync, applied=applied, points=points),
         snapshot_at=staged.taken_at,
         is_full=staged.is_full,
-        # A scope with failed documents must not seem unchanged: they are tried again.
-        digest=None if applied.failed else staged.source_digest,
     )
     _consume_events(sync, staged=staged)
+    return sum(points.get(name, 0) for name in sync.entity_names)
 
 
-def _count_touched(sync: SyncContext, staged: StagedChanges, store: VectorStore) -> int:
-    """Count the touched points that are in the index under this scope."""
+def _results(
+    sync: SyncContext, *, applied: AppliedChanges, points: Mapping[str, int]
+) -> list[EntityResult]:
+    """What is recorded of each entity: of an incremental sync what the index now holds."""
+    staged = applied.staged
+    listed: Mapping[str, int] = {}
+    if not staged.is_full:
+        known = sync.quarantine.count_by_entity(scope=staged.scope)
+        listed = known.get(staged.scope_key, {})
+    results: list[EntityResult] = []
+    for entity in staged.entities:
+        name = entity.entity_type
+        failed = applied.failed_of.get(name, 0)
+        documents, quarantined = entity.documents, entity.quarantined
+        if not staged.is_full:
+            documents, quarantined = points.get(name, 0), listed.get(name, 0)
+        results.append(
+            EntityResult(
+                entity_type=name,
+                rows=entity.rows if staged.is_full else documents + quarantined,
+                documents=documents,
+                quarantined=quarantined,
+                failed=failed,
+                # What has failed must not seem unchanged: it is tried again.
+                digest=None if failed else entity.digest,
+                feed_epoch=entity.feed_epoch,
+            )
+        )
+    return results
+
+
+def _count_touched(sync: SyncContext, staged: StagedChanges, store: VectorStore) -> dict[str, int]:
+    """Count per entity the touched points that are in the index under this scope."""
     ids = read_texts(sync.staging.open_dataset(str(staged.touched)), column="point_id")
-    return sum(
-        point.payload.get("scope_key") == staged.scope_key
+    return Counter(
+        str(point.payload.get("type"))
         for point in iter_points(store, staged.collection, ids)
+        if point.payload.get("scope_key") == staged.scope_key
     )
 
 

@@ -69,7 +69,8 @@ def iter_comparisons(sync: SyncContext, *, export: StagedExport) -> Iterator[Com
     """
     for part in iter_parts(sync, export=export):
         diff = diff_documents(exported=part.exported, indexed=part.indexed, recorded=part.recorded)
-        yield Comparison(part.number, _tagged(part.table, diff), _stale_table(part, diff), diff)
+        gone = _stale_table(sync, export=export, part=part, diff=diff)
+        yield Comparison(part.number, _tagged(part.table, diff), gone, diff)
 
 
 def iter_parts(sync: SyncContext, *, export: StagedExport) -> Iterator[Part]:
@@ -140,6 +141,7 @@ def _read_known(
                     export.collection,
                     scope_key=export.scope_key,
                     views=sync.views,
+                    entity_types=sync.entity_names,
                     start=start,
                     stop=stop,
                 )
@@ -155,6 +157,7 @@ def _read_recorded(
             collection=export.collection,
             scope=export.scope,
             views=sync.views,
+            entity_types=sync.entity_names,
             start=start,
             stop=stop,
         )
@@ -196,14 +199,24 @@ def _tagged(table: pa.Table, diff: Diff) -> pa.Table:
     return table.take(positions).add_column(0, "action", pa.array(actions, pa.string()))
 
 
-def _stale_table(part: Part, diff: Diff) -> pa.Table:
-    """What has to go: points without a row, and records with neither row nor point."""
+def _stale_table(sync: SyncContext, *, export: StagedExport, part: Part, diff: Diff) -> pa.Table:
+    """What has to go: points without a row, and records with neither row nor point.
+
+    Of a point that has gone meanwhile only the record is left.
+    """
     stale = part.indexed.point_ids[diff.stale]
     known, exported = part.recorded.point_ids, part.exported.point_ids
     is_forgotten = (match_sorted(known, exported) < 0) & (match_sorted(known, stale) < 0)
     ids = np.concatenate([stale, known[is_forgotten]]).astype("U36").tolist()
+    entities: dict[str, str] = {}
+    if len(stale):
+        with sync.store() as store:
+            entities = {
+                point.point_id: str(point.payload.get("type", ""))
+                for point in iter_points(store, export.collection, ids[: len(stale)])
+            }
     return pa.table(
-        {"point_id": ids, "is_indexed": [place < len(stale) for place in range(len(ids))]},
+        {"point_id": ids, "entity_type": [entities.get(point_id) for point_id in ids]},
         schema=STALE_SCHEMA,
     )
 

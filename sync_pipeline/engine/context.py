@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-from sync_pipeline.core.changes import ChangeFeed
+from sync_pipeline.core.changes import ChangeFeed, EntityDigest, scope_digest
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import StoppedError
@@ -136,9 +136,19 @@ class SyncContext:
         )
 
     @property
-    def digest_config(self) -> str:
-        """Fingerprint of everything but the rows that decides what is in the index."""
-        return digest(self.spec.collection, repr(self.entities))
+    def entity_names(self) -> tuple[str, ...]:
+        """Names of the entities that the settings name; nothing else is read, judged or deleted."""
+        return tuple(entity.name for entity in self.entities)
+
+    def entity_digest(self, entity: Entity, found: EntityDigest | None) -> str:
+        """Condense what the documents of an entity of one scope depend on.
+
+        Args:
+            entity: Its settings count.
+            found: The rows; None where there are none.
+        """
+        config = digest(self.spec.collection, repr(entity))
+        return scope_digest(config=config, entities={entity.name: found} if found else {})
 
     def cache_model(self, scope: Scope) -> str:
         """Under which model id the cache keeps vectors of ``scope``."""

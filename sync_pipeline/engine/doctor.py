@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sync_pipeline.core.errors import SyncPipelineError
 from sync_pipeline.core.ports import Weakness
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.entities import left_entities
 from sync_pipeline.engine.index import check_index
 
 
@@ -77,7 +78,15 @@ def _index(sync: SyncContext) -> str:
         collection = check_index(sync, store)
         if collection is None:
             return f"reachable, nothing behind {sync.alias!r} yet"
-        return f"{store.count(collection)} points in {collection}"
+        points = f"{store.count(collection)} points in {collection}"
+    left = left_entities(sync)
+    if not left:
+        return points
+    others = ", ".join(f"{count} of {name}" for name, count in left.items())
+    return (
+        f"{points}; among them documents of entities that the settings do not name: {others}. They "
+        "are kept; `sync-pipeline entities remove NAME` removes them"
+    )
 
 
 def _model(sync: SyncContext) -> str:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from sync_pipeline.core.changes import EntityDigest, scope_digest
-from sync_pipeline.core.ports import ScopeSnapshot
+from sync_pipeline.core.changes import EntityDigest
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.index import points_by_entity
+from sync_pipeline.engine.records import ScopeRecord, read_records
 
 FEW_SCOPES: Final = 8
 """Up to so many scopes are digested one by one. Measured over a table without an index on
@@ -26,7 +27,7 @@ class Dueness:
     scope: Scope
     rows: int
     """Rows that it has in the source."""
-    record: ScopeSnapshot | None
+    record: ScopeRecord | None
     """What its last sync recorded."""
     why_not: str | None
     """Why it can be skipped, for people; None where it is due."""
@@ -51,20 +52,21 @@ class Dueness:
 
 
 def known_scopes(sync: SyncContext) -> list[Scope]:
-    """Every scope that has rows or a record, global first, then by key."""
-    recorded = sync.scopes.list_all(collection=sync.spec.collection)
+    """Every scope that has rows or a record of these entities, global first, then by key."""
     known = {GLOBAL, *sync.source.list_scopes(sync.entities)}
-    known |= {Scope.from_key(record.scope_key) for record in recorded}
+    known |= {Scope.from_key(key) for key in read_records(sync)}
     return sorted(known, key=lambda scope: (not scope.is_global, scope.key))
 
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What dueness is judged by, per scope key."""
+    """What dueness is judged by."""
 
     digests: Mapping[str, Mapping[str, EntityDigest]]
-    records: Mapping[str, ScopeSnapshot]
-    points: Mapping[str, int]
+    """Per scope key and entity."""
+    records: Mapping[str, ScopeRecord]
+    points: Mapping[str, Mapping[str, int]]
+    """Per entity and scope key."""
 
 
 def judge_scopes(
@@ -72,13 +74,13 @@ def judge_scopes(
 ) -> list[Dueness]:
     """Compare digests of the source with what was last synced.
 
-    A scope is skipped if its rows and settings are what they were at its last full
-    sync, the index still holds as many points, nothing failed, and that full sync is
-    not older than ``full_every_seconds``.
+    A scope is skipped if the rows and settings of each entity are what they were at its
+    last full sync, the index still holds as many points of each, nothing failed, and that
+    full sync is not older than ``full_every_seconds``.
 
     A few scopes among others are looked at one by one, and no other with them. Many,
     or all, cost one grouped query over the source, one read of our record and one
-    count per scope in the index.
+    count per entity in the index.
 
     Args:
         sync: The ports.
@@ -92,10 +94,12 @@ def judge_scopes(
         entities = facts.digests.get(scope.key, {})
         record = facts.records.get(scope.key)
         why_not = why_not_due(
-            entities=entities,
-            config=sync.digest_config,
+            digests={
+                entity.name: sync.entity_digest(entity, entities.get(entity.name))
+                for entity in sync.entities
+            },
             record=record,
-            points=facts.points.get(scope.key, 0),
+            points={name: counts.get(scope.key, 0) for name, counts in facts.points.items()},
             oldest_full=sync.now() - timedelta(seconds=sync.options.full_every_seconds),
         )
         rows = sum(entity.rows for entity in entities.values())
@@ -104,51 +108,48 @@ def judge_scopes(
 
 
 def _all_at_once(sync: SyncContext) -> _Facts:
-    collection = sync.spec.collection
     digests = sync.source.digest_by_scope(sync.entities)
-    records = {record.scope_key: record for record in sync.scopes.list_all(collection=collection)}
-    with sync.store() as store:
-        points = store.count_by_scope(collection)
-    return _Facts(digests, records, points)
+    return _Facts(digests, read_records(sync), points_by_entity(sync))
 
 
 def _each(sync: SyncContext, scopes: Sequence[Scope]) -> _Facts:
-    collection = sync.spec.collection
     with sync.source.open_snapshot(sync.entities) as snapshot:
         digests = {
             scope.key: snapshot.digest(entities=sync.entities, scope=scope) for scope in scopes
         }
-    records = {
-        scope.key: record
-        for scope in scopes
-        if (record := sync.scopes.get(collection=collection, scope=scope)) is not None
-    }
+    points: dict[str, dict[str, int]] = {name: {} for name in sync.entity_names}
     with sync.store() as store:
-        points = {scope.key: store.count(collection, scope_key=scope.key) for scope in scopes}
-    return _Facts(digests, records, points)
+        for scope in scopes:
+            counts = store.count_by_entity(sync.spec.collection, scope_key=scope.key)
+            for name in sync.entity_names:
+                points[name][scope.key] = counts.get(name, 0)
+    return _Facts(digests, read_records(sync, scopes=scopes), points)
 
 
 def why_not_due(
     *,
-    entities: Mapping[str, EntityDigest],
-    config: str,
-    record: ScopeSnapshot | None,
-    points: int,
+    digests: Mapping[str, str],
+    record: ScopeRecord | None,
+    points: Mapping[str, int],
     oldest_full: datetime,
 ) -> str | None:
     """Say why a scope can be skipped, or None where it is due.
 
     Args:
-        entities: Digests of its rows now.
-        config: Fingerprint of the settings now.
+        digests: Per entity of the settings what its rows and settings come to now.
         record: What its last sync recorded.
-        points: How many points it has now.
+        points: Per entity how many points it has now.
         oldest_full: A full sync before this is too old to rely on.
     """
-    if record is None or record.digest is None or record.last_full_at is None:
+    last_full_at = None if record is None else record.last_full_at
+    if record is None or last_full_at is None or last_full_at < oldest_full:
         return None
-    if record.failed or record.last_full_at < oldest_full or points != record.documents:
+    is_in_step = all(
+        known.digest == digests[name]
+        and known.documents == points.get(name, 0)
+        and not known.failed
+        for name, known in record.entities.items()
+    )
+    if not is_in_step:
         return None
-    if record.digest != scope_digest(config=config, entities=entities):
-        return None
-    return f"unchanged since the full sync of {record.last_full_at:%Y-%m-%d %H:%M:%S %Z}"
+    return f"unchanged since the full sync of {last_full_at:%Y-%m-%d %H:%M:%S %Z}"

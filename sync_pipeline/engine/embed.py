@@ -56,8 +56,8 @@ class _Tally:
     cache_hits: int = 0
     embedded_texts: int = 0
     truncated: int = 0
-    failed: int = 0
-    absent: int = 0
+    failed_of: dict[str, int] = field(default_factory=dict)
+    absent_of: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -165,6 +165,16 @@ def _embed_missing(sync: SyncContext, *, scope: Scope, wanted: pa.Table, tally: 
     return _set_aside(sync, scope=scope, wanted=wanted, refused=refused.errors, tally=tally)
 
 
+def note_failure(
+    row: Mapping[str, object], *, failed_of: dict[str, int], absent_of: dict[str, int]
+) -> None:
+    """Count a document of a change set that failed, under its entity."""
+    name = str(row["entity_type"])
+    failed_of[name] = failed_of.get(name, 0) + 1
+    if row["action"] == Action.NEW:
+        absent_of[name] = absent_of.get(name, 0) + 1
+
+
 def _embed_batches(
     sync: SyncContext, *, scope: Scope, texts: Mapping[str, str], refused: _Refused
 ) -> Iterator[tuple[int, int]]:
@@ -223,7 +233,7 @@ def _set_aside(
         if error is None:
             kept.append(place)
             continue
-        tally.absent += row["action"] == Action.NEW
+        note_failure(row, failed_of=tally.failed_of, absent_of=tally.absent_of)
         failures.append(
             FailedDocument(
                 document_id=row["document_id"],
@@ -234,7 +244,6 @@ def _set_aside(
                 error=str(error),
             )
         )
-    tally.failed += len(failures)
     sync.state.record_failed(collection=sync.spec.collection, scope=scope, failures=failures)
     # An array with a type: PyArrow cannot take an empty list of nothing.
     return wanted.take(np.array(kept, dtype=np.int64))

@@ -29,6 +29,7 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.doubles import find_set_aside
 from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.records import read_record
 
 SHOWN_CHARACTERS: Final = 200
 """How much of a document is shown."""
@@ -145,7 +146,7 @@ def _finding(
         rejection=built if isinstance(built, Rejection) else None,
         record=record,
         point=None if stored is None else _point(stored, document=document, entity=entity),
-        scope=_scope(sync, Scope.from_key(scope_key)),
+        scope=_scope(sync, Scope.from_key(scope_key), entity=entity),
     )
 
 
@@ -177,12 +178,14 @@ def _point(stored: StoredPoint, *, document: Document | None, entity: Entity) ->
     )
 
 
-def _scope(sync: SyncContext, scope: Scope) -> ScopeFinding:
-    record = sync.scopes.get(collection=sync.spec.collection, scope=scope)
+def _scope(sync: SyncContext, scope: Scope, *, entity: Entity) -> ScopeFinding:
+    record = read_record(sync, scope=scope).entities.get(entity.name)
     return ScopeFinding(
         scope_key=scope.key,
         last_success_at=None if record is None else record.last_success_at,
         in_sync_to=None if record is None else record.source_snapshot_at,
         lease=sync.scopes.holder(scope=scope),
-        pending_events=None if sync.feed is None else len(sync.feed.read(scope).event_ids),
+        pending_events=None
+        if sync.feed is None
+        else len(sync.feed.read(scope, entity_types=sync.entity_names).event_ids),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from sync_pipeline.core.changes import ChangeBatch, scope_digest
+from sync_pipeline.core.changes import ChangeBatch, EntityDigest
 from sync_pipeline.core.document import Document, DocumentBuilder, Reason, Rejection
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import IncompleteExportError, TooManyQuarantinedError
@@ -23,10 +23,12 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext, SyncMode
 from sync_pipeline.engine.doubles import find_set_aside
 from sync_pipeline.engine.overlap import read_ahead
+from sync_pipeline.engine.records import ScopeRecord, read_record
 from sync_pipeline.engine.spread import open_parts
 from sync_pipeline.engine.staged import (
     EVENT_SCHEMA,
     TOUCHED_SCHEMA,
+    StagedEntity,
     StagedExport,
     dataset_name,
     document_schema,
@@ -34,7 +36,13 @@ from sync_pipeline.engine.staged import (
     parts_for,
     run_folder,
 )
-from sync_pipeline.engine.touched import Touched, find_touched, read_events
+from sync_pipeline.engine.touched import (
+    Everything,
+    FeedReading,
+    Touched,
+    find_touched,
+    read_feed,
+)
 
 _log: Final = logging.getLogger(__name__)
 
@@ -43,14 +51,20 @@ NO_FENCE_TOKEN: Final = 0
 
 
 @dataclass(slots=True)
-class _Tally:
-    """Counts of an export that is under way."""
+class _EntityTally:
+    """Counts of one entity."""
 
     rows: int = 0
     documents: int = 0
-    rejections: list[Rejection] = field(default_factory=list)
     quarantined: int = 0
-    """Rows that they stand for."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts of an export that is under way."""
+
+    entities: dict[str, _EntityTally]
+    rejections: list[Rejection] = field(default_factory=list)
     set_aside: set[tuple[str, str]] = field(default_factory=set)
     """Entity type and id of the rows set aside for their ids: each is named once."""
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -59,7 +73,7 @@ class _Tally:
 
     def accept(self, document: Document) -> None:
         """Count a document, and what its payload could not keep."""
-        self.documents += 1
+        self.entities[document.entity_type].documents += 1
         for name, values in Counter(document.dropped).items():
             self.dropped[document.entity_type, name] += values
             self.rows_with_dropped[document.entity_type, name] += 1
@@ -72,12 +86,23 @@ class _Tally:
                 return
             self.set_aside.add(key)
         self.rejections.append(rejection)
-        self.quarantined += rejection.rows
+        self.entities[rejection.entity_type].quarantined += rejection.rows
+
+    def has_doubled(self, entity_type: str) -> bool:
+        """Whether rows of an entity were set aside for their ids."""
+        return any(name == entity_type for name, _ in self.set_aside)
 
     @property
-    def has_doubled(self) -> bool:
-        """Whether rows were set aside for their ids."""
-        return bool(self.set_aside)
+    def rows(self) -> int:
+        return sum(entity.rows for entity in self.entities.values())
+
+    @property
+    def documents(self) -> int:
+        return sum(entity.documents for entity in self.entities.values())
+
+    @property
+    def quarantined(self) -> int:
+        return sum(entity.quarantined for entity in self.entities.values())
 
 
 def export_scope(
@@ -99,7 +124,12 @@ def export_scope(
     export, tally, touched = _stage(
         sync, scope=scope, run_id=run_id, mode=mode, fence_token=fence.token
     )
-    sync.quarantine.replace(scope=scope, rejections=tally.rejections, among=_looked_at(touched))
+    sync.quarantine.replace(
+        scope=scope,
+        rejections=tally.rejections,
+        entity_types=sync.entity_names,
+        among=_looked_at(touched),
+    )
     _tell_dropped(tally, scope=scope)
     _check_quarantined(sync, scope=scope, tally=tally)
     return export
@@ -125,22 +155,27 @@ def _stage(
     sync: SyncContext, *, scope: Scope, run_id: str, mode: SyncMode, fence_token: int
 ) -> tuple[StagedExport, _Tally, Touched | None]:
     began = sync.seconds()
-    tally = _Tally()
+    tally = _Tally({name: _EntityTally() for name in sync.entity_names})
+    record = read_record(sync, scope=scope)
     # Before the snapshot, which then contains every change that the events name.
-    events = read_events(sync, scope=scope, mode=mode)
+    feed = read_feed(sync, scope=scope, mode=mode)
     with sync.source.open_snapshot(sync.entities) as snapshot:
-        touched = None
+        touched: Touched | None = None
+        note = None
         if mode == "incremental":
-            touched = find_touched(sync, scope=scope, snapshot=snapshot, events=events)
+            looked = find_touched(sync, scope=scope, snapshot=snapshot, record=record, feed=feed)
+            if isinstance(looked, Everything):
+                note = f"compared in full: {looked.why}"
+            else:
+                touched = looked
         dataset, parts = _stage_rows(
             sync, snapshot=snapshot, scope=scope, run_id=run_id, touched=touched, tally=tally
         )
-        source_digest = None
-        # A scope with rows set aside must not seem unchanged: others decide which of them count.
-        if touched is None and not tally.has_doubled:
-            found = snapshot.digest(entities=sync.entities, scope=scope)
-            source_digest = scope_digest(config=sync.digest_config, entities=found)
-        taken_at = _in_order(sync, scope=scope, taken_at=snapshot.taken_at)
+        digests: Mapping[str, EntityDigest] | None = None
+        if touched is None:
+            digests = snapshot.digest(entities=sync.entities, scope=scope)
+        taken_at = _in_order(record, taken_at=snapshot.taken_at)
+    events = None if feed is None else feed.events
     export = StagedExport(
         scope_key=scope.key,
         run_id=run_id,
@@ -152,7 +187,8 @@ def _stage(
         quarantined=tally.quarantined,
         dropped_values=tally.dropped.total(),
         parts=parts,
-        source_digest=source_digest,
+        entities=_staged_entities(sync, tally=tally, digests=digests, feed=feed),
+        note=note,
         touched=_stage_touched(sync, scope=scope, run_id=run_id, touched=touched),
         events=_stage_events(sync, scope=scope, run_id=run_id, events=events),
         event_keys=() if events is None else events.keys,
@@ -161,6 +197,30 @@ def _stage(
         seconds=sync.seconds() - began,
     )
     return export, tally, touched
+
+
+def _staged_entities(
+    sync: SyncContext,
+    *,
+    tally: _Tally,
+    digests: Mapping[str, EntityDigest] | None,
+    feed: FeedReading | None,
+) -> list[StagedEntity]:
+    return [
+        StagedEntity(
+            entity_type=entity.name,
+            rows=tally.entities[entity.name].rows,
+            documents=tally.entities[entity.name].documents,
+            quarantined=tally.entities[entity.name].quarantined,
+            # An entity with rows set aside must not seem unchanged: which of them count is
+            # decided by others.
+            digest=None
+            if digests is None or tally.has_doubled(entity.name)
+            else sync.entity_digest(entity, digests.get(entity.name)),
+            feed_epoch=None if feed is None else feed.epoch(entity.name),
+        )
+        for entity in sync.entities
+    ]
 
 
 def _stage_rows(
@@ -189,7 +249,6 @@ def _stage_rows(
         checkpoint=lambda: sync.checkpoint(scope=scope),
     ) as write:
         for entity in sync.entities:
-            before = tally.rows
             ids = None if touched is None else touched.row_ids[entity.name]
             for documents in _iter_documents(
                 sync, snapshot=snapshot, entity=entity, scope=scope, ids=ids, tally=tally
@@ -197,7 +256,7 @@ def _stage_rows(
                 write(_as_table(sync, entity=entity, documents=documents))
                 sync.progress.advance("export", done=tally.rows, total=total)
                 sync.checkpoint(scope=scope)
-            read = tally.rows - before
+            read = tally.entities[entity.name].rows
             if expected is not None and read != expected[entity.name]:
                 raise IncompleteExportError(
                     scope_key=scope.key, expected=expected[entity.name], read=read
@@ -233,15 +292,14 @@ def _looked_at(touched: Touched | None) -> AbstractSet[tuple[str, str]] | None:
     return {(name, row_id) for name, ids in touched.row_ids.items() for row_id in ids}
 
 
-def _in_order(sync: SyncContext, *, scope: Scope, taken_at: datetime) -> datetime:
-    """The snapshot's time, later than that of the scope's last sync in any case.
+def _in_order(record: ScopeRecord, *, taken_at: datetime) -> datetime:
+    """The snapshot's time, later than that of the last sync of any entity in any case.
 
     The lease says which of two runs of a scope is the newer one. A source whose
     clock was set back, or that was restored elsewhere, must not make a newer
     snapshot look older: the index would refuse its writes without an error.
     """
-    record = sync.scopes.get(collection=sync.spec.collection, scope=scope)
-    last = None if record is None else record.source_snapshot_at
+    last = record.newest_snapshot_at
     return taken_at if last is None or last < taken_at else last + timedelta(microseconds=1)
 
 
@@ -281,6 +339,7 @@ def _iter_documents(
     tally: _Tally,
 ) -> Iterator[list[Document]]:
     """Build the documents of one entity batch by batch, counting and setting rejections aside."""
+    counts = tally.entities[entity.name]
     builder = DocumentBuilder(entity=entity, scope=scope, model_id=sync.embedder.model_id)
     set_aside = find_set_aside(sync, snapshot=snapshot, entity=entity, scope=scope, ids=ids)
     with closing(read_ahead(snapshot.iter_rows(entity=entity, scope=scope, ids=ids))) as batches:
@@ -293,7 +352,7 @@ def _iter_documents(
                     tally.accept(built)
                 else:
                     tally.reject(built)
-            tally.rows += len(rows)
+            counts.rows += len(rows)
             yield documents
 
 

@@ -50,10 +50,10 @@ def pending_scopes(sync: SyncContext, feed: ChangeFeed) -> list[Scope]:
     Raises:
         TransientError: feed or source cannot be read now.
     """
-    pending = feed.pending()
+    pending = feed.pending(entity_types=sync.entity_names)
     if any(found.has_truncate for found in pending.values()):
-        feed.spread_truncates(known_scopes(sync))
-        pending = feed.pending()
+        feed.spread_truncates(known_scopes(sync), entity_types=sync.entity_names)
+        pending = feed.pending(entity_types=sync.entity_names)
     return [Scope.from_key(key) for key in pending]
 
 

@@ -78,3 +78,12 @@ def iter_points(
     """Read points by id, some hundreds at once; those that are not there are left out."""
     for batch in batched(point_ids, _RETRIEVE_BATCH):
         yield from store.retrieve(collection, batch)
+
+
+def points_by_entity(sync: SyncContext) -> dict[str, dict[str, int]]:
+    """Per entity of the settings the points of each scope: one question each."""
+    collection = sync.spec.collection
+    with sync.store() as store:
+        return {
+            name: store.count_by_scope(collection, entity_type=name) for name in sync.entity_names
+        }

@@ -10,12 +10,13 @@ from typing import Final
 
 from sync_pipeline.core.errors import PermanentError, ScopeBusyError
 from sync_pipeline.core.point import revision_at
-from sync_pipeline.core.ports import ScopeSnapshot
+from sync_pipeline.core.ports import EntitySnapshot
 from sync_pipeline.core.scope import GLOBAL_KEY, Scope, why_not_a_tenant_id
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import iter_points
 from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.engine.offboard import count_rows, own_collections, remove_scope
+from sync_pipeline.engine.records import read_record, read_records
 from sync_pipeline.engine.staged import gather
 
 LONGEST_RUN: Final = timedelta(days=1)
@@ -96,12 +97,12 @@ class _Removals:
 
 
 def plan_removal(
-    vanished: Sequence[ScopeSnapshot], *, known: int, now: datetime, policy: VanishedPolicy
+    vanished: Mapping[str, datetime], *, known: int, now: datetime, policy: VanishedPolicy
 ) -> list[Scope]:
     """Name the scopes whose time of grace is over, or refuse.
 
     Args:
-        vanished: Recorded scopes without rows, with since when.
+        vanished: Keys of recorded scopes without rows, with since when.
         known: How many scopes are recorded, these included.
         now: Compared with when each was first missed.
         policy: How long they are kept, how many may go at once.
@@ -114,11 +115,7 @@ def plan_removal(
             that is not what it should be.
     """
     expired = sorted(
-        record.scope_key
-        for record in vanished
-        if record.scope_key != GLOBAL_KEY
-        and record.vanished_at is not None
-        and record.vanished_at + policy.grace <= now
+        key for key, since in vanished.items() if key != GLOBAL_KEY and since + policy.grace <= now
     )
     _require_few(len(expired), known=known, policy=policy, kind="without rows")
     return [Scope.from_key(key) for key in expired]
@@ -158,7 +155,8 @@ def remove_vanished(
     """Mark tenants without rows, and remove those that have been so for long enough.
 
     A source without any row at all is an outage or a wrong address, not the end
-    of every tenant: then nothing is marked and nothing removed.
+    of every tenant: then nothing is marked and nothing removed. All of it is about the
+    entities of the settings: what others have synced of a tenant stays.
 
     Args:
         sync: Source, index and record.
@@ -173,18 +171,24 @@ def remove_vanished(
     present = [key for key, count in rows.items() if count]
     if not present:
         return VanishedReport(source_scopes=0, vanished=0, note=EMPTY_SOURCE)
-    collection = sync.spec.collection
-    recorded = {record.scope_key for record in sync.scopes.list_all(collection=collection)}
-    vanished = sync.scopes.mark_vanished(
-        collection=collection, scope_keys=sorted(recorded - {GLOBAL_KEY, *present})
+    recorded = read_records(sync)
+    elsewhere = _recorded_elsewhere(sync)
+    gone = [
+        key
+        for key, record in recorded.items()
+        if key not in {GLOBAL_KEY, *present} and (record.documents or key not in elsewhere)
+    ]
+    marked = sync.scopes.mark_vanished(
+        collection=sync.spec.collection, scope_keys=sorted(gone), entity_types=sync.entity_names
     )
     known = len(recorded)
-    synced_at = {record.scope_key: record.source_snapshot_at for record in vanished}
+    vanished = _by_scope(marked)
+    synced_at = {key: recorded[key].newest_snapshot_at for key in vanished if key in recorded}
 
     def last_snapshot(scope: Scope) -> datetime | None:
         found, seen_at = count_rows(sync, scope=scope)
         # A source whose clock was set back may have synced "later" than now.
-        return None if found else max(seen_at, synced_at[scope.key] or seen_at)
+        return None if found else max(seen_at, synced_at.get(scope.key) or seen_at)
 
     expired = plan_removal(vanished, known=known, now=sync.now(), policy=policy)
     done = _remove_each(sync, expired, owner=owner, last_snapshot=last_snapshot)
@@ -197,6 +201,27 @@ def remove_vanished(
         busy=done.busy,
         came_back=done.came_back,
     )
+
+
+def _recorded_elsewhere(sync: SyncContext) -> set[str]:
+    """Scopes with documents of entities that other settings name: they are somebody else's."""
+    known = sync.scopes.list_entities(collection=sync.spec.collection)
+    return {
+        found.scope_key
+        for found in known
+        if found.documents and found.entity_type not in sync.entity_names
+    }
+
+
+def _by_scope(marked: Sequence[EntitySnapshot]) -> dict[str, datetime]:
+    """Since when each scope has had no rows."""
+    since: dict[str, datetime] = {}
+    for found in marked:
+        if found.vanished_at is not None:
+            since[found.scope_key] = max(
+                found.vanished_at, since.get(found.scope_key, found.vanished_at)
+            )
+    return since
 
 
 def sweep_orphans(sync: SyncContext, *, owner: str, policy: VanishedPolicy) -> OrphanReport:
@@ -218,14 +243,22 @@ def sweep_orphans(sync: SyncContext, *, owner: str, policy: VanishedPolicy) -> O
     """
     with sync.store() as store:
         collections = own_collections(sync, store)
-        indexed = {key for name in collections for key in store.count_by_scope(name)}
+        indexed = {
+            key
+            for name in collections
+            for entity_type in sync.entity_names
+            for key in store.count_by_scope(name, entity_type=entity_type)
+        }
     # After the index, so that a tenant that is new in between has rows already.
     rows = sync.source.count_by_scope(sync.entities)
     present = {key for key, count in rows.items() if count}
     if not present:
         return OrphanReport(orphaned=0, note=EMPTY_SOURCE)
     recorded = {
-        record.scope_key for name in collections for record in sync.scopes.list_all(collection=name)
+        record.scope_key
+        for name in collections
+        for record in sync.scopes.list_entities(collection=name)
+        if record.entity_type in sync.entity_names
     }
     orphaned = [
         Scope.from_key(key)
@@ -240,7 +273,7 @@ def sweep_orphans(sync: SyncContext, *, owner: str, policy: VanishedPolicy) -> O
 
     def last_snapshot(scope: Scope) -> datetime | None:
         found, _ = count_rows(sync, scope=scope)
-        is_known = sync.scopes.get(collection=sync.spec.collection, scope=scope)
+        is_known = read_record(sync, scope=scope).entities
         return None if found or is_known else up_to
 
     done = _remove_each(sync, old, owner=owner, last_snapshot=last_snapshot)
@@ -278,7 +311,9 @@ def _remove_each(
                 if up_to is None:
                     done.came_back += 1
                     continue
-                removal = remove_scope(sync, scope=scope, fence=fence, up_to=up_to)
+                removal = remove_scope(
+                    sync, scope=scope, fence=fence, up_to=up_to, entity_types=sync.entity_names
+                )
         except ScopeBusyError:
             done.busy += 1
             continue
@@ -295,7 +330,14 @@ def _has_newer(
     revision = revision_at(up_to)
     with sync.store() as store:
         for name in collections:
-            found = gather(store.iter_digests(name, scope_key=scope.key, views=sync.views))
+            found = gather(
+                store.iter_digests(
+                    name,
+                    scope_key=scope.key,
+                    views=sync.views,
+                    entity_types=sync.entity_names,
+                )
+            )
             for point in iter_points(store, name, found.point_ids.astype("U36").tolist()):
                 written = point.payload.get("source_revision")
                 if isinstance(written, int) and written > revision:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -79,7 +79,12 @@ def offboard_tenant(
 
 
 def remove_scope(
-    sync: SyncContext, *, scope: Scope, fence: Fence, up_to: datetime | None = None
+    sync: SyncContext,
+    *,
+    scope: Scope,
+    fence: Fence,
+    up_to: datetime | None = None,
+    entity_types: Sequence[str] | None = None,
 ) -> Removal:
     """Remove points, records, quarantine, pending events, staged files and vectors of a scope.
 
@@ -93,6 +98,7 @@ def remove_scope(
         fence: The right to write it.
         up_to: Points and records of a later snapshot of the source are spared. None spares
             none, which only somebody's explicit request may do.
+        entity_types: What belongs to other entities stays; None removes all.
 
     Raises:
         UnconfirmedSyncError: the index was counted and sampled, and has points left.
@@ -102,30 +108,66 @@ def remove_scope(
     with sync.store() as store:
         collections = own_collections(sync, store)
     hashes: set[str] = set()
-    points = records = 0
-    for collection in collections:
-        points += _delete_points(
-            sync, collection, scope=scope, fence=fence, up_to=up_to, hashes=hashes
-        )
-        records += _delete_records(sync, collection, scope=scope, fence=fence, up_to=up_to)
-    before_write(sync, fence)
-    sync.state.take_departed(collection=sync.spec.collection, scope=scope)
-    quarantined = sync.quarantine.release(scope=scope).get(scope.key, 0)
-    events = 0
-    if sync.feed is not None:
-        events = sync.feed.consume(sync.feed.read(scope, limit=None))
+    part = _Part(scope, fence, up_to, entity_types)
+    removed = [_delete_documents(sync, name, part=part, hashes=hashes) for name in collections]
+    quarantined, events = _delete_the_rest(sync, part=part)
     sync.staging.delete(scope_folder(scope))
     vectors = _purge_vectors(sync, scope=scope, hashes=hashes)
     for collection in collections:
-        sync.scopes.forget(collection=collection, scope=scope)
+        sync.scopes.forget(collection=collection, scope=scope, entity_types=entity_types)
     return Removal(
         scope_key=scope.key,
-        points=points,
-        records=records,
+        points=sum(points for points, _ in removed),
+        records=sum(records for _, records in removed),
         quarantined=quarantined,
         events=events,
         vectors=vectors,
     )
+
+
+def remove_entity_of_scope(
+    sync: SyncContext, *, scope: Scope, fence: Fence, entity_type: str
+) -> Removal:
+    """Remove points, records, quarantine and pending events of one entity of a scope.
+
+    Cached vectors stay: an entity that comes back embeds nothing again.
+
+    Args:
+        sync: Where to remove it from.
+        scope: Whose documents, the global scope's too.
+        fence: The right to write the scope.
+        entity_type: One that the settings do not name.
+
+    Raises:
+        UnconfirmedSyncError: the index was counted and sampled, and has points left.
+        SupersededError: another run has the scope now.
+        StoppedError: asked to stop.
+    """
+    with sync.store() as store:
+        collections = own_collections(sync, store)
+    part = _Part(scope, fence, None, [entity_type])
+    removed = [_delete_documents(sync, name, part=part, hashes=set()) for name in collections]
+    quarantined, events = _delete_the_rest(sync, part=part)
+    for collection in collections:
+        sync.scopes.forget(collection=collection, scope=scope, entity_types=[entity_type])
+    return Removal(
+        scope_key=scope.key,
+        points=sum(points for points, _ in removed),
+        records=sum(records for _, records in removed),
+        quarantined=quarantined,
+        events=events,
+        vectors=0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What of a scope is removed, and by whose right."""
+
+    scope: Scope
+    fence: Fence
+    up_to: datetime | None
+    entity_types: Sequence[str] | None
 
 
 def own_collections(sync: SyncContext, store: VectorStore) -> list[str]:
@@ -139,21 +181,40 @@ def own_collections(sync: SyncContext, store: VectorStore) -> list[str]:
     return [current, *others]
 
 
-def _delete_points(
-    sync: SyncContext,
-    collection: str,
-    *,
-    scope: Scope,
-    fence: Fence,
-    up_to: datetime | None,
-    hashes: set[str],
-) -> int:
-    """Delete the scope's points of one collection, noting the hashes of their texts."""
+def _delete_documents(
+    sync: SyncContext, collection: str, *, part: _Part, hashes: set[str]
+) -> tuple[int, int]:
+    """Delete points of one collection, and then their records; how many there were of each."""
+    points = _delete_points(sync, collection, part=part, hashes=hashes)
+    return points, _delete_records(sync, collection, part=part)
+
+
+def _delete_the_rest(sync: SyncContext, *, part: _Part) -> tuple[int, int]:
+    """Forget what is in no collection: quarantined rows and pending events, how many each."""
+    before_write(sync, part.fence)
+    scope, entity_types = part.scope, part.entity_types
+    sync.state.take_departed(
+        collection=sync.spec.collection, scope=scope, entity_types=entity_types
+    )
+    released = sync.quarantine.release(scope=scope, entity_types=entity_types)
+    events = 0
+    if sync.feed is not None:
+        events = sync.feed.consume(sync.feed.read(scope, limit=None, entity_types=entity_types))
+    return released.get(scope.key, 0), events
+
+
+def _delete_points(sync: SyncContext, collection: str, *, part: _Part, hashes: set[str]) -> int:
+    """Delete points of one collection, noting the hashes of their texts."""
+    scope = part.scope
     with sync.store() as store:
-        found = gather(store.iter_digests(collection, scope_key=scope.key, views=sync.views))
+        found = gather(
+            store.iter_digests(
+                collection, scope_key=scope.key, views=sync.views, entity_types=part.entity_types
+            )
+        )
     ids = found.point_ids.astype("U36").tolist()
     for batch in batched(ids, sync.options.delete_batch_size):
-        before_write(sync, fence)
+        before_write(sync, part.fence)
         with sync.store() as store:
             for point in store.retrieve(collection, batch):
                 hashes |= _embed_hashes(point.payload)
@@ -161,10 +222,12 @@ def _delete_points(
                 collection,
                 batch,
                 scope_key=scope.key,
-                up_to_revision=None if up_to is None else revision_at(up_to),
+                up_to_revision=None if part.up_to is None else revision_at(part.up_to),
             )
     with sync.store() as store:
-        left = store.count(collection, scope_key=scope.key) or sum(
+        counts = store.count_by_entity(collection, scope_key=scope.key)
+        wanted = counts.keys() if part.entity_types is None else part.entity_types
+        left = sum(counts.get(name, 0) for name in wanted) or sum(
             point.payload.get("scope_key") == scope.key
             for point in store.retrieve(collection, ids[:SAMPLED])
         )
@@ -178,14 +241,21 @@ def _embed_hashes(payload: Mapping[str, object]) -> set[str]:
     return set(map(str, found.values())) if isinstance(found, Mapping) else set()
 
 
-def _delete_records(
-    sync: SyncContext, collection: str, *, scope: Scope, fence: Fence, up_to: datetime | None
-) -> int:
-    known = gather(sync.state.iter_digests(collection=collection, scope=scope, views=sync.views))
+def _delete_records(sync: SyncContext, collection: str, *, part: _Part) -> int:
+    known = gather(
+        sync.state.iter_digests(
+            collection=collection,
+            scope=part.scope,
+            views=sync.views,
+            entity_types=part.entity_types,
+        )
+    )
     deleted = 0
     for ids in batched(known.point_ids.astype("U36").tolist(), sync.options.delete_batch_size):
-        before_write(sync, fence)
-        deleted += sync.state.delete(collection=collection, scope=scope, point_ids=ids, up_to=up_to)
+        before_write(sync, part.fence)
+        deleted += sync.state.delete(
+            collection=collection, scope=part.scope, point_ids=ids, up_to=part.up_to
+        )
     return deleted
 
 

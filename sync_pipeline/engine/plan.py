@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sync_pipeline.core.cleanup import plan_cleanup
+from sync_pipeline.core.diff import Action
 from sync_pipeline.core.errors import MassDeletionRefusedError
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.compare import NO_CHANGES, change_digest, distinct_texts, iter_comparisons
+from sync_pipeline.engine.compare import (
+    NO_CHANGES,
+    Comparison,
+    change_digest,
+    distinct_texts,
+    iter_comparisons,
+)
 from sync_pipeline.engine.context import SyncContext, SyncMode
 from sync_pipeline.engine.export import preview_export
 from sync_pipeline.engine.index import check_index
@@ -36,6 +44,8 @@ class ScopePlan:
     """Why the deletes would be refused; None where they would not."""
     change_digest: str
     """Identifies exactly this set of changes, see ``sync --plan``."""
+    note: str | None = None
+    """Why an incremental sync would compare everything; None where it would not."""
 
 
 @dataclass(slots=True)
@@ -44,7 +54,9 @@ class _Tally:
     changed: int = 0
     payload_changed: int = 0
     unchanged: int = 0
-    stale: set[str] = field(default_factory=set)
+    new_of: Counter[str] = field(default_factory=Counter)
+    stale: dict[str, set[str]] = field(default_factory=dict)
+    """Per entity the ids of its stale points."""
     texts: set[str] = field(default_factory=set)
     """Embed hashes of the texts to embed; the texts themselves would be too much to keep."""
     tokens: int = 0
@@ -68,10 +80,24 @@ def plan_scope(sync: SyncContext, *, scope: Scope, mode: SyncMode = "full") -> S
             tally.payload_changed += len(found.diff.payload)
             tally.unchanged += found.diff.unchanged
             _count_texts(sync, scope, distinct_texts(found.wanted, sync.views), tally=tally)
-            tally.stale |= {row["point_id"] for row in found.gone.to_pylist() if row["is_indexed"]}
+            _count_deletes(found, tally=tally)
             tally.digest = change_digest(tally.digest, found)
             sync.progress.advance("compare", done=found.part + 1, total=export.parts)
-    return _plan(sync, scope=scope, tally=tally)
+        note = export.note
+    return _plan(sync, scope=scope, tally=tally, note=note)
+
+
+def _count_deletes(found: Comparison, *, tally: _Tally) -> None:
+    for row in found.gone.to_pylist():
+        if row["entity_type"] is not None:
+            tally.stale.setdefault(row["entity_type"], set()).add(row["point_id"])
+    actions = found.wanted.column("action").to_pylist()
+    entities = found.wanted.column("entity_type").to_pylist()
+    tally.new_of.update(
+        str(name)
+        for name, action in zip(entities, actions, strict=True)
+        if action == str(Action.NEW)
+    )
 
 
 def _count_texts(
@@ -85,7 +111,7 @@ def _count_texts(
         tally.tokens += sync.embedder.count_tokens([texts[key] for key in new])
 
 
-def _plan(sync: SyncContext, *, scope: Scope, tally: _Tally) -> ScopePlan:
+def _plan(sync: SyncContext, *, scope: Scope, tally: _Tally, note: str | None) -> ScopePlan:
     rate = sync.rates.texts_per_second(model_id=sync.embedder.model_id)
     seconds = 0.0 if not tally.texts else None if rate is None else len(tally.texts) / rate
     price = sync.price_per_million_tokens
@@ -95,25 +121,28 @@ def _plan(sync: SyncContext, *, scope: Scope, tally: _Tally) -> ScopePlan:
         changed=tally.changed,
         payload_changed=tally.payload_changed,
         unchanged=tally.unchanged,
-        deletes=len(tally.stale),
+        deletes=sum(map(len, tally.stale.values())),
         texts_to_embed=len(tally.texts),
         tokens=tally.tokens,
         estimated_seconds=None if seconds is None else round(seconds, 1),
         estimated_cost=None if price is None else round(tally.tokens * price / 1_000_000, 6),
         blocked_by=_blocked_by(sync, scope=scope, tally=tally),
         change_digest=tally.digest,
+        note=note,
     )
 
 
 def _blocked_by(sync: SyncContext, *, scope: Scope, tally: _Tally) -> str | None:
     """Ask the policy as the cleanup would: after the new documents were written."""
+    if not tally.stale:
+        return None
     with sync.store() as store:
-        indexed = store.count(sync.spec.collection, scope_key=scope.key)
+        indexed = store.count_by_entity(sync.spec.collection, scope_key=scope.key)
     try:
         plan_cleanup(
             scope=scope,
             stale=tally.stale,
-            indexed=indexed + tally.new,
+            indexed=Counter(indexed) + tally.new_of,
             policy=sync.options.cleanup,
         )
     except MassDeletionRefusedError as error:

@@ -17,6 +17,7 @@ from sync_pipeline.core.ports import VectorStore
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.records import read_records
 
 MAX_LIMIT: Final = 100
 """Most hits of one search."""
@@ -98,8 +99,7 @@ def build_query(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> S
             f"the configured payload fields are {', '.join(sorted(fields))}"
         )
     equals: dict[str, Sequence[FilterValue]] = _by_path(request.filters)
-    if request.entity_type is not None:
-        equals["type"] = [request.entity_type]
+    equals["type"] = _searched_entities(sync, request)
     vector = sync.embedder.embed_query(request.text)
     return SearchQuery(
         scope_keys=scope.visible_keys,
@@ -148,18 +148,32 @@ def search(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> Search
         )
         for score, point in found
     ]
-    return SearchResult(hits=hits, in_sync_to=in_sync_to(sync, scope=scope, collection=collection))
+    return SearchResult(hits=hits, in_sync_to=in_sync_to(sync, scope=scope))
 
 
-def in_sync_to(sync: SyncContext, *, scope: Scope, collection: str) -> datetime | None:
-    """The oldest snapshot among the scopes that a search as ``scope`` sees."""
-    records = [
-        sync.scopes.get(collection=collection, scope=Scope.from_key(key))
-        for key in scope.visible_keys
-    ]
-    taken = [record.source_snapshot_at for record in records if record is not None]
+def in_sync_to(sync: SyncContext, *, scope: Scope) -> datetime | None:
+    """The oldest snapshot among the scopes and entities that a search as ``scope`` sees."""
+    visible = [Scope.from_key(key) for key in scope.visible_keys]
+    taken = [record.in_sync_to for record in read_records(sync, scopes=visible).values()]
     known = [moment for moment in taken if moment is not None]
-    return min(known) if len(known) == len(records) else None
+    return min(known) if len(known) == len(visible) else None
+
+
+def _searched_entities(sync: SyncContext, request: SearchRequest) -> list[str]:
+    """Entities of the settings, or the one asked for.
+
+    Raises:
+        ConfigurationError: the settings do not name it; documents of such an entity may
+            be left in the index.
+    """
+    names = list(sync.entity_names)
+    if request.entity_type is None:
+        return names
+    if request.entity_type not in names:
+        raise ConfigurationError(
+            f"no entity {request.entity_type!r}; the configured ones are {', '.join(names)}"
+        )
+    return [request.entity_type]
 
 
 def _check_ranges(store: VectorStore, collection: str, query: SearchQuery) -> None:
@@ -171,7 +185,14 @@ def _check_ranges(store: VectorStore, collection: str, query: SearchQuery) -> No
     for path, ranges in query.ranges.items():
         is_of_dates = any(wanted.is_of_dates for wanted in ranges)
         every = EVERY_DATE if is_of_dates else EVERY_NUMBER
-        plain = replace(query, limit=1, score_threshold=None, equals={}, ranges={}, excluded={})
+        plain = replace(
+            query,
+            limit=1,
+            score_threshold=None,
+            equals={"type": query.equals["type"]},
+            ranges={},
+            excluded={},
+        )
         if store.query(collection, replace(plain, ranges={path: [every]})):
             continue
         if store.query(collection, replace(plain, excluded={path: [None]})):

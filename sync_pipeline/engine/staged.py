@@ -55,8 +55,9 @@ TOUCHED_SCHEMA = pa.schema({"point_id": pa.string()})
 EVENT_SCHEMA = pa.schema({"event_id": pa.int64()})
 """Columns of the change events that a sync answers."""
 
-STALE_SCHEMA = pa.schema({"point_id": pa.string()}).append(pa.field("is_indexed", pa.bool_()))
-"""Columns of what a change set removes: stale points, and records without a point."""
+STALE_SCHEMA = pa.schema({"point_id": pa.string(), "entity_type": pa.string()})
+"""Columns of what a change set removes: stale points with their entity, and records without a
+point, which have none."""
 
 
 def documents_table(
@@ -202,6 +203,20 @@ def gather(batches: Iterator[PointDigests]) -> PointDigests:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StagedEntity:
+    """What an export read of one entity."""
+
+    entity_type: str
+    rows: int
+    documents: int
+    quarantined: int
+    digest: str | None
+    """See ``SyncContext.entity_digest``; None if incremental."""
+    feed_epoch: str | None
+    """How the feed stood before anything was read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Manifest:
     """What every manifest says; read back with ``from_dict``."""
 
@@ -216,8 +231,10 @@ class _Manifest:
     documents: int
     quarantined: int
     parts: int
-    source_digest: str | None
-    """What the scope's rows amounted to, see ``core.changes.scope_digest``; None if incremental."""
+    entities: Sequence[StagedEntity]
+    """The same per entity of the settings, in their order."""
+    note: str | None
+    """Why an incremental sync became a full one; None where it did not."""
     touched: str | None
     """Dataset of the point ids an incremental sync looks at; None looks at all."""
     events: str | None
@@ -230,7 +247,8 @@ class _Manifest:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what ``to_dict`` wrote."""
-        return cls(**values)
+        entities = [StagedEntity(**found) for found in values["entities"]]
+        return cls(**{**values, "entities": entities})
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -298,10 +316,16 @@ class StagedChanges(_Manifest):
     cache_hits: int
     embedded_texts: int
     truncated: int
-    failed: int
-    absent: int
-    """Failed documents that have no older point in the index either."""
+    failed_of: Mapping[str, int]
+    """Per entity the failed documents."""
+    absent_of: Mapping[str, int]
+    """Per entity the failed documents that have no older point in the index either."""
     seconds: float
+
+    @property
+    def failed(self) -> int:
+        """Failed documents of all entities."""
+        return sum(self.failed_of.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,9 +335,14 @@ class AppliedChanges:
     staged: StagedChanges
     points_written: int
     payloads_written: int
-    failed: int
-    absent: int
+    failed_of: Mapping[str, int]
+    absent_of: Mapping[str, int]
     seconds: float
+
+    @property
+    def failed(self) -> int:
+        """Failed documents of all entities, in all steps."""
+        return sum(self.failed_of.values())
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

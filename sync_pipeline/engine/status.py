@@ -1,26 +1,33 @@
-"""How each scope stands."""
+"""How each scope stands, entity by entity."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from sync_pipeline.core.ports import ScopeSnapshot
+from sync_pipeline.core.ports import EntitySnapshot
 from sync_pipeline.core.scope import GLOBAL_KEY, Scope
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.entities import count_rows_by_entity
+from sync_pipeline.engine.index import points_by_entity
+from sync_pipeline.engine.records import ScopeRecord, read_record, read_records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScopeStatusReport:
-    """One scope of ``status --json``."""
+class EntityStatusReport:
+    """One entity of one scope of ``status --json``."""
 
-    scope_key: str
+    entity_type: str
     source_rows: int
     documents: int
     """Documents recorded as synced."""
     points: int
     coverage: float
-    """Points per row that can become one, 1.0 for an empty scope."""
+    """See ``coverage``."""
+    surplus: int
+    """Points beyond the rows that can become one: documents of rows that are gone."""
     failed: int
     quarantined: int
     pending: int
@@ -30,28 +37,78 @@ class ScopeStatusReport:
     """At most this long has a change been waiting; None where nothing waits, as far as is known."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeStatusReport:
+    """One scope of ``status --json``: sums over the entities of the settings."""
+
+    scope_key: str
+    source_rows: int
+    documents: int
+    """Documents recorded as synced."""
+    points: int
+    coverage: float
+    """See ``coverage``."""
+    failed: int
+    quarantined: int
+    pending: int
+    """Rows that are neither searchable nor failed nor quarantined."""
+    last_success_at: datetime | None
+    """Of the entity that is furthest behind, of those that were ever synced."""
+    oldest_unsynced_seconds: float | None
+    """At most this long has a change been waiting; None where nothing waits, as far as is known."""
+    surplus: int = 0
+    """Points beyond the rows that can become one, counted per entity."""
+    other_points: int = 0
+    """Points of entities that the settings do not name; nowhere else counted here."""
+    entities: Sequence[EntityStatusReport] = field(default_factory=tuple)
+    """The same per entity of the settings, in their order."""
+
+
+def coverage(*, points: Mapping[str, int], wanted: Mapping[str, int]) -> float:
+    """How well an index agrees with its rows by number: 1.0 only where every entity does.
+
+    Rows with a point, of all rows that can have one and all points that no row can have:
+    3 points for 2 rows are 0.6666, not 1.0, and neither too many of one entity make up for
+    too few of another, nor does rounding for a single one.
+
+    Args:
+        points: Per entity.
+        wanted: Per entity the rows that can become a point.
+    """
+    covered = sum(min(points.get(name, 0), count) for name, count in wanted.items())
+    of = sum(max(points.get(name, 0), count) for name, count in wanted.items())
+    return math.floor(covered * 10_000 / of) / 10_000 if of else 1.0
+
+
 def scope_statuses(sync: SyncContext) -> list[ScopeStatusReport]:
     """Every scope that the source, our record or the index knows; global first, then by key."""
     collection = sync.spec.collection
-    rows = sync.source.count_by_scope(sync.entities)
-    recorded = sync.state.count_by_scope(collection=collection)
-    quarantined = sync.quarantine.count_by_scope()
-    snapshots = {record.scope_key: record for record in sync.scopes.list_all(collection=collection)}
+    rows = count_rows_by_entity(sync)
+    recorded = sync.state.count_by_entity(collection=collection)
+    quarantined = sync.quarantine.count_by_entity()
+    records = read_records(sync)
+    points = points_by_entity(sync)
     with sync.store() as store:
-        points = store.count_by_scope(collection)
-    keys = rows.keys() | recorded.keys() | points.keys() | snapshots.keys()
-    return [
-        _status(
-            sync,
-            scope_key=key,
-            rows=rows.get(key, 0),
-            statuses=recorded.get(key, {}),
-            points=points.get(key, 0),
-            quarantined=quarantined.get(key, 0),
-            snapshot=snapshots.get(key),
-        )
-        for key in sorted(keys, key=lambda key: (key != GLOBAL_KEY, key))
-    ]
+        all_points = store.count_by_scope(collection)
+    keys = recorded.keys() | all_points.keys() | records.keys()
+    keys |= {key for counts in rows.values() for key in counts}
+    found = []
+    for key in sorted(keys, key=lambda key: (key != GLOBAL_KEY, key)):
+        record = records.get(key, ScopeRecord(sync.entity_names, {}))
+        entities = [
+            _entity_status(
+                sync,
+                entity_type=name,
+                rows=rows[name].get(key, 0),
+                statuses=recorded.get(key, {}).get(name, {}),
+                points=points[name].get(key, 0),
+                quarantined=quarantined.get(key, {}).get(name, 0),
+                snapshot=record.entities.get(name),
+            )
+            for name in sync.entity_names
+        ]
+        found.append(_summed(key, entities, record=record, all_points=all_points.get(key, 0)))
+    return found
 
 
 def scope_status(sync: SyncContext, *, scope: Scope) -> ScopeStatusReport:
@@ -59,17 +116,24 @@ def scope_status(sync: SyncContext, *, scope: Scope) -> ScopeStatusReport:
     collection = sync.spec.collection
     with sync.source.open_snapshot(sync.entities) as snapshot:
         digests = snapshot.digest(entities=sync.entities, scope=scope)
+    recorded = sync.state.count_by_entity(collection=collection, scope=scope)
+    quarantined = sync.quarantine.count_by_entity(scope=scope).get(scope.key, {})
+    record = read_record(sync, scope=scope)
     with sync.store() as store:
-        points = store.count(collection, scope_key=scope.key)
-    return _status(
-        sync,
-        scope_key=scope.key,
-        rows=sum(found.rows for found in digests.values()),
-        statuses=sync.state.count_by_scope(collection=collection, scope=scope).get(scope.key, {}),
-        points=points,
-        quarantined=sync.quarantine.count_by_scope(scope=scope).get(scope.key, 0),
-        snapshot=sync.scopes.get(collection=collection, scope=scope),
-    )
+        points = store.count_by_entity(collection, scope_key=scope.key)
+    entities = [
+        _entity_status(
+            sync,
+            entity_type=name,
+            rows=digests[name].rows if name in digests else 0,
+            statuses=recorded.get(scope.key, {}).get(name, {}),
+            points=points.get(name, 0),
+            quarantined=quarantined.get(name, 0),
+            snapshot=record.entities.get(name),
+        )
+        for name in sync.entity_names
+    ]
+    return _summed(scope.key, entities, record=record, all_points=sum(points.values()))
 
 
 def is_known(sync: SyncContext, *, scope: Scope) -> bool:
@@ -79,7 +143,7 @@ def is_known(sync: SyncContext, *, scope: Scope) -> bool:
     else as many as come before it; the documents we recorded; the points.
     """
     collection = sync.spec.collection
-    if scope.is_global or sync.scopes.get(collection=collection, scope=scope) is not None:
+    if scope.is_global or read_record(sync, scope=scope).entities:
         return True
     with sync.source.open_snapshot(sync.entities) as snapshot:
         if any(snapshot.has_rows(entity=entity, scope=scope) for entity in sync.entities):
@@ -90,30 +154,62 @@ def is_known(sync: SyncContext, *, scope: Scope) -> bool:
         return store.count(collection, scope_key=scope.key) > 0
 
 
-def _status(
+def _entity_status(
     sync: SyncContext,
     *,
-    scope_key: str,
+    entity_type: str,
     rows: int,
-    statuses: dict[str, int],
+    statuses: Mapping[str, int],
     points: int,
     quarantined: int,
-    snapshot: ScopeSnapshot | None,
-) -> ScopeStatusReport:
+    snapshot: EntitySnapshot | None,
+) -> EntityStatusReport:
     failed = statuses.get("failed", 0)
     wanted = max(rows - quarantined, 0)
     pending = max(wanted - points - failed, 0)
     since = snapshot.source_snapshot_at if snapshot is not None else None
     waits = (sync.now() - since).total_seconds() if since is not None and pending else None
-    return ScopeStatusReport(
-        scope_key=scope_key,
+    return EntityStatusReport(
+        entity_type=entity_type,
         source_rows=rows,
         documents=statuses.get("synced", 0),
         points=points,
-        coverage=round(min(points / wanted, 1.0), 4) if wanted else 1.0,
+        coverage=coverage(points={entity_type: points}, wanted={entity_type: wanted}),
+        surplus=max(points - wanted, 0),
         failed=failed,
         quarantined=quarantined,
         pending=pending,
         last_success_at=snapshot.last_success_at if snapshot is not None else None,
         oldest_unsynced_seconds=waits,
+    )
+
+
+def _summed(
+    scope_key: str,
+    entities: Sequence[EntityStatusReport],
+    *,
+    record: ScopeRecord,
+    all_points: int,
+) -> ScopeStatusReport:
+    points = sum(one.points for one in entities)
+    waits = [
+        one.oldest_unsynced_seconds for one in entities if one.oldest_unsynced_seconds is not None
+    ]
+    return ScopeStatusReport(
+        scope_key=scope_key,
+        source_rows=sum(one.source_rows for one in entities),
+        documents=sum(one.documents for one in entities),
+        points=points,
+        coverage=coverage(
+            points={one.entity_type: one.points for one in entities},
+            wanted={one.entity_type: max(one.source_rows - one.quarantined, 0) for one in entities},
+        ),
+        failed=sum(one.failed for one in entities),
+        quarantined=sum(one.quarantined for one in entities),
+        pending=sum(one.pending for one in entities),
+        last_success_at=record.last_success_at,
+        oldest_unsynced_seconds=max(waits, default=None),
+        surplus=sum(one.surplus for one in entities),
+        other_points=max(all_points - points, 0),
+        entities=entities,
     )

@@ -109,4 +109,5 @@ def scope_report(
             upsert=applied.seconds,
             cleanup=cleaned.seconds,
         ),
+        note=staged.note,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from sync_pipeline.core.ports import FailedDocument, Fence, StateRow
 from sync_pipeline.engine.bisect import apply_bisecting
 from sync_pipeline.engine.compare import POINT_ACTIONS
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.embed import note_failure
 from sync_pipeline.engine.lease import before_write
 from sync_pipeline.engine.overlap import read_ahead, record_behind
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, hash_column
@@ -31,8 +32,8 @@ class _Tally:
 
     points_written: int = 0
     payloads_written: int = 0
-    failed: int = 0
-    absent: int = 0
+    failed_of: dict[str, int] = field(default_factory=dict)
+    absent_of: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def upsert_scope(sync: SyncContext, *, staged: StagedChanges, fence: Fence) -> A
         StoppedError: asked to stop.
     """
     began = sync.seconds()
-    tally = _Tally()
+    tally = _Tally(failed_of=dict(staged.failed_of), absent_of=dict(staged.absent_of))
     total = staged.new + staged.changed + staged.payload_changed + staged.recorded
     done = 0
     with (
@@ -75,8 +76,8 @@ def upsert_scope(sync: SyncContext, *, staged: StagedChanges, fence: Fence) -> A
         staged=staged,
         points_written=tally.points_written,
         payloads_written=tally.payloads_written,
-        failed=staged.failed + tally.failed,
-        absent=staged.absent + tally.absent,
+        failed_of=tally.failed_of,
+        absent_of=tally.absent_of,
         seconds=sync.seconds() - began,
     )
 
@@ -120,7 +121,7 @@ def _write(sync: SyncContext, *, staged: StagedChanges, batch: _Batch, tally: _T
     failures: list[FailedDocument] = []
 
     def blame(row: Row, error: PermanentError) -> None:
-        tally.absent += row["action"] == Action.NEW
+        note_failure(row, failed_of=tally.failed_of, absent_of=tally.absent_of)
         failures.append(_failed(row, error))
 
     def upsert(run: Sequence[Row]) -> None:
@@ -140,7 +141,6 @@ def _write(sync: SyncContext, *, staged: StagedChanges, batch: _Batch, tally: _T
             tally.payloads_written += len(run)
             written += run
     if failures:
-        tally.failed += len(failures)
         sync.state.record_failed(
             collection=staged.collection, scope=staged.scope, failures=failures
         )

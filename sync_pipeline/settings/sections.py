@@ -209,10 +209,11 @@ class SyncSettings(Section):
     part_rows: Annotated[int, Field(ge=1000, le=10_000_000), NOT_A_BOOL] = 12_500
     """Rows per file handed from one step to the next; bounds memory."""
     max_deleted_fraction: Fraction = 0.1
-    """Largest share of a scope that one run may delete; more is refused, and nothing is deleted.
-    1 allows everything, also to empty a scope."""
+    """Largest share of an entity of a scope that one run may delete; more is refused, and nothing
+    is deleted. 1 allows everything, also to empty a scope."""
     min_deletions_guarded: Annotated[int, Field(ge=0), NOT_A_BOOL] = 20
-    """Up to so many deletes are allowed whatever their share; emptying a scope is not."""
+    """Up to so many deletes of an entity are allowed whatever their share; emptying an entity of
+    a scope is not."""
     max_quarantined_fraction: Fraction | None = None
     """Share of unusable rows above which a scope fails instead of going on without them. Null:
     never."""

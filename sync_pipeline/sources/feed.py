@@ -86,14 +86,18 @@ class PostgresChangeFeed:
                 detail=detail,
                 pending=counts[name].events if name in counts else 0,
                 oldest_seconds=counts[name].oldest_seconds if name in counts else None,
+                # Until epochs are computed: one that never ends.
+                epoch="installed" if state is FeedState.INSTALLED else None,
             )
             for name, (state, detail) in judged.items()
         ]
 
-    def pending(self, *, limit_scopes: int | None = None) -> dict[str, PendingChanges]:
+    def pending(
+        self, *, limit_scopes: int | None = None, entity_types: Collection[str] | None = None
+    ) -> dict[str, PendingChanges]:
         """Group events by scope, the scope with the oldest one first."""
         found: dict[str, PendingChanges] = {}
-        for row in self._rows(feed_queries.PENDING):
+        for row in self._rows(feed_queries.PENDING, {"entities": _listed(entity_types)}):
             key = owner_key(row.key)
             known = found.get(key)
             found[key] = PendingChanges(
@@ -104,17 +108,30 @@ class PostgresChangeFeed:
         by_age = sorted(found.items(), key=lambda item: (item[1].oldest_at, item[0]))
         return dict(by_age[:limit_scopes])
 
-    def spread_truncates(self, scopes: Collection[Scope]) -> int:
+    def spread_truncates(
+        self, scopes: Collection[Scope], *, entity_types: Collection[str] | None = None
+    ) -> int:
         """Replace each truncate by one per scope, in one statement."""
         if not scopes:
             return 0
-        keys = {"keys": sorted({scope.key for scope in scopes})}
-        return sum(row[0] for row in self._rows(feed_queries.SPREAD, keys))
+        keys = sorted({scope.key for scope in scopes})
+        wanted = {"keys": keys, "entities": _listed(entity_types)}
+        return sum(row[0] for row in self._rows(feed_queries.SPREAD, wanted))
 
-    def read(self, scope: Scope, *, limit: int | None = 100_000) -> ChangeBatch:
+    def read(
+        self,
+        scope: Scope,
+        *,
+        limit: int | None = 100_000,
+        entity_types: Collection[str] | None = None,
+    ) -> ChangeBatch:
         """Read the events of a scope by id."""
         keys = self._spellings(scope)
-        wanted = {"keys": list(keys), "limit": None if limit is None else limit + 1}
+        wanted = {
+            "keys": list(keys),
+            "limit": None if limit is None else limit + 1,
+            "entities": _listed(entity_types),
+        }
         rows = self._rows(feed_queries.READ, wanted)
         has_more = limit is not None and len(rows) > limit
         kept = rows[:limit]
@@ -180,3 +197,7 @@ class PostgresChangeFeed:
     def _begin(self) -> AbstractContextManager[sa.Connection]:
         """Each statement sees what was committed before it, whatever the server's default is."""
         return self._engine.execution_options(isolation_level="READ COMMITTED").begin()
+
+
+def _listed(entity_types: Collection[str] | None) -> list[str] | None:
+    return None if entity_types is None else sorted(entity_types)

@@ -22,9 +22,11 @@ FROM (
     SELECT coalesce(new_scope_key, CASE WHEN old_scope_key IS NULL THEN 'global' END) AS key,
            created_at, operation
     FROM {events}
+    WHERE %(entities)s::text[] IS NULL OR entity_type = ANY (%(entities)s::text[])
     UNION ALL
     SELECT old_scope_key, created_at, operation FROM {events}
     WHERE old_scope_key IS DISTINCT FROM new_scope_key
+      AND (%(entities)s::text[] IS NULL OR entity_type = ANY (%(entities)s::text[]))
 ) AS sides
 WHERE key IS NOT NULL GROUP BY key
 """)
@@ -38,9 +40,10 @@ SELECT old_scope_key FROM {events} WHERE old_scope_key IS NOT NULL
 # Three arms, each with an index of its own.
 READ: Final = sql.SQL("""
 SELECT id, entity_type, db_id, operation FROM {events}
-WHERE new_scope_key = ANY (%(keys)s::text[])
+WHERE (new_scope_key = ANY (%(keys)s::text[])
    OR (old_scope_key = ANY (%(keys)s::text[]) AND old_scope_key IS DISTINCT FROM new_scope_key)
-   OR (old_scope_key IS NULL AND new_scope_key IS NULL)
+   OR (old_scope_key IS NULL AND new_scope_key IS NULL))
+  AND (%(entities)s::text[] IS NULL OR entity_type = ANY (%(entities)s::text[]))
 ORDER BY id LIMIT %(limit)s::bigint
 """)
 
@@ -67,6 +70,7 @@ SELECT (SELECT count(*) FROM done) + (SELECT count(*) FROM halved)
 SPREAD: Final = sql.SQL("""
 WITH everywhere AS (
     DELETE FROM {events} WHERE old_scope_key IS NULL AND new_scope_key IS NULL
+      AND (%(entities)s::text[] IS NULL OR entity_type = ANY (%(entities)s::text[]))
     RETURNING entity_type, created_at
 ), spread AS (
     INSERT INTO {events} (entity_type, operation, new_scope_key, created_at)

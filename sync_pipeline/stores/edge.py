@@ -38,6 +38,7 @@ from sync_pipeline.stores.edge_lock import Clock
 from sync_pipeline.stores.edge_requests import (
     dense_vectors,
     edge_point,
+    entity_filter,
     one_point,
     query_request,
     scope_filter,
@@ -45,6 +46,7 @@ from sync_pipeline.stores.edge_requests import (
 )
 from sync_pipeline.stores.stored import (
     DIGEST_FIELDS,
+    ENTITY,
     OWNER_FIELDS,
     SCOPE_KEY,
     Page,
@@ -60,7 +62,7 @@ from sync_pipeline.stores.stored import (
 )
 from sync_pipeline.tuning import return_free_memory
 
-_EVERY_SCOPE: Final = 2**31 - 1
+_EVERY_VALUE: Final = 2**31 - 1
 """Facet limit: as many scopes as there are. Measured: 5,000 of them in 0.1 s."""
 
 
@@ -98,6 +100,7 @@ class EdgeStore:
         """See ``VectorStore``."""
         check_name(spec.collection)
         if self._index.has(spec.collection):
+            self._index.index_payloads(spec.collection)
             return False
         self._require_room(self._min_free_bytes)
         return self._index.create(spec)
@@ -184,20 +187,21 @@ class EdgeStore:
         *,
         scope_key: str,
         views: Sequence[str],
+        entity_types: Sequence[str] | None = None,
         start: str | None = None,
         stop: str | None = None,
         batch_size: int = 5000,
     ) -> Iterator[PointDigests]:
         """See ``VectorStore``."""
         check_ids([bound for bound in (start, stop) if bound is not None])
-        if not self._index.has(collection):
+        if not self._index.has(collection) or (entity_types is not None and not entity_types):
             return
         yield from iter_page_digests(
             lambda offset: self._scroll(
                 collection,
                 offset,
                 fields=DIGEST_FIELDS,
-                matching=scope_filter([scope_key]),
+                matching=scope_filter([scope_key], entity_types=entity_types),
                 batch_size=batch_size,
             ),
             views=views,
@@ -210,20 +214,19 @@ class EdgeStore:
         """See ``VectorStore``."""
         if not self._index.has(collection):
             return 0
-        matching = None if scope_key is None else scope_filter([scope_key])
-        with self._reading("counting", collection) as shard:
-            return shard.count(edge.CountRequest(exact=True, filter=matching))
+        return self._count(collection, None if scope_key is None else scope_filter([scope_key]))
 
-    def count_by_scope(self, collection: str) -> dict[str, int]:
+    def count_by_scope(self, collection: str, *, entity_type: str | None = None) -> dict[str, int]:
         """See ``VectorStore``."""
-        if not self._index.has(collection):
-            return {}
-        with self._reading("counting by scope", collection) as shard:
-            request = edge.FacetRequest(key=SCOPE_KEY, limit=_EVERY_SCOPE, exact=True)
-            counts = facet_counts(shard.facet(request).hits)
-        if sum(counts.values()) == self.count(collection):
-            return counts
-        return count_pages(lambda offset: self._scroll(collection, offset, fields=[SCOPE_KEY]))
+        matching = None if entity_type is None else entity_filter(entity_type)
+        counts = self._count_by(SCOPE_KEY, collection, matching)
+        counts.pop("", None)
+        return counts
+
+    def count_by_entity(self, collection: str, *, scope_key: str | None = None) -> dict[str, int]:
+        """See ``VectorStore``."""
+        matching = None if scope_key is None else scope_filter([scope_key])
+        return self._count_by(ENTITY, collection, matching)
 
     def retrieve(
         self, collection: str, point_ids: Sequence[str], *, with_vectors: bool = False
@@ -264,6 +267,29 @@ class EdgeStore:
         self._require_room(self._min_free_bytes + copied)
         with self._reading("optimizing", collection) as shard:
             return shard.optimize()
+
+    def _count(self, collection: str, matching: edge.Filter | None) -> int:
+        with self._reading("counting", collection) as shard:
+            return shard.count(edge.CountRequest(exact=True, filter=matching))
+
+    def _count_by(
+        self, field: str, collection: str, matching: edge.Filter | None
+    ) -> dict[str, int]:
+        """Count points per value of a payload field; by reading them where no index knows all."""
+        if not self._index.has(collection):
+            return {}
+        with self._reading(f"counting by {field}", collection) as shard:
+            if field in shard.info().payload_schema:
+                request = edge.FacetRequest(
+                    key=field, limit=_EVERY_VALUE, exact=True, filter=matching
+                )
+                counts = facet_counts(shard.facet(request).hits)
+                if sum(counts.values()) == self._count(collection, matching):
+                    return counts
+        return count_pages(
+            lambda offset: self._scroll(collection, offset, fields=[field], matching=matching),
+            field=field,
+        )
 
     def _scroll(
         self,

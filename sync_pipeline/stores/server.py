@@ -33,6 +33,7 @@ from sync_pipeline.stores.checks import (
 from sync_pipeline.stores.server_calls import ServerCalls
 from sync_pipeline.stores.server_connection import server_address, shared_connection
 from sync_pipeline.stores.server_requests import (
+    entity_filter,
     item_bytes,
     owned_points,
     payload_operation,
@@ -47,7 +48,7 @@ from sync_pipeline.stores.server_retry import Sleep
 from sync_pipeline.stores.server_schema import (
     MAX_BATCH,
     MAX_PAGE,
-    SCOPE_INDEX,
+    PAYLOAD_INDEXES,
     creation,
     description_of,
     schema_of,
@@ -55,6 +56,7 @@ from sync_pipeline.stores.server_schema import (
 from sync_pipeline.stores.server_version import require_recent
 from sync_pipeline.stores.stored import (
     DIGEST_FIELDS,
+    ENTITY,
     OWNER_FIELDS,
     SCOPE_KEY,
     Page,
@@ -133,20 +135,15 @@ class ServerStore:
         return sorted(entry.name for entry in found.collections)
 
     def ensure_collection(self, spec: CollectionSpec) -> bool:
-        """See ``VectorStore``; also makes an index that a crash left out."""
+        """See ``VectorStore``; also makes an index that a crash or an old release left out."""
         check_name(spec.collection)
         is_created = self._create(spec)
-        if not self._is_indexed(spec.collection):
-            self._calls.write(
-                f"indexing {SCOPE_KEY}",
-                lambda client: [
-                    client.create_payload_index(
-                        spec.collection, field_name=SCOPE_KEY, field_schema=SCOPE_INDEX
-                    )
-                ],
-                collection=spec.collection,
-                is_applied=lambda _: self._is_indexed(spec.collection),
-            )
+        info = self._info(spec.collection)
+        # The writes that follow need not ask again. One that is not ours is refused then.
+        with suppress(PermanentError):
+            self._keep_schema(spec.collection, info)
+        for field in PAYLOAD_INDEXES.keys() - info.payload_schema.keys():
+            self._index_payloads(spec.collection, field)
         return is_created
 
     def describe_collection(self, collection: str) -> str | None:
@@ -227,13 +224,16 @@ class ServerStore:
         *,
         scope_key: str,
         views: Sequence[str],
+        entity_types: Sequence[str] | None = None,
         start: str | None = None,
         stop: str | None = None,
         batch_size: int = 5000,
     ) -> Iterator[PointDigests]:
         """See ``VectorStore``."""
         check_ids([bound for bound in (start, stop) if bound is not None])
-        matching = scope_filter([scope_key])
+        if entity_types is not None and not entity_types:
+            return
+        matching = scope_filter([scope_key], entity_types=entity_types)
         with suppress(CollectionMissingError):
             yield from iter_page_digests(
                 lambda offset: self._scroll(
@@ -250,28 +250,19 @@ class ServerStore:
 
     def count(self, collection: str, *, scope_key: str | None = None) -> int:
         """See ``VectorStore``."""
-        matching = None if scope_key is None else scope_filter([scope_key])
-        with suppress(CollectionMissingError):
-            return self._calls.ask(
-                "counting",
-                lambda client: client.count(collection, count_filter=matching, exact=True),
-                collection=collection,
-            ).count
-        return 0
+        return self._count(collection, None if scope_key is None else scope_filter([scope_key]))
 
-    def count_by_scope(self, collection: str) -> dict[str, int]:
+    def count_by_scope(self, collection: str, *, entity_type: str | None = None) -> dict[str, int]:
         """See ``VectorStore``; where the index on ``scope_key`` misses points, reads them all."""
-        with suppress(CollectionMissingError):
-            answer = self._calls.ask(
-                "counting by scope",
-                lambda client: client.facet(collection, key=SCOPE_KEY, limit=MAX_PAGE, exact=True),
-                collection=collection,
-            )
-            counts = facet_counts(answer.hits)
-            if sum(counts.values()) == self.count(collection):
-                return counts
-            return count_pages(lambda offset: self._scroll(collection, offset, fields=[SCOPE_KEY]))
-        return {}
+        matching = None if entity_type is None else entity_filter(entity_type)
+        counts = self._count_by(SCOPE_KEY, collection, matching)
+        counts.pop("", None)
+        return counts
+
+    def count_by_entity(self, collection: str, *, scope_key: str | None = None) -> dict[str, int]:
+        """See ``VectorStore``; where there is no index on ``type``, reads the points."""
+        matching = None if scope_key is None else scope_filter([scope_key])
+        return self._count_by(ENTITY, collection, matching)
 
     def retrieve(
         self, collection: str, point_ids: Sequence[str], *, with_vectors: bool = False
@@ -377,12 +368,49 @@ class ServerStore:
             collection=collection,
         )
 
-    def _is_indexed(self, collection: str) -> bool:
-        info = self._info(collection)
-        # The writes that follow need not ask again. One that is not ours is refused then.
-        with suppress(PermanentError):
-            self._keep_schema(collection, info)
-        return SCOPE_KEY in info.payload_schema
+    def _index_payloads(self, collection: str, field: str) -> None:
+        self._calls.write(
+            f"indexing {field}",
+            lambda client: [
+                client.create_payload_index(
+                    collection, field_name=field, field_schema=PAYLOAD_INDEXES[field]
+                )
+            ],
+            collection=collection,
+            is_applied=lambda _: field in self._info(collection).payload_schema,
+        )
+
+    def _count(self, collection: str, matching: models.Filter | None) -> int:
+        with suppress(CollectionMissingError):
+            return self._calls.ask(
+                "counting",
+                lambda client: client.count(collection, count_filter=matching, exact=True),
+                collection=collection,
+            ).count
+        return 0
+
+    def _count_by(
+        self, field: str, collection: str, matching: models.Filter | None
+    ) -> dict[str, int]:
+        """Count points per value of a payload field; by reading them where no index knows all."""
+        with suppress(CollectionMissingError):
+            # A collection that an earlier release made has no index on the entity yet.
+            with suppress(RefusedError):
+                answer = self._calls.ask(
+                    f"counting by {field}",
+                    lambda client: client.facet(
+                        collection, key=field, facet_filter=matching, limit=MAX_PAGE, exact=True
+                    ),
+                    collection=collection,
+                )
+                counts = facet_counts(answer.hits)
+                if sum(counts.values()) == self._count(collection, matching):
+                    return counts
+            return count_pages(
+                lambda offset: self._scroll(collection, offset, fields=[field], matching=matching),
+                field=field,
+            )
+        return {}
 
     def _with_schema(
         self,

@@ -22,6 +22,7 @@ from sync_pipeline.core.conditions import (
 from sync_pipeline.core.point import BM25_VECTOR, Point, SearchQuery, StoredPoint, Vector
 from sync_pipeline.stores.checks import payload_bytes
 from sync_pipeline.stores.stored import (
+    ENTITY,
     REVISION,
     SCOPE_KEY,
     has_words,
@@ -99,11 +100,21 @@ def owned_points(
     return models.Filter(must=conditions)
 
 
-def scope_filter(scope_keys: Sequence[str]) -> models.Filter:
-    """Points of these scopes and of no other."""
+def scope_filter(
+    scope_keys: Sequence[str], *, entity_types: Sequence[str] | None = None
+) -> models.Filter:
+    """Points of these scopes and of no other, and of these entities where they are named."""
     if not scope_keys:
         raise ValueError("an empty filter would match every tenant's points")
-    return models.Filter(must=[_any_text(SCOPE_KEY, scope_keys)])
+    conditions: list[models.Condition] = [_any_text(SCOPE_KEY, scope_keys)]
+    if entity_types is not None:
+        conditions.append(_any_text(ENTITY, entity_types))
+    return models.Filter(must=conditions)
+
+
+def entity_filter(entity_type: str) -> models.Filter:
+    """Points of one entity, of whatever scope."""
+    return models.Filter(must=[_any_text(ENTITY, [entity_type])])
 
 
 def search_filter(query: SearchQuery) -> models.Filter:

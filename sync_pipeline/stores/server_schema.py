@@ -10,6 +10,7 @@ from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.hashing import RENDERING_VERSION
 from sync_pipeline.core.point import BM25_VECTOR, CollectionSpec
 from sync_pipeline.stores.checks import VectorSchema
+from sync_pipeline.stores.stored import ENTITY, SCOPE_KEY
 
 MAX_PAGE: Final = 100_000
 """Most points of a page and most scopes of one count; strict mode refuses more."""
@@ -18,8 +19,13 @@ MAX_BATCH: Final = 10_000
 _MAX_CONDITIONS: Final = 500
 _DESCRIPTION: Final = "description"
 
-SCOPE_INDEX: Final = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
-"""Index on ``scope_key``: the points of a scope lie together on disk."""
+PAYLOAD_INDEXES: Final = {
+    # The points of a scope lie together on disk.
+    SCOPE_KEY: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
+    # For filters and counts by entity; the search graph needs no links for it.
+    ENTITY: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, enable_hnsw=False),
+}
+"""Per payload field its index."""
 
 
 def creation(spec: CollectionSpec) -> dict[str, Any]:

@@ -18,8 +18,9 @@ strict mode with the limits of ``server_schema``                            1.13
 exact facet counts, for the points of each scope                            1.12
 ==========================================================================  =====
 
-An older server does not know the first two and may ignore them without an error: other tenants' texts would move a
-tenant's scores, and a late duplicate of a write would undo a newer one.
+An older server does not know the first two and may ignore them without an error: other
+tenants' texts would move a tenant's scores, and a late duplicate of a write would undo a
+newer one.
 """
 
 _VERSION: Final = re.compile(r"v?(\d+)\.(\d+)")

@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 SCOPE_KEY: Final = "scope_key"
 """Payload field of the scope key: the one isolation field."""
+ENTITY: Final = "type"
+"""Payload field of the entity."""
 REVISION: Final = "source_revision"
 """Payload field that orders writes: microseconds of the source snapshot."""
 SCHEMA_VERSION: Final = "schema_version"
@@ -189,17 +191,20 @@ class FacetHit(Protocol):
 
 
 def facet_counts(hits: Iterable[FacetHit]) -> dict[str, int]:
-    """Points per scope key; Edge also lists keys whose last point is gone."""
+    """Points per value; Edge also lists values whose last point is gone."""
     return {str(hit.value): hit.count for hit in hits if hit.count}
 
 
-def count_pages(fetch: Callable[[str | None], Page]) -> dict[str, int]:
-    """Count points per scope key by reading them all: what is true if an index is not."""
+def count_pages(fetch: Callable[[str | None], Page], *, field: str) -> dict[str, int]:
+    """Count points per value of a field by reading them all: what is true if an index is not.
+
+    Points without the field count under the empty text.
+    """
     counts: Counter[str] = Counter()
     offset = None
     while True:
         rows, offset = fetch(offset)
-        counts.update(str(payload[SCOPE_KEY]) for _, payload in rows if SCOPE_KEY in payload)
+        counts.update(str(payload.get(field, "")) for _, payload in rows)
         if offset is None:
             return dict(counts)
 

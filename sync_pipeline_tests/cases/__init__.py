@@ -1,0 +1,1 @@
+"""Databases as people really have them, each through the command line."""

@@ -6,7 +6,7 @@ from sync_pipeline_tests.cli.installed import CommandLine
 
 FIELDS = {
     "scope_key", "source_rows", "documents", "points", "coverage", "failed", "quarantined",
-    "pending", "last_success_at", "oldest_unsynced_seconds",
+    "pending", "last_success_at", "oldest_unsynced_seconds", "surplus", "other_points", "entities",
 }  # fmt: skip
 
 
@@ -17,6 +17,10 @@ def test_status_has_the_fields_that_programs_rely_on(synced: CommandLine) -> Non
     assert [set(scope) for scope in answer["scopes"]] == [FIELDS] * 3
     globex = answer["scopes"][2]
     assert globex.pop("last_success_at").endswith("+00:00")
+    assert [(one["entity_type"], one["points"]) for one in globex.pop("entities")] == [
+        ("material", 2),
+        ("work", 0),
+    ]
     assert globex == {
         "scope_key": "globex",
         "source_rows": 3,
@@ -27,6 +31,8 @@ def test_status_has_the_fields_that_programs_rely_on(synced: CommandLine) -> Non
         "quarantined": 1,
         "pending": 0,
         "oldest_unsynced_seconds": None,
+        "surplus": 0,
+        "other_points": 0,
     }
 
 

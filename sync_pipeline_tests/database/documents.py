@@ -17,13 +17,19 @@ NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(hours=1)
 
 
-def row(number: int, *, content: str = "a", views: Mapping[str, str] | None = None) -> StateRow:
+def row(
+    number: int,
+    *,
+    content: str = "a",
+    views: Mapping[str, str] | None = None,
+    entity_type: str = "material",
+) -> StateRow:
     """A state row; ``views`` are its embed hashes, by default one view ``text``."""
-    name = f"tenant-material-{number}"
+    name = f"tenant-{entity_type}-{number}"
     return StateRow(
         document_id=name,
         point_id=point_id(name),
-        entity_type="material",
+        entity_type=entity_type,
         db_id=str(number),
         embed_hashes={"text": digest(content)} if views is None else views,
         payload_hash=digest("payload", content),

@@ -276,8 +276,8 @@ def test_a_document_that_moved_counts_once_as_departed_from_its_old_scope(
 
     departed = [state.take_departed(collection=COLLECTION, scope=ACME) for _ in range(2)]
 
-    assert departed == [1, 0]
-    assert state.take_departed(collection=COLLECTION, scope=GLOBEX) == 0
+    assert departed == [{"material": 1}, {}]
+    assert state.take_departed(collection=COLLECTION, scope=GLOBEX) == {}
 
 
 def test_a_document_that_comes_back_has_departed_from_where_it_was(state: IndexState) -> None:
@@ -285,8 +285,8 @@ def test_a_document_that_comes_back_has_departed_from_where_it_was(state: IndexS
     record(state, row(1), scope=GLOBEX)
     record(state, row(1), scope=ACME)
 
-    assert state.take_departed(collection=COLLECTION, scope=ACME) == 0
-    assert state.take_departed(collection=COLLECTION, scope=GLOBEX) == 1
+    assert state.take_departed(collection=COLLECTION, scope=ACME) == {}
+    assert state.take_departed(collection=COLLECTION, scope=GLOBEX) == {"material": 1}
 
 
 def test_documents_are_counted_per_scope_and_status(state: IndexState) -> None:
@@ -398,3 +398,57 @@ def test_a_synced_document_is_never_due(state: IndexState) -> None:
     assert state.retry_now(collection=COLLECTION) == {}
     assert state.count_due_retries(collection=COLLECTION) == {}
     assert state.list_failed(collection=COLLECTION) == []
+
+
+# --- per entity -------------------------------------------------------------------------
+
+
+def test_only_what_is_recorded_of_the_entities_asked_for_is_listed(state: IndexState) -> None:
+    works = [row(number, entity_type="work") for number in (1, 2)]
+    record(state, row(1), *works, scope=ACME)
+
+    def listed(*entity_types: str) -> list[str]:
+        batches = state.iter_digests(
+            collection=COLLECTION, scope=ACME, views=["text"], entity_types=entity_types
+        )
+        return [found.decode() for batch in batches for found in batch.point_ids]
+
+    assert listed("work") == sorted(work.point_id for work in works)
+    assert listed("material") == [row(1).point_id]
+    assert len(listed("material", "work")) == 3
+    assert listed() == listed("lamp") == []
+
+
+def test_documents_are_counted_per_scope_entity_and_status(state: IndexState) -> None:
+    record(state, row(1), row(2, entity_type="work"), scope=ACME)
+    record(state, row(3, entity_type="work"), scope=GLOBAL)
+    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failure(4)])
+
+    counts = state.count_by_entity(collection=COLLECTION)
+
+    acme = {"material": {"synced": 1, "failed": 1}, "work": {"synced": 1}}
+    assert counts == {"acme": acme, "global": {"work": {"synced": 1}}}
+    assert state.count_by_entity(collection=COLLECTION, scope=ACME) == {"acme": acme}
+    assert state.count_by_entity(collection="unknown") == {}
+
+
+def test_what_departed_of_another_entity_stays_to_be_asked_for(state: IndexState) -> None:
+    record(state, row(1), row(2, entity_type="work"), scope=ACME)
+    record(state, row(1), row(2, entity_type="work"), scope=GLOBEX)
+
+    def departed(*entity_types: str) -> dict[str, int]:
+        return state.take_departed(collection=COLLECTION, scope=ACME, entity_types=entity_types)
+
+    assert departed("lamp") == {}
+    assert departed("work") == {"work": 1}
+    assert departed("work", "material") == {"material": 1}
+
+
+def test_retries_that_are_due_are_counted_of_the_entities_asked_for(state: IndexState) -> None:
+    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failure(1)])
+    state.retry_now(collection=COLLECTION)
+
+    def due(*entity_types: str) -> dict[str, int]:
+        return state.count_due_retries(collection=COLLECTION, entity_types=entity_types)
+
+    assert (due("material"), due("work")) == ({"acme": 1}, {})

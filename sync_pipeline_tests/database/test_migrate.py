@@ -14,10 +14,12 @@ from sqlalchemy.dialects.postgresql import base
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.database.engine import Retries, make_engine
 from sync_pipeline.database.migrate import migrate, pending_revisions
+from sync_pipeline.database.scope_states import PostgresScopeStates
 from sync_pipeline.database.tables import Xid8, state_tables
 from sync_pipeline.database.urls import parse_url
+from sync_pipeline.database.versions import upgrade
 
-ALL_REVISIONS = ["r0001_state", "r0002_feed_and_rates"]
+ALL_REVISIONS = ["r0001_state", "r0002_feed_and_rates", "r0003_entities"]
 AT_ONCE = Retries(attempts=1)
 
 
@@ -136,3 +138,56 @@ def test_a_role_without_create_may_use_a_schema_that_is_up_to_date(
     with engine.begin() as connection:
         connection.execute(text("DROP OWNED BY plain_writer"))
         connection.execute(text("DROP ROLE plain_writer"))
+
+
+OLD_STATE = """
+INSERT INTO {schema}.index_state
+    (collection, document_id, point_id, scope, scope_key, tenant_id, entity_type, db_id, status)
+SELECT 'c1', 'tenant-' || entity || '-' || n, gen_random_uuid(), 'tenant', 'acme', 'acme', entity,
+       n, CASE WHEN entity = 'work' AND n = 1 THEN 'failed' ELSE 'synced' END
+FROM (VALUES ('material', 3), ('work', 2)) AS of (entity, count), generate_series(1, of.count) n;
+INSERT INTO {schema}.quarantine (scope_key, entity_type, db_id, reason, detail)
+VALUES ('acme', 'work', '9', 'empty_text', ''), ('acme', 'lamp', '1', 'empty_text', '');
+INSERT INTO {schema}.scope_state (collection, scope_key, rows, documents, quarantined, failed,
+    digest, source_snapshot_at, last_success_at, last_full_at)
+VALUES ('c1', 'acme', 6, 5, 1, 1, 'old', '2026-01-02Z', '2026-01-03Z', '2026-01-01Z'),
+       ('c1', 'global', 0, 0, 0, 0, 'old', '2026-01-02Z', '2026-01-03Z', '2026-01-01Z'),
+       ('c2', 'acme', 0, 0, 0, 0, 'old', '2026-01-02Z', '2026-01-03Z', '2026-01-01Z')
+"""
+
+
+def test_what_was_recorded_of_scopes_is_taken_over_for_their_entities(engine: Engine) -> None:
+    with engine.begin() as connection:
+        upgrade(connection, "older", to="r0002_feed_and_rates")
+        for statement in OLD_STATE.format(schema="older").split(";"):
+            connection.execute(text(statement))
+
+    applied = migrate(engine, "older")
+
+    found = PostgresScopeStates(engine, "older").list_entities(collection="c1")
+    assert applied == ["r0003_entities"]
+    assert [
+        (one.scope_key, one.entity_type, one.rows, one.documents, one.quarantined, one.failed)
+        for one in found
+    ] == [
+        ("acme", "material", 3, 3, 0, 0),
+        ("acme", "work", 3, 2, 1, 1),
+        ("global", "material", 0, 0, 0, 0),
+        ("global", "work", 0, 0, 0, 0),
+    ]
+    assert {(one.digest, one.feed_epoch, one.vanished_at) for one in found} == {(None, None, None)}
+    (times,) = {(one.source_snapshot_at, one.last_success_at, one.last_full_at) for one in found}
+    assert [moment.day for moment in times if moment is not None] == [2, 3, 1]
+
+
+def test_the_view_for_people_has_the_same_columns_as_before(engine: Engine) -> None:
+    def columns(schema: str) -> list[str]:
+        return [column["name"] for column in inspect(engine).get_columns("document_status", schema)]
+
+    with engine.begin() as connection:
+        upgrade(connection, "older", to="r0002_feed_and_rates")
+    before = columns("older")
+
+    migrate(engine, "older")
+
+    assert columns("older") == before

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 import pytest
 
 from sync_pipeline.core.errors import ScopeBusyError, SupersededError
-from sync_pipeline.core.ports import Fence, ScopeSnapshot, ScopeStates
+from sync_pipeline.core.ports import EntityResult, EntitySnapshot, Fence, ScopeSnapshot, ScopeStates
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline_tests.database.documents import ACME, COLLECTION, GLOBEX, LATER, NOON
+
+MATERIAL: Final = ("material",)
 
 
 def succeed(
@@ -20,17 +24,26 @@ def succeed(
     snapshot_at: datetime = NOON,
     is_full: bool = True,
     digest: str | None = None,
+    entity_types: Sequence[str] = ("material",),
+    feed_epoch: str | None = None,
 ) -> None:
     scopes.record_success(
         collection=COLLECTION,
         scope=scope,
-        rows=documents + 1,
-        documents=documents,
-        quarantined=1,
-        failed=2,
+        entities=[
+            EntityResult(
+                entity_type=entity_type,
+                rows=documents + 1,
+                documents=documents,
+                quarantined=1,
+                failed=2,
+                digest=digest,
+                feed_epoch=feed_epoch,
+            )
+            for entity_type in entity_types
+        ],
         snapshot_at=snapshot_at,
         is_full=is_full,
-        digest=digest,
     )
 
 
@@ -94,7 +107,9 @@ def test_only_recorded_scopes_are_marked_as_vanished(scopes: ScopeStates) -> Non
     succeed(scopes, ACME)
     succeed(scopes, GLOBEX)
 
-    marked = scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme", "unknown"])
+    marked = scopes.mark_vanished(
+        collection=COLLECTION, scope_keys=["acme", "unknown"], entity_types=MATERIAL
+    )
 
     assert [found.scope_key for found in marked] == ["acme"]
     assert marked[0].vanished_at is not None
@@ -103,18 +118,18 @@ def test_only_recorded_scopes_are_marked_as_vanished(scopes: ScopeStates) -> Non
 
 def test_a_vanished_scope_keeps_since_when(scopes: ScopeStates) -> None:
     succeed(scopes, ACME)
-    first = scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"])
+    first = scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"], entity_types=MATERIAL)
 
-    second = scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"])
+    second = scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"], entity_types=MATERIAL)
 
     assert second == first
 
 
 def test_a_scope_that_has_rows_again_loses_its_mark(scopes: ScopeStates) -> None:
     succeed(scopes, ACME)
-    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"])
+    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"], entity_types=MATERIAL)
 
-    marked = scopes.mark_vanished(collection=COLLECTION, scope_keys=[])
+    marked = scopes.mark_vanished(collection=COLLECTION, scope_keys=[], entity_types=MATERIAL)
 
     assert marked == []
     assert snapshot_of(scopes, ACME).vanished_at is None
@@ -122,7 +137,7 @@ def test_a_scope_that_has_rows_again_loses_its_mark(scopes: ScopeStates) -> None
 
 def test_a_success_does_not_remove_a_mark(scopes: ScopeStates) -> None:
     succeed(scopes, ACME)
-    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"])
+    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"], entity_types=MATERIAL)
 
     succeed(scopes, ACME, documents=0, snapshot_at=LATER)
 
@@ -271,3 +286,115 @@ def test_the_lease_of_a_dead_owner_can_be_taken_at_once(scopes: ScopeStates) -> 
     assert scopes.acquire(scope=ACME, owner="next", ttl_seconds=60).owner == "next"
     with pytest.raises(ScopeBusyError, match="living"):
         scopes.acquire(scope=GLOBEX, owner="next", ttl_seconds=60)
+
+
+# --- per entity -------------------------------------------------------------------------
+
+
+def entities_of(scopes: ScopeStates, scope: Scope) -> dict[str, EntitySnapshot]:
+    found = scopes.list_entities(collection=COLLECTION, scopes=[scope])
+    return {known.entity_type: known for known in found}
+
+
+def test_another_entity_of_the_scope_is_recorded_by_itself(scopes: ScopeStates) -> None:
+    succeed(scopes, ACME, entity_types=["material"], digest="m1", feed_epoch="e1")
+    before = entities_of(scopes, ACME)["material"]
+
+    succeed(scopes, ACME, entity_types=["work"], documents=7, snapshot_at=LATER, is_full=False)
+
+    found = entities_of(scopes, ACME)
+    assert found["material"] == before
+    assert (before.digest, before.feed_epoch, before.source_snapshot_at) == ("m1", "e1", NOON)
+    work = found["work"]
+    assert (work.documents, work.digest, work.last_full_at) == (7, None, None)
+    assert work.source_snapshot_at == LATER
+
+
+def test_the_record_of_a_scope_is_the_sum_of_its_entities_and_as_old_as_the_oldest(
+    scopes: ScopeStates,
+) -> None:
+    succeed(scopes, ACME, entity_types=["material"], digest="m1")
+    succeed(scopes, ACME, entity_types=["work"], documents=7, digest="w1", snapshot_at=LATER)
+
+    found = snapshot_of(scopes, ACME)
+
+    assert (found.rows, found.documents, found.quarantined, found.failed) == (12, 10, 2, 4)
+    assert (found.digest, found.source_snapshot_at) == ("m1 w1", NOON)
+    assert found.last_full_at == NOON
+
+
+def test_a_scope_with_an_entity_that_never_had_a_full_sync_had_none_itself(
+    scopes: ScopeStates,
+) -> None:
+    succeed(scopes, ACME, entity_types=["material"], digest="m1")
+    succeed(scopes, ACME, entity_types=["work"], is_full=False)
+
+    found = snapshot_of(scopes, ACME)
+
+    assert (found.digest, found.last_full_at) == (None, None)
+
+
+def test_an_incremental_success_keeps_the_epoch_of_the_feed(scopes: ScopeStates) -> None:
+    succeed(scopes, ACME, feed_epoch="e1")
+
+    succeed(scopes, ACME, feed_epoch="e2", is_full=False, snapshot_at=LATER)
+
+    assert entities_of(scopes, ACME)["material"].feed_epoch == "e1"
+
+
+def test_a_late_record_of_one_entity_does_not_hold_up_another(scopes: ScopeStates) -> None:
+    succeed(scopes, ACME, entity_types=["material"], snapshot_at=LATER)
+
+    succeed(scopes, ACME, entity_types=["material", "work"], documents=9, snapshot_at=NOON)
+
+    found = entities_of(scopes, ACME)
+    assert (found["material"].documents, found["work"].documents) == (3, 9)
+
+
+def test_entities_are_listed_by_scope_and_name_of_the_scopes_asked_for(
+    scopes: ScopeStates,
+) -> None:
+    for scope in (GLOBEX, ACME, GLOBAL):
+        succeed(scopes, scope, entity_types=["work", "material"])
+
+    listed = scopes.list_entities(collection=COLLECTION, scopes=[GLOBEX, ACME])
+
+    assert [(one.scope_key, one.entity_type) for one in listed] == [
+        ("acme", "material"),
+        ("acme", "work"),
+        ("globex", "material"),
+        ("globex", "work"),
+    ]
+    assert len(scopes.list_entities(collection=COLLECTION)) == 6
+    assert scopes.list_entities(collection=COLLECTION, scopes=[]) == []
+
+
+def test_only_the_entities_named_are_marked_as_vanished(scopes: ScopeStates) -> None:
+    succeed(scopes, ACME, entity_types=["material", "work"])
+    work = ("work",)
+    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"], entity_types=MATERIAL)
+
+    marked = scopes.mark_vanished(collection=COLLECTION, scope_keys=[], entity_types=work)
+
+    assert marked == []
+    assert entities_of(scopes, ACME)["material"].vanished_at is not None
+    assert entities_of(scopes, ACME)["work"].vanished_at is None
+    assert snapshot_of(scopes, ACME).vanished_at is None
+
+
+def test_one_entity_is_forgotten_without_the_others(scopes: ScopeStates) -> None:
+    succeed(scopes, ACME, entity_types=["material", "work"])
+
+    scopes.forget(collection=COLLECTION, scope=ACME, entity_types=["work"])
+
+    assert list(entities_of(scopes, ACME)) == ["material"]
+    assert snapshot_of(scopes, ACME).documents == 3
+
+
+def test_the_last_entity_that_is_forgotten_takes_the_scope_with_it(scopes: ScopeStates) -> None:
+    succeed(scopes, ACME)
+    succeed(scopes, GLOBEX)
+
+    scopes.forget(collection=COLLECTION, scope=ACME, entity_types=MATERIAL)
+
+    assert [found.scope_key for found in scopes.list_all(collection=COLLECTION)] == ["globex"]

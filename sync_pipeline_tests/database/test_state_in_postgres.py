@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 from sync_pipeline.core.document import Reason, Rejection
 from sync_pipeline.core.errors import ScopeBusyError
 from sync_pipeline.core.point import CollectionSpec
+from sync_pipeline.core.ports import EntityResult
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
 from sync_pipeline.database.generations import PostgresGenerations
@@ -242,10 +243,9 @@ def test_a_document_that_a_full_sync_left_unchanged_was_seen_by_it(engine: Engin
     PostgresScopeStates(engine).record_success(
         collection=COLLECTION,
         scope=ACME,
-        rows=2,
-        documents=2,
-        quarantined=0,
-        failed=1,
+        entities=[
+            EntityResult(entity_type="material", rows=2, documents=2, quarantined=0, failed=1)
+        ],
         snapshot_at=LATER,
         is_full=True,
     )
@@ -274,19 +274,19 @@ def test_marking_the_same_scopes_again_writes_nothing(engine: Engine) -> None:
         scopes.record_success(
             collection=COLLECTION,
             scope=scope,
-            rows=0,
-            documents=0,
-            quarantined=0,
-            failed=0,
+            entities=[
+                EntityResult(entity_type="material", rows=0, documents=0, quarantined=0, failed=0)
+            ],
             snapshot_at=NOON,
             is_full=True,
         )
-    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"])
-    before = versions(engine, "scope_state")
+    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"], entity_types=["material"])
+    before = [versions(engine, name) for name in ("scope_state", "scope_entity_state")]
 
-    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"])
+    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"], entity_types=["material"])
 
-    assert versions(engine, "scope_state") == before
+    after = [versions(engine, name) for name in ("scope_state", "scope_entity_state")]
+    assert after == before
 
 
 def test_of_many_runs_that_ask_at_once_one_gets_the_lease(engine: Engine) -> None:
@@ -337,10 +337,10 @@ def test_vectors_are_stored_as_little_endian_float32(engine: Engine) -> None:
 def test_the_same_quarantine_again_writes_nothing(engine: Engine) -> None:
     quarantine = PostgresQuarantine(engine)
     rejections = [Rejection("material", str(n), Reason.EMPTY_TEXT, "no text") for n in range(3)]
-    quarantine.replace(scope=ACME, rejections=rejections)
+    quarantine.replace(entity_types=["material"], scope=ACME, rejections=rejections)
     before = versions(engine, "quarantine")
 
-    quarantine.replace(scope=ACME, rejections=rejections)
+    quarantine.replace(entity_types=["material"], scope=ACME, rejections=rejections)
 
     assert versions(engine, "quarantine") == before
 
@@ -348,12 +348,16 @@ def test_the_same_quarantine_again_writes_nothing(engine: Engine) -> None:
 def test_a_row_rejected_for_another_reason_keeps_when_it_was_first_seen(engine: Engine) -> None:
     quarantine = PostgresQuarantine(engine)
     quarantine.replace(
-        scope=ACME, rejections=[Rejection("work", "1", Reason.EMPTY_TEXT, "no text")]
+        entity_types=["material"],
+        scope=ACME,
+        rejections=[Rejection("work", "1", Reason.EMPTY_TEXT, "no text")],
     )
     (before,) = read(engine, "SELECT * FROM quarantine")
 
     quarantine.replace(
-        scope=ACME, rejections=[Rejection("work", "1", Reason.INVALID_TEXT, "surrogate")]
+        entity_types=["material"],
+        scope=ACME,
+        rejections=[Rejection("work", "1", Reason.INVALID_TEXT, "surrogate")],
     )
 
     (after,) = read(engine, "SELECT * FROM quarantine")

@@ -82,13 +82,29 @@ def test_a_defect_fails_at_once_and_its_text_is_not_repeated() -> None:
 
 
 def test_facts_are_the_attributes_that_metadata_can_hold() -> None:
-    refused = MassDeletionRefusedError(scope_key="acme", stale=30, indexed=40, allowed=20)
+    refused = MassDeletionRefusedError(
+        scope_key="acme",
+        entity_type="material",
+        stale=30,
+        indexed=40,
+        allowed=20,
+        total=31,
+        total_indexed=90,
+    )
     settings = SettingsError(origin="x.yaml", mistakes=["one", "two"])
 
     facts = [error_facts(refused), error_facts(settings)]
 
     assert facts == [
-        {"scope_key": "acme", "stale": 30, "indexed": 40, "allowed": 20},
+        {
+            "scope_key": "acme",
+            "entity_type": "material",
+            "stale": 30,
+            "indexed": 40,
+            "allowed": 20,
+            "total": 31,
+            "total_indexed": 90,
+        },
         {"origin": "x.yaml", "mistakes": "one; two"},
     ]
 

@@ -11,10 +11,11 @@ from unittest import mock
 import dagster as dg
 import pytest
 
-from sync_pipeline.core.changes import Operation, scope_digest
+from sync_pipeline.core.changes import Operation
 from sync_pipeline.core.errors import SourceUnavailableError
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.point import Point, SparseVector
+from sync_pipeline.core.ports import EntityResult
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.definitions import build_definitions
 from sync_pipeline.defs.failures import WithheldError
@@ -62,29 +63,38 @@ def pretend_synced(world: World) -> None:
     sync = world.sync
     points: list[Point] = []
     for key, entities in world.source.digest_by_scope(sync.entities).items():
-        rows = sum(entity.rows for entity in entities.values())
-        points += [bare_point(key, number) for number in range(rows)]
+        results: list[EntityResult] = []
+        for entity in sync.entities:
+            found = entities.get(entity.name)
+            rows = 0 if found is None else found.rows
+            points += [bare_point(key, entity.name, number) for number in range(rows)]
+            results.append(
+                EntityResult(
+                    entity_type=entity.name,
+                    rows=rows,
+                    documents=rows,
+                    quarantined=0,
+                    failed=0,
+                    digest=sync.entity_digest(entity, found),
+                )
+            )
         world.scopes.record_success(
             collection=world.collection,
             scope=Scope.from_key(key),
-            rows=rows,
-            documents=rows,
-            quarantined=0,
-            failed=0,
+            entities=results,
             snapshot_at=world.clock(),
             is_full=True,
-            digest=scope_digest(config=sync.digest_config, entities=entities),
         )
     world.store.ensure_collection(sync.spec)
     world.store.upsert(world.collection, points)
 
 
-def bare_point(scope_key: str, number: int) -> Point:
+def bare_point(scope_key: str, entity_type: str, number: int) -> Point:
     return Point(
-        point_id=point_id(f"{scope_key}-{number}"),
+        point_id=point_id(f"{scope_key}-{entity_type}-{number}"),
         vectors={},
         sparse=SparseVector((), ()),
-        payload={"scope_key": scope_key},
+        payload={"scope_key": scope_key, "type": entity_type},
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.point import StoredPoint
-from sync_pipeline.core.ports import ScopeSnapshot
+from sync_pipeline.core.ports import EntitySnapshot
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.checks import (
     known_document_is_found,
@@ -18,23 +18,32 @@ from sync_pipeline.engine.checks import (
     points_match_rows,
     vectors_are_valid,
 )
+from sync_pipeline.engine.records import ScopeRecord
 
 ACME = Scope("acme")
 
 
-def record(*, documents: int, failed: int = 0) -> ScopeSnapshot:
-    return ScopeSnapshot(
-        scope_key="acme",
-        rows=documents + 1,
-        documents=documents,
-        quarantined=1,
-        failed=failed,
-        digest=None,
-        source_snapshot_at=None,
-        last_success_at=None,
-        last_full_at=None,
-        vanished_at=None,
-    )
+def record(**documents: int) -> ScopeRecord:
+    """What was recorded of entities by name; ``failed`` of each."""
+    failed = documents.pop("failed", 0)
+    entities = {
+        name: EntitySnapshot(
+            scope_key="acme",
+            entity_type=name,
+            rows=count + 1,
+            documents=count,
+            quarantined=1,
+            failed=failed,
+            digest=None,
+            feed_epoch=None,
+            source_snapshot_at=None,
+            last_success_at=None,
+            last_full_at=None,
+            vanished_at=None,
+        )
+        for name, count in documents.items()
+    }
+    return ScopeRecord(tuple(entities), entities)
 
 
 def point(row_id: str = "a1", *, scope: Scope = ACME, **payload: object) -> StoredPoint:
@@ -72,7 +81,9 @@ def test_points_are_counted_against_documents(
     points: int, *, failed: int, recorded: int | None, passed: bool
 ) -> None:
     result = points_match_rows(
-        points=points, record=record(documents=10, failed=failed), recorded=recorded
+        points={"material": points},
+        record=record(material=10, failed=failed),
+        recorded=None if recorded is None else {"material": recorded},
     )
 
     assert result.passed is passed
@@ -80,9 +91,26 @@ def test_points_are_counted_against_documents(
 
 
 def test_a_scope_without_a_successful_sync_cannot_match() -> None:
-    result = points_match_rows(points=3, record=None)
+    result = points_match_rows(points={"material": 3}, record=ScopeRecord(("material",), {}))
 
     assert (result.passed, result.facts) == (False, {"points": 3, "rows": "unknown"})
+
+
+def test_too_many_points_of_one_entity_do_not_make_up_for_too_few_of_another() -> None:
+    result = points_match_rows(
+        points={"material": 11, "work": 9}, record=record(material=10, work=10)
+    )
+
+    assert not result.passed
+    assert result.facts["differing"] == (
+        "material: 11 points for 10 documents, work: 9 points for 10 documents"
+    )
+
+
+def test_points_of_an_entity_that_the_settings_do_not_name_are_not_counted() -> None:
+    result = points_match_rows(points={"material": 10, "lamp": 40}, record=record(material=10))
+
+    assert (result.passed, result.facts["points"]) == (True, 10)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sync_pipeline.core.changes import Operation
+from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import StoreUnavailableError, UnconfirmedSyncError
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.reports import ScopeReport
@@ -146,7 +147,7 @@ def test_rows_that_were_not_looked_at_stay_in_quarantine(synced: World) -> None:
 def test_it_becomes_a_full_sync_where_it_cannot_tell(synced: World, reason: str) -> None:
     sync = synced.sync
     if reason == "never synced":
-        synced.scopes.snapshots.clear()
+        synced.scopes.entities.clear()
     elif reason == "no time of change":
         entities = (MATERIAL, replace(WORK, updated_at=None))
         sync = replace(sync, entities=entities)
@@ -200,7 +201,11 @@ class Fed:
 
 @pytest.fixture
 def fed(synced: World) -> Fed:
-    return Fed(synced)
+    """The feed was there before the last full sync, and has missed nothing since."""
+    fed = Fed(synced)
+    synced.run(sync=fed.sync)
+    synced.source.now += timedelta(hours=1)
+    return fed
 
 
 def test_an_event_leads_to_its_row_and_is_consumed(fed: Fed) -> None:
@@ -270,22 +275,122 @@ def test_a_truncate_leads_to_a_full_sync(fed: Fed) -> None:
     assert fed.world.is_clean()
 
 
-def test_where_an_entity_leaves_no_events_times_decide(fed: Fed) -> None:
-    fed.feed.remove([WORK])
+def test_where_no_entity_ever_left_events_times_decide(synced: World) -> None:
+    fed = Fed(synced)
+    fed.feed.remove()
     fed.world.put("1", name="sand")
 
     report = increment(fed.world, fed.sync)
 
     assert work_done(report) == {"changed": 1, "embedded_texts": 1}
+    assert (report.rows, report.note) == (1, None)
 
 
-def test_an_event_of_an_entity_that_is_no_longer_configured_is_consumed(fed: Fed) -> None:
-    sync = replace(fed.sync, entities=(WORK,))
+def test_one_entity_without_a_feed_does_not_stop_the_others_from_using_theirs(
+    synced: World,
+) -> None:
+    fed = Fed(synced)
+    fed.feed.remove([WORK])
+    synced.put("w1", table="works")
+    synced.put("w2", table="works")
+    synced.source.now += timedelta(hours=1)
+    synced.run(sync=fed.sync)
+    synced.source.now += timedelta(hours=1)
+    fed.change("1", name="sand")
+    synced.put("w1", table="works", name="plastering")
+
+    report = increment(synced, fed.sync)
+
+    assert work_done(report) == {"changed": 2, "embedded_texts": 2}
+    assert (report.rows, report.note) == (2, None)
+    assert synced.is_clean()
+
+
+def test_a_feed_that_came_after_the_last_full_sync_is_not_relied_on(synced: World) -> None:
+    synced.put("1", name="sand")
+    fed = Fed(synced)
+
+    report = increment(synced, fed.sync)
+
+    assert work_done(report) == {"changed": 1, "embedded_texts": 1}
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        pytest.param("lose", "the feed of work was replaced since the last full sync", id="lost"),
+        pytest.param("remove", "the feed of work was removed since the last full sync", id="gone"),
+    ],
+)
+def test_a_feed_that_was_lost_leads_to_one_full_sync_that_says_so(
+    fed: Fed, what: str, why: str
+) -> None:
+    row = fed.world.put("1", name="sand")
+    row["updated_at"] = fed.world.source.now - timedelta(days=300)
+    if what == "lose":
+        fed.feed.lose("work")
+    else:
+        fed.feed.remove([WORK])
+
+    plan = plan_scope(fed.sync, scope=ACME, mode="incremental")
+    first = increment(fed.world, fed.sync)
+    second = increment(fed.world, fed.sync)
+
+    assert first.note == plan.note == f"compared in full: {why}"
+    assert work_done(first) == {"changed": 1, "embedded_texts": 1}
+    assert (second.note, work_done(second)) == (None, {})
+
+
+def test_an_epoch_is_that_of_before_anything_was_read(fed: Fed) -> None:
+    def lose(called: str, when: When) -> None:
+        if (called, when) == ("source.open_snapshot", "after"):
+            fed.feed.lose("material")
+
+    fed.world.run(sync=watch_context(fed.sync, lose))
+
+    report = increment(fed.world, fed.sync)
+
+    assert report.note == (
+        "compared in full: the feed of material was replaced since the last full sync"
+    )
+
+
+@pytest.mark.parametrize(
+    ("entity", "why"),
+    [
+        pytest.param(
+            replace(WORK, updated_at=None),
+            "work has neither a feed since its last full sync nor a time of change",
+            id="neither feed nor time",
+        ),
+        pytest.param(
+            replace(WORK, name="service"),
+            "service never had a full sync in this scope",
+            id="a new entity",
+        ),
+    ],
+)
+def test_a_full_sync_instead_of_an_incremental_one_says_why(
+    synced: World, entity: Entity, why: str
+) -> None:
+    sync = replace(synced.sync, entities=(MATERIAL, entity))
+
+    report = increment(synced, sync)
+
+    assert report.note == f"compared in full: {why}"
+
+
+def test_events_of_an_entity_that_the_settings_do_not_name_stay_for_who_syncs_it(
+    fed: Fed,
+) -> None:
     fed.change("1", name="sand")
 
-    increment(fed.world, sync)
+    increment(fed.world, replace(fed.sync, entities=(WORK,)))
+    kept = len(fed.feed.events)
+    increment(fed.world, replace(fed.sync, entities=(MATERIAL,)))
 
-    assert fed.world.texts("acme").get("1") in {None, "cement 1 kg"}
+    assert (kept, fed.feed.events) == (1, {})
+    assert fed.world.texts("acme")["1"] == "sand kg"
 
 
 # --- which scopes are due, and what a sync would do -------------------------------------

@@ -102,7 +102,7 @@ def test_a_tenant_whose_record_is_there_is_left_to_its_time_of_grace(orphaned: W
 
 
 def test_a_lost_record_removes_no_tenant_with_rows(orphaned: World) -> None:
-    orphaned.scopes.snapshots.clear()
+    orphaned.scopes.entities.clear()
 
     report = sweep(orphaned)
 
@@ -112,7 +112,7 @@ def test_a_lost_record_removes_no_tenant_with_rows(orphaned: World) -> None:
 
 def test_shared_points_are_never_orphans(orphaned: World) -> None:
     orphaned.remove("g")
-    orphaned.scopes.snapshots.clear()
+    orphaned.scopes.entities.clear()
 
     assert sweep(orphaned).removed == ("globex",)
     assert orphaned.ids("global") == ["g"]
@@ -129,7 +129,7 @@ def test_an_empty_source_decides_nothing(orphaned: World) -> None:
 
 def test_more_scopes_than_the_limit_are_not_believed_to_be_gone(orphaned: World) -> None:
     orphaned.remove("a1", "a2")
-    orphaned.scopes.snapshots.clear()
+    orphaned.scopes.entities.clear()
 
     with pytest.raises(
         PermanentError, match="refused to remove 2 of 2 scopes with neither rows nor a record"

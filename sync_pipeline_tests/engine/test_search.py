@@ -102,7 +102,11 @@ def test_two_spellings_of_a_path_are_one(stocked: World) -> None:
 
     query = build_query(stocked.sync, scope=ACME, request=request)
 
-    assert query.equals == {"unit.a": ("x", "y"), 'unit."a.b"': ("z",)}
+    assert query.equals == {
+        "unit.a": ("x", "y"),
+        'unit."a.b"': ("z",),
+        "type": ["material", "work"],
+    }
     assert query.ranges == {"price": (Range(gt=1), Range(lt=5))}
 
 

@@ -76,7 +76,8 @@ def test_a_scope_without_rows_that_still_has_points_is_listed(world: World) -> N
 
     status = statuses(world)["acme"]
 
-    assert (status.source_rows, status.points, status.coverage) == (0, 1, 1.0)
+    assert (status.source_rows, status.points, status.coverage) == (0, 1, 0.0)
+    assert status.surplus == 1
 
 
 def test_an_emptied_scope_is_covered(world: World) -> None:

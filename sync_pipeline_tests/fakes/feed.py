@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -69,6 +70,8 @@ class FakeChangeFeed:
     def __init__(self) -> None:
         self.events: dict[int, Event] = {}
         self.installed: dict[str, Entity] = {}
+        self.epochs: Counter[str] = Counter()
+        """How often the feed of an entity began anew."""
         self.is_available = True
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.recorded = 0
@@ -105,6 +108,7 @@ class FakeChangeFeed:
         self.require_available()
         new = [entity for entity in entities if self._state(entity) is not FeedState.INSTALLED]
         self.installed.update({entity.name: entity for entity in new})
+        self.epochs.update(entity.name for entity in new)
         return [f"feed of entity {entity.name!r}" for entity in new]
 
     def remove(self, entities: Sequence[Entity] | None = None) -> list[str]:
@@ -125,17 +129,20 @@ class FakeChangeFeed:
         states |= dict.fromkeys(left, FeedState.LEFTOVER)
         return [self._status(name, state) for name, state in states.items()]
 
-    def pending(self, *, limit_scopes: int | None = None) -> dict[str, PendingChanges]:
+    def pending(
+        self, *, limit_scopes: int | None = None, entity_types: Collection[str] | None = None
+    ) -> dict[str, PendingChanges]:
         self.require_available()
-        keys = {owner_key(side) for e in self.events.values() for side in (e.old, e.new) if side}
-        if any(event.is_everywhere for event in self.events.values()):
+        known = self._of(entity_types)
+        keys = {owner_key(side) for e in known.values() for side in (e.old, e.new) if side}
+        if any(event.is_everywhere for event in known.values()):
             keys.add(GLOBAL_KEY)
         found = {}
         for key in keys:
             scope = Scope.from_key(key)
             events = [
                 event
-                for event in self.events.values()
+                for event in known.values()
                 if event.concerns(scope) or (event.is_everywhere and scope == GLOBAL)
             ]
             found[key] = PendingChanges(
@@ -146,11 +153,14 @@ class FakeChangeFeed:
         by_age = sorted(found.items(), key=lambda item: (item[1].oldest_at, item[0]))
         return dict(by_age[:limit_scopes])
 
-    def spread_truncates(self, scopes: Collection[Scope]) -> int:
+    def spread_truncates(
+        self, scopes: Collection[Scope], *, entity_types: Collection[str] | None = None
+    ) -> int:
         self.require_available()
         if not scopes:
             return 0
-        everywhere = {key: event for key, event in self.events.items() if event.is_everywhere}
+        known = self._of(entity_types)
+        everywhere = {key: event for key, event in known.items() if event.is_everywhere}
         oldest = {event.entity_type: event for event in reversed(everywhere.values())}
         for key in everywhere:
             del self.events[key]
@@ -159,11 +169,17 @@ class FakeChangeFeed:
                 self.events[next(self._ids)] = replace(event, new=scope.key)
         return len(everywhere)
 
-    def read(self, scope: Scope, *, limit: int | None = 100_000) -> ChangeBatch:
+    def read(
+        self,
+        scope: Scope,
+        *,
+        limit: int | None = 100_000,
+        entity_types: Collection[str] | None = None,
+    ) -> ChangeBatch:
         self.require_available()
         found = {
             key: event
-            for key, event in self.events.items()
+            for key, event in self._of(entity_types).items()
             if event.concerns(scope) or event.is_everywhere
         }
         kept = dict(list(found.items())[:limit])
@@ -207,6 +223,17 @@ class FakeChangeFeed:
         if not self.is_available:
             raise SourceUnavailableError("fake change feed: it is switched off")
 
+    def lose(self, name: str) -> None:
+        """Let something of an entity get past the feed, which says so from now on."""
+        self.epochs[name] += 1
+
+    def _of(self, entity_types: Collection[str] | None) -> dict[int, Event]:
+        return {
+            key: event
+            for key, event in self.events.items()
+            if entity_types is None or event.entity_type in entity_types
+        }
+
     def _state(self, entity: Entity) -> FeedState:
         installed = self.installed.get(entity.name)
         if installed is None:
@@ -223,6 +250,7 @@ class FakeChangeFeed:
             detail="",
             pending=len(events),
             oldest_seconds=None if oldest is None else (self.now - oldest).total_seconds(),
+            epoch=str(self.epochs[name]) if state is FeedState.INSTALLED else None,
         )
 
 

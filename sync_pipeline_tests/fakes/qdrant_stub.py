@@ -172,6 +172,10 @@ class QdrantStub:
     def root(self) -> object:
         return models.VersionInfo(title="qdrant - vector search engine", version=self.version)
 
+    def forget_index(self, name: str, field: str) -> None:
+        """Let a collection be one that was made without this payload index."""
+        del self._indexes[name][field]
+
     def get_collections(self) -> object:
         return self.client.get_collections()
 
@@ -254,7 +258,9 @@ class QdrantStub:
         self.client.get_collection(name)
         if asked.key not in self._indexes.get(name, {}):
             raise ValueError(f"No appropriate index for faceting: `{asked.key}`")
-        return self.client.facet(name, key=asked.key, limit=asked.limit or 10, exact=True)
+        return self.client.facet(
+            name, key=asked.key, facet_filter=asked.filter, limit=asked.limit or 10, exact=True
+        )
 
     def query(self, name: str, body: bytes) -> object:
         asked = models.QueryRequest.model_validate_json(body)

@@ -16,6 +16,8 @@ from sync_pipeline.core.errors import ScopeBusyError, SupersededError
 from sync_pipeline.core.point import CollectionSpec, PointDigests, combine_hashes
 from sync_pipeline.core.ports import (
     DocumentRecord,
+    EntityResult,
+    EntitySnapshot,
     FailedDocument,
     Fence,
     LeaseHolder,
@@ -141,6 +143,7 @@ class FakeIndexState:
         collection: str,
         scope: Scope,
         views: Sequence[str],
+        entity_types: Sequence[str] | None = None,
         start: str | None = None,
         stop: str | None = None,
     ) -> Iterator[PointDigests]:
@@ -148,7 +151,8 @@ class FakeIndexState:
             (
                 known
                 for known in self._of(collection, scope)
-                if (start is None or known.point_id >= start)
+                if (entity_types is None or known.entity_type in entity_types)
+                and (start is None or known.point_id >= start)
                 and (stop is None or known.point_id < stop)
             ),
             key=lambda known: known.point_id,
@@ -193,15 +197,19 @@ class FakeIndexState:
             del self.documents[collection, known.document_id]
         return len(gone)
 
-    def take_departed(self, *, collection: str, scope: Scope) -> int:
+    def take_departed(
+        self, *, collection: str, scope: Scope, entity_types: Sequence[str] | None = None
+    ) -> dict[str, int]:
         departed = [
             key
             for key, known in self.documents.items()
-            if key[0] == collection and known.previous_scope_key == scope.key
+            if key[0] == collection
+            and known.previous_scope_key == scope.key
+            and (entity_types is None or known.entity_type in entity_types)
         ]
         for key in departed:
             self.documents[key] = replace(self.documents[key], previous_scope_key=None)
-        return len(departed)
+        return dict(Counter(self.documents[key].entity_type for key in departed))
 
     def count_by_scope(
         self, *, collection: str, scope: Scope | None = None
@@ -210,6 +218,17 @@ class FakeIndexState:
         for (owner, _), known in self.documents.items():
             if owner == collection and scope in (None, Scope.from_key(known.scope_key)):
                 by_status = counts.setdefault(known.scope_key, {})
+                by_status[known.status] = by_status.get(known.status, 0) + 1
+        return counts
+
+    def count_by_entity(
+        self, *, collection: str, scope: Scope | None = None
+    ) -> dict[str, dict[str, dict[str, int]]]:
+        counts: dict[str, dict[str, dict[str, int]]] = {}
+        for (owner, _), known in self.documents.items():
+            if owner == collection and (scope is None or known.scope_key == scope.key):
+                by_entity = counts.setdefault(known.scope_key, {})
+                by_status = by_entity.setdefault(known.entity_type, {})
                 by_status[known.status] = by_status.get(known.status, 0) + 1
         return counts
 
@@ -246,9 +265,17 @@ class FakeIndexState:
             self.documents[key] = replace(known, next_retry_at=self._clock())
         return dict(Counter(known.scope_key for known in chosen))
 
-    def count_due_retries(self, *, collection: str) -> dict[str, int]:
+    def count_due_retries(
+        self, *, collection: str, entity_types: Sequence[str] | None = None
+    ) -> dict[str, int]:
         due = self._failed(collection, None, only_due=True)
-        return dict(Counter(known.scope_key for known in due))
+        return dict(
+            Counter(
+                known.scope_key
+                for known in due
+                if entity_types is None or known.entity_type in entity_types
+            )
+        )
 
     def _failed(
         self, collection: str, scope: Scope | None, *, only_due: bool = False
@@ -296,6 +323,11 @@ def _content(known: RecordedDocument, views: Sequence[str]) -> str:
     return combine_hashes(present) if present else ""
 
 
+def _oldest(moments: Sequence[datetime | None]) -> datetime | None:
+    known = [moment for moment in moments if moment is not None]
+    return min(known) if len(known) == len(moments) else None
+
+
 @dataclass(frozen=True, slots=True)
 class _FakeLease:
     owner: str
@@ -308,17 +340,32 @@ class FakeScopeStates:
 
     def __init__(self, clock: Clock = utc_now) -> None:
         self._clock = clock
-        self.snapshots: dict[tuple[str, str], ScopeSnapshot] = {}
+        self.entities: dict[tuple[str, str, str], EntitySnapshot] = {}
+        """By collection, scope key and entity."""
         self.leases: dict[str, _FakeLease] = {}
+
+    @property
+    def snapshots(self) -> dict[tuple[str, str], ScopeSnapshot]:
+        """The fake ``scope_state``, by collection and scope key."""
+        keys = sorted({key[:2] for key in self.entities}, key=lambda key: key[1].encode())
+        return {key: self._summed(*key) for key in keys}
 
     def get(self, *, collection: str, scope: Scope) -> ScopeSnapshot | None:
         return self.snapshots.get((collection, scope.key))
 
     def list_all(self, *, collection: str) -> list[ScopeSnapshot]:
+        return [known for key, known in self.snapshots.items() if key[0] == collection]
+
+    def list_entities(
+        self, *, collection: str, scopes: Sequence[Scope] | None = None
+    ) -> list[EntitySnapshot]:
+        keys = None if scopes is None else {scope.key for scope in scopes}
         return [
-            self.snapshots[key]
-            for key in sorted(self.snapshots, key=lambda key: key[1].encode())
-            if key[0] == collection
+            known
+            for (owner, scope_key, _), known in sorted(
+                self.entities.items(), key=lambda item: [part.encode() for part in item[0]]
+            )
+            if owner == collection and (keys is None or scope_key in keys)
         ]
 
     def record_success(
@@ -326,40 +373,71 @@ class FakeScopeStates:
         *,
         collection: str,
         scope: Scope,
-        rows: int,
-        documents: int,
-        quarantined: int,
-        failed: int,
+        entities: Sequence[EntityResult],
         snapshot_at: datetime,
         is_full: bool,
-        digest: str | None = None,
     ) -> None:
-        known = self.get(collection=collection, scope=scope)
-        if known and known.source_snapshot_at and known.source_snapshot_at > snapshot_at:
-            return
-        self.snapshots[collection, scope.key] = ScopeSnapshot(
-            scope_key=scope.key,
-            rows=rows,
-            documents=documents,
-            quarantined=quarantined,
-            failed=failed,
-            digest=digest,
-            source_snapshot_at=snapshot_at,
-            last_success_at=self._clock(),
-            last_full_at=snapshot_at if is_full else known.last_full_at if known else None,
-            vanished_at=known.vanished_at if known else None,
-        )
+        for found in entities:
+            key = collection, scope.key, found.entity_type
+            known = self.entities.get(key)
+            if known and known.source_snapshot_at and known.source_snapshot_at > snapshot_at:
+                continue
+            self.entities[key] = EntitySnapshot(
+                scope_key=scope.key,
+                entity_type=found.entity_type,
+                rows=found.rows,
+                documents=found.documents,
+                quarantined=found.quarantined,
+                failed=found.failed,
+                digest=found.digest,
+                feed_epoch=found.feed_epoch if is_full else known.feed_epoch if known else None,
+                source_snapshot_at=snapshot_at,
+                last_success_at=self._clock(),
+                last_full_at=snapshot_at if is_full else known.last_full_at if known else None,
+                vanished_at=known.vanished_at if known else None,
+            )
 
-    def mark_vanished(self, *, collection: str, scope_keys: Sequence[str]) -> list[ScopeSnapshot]:
+    def mark_vanished(
+        self, *, collection: str, scope_keys: Sequence[str], entity_types: Sequence[str]
+    ) -> list[EntitySnapshot]:
         now = self._clock()
-        for key, known in self.snapshots.items():
-            if key[0] == collection:
+        for key, known in self.entities.items():
+            if key[0] == collection and key[2] in entity_types:
                 since = (known.vanished_at or now) if key[1] in scope_keys else None
-                self.snapshots[key] = replace(known, vanished_at=since)
-        return [known for known in self.list_all(collection=collection) if known.vanished_at]
+                self.entities[key] = replace(known, vanished_at=since)
+        return [
+            known
+            for known in self.list_entities(collection=collection)
+            if known.vanished_at and known.entity_type in entity_types
+        ]
 
-    def forget(self, *, collection: str, scope: Scope) -> None:
-        self.snapshots.pop((collection, scope.key), None)
+    def forget(
+        self, *, collection: str, scope: Scope, entity_types: Sequence[str] | None = None
+    ) -> None:
+        for key in list(self.entities):
+            if key[:2] == (collection, scope.key) and (
+                entity_types is None or key[2] in entity_types
+            ):
+                del self.entities[key]
+
+    def _summed(self, collection: str, scope_key: str) -> ScopeSnapshot:
+        parts = [
+            known for key, known in self.entities.items() if key[:2] == (collection, scope_key)
+        ]
+        digests = [known.digest for known in sorted(parts, key=lambda one: one.entity_type)]
+        marks = [known.vanished_at for known in parts]
+        return ScopeSnapshot(
+            scope_key=scope_key,
+            rows=sum(known.rows for known in parts),
+            documents=sum(known.documents for known in parts),
+            quarantined=sum(known.quarantined for known in parts),
+            failed=sum(known.failed for known in parts),
+            digest=" ".join(map(str, digests)) if all(digests) else None,
+            source_snapshot_at=_oldest([known.source_snapshot_at for known in parts]),
+            last_success_at=_oldest([known.last_success_at for known in parts]),
+            last_full_at=_oldest([known.last_full_at for known in parts]),
+            vanished_at=max((mark for mark in marks if mark), default=None) if all(marks) else None,
+        )
 
     def holder(self, *, scope: Scope) -> LeaseHolder | None:
         held = self.leases.get(scope.key)
@@ -478,10 +556,15 @@ class FakeQuarantine:
         *,
         scope: Scope,
         rejections: Sequence[Rejection],
+        entity_types: Sequence[str],
         among: AbstractSet[tuple[str, str]] | None = None,
     ) -> None:
         known = self.rejections.get(scope.key, {})
-        kept = {} if among is None else {key: known[key] for key in known.keys() - among}
+        kept = {
+            key: item
+            for key, item in known.items()
+            if key[0] not in entity_types or (among is not None and key not in among)
+        }
         listed = kept | {(item.entity_type, item.db_id): item for item in rejections}
         for key in known.keys() - listed.keys():
             del self.attempts[scope.key, *key]
@@ -490,13 +573,23 @@ class FakeQuarantine:
         self.rejections[scope.key] = listed
 
     def release(
-        self, *, scope: Scope | None = None, rows: AbstractSet[tuple[str, str]] | None = None
+        self,
+        *,
+        scope: Scope | None = None,
+        rows: AbstractSet[tuple[str, str]] | None = None,
+        entity_types: Sequence[str] | None = None,
     ) -> dict[str, int]:
         released = Counter[str]()
         for scope_key, listed in self.rejections.items():
             if scope is not None and scope_key != scope.key:
                 continue
-            for key in [key for key in listed if rows is None or key in rows]:
+            chosen = [
+                key
+                for key in listed
+                if (rows is None or key in rows)
+                and (entity_types is None or key[0] in entity_types)
+            ]
+            for key in chosen:
                 del listed[key]
                 del self.attempts[scope_key, *key]
                 released[scope_key] += 1
@@ -510,9 +603,19 @@ class FakeQuarantine:
 
     def count_by_scope(self, *, scope: Scope | None = None) -> dict[str, int]:
         return {
-            key: len(listed)
+            key: sum(item.rows for item in listed.values())
             for key, listed in self.rejections.items()
             if listed and scope in (None, Scope.from_key(key))
+        }
+
+    def count_by_entity(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
+        return {
+            key: {
+                name: sum(item.rows for (found, _), item in listed.items() if found == name)
+                for name, _ in listed
+            }
+            for key, listed in self.rejections.items()
+            if listed and (scope is None or key == scope.key)
         }
 
 

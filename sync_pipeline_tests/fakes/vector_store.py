@@ -34,6 +34,7 @@ from sync_pipeline.stores.checks import (
     check_query,
 )
 from sync_pipeline.stores.stored import (
+    ENTITY,
     RRF_K,
     SCOPE_KEY,
     Payload,
@@ -192,6 +193,7 @@ class FakeVectorStore:
         *,
         scope_key: str,
         views: Sequence[str],
+        entity_types: Sequence[str] | None = None,
         start: str | None = None,
         stop: str | None = None,
         batch_size: int = 5000,
@@ -202,6 +204,7 @@ class FakeVectorStore:
                 (point_id, point.payload)
                 for point_id, point in self.points(collection).items()
                 if point.payload.get(SCOPE_KEY) == scope_key
+                and (entity_types is None or point.payload.get(ENTITY) in entity_types)
             )
 
             def page(offset: str | None) -> tuple[list[tuple[str, Payload]], str | None]:
@@ -218,11 +221,27 @@ class FakeVectorStore:
                 return len(points)
             return sum(point.payload.get(SCOPE_KEY) == scope_key for point in points)
 
-    def count_by_scope(self, collection: str) -> dict[str, int]:
+    def count_by_scope(self, collection: str, *, entity_type: str | None = None) -> dict[str, int]:
         with self._failing("count_by_scope"):
             points = self.points(collection).values()
             return dict(
-                Counter(str(p.payload[SCOPE_KEY]) for p in points if SCOPE_KEY in p.payload)
+                Counter(
+                    str(point.payload[SCOPE_KEY])
+                    for point in points
+                    if SCOPE_KEY in point.payload
+                    and entity_type in {None, point.payload.get(ENTITY)}
+                )
+            )
+
+    def count_by_entity(self, collection: str, *, scope_key: str | None = None) -> dict[str, int]:
+        with self._failing("count_by_entity"):
+            points = self.points(collection).values()
+            return dict(
+                Counter(
+                    str(point.payload.get(ENTITY, ""))
+                    for point in points
+                    if scope_key in {None, point.payload.get(SCOPE_KEY)}
+                )
             )
 
     def retrieve(

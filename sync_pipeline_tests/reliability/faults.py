@@ -47,7 +47,7 @@ PLACES: Final = (
     "store.delete",
     "state.delete",
     "state.take_departed",
-    "store.count",
+    "store.count_by_entity",
     "scopes.record_success",
     "staging.delete",
     "scopes.release",
@@ -169,10 +169,12 @@ class _AuditedStore:
         self._world.store.delete(collection, point_ids, **conditions)
         after = self._world.store.points(collection)
         wanted = documents(self._run.snapshot, scope_key=self._run.key)
+        named = {entity.name for entity in self._world.entities}
         for point in (before[name] for name in before.keys() - after.keys()):
             name = str(point.payload["document_id"])
             assert point.payload["scope_key"] == self._run.key, f"deleted foreign {name}"
             assert name not in wanted, f"deleted {name}, whose row is in the snapshot"
+            assert point.payload["type"] in named, f"deleted {name}, which the settings do not name"
             written_at = revision_of(point.payload)
             assert written_at is not None
             assert written_at <= self._run.revision, f"deleted {name}, which is newer"

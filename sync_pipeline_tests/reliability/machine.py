@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 
 from sync_pipeline.core.cleanup import CleanupPolicy
+from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import (
     MassDeletionRefusedError,
     ScopeBusyError,
@@ -32,7 +33,7 @@ from sync_pipeline.engine.context import SyncContext, SyncMode
 from sync_pipeline.engine.plan import plan_scope
 from sync_pipeline.engine.sync import sync_scope
 from sync_pipeline_tests.engine.steps import SteppedRun
-from sync_pipeline_tests.engine.world import UNGUARDED, World
+from sync_pipeline_tests.engine.world import MATERIAL, UNGUARDED, WORK, World
 from sync_pipeline_tests.fakes.row_source import Row
 from sync_pipeline_tests.reliability.faults import (
     Fault,
@@ -218,7 +219,7 @@ class InstallationMachine(RuleBasedStateMachine):
         elif what == "state":
             self.world.state.documents.clear()
         elif what == "scopes":
-            self.world.scopes.snapshots.clear()
+            self.world.scopes.entities.clear()
         elif what == "cache":
             self.world.cache.vectors.clear()
         else:
@@ -236,6 +237,15 @@ class InstallationMachine(RuleBasedStateMachine):
         store = self.world.store
         store._collections, store._aliases = copy.deepcopy(self.older_index)
         self.unsure |= set(SCOPES)
+
+    # --- the settings -----------------------------------------------------------------------
+
+    @rule(entities=st.sampled_from([(MATERIAL, WORK), (MATERIAL, WORK), (MATERIAL,), (WORK,)]))
+    def edit_the_settings(self, entities: tuple[Entity, ...]) -> None:
+        """An entity leaves, or comes back; a run that is under way keeps the settings it has."""
+        if not self.running:
+            self.count(f"{len(entities)} entities")
+            self.world.entities = entities
 
     # --- runs -------------------------------------------------------------------------------
 
@@ -306,10 +316,10 @@ class InstallationMachine(RuleBasedStateMachine):
         else:
             return
         policy = replace(
-            self.world.options.cleanup, approved_deletions=max(1, refused.stale + off_by)
+            self.world.options.cleanup, approved_deletions=max(1, refused.total + off_by)
         )
         run = self.start(key)
-        is_right = policy.approved_deletions == refused.stale
+        is_right = policy.approved_deletions == refused.total
         try:
             self.sync(run, policy=policy)
         except MassDeletionRefusedError:
@@ -472,7 +482,20 @@ class InstallationMachine(RuleBasedStateMachine):
     # --- what must hold ---------------------------------------------------------------------
 
     def wanted(self, key: str) -> dict[str, Any]:
-        return documents(self.oracle.rows, scope_key=key)
+        found = documents(self.oracle.rows, scope_key=key)
+        return {name: document for name, document in found.items() if self.is_named(name)}
+
+    def is_named(self, document_id: str) -> bool:
+        """Whether the settings name the document's entity."""
+        return document_id.split("-")[1] in {entity.name for entity in self.world.entities}
+
+    def points(self, key: str) -> dict[str, Any]:
+        """Points of a scope that the settings are about, by document id."""
+        return {
+            name: point
+            for name, point in self.world.points.items()
+            if point.payload["scope_key"] == key and self.is_named(name)
+        }
 
     def succeeds(self, key: str) -> bool:
         run = self.start(key)
@@ -488,12 +511,7 @@ class InstallationMachine(RuleBasedStateMachine):
         if run.mode == "incremental" and run.key in self.unsure:
             return
         self.unsure.discard(run.key)
-        wanted = self.wanted(run.key)
-        points = {
-            name: point
-            for name, point in self.world.points.items()
-            if point.payload["scope_key"] == run.key
-        }
+        wanted, points = self.wanted(run.key), self.points(run.key)
         must = {name for name, document in wanted.items() if not document.is_refused}
         assert must <= points.keys() <= wanted.keys()
         for name in must:
@@ -507,13 +525,13 @@ class InstallationMachine(RuleBasedStateMachine):
         """A refused run has written everything and deleted nothing, and was right to refuse."""
         wanted = self.wanted(run.key)
         must = {name for name, document in wanted.items() if not document.is_refused}
-        points = {
-            name
-            for name, point in self.world.points.items()
-            if point.payload["scope_key"] == run.key
-        }
+        points = set(self.points(run.key))
         stale = points - wanted.keys()
         assert must <= points
+        assert len(stale) == error.total
+        kind = f"-{error.entity_type}-"
+        stale = {name for name in stale if kind in name}
+        points = {name for name in points if kind in name}
         assert (len(stale), len(points)) == (error.stale, error.indexed)
         assert len(stale) > max(2, int(len(points) * 0.3)) or stale == points
 
@@ -524,6 +542,7 @@ class InstallationMachine(RuleBasedStateMachine):
             for name in self.world.found(tenant, "cement sand stone"):
                 scope_key = self.world.points[name].payload["scope_key"]
                 assert scope_key in {"global", tenant}
+                assert self.is_named(name)
 
     @invariant()
     def every_point_belongs_where_it_is(self) -> None:
@@ -538,6 +557,7 @@ class InstallationMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """However it was left, it converges: one clean run of each scope, then nothing to do."""
         self.running.clear()
+        self.world.entities = (MATERIAL, WORK)
         self.world.clock.advance(seconds=LEASE_SECONDS + 1)
         for key in SCOPES:
             run = self.start(key)

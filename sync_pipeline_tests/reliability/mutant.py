@@ -40,8 +40,58 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.core.cleanup",
-                "if len(stale) > allowed and len(stale) != policy.approved_deletions:",
-                "if len(stale) > indexed:",
+                "if refused and total != policy.approved_deletions:",
+                "if False:",
+            ),
+        ),
+    ),
+    "S72 an entity may be emptied": Mutant(
+        f"{_ENGINE}/test_entities.py::test_s72_an_entity_without_rows_is_not_emptied_and_the_plan_says_so[full]",
+        (
+            Change(
+                "sync_pipeline.core.cleanup",
+                "return max(0, min(allowed, indexed - 1))",
+                "return allowed",
+            ),
+        ),
+    ),
+    "S65 the index is read whatever the settings name": Mutant(
+        "sync_pipeline_tests/cases/test_two_configs.py::test_s65_one_team_deletes_nothing_of_the_other",
+        (
+            Change(
+                "sync_pipeline.stores.edge",
+                "matching=scope_filter([scope_key], entity_types=entity_types)",
+                "matching=scope_filter([scope_key])",
+            ),
+        ),
+    ),
+    "S65 events of every entity are consumed": Mutant(
+        f"{_ENGINE}/test_incremental.py::test_events_of_an_entity_that_the_settings_do_not_name_stay_for_who_syncs_it",
+        (
+            Change(
+                "sync_pipeline.engine.touched",
+                "limit=limit, entity_types=sync.entity_names)",
+                "limit=limit)",
+            ),
+        ),
+    ),
+    "S65 a search shows what the settings do not name": Mutant(
+        f"{_ENGINE}/test_entities.py::test_a_search_finds_only_documents_of_the_settings",
+        (
+            Change(
+                "sync_pipeline.engine.search",
+                'equals["type"] = _searched_entities(sync, request)',
+                "_searched_entities(sync, request)",
+            ),
+        ),
+    ),
+    "S65 too many of one entity make up for too few of another": Mutant(
+        f"{_ENGINE}/test_entities.py::test_too_many_of_one_entity_do_not_make_up_for_too_few_of_another",
+        (
+            Change(
+                "sync_pipeline.engine.status",
+                "    of = sum(max(points.get(name, 0), count) for name, count in wanted.items())",
+                "    of = sum(wanted.values())",
             ),
         ),
     ),

@@ -411,3 +411,36 @@ def test_a_listener_hears_of_changes_after_it_was_opened(catalogue: Catalogue) -
         later = listener.wait(0)
 
     assert (before, after, later) == (False, True, False)
+
+
+# --- several settings files on one database ---------------------------------------------
+
+
+def test_only_events_of_the_entities_asked_for_are_seen_and_consumed(
+    catalogue: Catalogue,
+) -> None:
+    catalogue.insert(MATERIAL, "m1", tenant="acme")
+    catalogue.insert(WORK, "w1", tenant="acme")
+    catalogue.insert(WORK, "w2", tenant="globex")
+
+    pending = catalogue.feed.pending(entity_types=["material"])
+    batch = catalogue.feed.read(ACME, entity_types=["material"], limit=1)
+    catalogue.feed.consume(batch)
+
+    assert {key: found.events for key, found in pending.items()} == {"acme": 1}
+    assert batch.rows == {ChangedRow("material", "m1")}
+    assert not batch.has_more
+    assert catalogue.feed.read(ACME).rows == {ChangedRow("work", "w1")}
+    assert catalogue.feed.pending(entity_types=["material"]) == {}
+    assert not catalogue.feed.read(ACME, entity_types=[]).event_ids
+
+
+def test_a_truncate_of_another_entity_is_not_spread(catalogue: Catalogue) -> None:
+    catalogue.truncate(MATERIAL)
+    catalogue.truncate(WORK)
+
+    spread = catalogue.feed.spread_truncates([ACME], entity_types=["material"])
+
+    assert spread == 1
+    assert catalogue.feed.read(ACME, entity_types=["material"]).truncated == {"material"}
+    assert list(catalogue.feed.pending(entity_types=["work"])) == ["global"]

@@ -631,6 +631,64 @@ def test_every_scope_is_counted_however_many(store: VectorStore) -> None:
     assert store.count_by_scope(COLLECTION) == {f"t{number}": 1 for number in range(300)}
 
 
+def of_entities(*, number: int = 12) -> list[Point]:
+    """Points of two scopes, each with more works than materials and one point of nothing."""
+    names = ["material", "work", "work"]
+    keys = ["acme", "acme", "globex"]
+    points = [
+        make_point(place, scope_key=keys[place % 3], type=names[place // 3 % 3])
+        for place in range(number)
+    ]
+    return [*points, make_point(1000)]
+
+
+def test_points_are_counted_by_entity(store: VectorStore) -> None:
+    store.upsert(COLLECTION, of_entities())
+
+    assert store.count_by_entity(COLLECTION) == {"material": 6, "work": 6, "": 1}
+    assert store.count_by_entity(COLLECTION, scope_key="globex") == {"material": 2, "work": 2}
+    assert store.count_by_entity(COLLECTION, scope_key="nobody") == {}
+    assert store.count_by_entity(MISSING) == {}
+
+
+def test_points_of_one_entity_are_counted_by_scope(store: VectorStore) -> None:
+    store.upsert(COLLECTION, of_entities())
+
+    assert store.count_by_scope(COLLECTION, entity_type="work") == {"acme": 4, "globex": 2}
+    assert store.count_by_scope(COLLECTION, entity_type="lamp") == {}
+
+
+def test_only_points_of_the_entities_asked_for_are_scrolled(store: VectorStore) -> None:
+    points = of_entities()
+    store.upsert(COLLECTION, points)
+    works = [
+        point
+        for point in points
+        if (point.payload["scope_key"], point.payload.get("type")) == ("acme", "work")
+    ]
+
+    found = digest_ids(store, entity_types=["work"], batch_size=2)
+
+    assert found == ids_of(works)
+    assert digest_ids(store, entity_types=["work"], start=found[1], stop=found[3]) == found[1:3]
+    both = [point for point in points if point.payload["scope_key"] == "acme"][:-1]
+    assert digest_ids(store, entity_types=["work", "material"]) == ids_of(both)
+    assert digest_ids(store, entity_types=[]) == []
+    assert digest_ids(store, entity_types=["lamp"]) == []
+
+
+def test_counts_by_entity_follow_what_is_written_and_deleted(store: VectorStore) -> None:
+    points = of_entities()
+    store.upsert(COLLECTION, points)
+    gone = [point for point in points if point.payload.get("type") == "material"]
+
+    for key in ("acme", "globex"):
+        store.delete(COLLECTION, ids_of(gone), scope_key=key)
+    store.write_payloads(COLLECTION, [(points[-1].point_id, {**points[-1].payload, "type": "w"})])
+
+    assert store.count_by_entity(COLLECTION) == {"work": 6, "w": 1}
+
+
 def test_missing_points_are_left_out(store: VectorStore) -> None:
     present, absent = make_point(1), make_point(2)
     store.upsert(COLLECTION, [present])

@@ -29,7 +29,8 @@ from sync_pipeline.stores.edge import lease_edge_store
 from sync_pipeline.stores.edge_errors import edge_errors, translate
 from sync_pipeline.stores.edge_files import file_errors, write_text
 from sync_pipeline.stores.edge_lock import Owner, describe_command
-from sync_pipeline_tests.stores.samples import COLLECTION, SPEC, make_point, stored
+from sync_pipeline.stores.edge_requests import PAYLOAD_INDEXES
+from sync_pipeline_tests.stores.samples import COLLECTION, SPEC, digest_ids, make_point, stored
 
 HOLDER = """
 import sys
@@ -500,3 +501,29 @@ def test_a_file_systems_error_has_one_meaning(
         file_errors(Path("somewhere")),
     ):
         raise OSError(number, "reason")
+
+
+# --- folders of earlier releases --------------------------------------------------------
+
+
+def test_a_collection_without_an_index_on_the_entity_gets_one_and_counts_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = [make_point(n, type="work" if n % 3 else "material") for n in range(9)]
+    with monkeypatch.context() as earlier:
+        earlier.delitem(PAYLOAD_INDEXES, "type")
+        with lease_edge_store(path)() as store:
+            store.ensure_collection(SPEC)
+            store.upsert(COLLECTION, points)
+
+    with lease_edge_store(path)() as store:
+        before = store.count_by_entity(COLLECTION, scope_key="acme")
+        ids = digest_ids(store, entity_types=["material"])
+        is_new = store.ensure_collection(SPEC)
+        after = store.count_by_entity(COLLECTION, scope_key="acme")
+
+    assert before == after == {"material": 3, "work": 6}
+    assert (is_new, len(ids)) == (False, 3)
+    shard = qdrant_edge.EdgeShard.load(str(next(path.rglob("edge_config.json")).parent))
+    assert set(shard.info().payload_schema) == {"scope_key", "type"}
+    shard.close()

@@ -366,6 +366,25 @@ def test_an_index_that_a_crash_left_out_is_made(stub: QdrantStub) -> None:
     )
 
 
+def test_entities_of_a_collection_without_an_index_on_them_are_counted_from_the_points(
+    store: VectorStore, stub: QdrantStub
+) -> None:
+    points = [make_point(n, type="work" if n % 3 else "material") for n in range(9)]
+    store.upsert(COLLECTION, points)
+    stub.forget_index(COLLECTION, "type")
+
+    before = store.count_by_entity(COLLECTION, scope_key="acme")
+    store.ensure_collection(SPEC)
+    after = store.count_by_entity(COLLECTION, scope_key="acme")
+
+    assert before == after == {"material": 3, "work": 6}
+    info = stub.answer("GET", f"/collections/{COLLECTION}", b"").result
+    assert isinstance(info, models.CollectionInfo)
+    assert info.payload_schema["type"].params == models.KeywordIndexParams(
+        type=models.KeywordIndexType.KEYWORD, enable_hnsw=False
+    )
+
+
 def test_a_collection_that_somebody_else_made_is_refused(stub: QdrantStub) -> None:
     stub.client.create_collection(
         COLLECTION, vectors_config=models.VectorParams(size=8, distance=models.Distance.DOT)

@@ -67,7 +67,7 @@ def test_hashes_that_are_none_are_empty(payload: Payload) -> None:
 
 
 def test_scopes_are_counted_over_all_pages() -> None:
-    assert count_pages(lambda offset: _page(IDS, offset, 7)) == {"acme": 40}
+    assert count_pages(lambda offset: _page(IDS, offset, 7), field="scope_key") == {"acme": 40}
 
 
 @pytest.mark.parametrize(

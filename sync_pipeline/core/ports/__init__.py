@@ -7,6 +7,8 @@ them. ``Lease`` values are opened in a ``with`` for a short time, never held.
 from sync_pipeline.core.ports.cache import EmbeddingCache, EmbeddingRates
 from sync_pipeline.core.ports.embedding import Embedder, SparseEncoder
 from sync_pipeline.core.ports.scopes import (
+    EntityResult,
+    EntitySnapshot,
     Fence,
     Generations,
     LeaseHolder,
@@ -32,6 +34,8 @@ __all__ = [
     "Embedder",
     "EmbeddingCache",
     "EmbeddingRates",
+    "EntityResult",
+    "EntitySnapshot",
     "FailedDocument",
     "Fence",
     "Generations",

@@ -21,8 +21,47 @@ class LeaseHolder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EntityResult:
+    """What a sync of a scope found of one entity."""
+
+    entity_type: str
+    rows: int
+    documents: int
+    quarantined: int
+    failed: int
+    digest: str | None = None
+    """Of its rows and settings, see ``core.changes.scope_digest``; None where it is not known."""
+    feed_epoch: str | None = None
+    """What ``FeedStatus.epoch`` was before a full sync read anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntitySnapshot:
+    """What ``scope_entity_state`` records of one entity of one scope in one collection."""
+
+    scope_key: str
+    entity_type: str
+    rows: int
+    documents: int
+    quarantined: int
+    failed: int
+    digest: str | None
+    feed_epoch: str | None
+    """Of the last full sync."""
+    source_snapshot_at: datetime | None
+    last_success_at: datetime | None
+    last_full_at: datetime | None
+    vanished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeSnapshot:
-    """What ``scope_state`` records of one scope in one collection."""
+    """What ``scope_state`` records of one scope in one collection, whoever synced what of it.
+
+    Counts are sums over the recorded entities, times those of the entity that is furthest
+    behind. What a run decides is decided per entity; this is for people and programs
+    outside.
+    """
 
     scope_key: str
     rows: int
@@ -46,7 +85,7 @@ class Fence:
 
 
 class ScopeStates(Protocol):
-    """Per scope: leases and when it was last in step."""
+    """Per scope leases, per scope and entity when it was last in step."""
 
     def get(self, *, collection: str, scope: Scope) -> ScopeSnapshot | None:
         """What is recorded of one scope."""
@@ -54,29 +93,43 @@ class ScopeStates(Protocol):
     def list_all(self, *, collection: str) -> list[ScopeSnapshot]:
         """What is recorded of every scope, by key."""
 
+    def list_entities(
+        self, *, collection: str, scopes: Sequence[Scope] | None = None
+    ) -> list[EntitySnapshot]:
+        """What is recorded of each entity, of these scopes or of all, by scope key and name."""
+
     def record_success(
         self,
         *,
         collection: str,
         scope: Scope,
-        rows: int,
-        documents: int,
-        quarantined: int,
-        failed: int,
+        entities: Sequence[EntityResult],
         snapshot_at: datetime,
         is_full: bool,
-        digest: str | None = None,
     ) -> None:
-        """Record that the index was measured to equal the snapshot."""
+        """Record that the index was measured to equal the snapshot, of these entities.
 
-    def mark_vanished(self, *, collection: str, scope_keys: Sequence[str]) -> list[ScopeSnapshot]:
-        """Note which recorded scopes have no rows any more; return them, with since when.
-
-        Scopes that are not in ``scope_keys`` lose their mark.
+        What is recorded of other entities stays, and so does a record of a later snapshot.
+        Without a digest the old one is forgotten: it described another content. The feed's
+        epoch is that of the last full sync.
         """
 
-    def forget(self, *, collection: str, scope: Scope) -> None:
-        """Remove the record of a scope that was cleaned up."""
+    def mark_vanished(
+        self, *, collection: str, scope_keys: Sequence[str], entity_types: Sequence[str]
+    ) -> list[EntitySnapshot]:
+        """Note which recorded scopes have no rows of these entities any more.
+
+        These entities of scopes that are not in ``scope_keys`` lose their mark; other
+        entities keep theirs.
+
+        Returns:
+            Those of these entities that are marked, with since when.
+        """
+
+    def forget(
+        self, *, collection: str, scope: Scope, entity_types: Sequence[str] | None = None
+    ) -> None:
+        """Remove the record of a scope that was cleaned up, or of these entities of it."""
 
     def holder(self, *, scope: Scope) -> LeaseHolder | None:
         """Who holds the lease of a scope now, None where nobody does."""

@@ -96,10 +96,13 @@ class IndexState(Protocol):
         collection: str,
         scope: Scope,
         views: Sequence[str],
+        entity_types: Sequence[str] | None = None,
         start: str | None = None,
         stop: str | None = None,
     ) -> Iterator[PointDigests]:
-        """What is recorded of the scope, in ascending order of point id; range as in the store.
+        """What is recorded of the scope, in ascending order of point id.
+
+        Entities and range as in the store.
 
         Documents that are not recorded as synced come with empty digests, which
         equal nothing.
@@ -123,13 +126,29 @@ class IndexState(Protocol):
                 never synced go. None forgets them all.
         """
 
-    def take_departed(self, *, collection: str, scope: Scope) -> int:
-        """Count the documents that moved to another scope since last asked, and forget it."""
+    def take_departed(
+        self, *, collection: str, scope: Scope, entity_types: Sequence[str] | None = None
+    ) -> dict[str, int]:
+        """Count the documents that moved to another scope since last asked, and forget it.
+
+        Args:
+            collection: Physical name.
+            scope: Where they were.
+            entity_types: Those of other entities stay to be asked for; None for all.
+
+        Returns:
+            How many there are per entity.
+        """
 
     def count_by_scope(
         self, *, collection: str, scope: Scope | None = None
     ) -> dict[str, dict[str, int]]:
         """Per scope key the number of documents per status, of one scope or of all."""
+
+    def count_by_entity(
+        self, *, collection: str, scope: Scope | None = None
+    ) -> dict[str, dict[str, dict[str, int]]]:
+        """Per scope key and entity the number of documents per status, of one scope or of all."""
 
     def get(self, *, collection: str, document_id: str) -> DocumentRecord | None:
         """What is recorded of one document."""
@@ -169,8 +188,15 @@ class IndexState(Protocol):
             How many there are per scope key.
         """
 
-    def count_due_retries(self, *, collection: str) -> dict[str, int]:
-        """Per scope key the failed documents whose next try has come, by the database's clock."""
+    def count_due_retries(
+        self, *, collection: str, entity_types: Sequence[str] | None = None
+    ) -> dict[str, int]:
+        """Per scope key the failed documents whose next try has come, by the database's clock.
+
+        Args:
+            collection: Physical name.
+            entity_types: Only those of these entities; None for all.
+        """
 
 
 class Quarantine(Protocol):
@@ -181,6 +207,7 @@ class Quarantine(Protocol):
         *,
         scope: Scope,
         rejections: Sequence[Rejection],
+        entity_types: Sequence[str],
         among: AbstractSet[tuple[str, str]] | None = None,
     ) -> None:
         """Make the list of a scope exactly this one, after a complete export.
@@ -188,6 +215,7 @@ class Quarantine(Protocol):
         Args:
             scope: Whose rows.
             rejections: Rows that cannot become documents.
+            entity_types: Which entities were exported: the lists of others stay.
             among: After an incremental export the rows that were looked at, as
                 ``(entity type, row id)``: the list of the others stays.
 
@@ -196,13 +224,18 @@ class Quarantine(Protocol):
         """
 
     def release(
-        self, *, scope: Scope | None = None, rows: AbstractSet[tuple[str, str]] | None = None
+        self,
+        *,
+        scope: Scope | None = None,
+        rows: AbstractSet[tuple[str, str]] | None = None,
+        entity_types: Sequence[str] | None = None,
     ) -> dict[str, int]:
         """Forget entries, so that the rows are judged anew when they are next read.
 
         Args:
             scope: Only those of this scope.
             rows: Only these, as ``(entity type, row id)``.
+            entity_types: Only rows of these entities.
 
         Returns:
             How many there were per scope key.
@@ -213,3 +246,6 @@ class Quarantine(Protocol):
 
     def count_by_scope(self, *, scope: Scope | None = None) -> dict[str, int]:
         """Quarantined rows per scope key, of one scope or of all."""
+
+    def count_by_entity(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
+        """Quarantined rows per scope key and entity, of one scope or of all."""

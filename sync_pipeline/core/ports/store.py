@@ -69,7 +69,9 @@ class VectorStore(Protocol):
         """Create ``spec.collection`` with its vectors and payload indexes where it is missing.
 
         One named vector per view (cosine), the sparse vector ``bm25`` with IDF,
-        a keyword index on ``scope_key`` with ``is_tenant``. Does not touch aliases.
+        a keyword index on ``scope_key`` with ``is_tenant``, another one on ``type``. A
+        payload index that is missing is made, also of a collection that exists already.
+        Does not touch aliases.
 
         Returns:
             Whether it was created.
@@ -123,6 +125,7 @@ class VectorStore(Protocol):
         *,
         scope_key: str,
         views: Sequence[str],
+        entity_types: Sequence[str] | None = None,
         start: str | None = None,
         stop: str | None = None,
         batch_size: int = 5000,
@@ -134,6 +137,8 @@ class VectorStore(Protocol):
             scope_key: Only points that carry it.
             views: Views whose embed hashes are combined (``combine_hashes`` over
                 the non-empty ones; a point without hashes yields an empty digest).
+            entity_types: Only points of these entities, as their field ``type`` says; None for
+                all. Of none there are none.
             start: First point id of the range, inclusive.
             stop: End of the range, exclusive.
             batch_size: Points per request.
@@ -142,8 +147,14 @@ class VectorStore(Protocol):
     def count(self, collection: str, *, scope_key: str | None = None) -> int:
         """Count exactly; 0 for a missing collection."""
 
-    def count_by_scope(self, collection: str) -> dict[str, int]:
-        """Exact number of points per scope key."""
+    def count_by_scope(self, collection: str, *, entity_type: str | None = None) -> dict[str, int]:
+        """Exact number of points per scope key; None for those of all entities."""
+
+    def count_by_entity(self, collection: str, *, scope_key: str | None = None) -> dict[str, int]:
+        """Exact number of points per entity, of one scope or of all.
+
+        Points without a field ``type`` count as those of the entity ``""``.
+        """
 
     def retrieve(
         self, collection: str, point_ids: Sequence[str], *, with_vectors: bool = False

@@ -1,0 +1,94 @@
+"""What is recorded of scopes, as far as it is about entities that the settings name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sync_pipeline.core.ports import EntitySnapshot
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.context import SyncContext
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeRecord:
+    """What the last syncs of a scope recorded, per entity of the settings."""
+
+    names: tuple[str, ...]
+    """Of all entities that count here."""
+    entities: Mapping[str, EntitySnapshot]
+    """Those of them that were synced in this scope, by name."""
+
+    @property
+    def missing(self) -> list[str]:
+        """Entities that were never synced in this scope."""
+        return [name for name in self.names if name not in self.entities]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all entities together."""
+        return sum(known.rows for known in self.entities.values())
+
+    @property
+    def documents(self) -> int:
+        """Documents of all entities together."""
+        return sum(known.documents for known in self.entities.values())
+
+    @property
+    def quarantined(self) -> int:
+        """Quarantined rows of all entities together."""
+        return sum(known.quarantined for known in self.entities.values())
+
+    @property
+    def failed(self) -> int:
+        """Failed documents of all entities together."""
+        return sum(known.failed for known in self.entities.values())
+
+    @property
+    def in_sync_to(self) -> datetime | None:
+        """The oldest snapshot; None while some entity was never synced."""
+        return self._oldest([known.source_snapshot_at for known in self.entities.values()])
+
+    @property
+    def last_full_at(self) -> datetime | None:
+        """The oldest full sync; None while some entity never had one."""
+        return self._oldest([known.last_full_at for known in self.entities.values()])
+
+    @property
+    def last_success_at(self) -> datetime | None:
+        """The oldest last success of those that were ever synced; None where none was."""
+        return min(_known(known.last_success_at for known in self.entities.values()), default=None)
+
+    @property
+    def newest_snapshot_at(self) -> datetime | None:
+        """The newest snapshot of any entity; None where none was ever synced."""
+        taken = _known(known.source_snapshot_at for known in self.entities.values())
+        return max(taken, default=None)
+
+    def _oldest(self, moments: Sequence[datetime | None]) -> datetime | None:
+        known = _known(moments)
+        return min(known) if known and len(known) == len(self.names) else None
+
+
+def read_record(sync: SyncContext, *, scope: Scope) -> ScopeRecord:
+    """What is recorded of one scope."""
+    return read_records(sync, scopes=[scope]).get(scope.key, ScopeRecord(sync.entity_names, {}))
+
+
+def read_records(
+    sync: SyncContext, *, scopes: Sequence[Scope] | None = None
+) -> dict[str, ScopeRecord]:
+    """What is recorded of these scopes or of all, by key, in one question.
+
+    Scopes of which only entities are recorded that the settings do not name are not among them.
+    """
+    found: dict[str, dict[str, EntitySnapshot]] = {}
+    for known in sync.scopes.list_entities(collection=sync.spec.collection, scopes=scopes):
+        if known.entity_type in sync.entity_names:
+            found.setdefault(known.scope_key, {})[known.entity_type] = known
+    return {key: ScopeRecord(sync.entity_names, entities) for key, entities in found.items()}
+
+
+def _known(moments: Iterable[datetime | None]) -> list[datetime]:
+    return [moment for moment in moments if moment is not None]
