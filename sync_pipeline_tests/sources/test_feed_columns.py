@@ -37,8 +37,10 @@ KINDS = {
     ),
     "virtual over json": ("field text GENERATED ALWAYS AS (meta ->> 'value') VIRTUAL", None),
     "virtual with a constant of time": (
-        "field date GENERATED ALWAYS AS "
-        "(CASE base WHEN 'old' THEN date '2026-02-01' ELSE date '2026-03-01' END) VIRTUAL",
+        (
+            "field date GENERATED ALWAYS AS "
+            "(CASE base WHEN 'old' THEN date '2026-02-01' ELSE date '2026-03-01' END) VIRTUAL"
+        ),
         None,
     ),
     "virtual from words of the language": (
@@ -61,8 +63,8 @@ def make_table(engine: sa.Engine, kind: str) -> str:
     run_sql(
         engine,
         *TYPES,
-        "CREATE TABLE things (gone int, n bigint GENERATED ALWAYS AS IDENTITY, id text PRIMARY KEY, "
-        "tenant_id text DEFAULT 'acme', is_global boolean NOT NULL DEFAULT false, base text, "
+        "CREATE TABLE things (gone int, n bigint GENERATED ALWAYS AS IDENTITY, "
+        "id text PRIMARY KEY, tenant_id text DEFAULT 'acme', is_global boolean NOT NULL DEFAULT false, base text, "
         "meta jsonb, \"found\" text DEFAULT '', tg_op text DEFAULT '', unrelated bytea, "
         f"{column})",
         "ALTER TABLE things DROP COLUMN gone",

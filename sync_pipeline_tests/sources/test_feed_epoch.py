@@ -1,5 +1,4 @@
 """Equal epochs say that every change in between left an event; quiet work leaves them equal."""
-# ruff: noqa: S608 - the tests compose their own tables
 
 from __future__ import annotations
 
@@ -33,13 +32,17 @@ TABLES = (
     "CREATE TYPE unit AS ENUM ('pc', 'kg')",
     "CREATE DOMAIN measure AS unit",
     "CREATE TYPE pair AS (a text, b measure)",
-    "CREATE TABLE offers (id int, tenant_id text, is_global boolean DEFAULT false, name text, "
-    "size text, brand text, unit measure, tags unit[], pair pair, note text, "
-    "title text GENERATED ALWAYS AS (brand || name) STORED) PARTITION BY LIST (tenant_id)",
+    (
+        "CREATE TABLE offers (id int, tenant_id text, is_global boolean DEFAULT false, name text, "
+        "size text, brand text, unit measure, tags unit[], pair pair, note text, "
+        "title text GENERATED ALWAYS AS (brand || name) STORED) PARTITION BY LIST (tenant_id)"
+    ),
     "CREATE TABLE acme_offers PARTITION OF offers FOR VALUES IN ('acme')",
     "CREATE TABLE other_offers PARTITION OF offers DEFAULT",
-    "INSERT INTO offers (id, tenant_id, name, size, brand, unit) "
-    "SELECT g, 'acme', 'offer', g || ' cm', 'b', 'pc' FROM generate_series(1, 50) g",
+    (
+        "INSERT INTO offers (id, tenant_id, name, size, brand, unit) "
+        "SELECT g, 'acme', 'offer', g || ' cm', 'b', 'pc' FROM generate_series(1, 50) g"
+    ),
 )
 
 
@@ -284,8 +287,10 @@ def test_a_table_that_a_subscription_writes_has_a_blind_spot_and_no_epoch(
 
     assert (status.state, status.epoch) == (FeedState.INSTALLED, None)
     assert status.blind_spots == (
-        "public.things is written by the subscription 'supplier': logical replication leaves no "
-        "event",
+        (
+            "public.things is written by the subscription 'supplier': logical replication leaves no "
+            "event"
+        ),
     )
 
 
@@ -383,16 +388,20 @@ UNABLE = {
         "public.shown is a part of things",
     ),
     "foreign table": (
-        "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER far FOREIGN DATA WRAPPER nothing; "
-        "CREATE FOREIGN TABLE shown (id text, tenant_id text, is_global boolean, name text) "
-        "SERVER far",
+        (
+            "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER far FOREIGN DATA WRAPPER nothing; "
+            "CREATE FOREIGN TABLE shown (id text, tenant_id text, is_global boolean, name text) "
+            "SERVER far"
+        ),
         "public.shown is a foreign table",
     ),
     "foreign partition": (
-        "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER far FOREIGN DATA WRAPPER nothing; "
-        "CREATE TABLE shown (id text, tenant_id text, is_global boolean, name text) "
-        "PARTITION BY LIST (tenant_id); "
-        "CREATE FOREIGN TABLE far_shown PARTITION OF shown DEFAULT SERVER far",
+        (
+            "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER far FOREIGN DATA WRAPPER nothing; "
+            "CREATE TABLE shown (id text, tenant_id text, is_global boolean, name text) "
+            "PARTITION BY LIST (tenant_id); "
+            "CREATE FOREIGN TABLE far_shown PARTITION OF shown DEFAULT SERVER far"
+        ),
         "public.far_shown is a foreign table",
     ),
 }

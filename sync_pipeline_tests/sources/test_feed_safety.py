@@ -27,8 +27,10 @@ EVENTS = "sync_pipeline.change_event"
 STATEMENTS = (
     "INSERT INTO things (id) VALUES ('b'), ('c')",
     "UPDATE things SET name = name || 'x'",
-    "MERGE INTO things t USING (VALUES ('b')) v (id) ON t.id = v.id "
-    "WHEN MATCHED THEN UPDATE SET name = 'merged'",
+    (
+        "MERGE INTO things t USING (VALUES ('b')) v (id) ON t.id = v.id "
+        "WHEN MATCHED THEN UPDATE SET name = 'merged'"
+    ),
     "INSERT INTO things (id) VALUES ('b') ON CONFLICT (id) DO UPDATE SET name = 'upserted'",
     "DELETE FROM things WHERE id = 'c'",
     "TRUNCATE things",
@@ -145,7 +147,7 @@ def test_status_says_who_may_not_write_events(
 
     assert (status.state, status.epoch) == (FeedState.OUTDATED, None)
     assert "role feed_writer, with whose rights events are written, may not" in status.detail
-    assert f'GRANT SELECT, INSERT ON "sync_pipeline".change_event TO feed_writer' in status.detail
+    assert 'GRANT SELECT, INSERT ON "sync_pipeline".change_event TO feed_writer' in status.detail
 
 
 @pytest.mark.parametrize("mode", ["ACCESS EXCLUSIVE", "SHARE"])
