@@ -265,7 +265,9 @@ class FeedCatalog:
             return FeedState.FOREIGN, foreign
         unable = self.why_unable(entity)
         if unable is not None:
-            return FeedState.UNABLE, f"{unable}; {without_feed(entity)}"
+            # PostgreSQL refuses statements that would tell triggers of a foreign table's rows.
+            still = f"; it still has one: {INSTALL}, which takes it away" if function else ""
+            return FeedState.UNABLE, f"{unable}; {without_feed(entity)}{still}"
         if function is None:
             missing = "" if self.relations[entity.name] else f"there is no table {entity.table!r}"
             return FeedState.ABSENT, missing

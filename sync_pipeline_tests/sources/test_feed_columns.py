@@ -64,7 +64,8 @@ def make_table(engine: sa.Engine, kind: str) -> str:
         engine,
         *TYPES,
         "CREATE TABLE things (gone int, n bigint GENERATED ALWAYS AS IDENTITY, "
-        "id text PRIMARY KEY, tenant_id text DEFAULT 'acme', is_global boolean NOT NULL DEFAULT false, base text, "
+        "id text PRIMARY KEY, tenant_id text DEFAULT 'acme', "
+        "is_global boolean NOT NULL DEFAULT false, base text, "
         "meta jsonb, \"found\" text DEFAULT '', tg_op text DEFAULT '', unrelated bytea, "
         f"{column})",
         "ALTER TABLE things DROP COLUMN gone",

@@ -172,7 +172,7 @@ def test_the_epoch_does_not_depend_on_who_asks_or_how_often(
     feed.install([OFFER, things()])
     before = only_status(feed).epoch
 
-    run_sql(other, "SET search_path = sync_pipeline, public, pg_catalog", "SET DateStyle = German")
+    run_sql(other, "SET search_path = sync_pipeline, public", "SET DateStyle = German")
     both = PostgresChangeFeed(other).status([things(), OFFER])
     other.dispose()
 
@@ -288,8 +288,8 @@ def test_a_table_that_a_subscription_writes_has_a_blind_spot_and_no_epoch(
     assert (status.state, status.epoch) == (FeedState.INSTALLED, None)
     assert status.blind_spots == (
         (
-            "public.things is written by the subscription 'supplier': logical replication leaves no "
-            "event"
+            "public.things is written by the subscription 'supplier': logical replication leaves "
+            "no event"
         ),
     )
 
@@ -446,9 +446,11 @@ def test_a_table_that_was_replaced_by_a_view_loses_its_feed(engine: sa.Engine) -
         "CREATE VIEW things AS SELECT * FROM all_things",
     )
 
+    before = only_status(feed, things())
     made = feed.install(entities)
     run_sql(engine, "INSERT INTO things (id) VALUES ('a')")
 
+    assert "it still has one: run `sync-pipeline feed install`, which takes it" in before.detail
     assert made == ["no more feed of entity 'thing'"]
     assert take_events(engine) == []
     assert [status.state for status in feed.status(entities)] == [
