@@ -21,13 +21,19 @@ feed_app = typer.Typer(help="Triggers that tell which rows change.", no_args_is_
 
 @command(feed_app, "install")
 def install(invocation: Invocation) -> None:
-    """Create the triggers on every configured table, all of them or none.
+    """Create the triggers on every configured table that can have them, or nothing on an error.
 
-    Changes made before are not noticed: run `sync-pipeline sync all` afterwards.
+    Tables that cannot (views, foreign tables) are named, and what their incremental syncs
+    go by instead. The first sync afterwards looks at every row.
     """
-    made = _feed(invocation).install(invocation.installation.sync.entities)
-    invocation.answer({"ok": True, "made": made})
+    entities = invocation.installation.sync.entities
+    feed = _feed(invocation)
+    made = feed.install(entities)
+    found = feed.status(entities)
+    invocation.answer({"ok": True, "made": made, "entities": found})
     for line in made or ["The feed is installed already; nothing had to be changed."]:
+        invocation.say(line)
+    for line in render.feed_remarks(found):
         invocation.say(line)
     if made:
         invocation.say("Now run `sync-pipeline sync all`: changes made before are not in the feed.")
@@ -48,9 +54,8 @@ def status(invocation: Invocation) -> None:
     found = _feed(invocation).status(invocation.installation.sync.entities)
     invocation.answer({"ok": True, "entities": found})
     invocation.show(render.feed_table(found))
-    for one in found:
-        if one.detail:
-            invocation.say(f"{one.entity_type}: {one.detail}")
+    for line in render.feed_remarks(found):
+        invocation.say(line)
 
 
 @command(feed_app, "follow")

@@ -161,6 +161,13 @@ def feed_table(found: Sequence[FeedStatus]) -> Table:
     return table
 
 
+def feed_remarks(found: Sequence[FeedStatus]) -> list[str]:
+    """What the table of feeds cannot say: why one is in its state, and what it does not see."""
+    details = [f"{one.entity_type}: {one.detail}" for one in found if one.detail]
+    blind = [f"{one.entity_type}: not seen: {spot}" for one in found for spot in one.blind_spots]
+    return [*details, *blind]
+
+
 def followed(report: ScopeReport) -> str:
     """One line per sync of a followed change."""
     if report.error:

@@ -39,6 +39,8 @@ class FeedState(StrEnum):
     """Something with the name of our trigger or function is not ours."""
     LEFTOVER = "leftover"
     """It belongs to an entity that the settings do not name (any more)."""
+    UNABLE = "unable"
+    """Its table cannot have one, as a view cannot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,10 @@ class FeedStatus:
     """Age of the oldest of them, None where there is none."""
     epoch: str | None = None
     """Names the time since which nothing can have got past the feed unseen: equal epochs at two
-    moments say that every change between them left an event. None where there is no such time."""
+    moments say that every change between them left an event, or, where its transaction had not
+    ended at the second, will have left one when it has. None where there is no such time: not
+    installed, outdated, somebody who lost an event may still commit, or changes can get past it
+    at any time."""
     blind_spots: tuple[str, ...] = ()
     """What the feed cannot see although it is installed, for people."""
 
@@ -134,20 +139,39 @@ class ChangeFeed(Protocol):
     A crash in between repeats the work. Events are never taken by "id greater than
     the last", because ids do not commit in order.
 
+    Events tell of every change only while the feed is there. Whether it was tells
+    ``FeedStatus.epoch``: look at ``status`` first, then ``read``, then open the
+    snapshot; a sync that looks at every row of an entity keeps the epoch of that
+    first look, and a later one relies on events of the entity only if its own first
+    look finds the same (``covered_entities``). In that order a change that got past
+    the feed
+
+    - before the look is in the snapshot, and both looks differ or the second is after it;
+    - between look and snapshot is in the snapshot or not, and the next look differs
+      from the one that was kept, so that the next sync looks at every row.
+
+    Were the epoch looked at after the snapshot was opened, a table that was replaced
+    in between, with its feed installed anew, would pass for one whose rows were all
+    looked at. A transaction that loses an event before the look and commits after the
+    snapshot is seen by the look: there is no epoch until it has ended.
+
     Where nothing is installed, there are no events.
     """
 
     def install(self, entities: Sequence[Entity]) -> list[str]:
         """Make changes of these entities leave events; all of them, or none on an error.
 
-        Installing again changes nothing where all is well, and mends what is outdated.
-        Changes made before are not noticed: run a full sync afterwards.
+        Entities whose table cannot have a feed are left out, and lose one they had;
+        ``status`` says which and why. Installing again changes nothing where all is well,
+        and mends what is outdated. Changes made before are not noticed: no epoch from
+        before is the same afterwards.
 
         Returns:
             What was made, for people; empty where nothing had to be.
 
         Raises:
-            SourceSchemaError: tables or columns do not exist, or cannot have a feed.
+            SourceSchemaError: tables or columns do not exist, or no table at all can have
+                a feed.
             ConfigurationError: rights are missing, or a name is taken by something that
                 is not ours.
             TransientError: a table is in use by a long transaction.
@@ -223,6 +247,49 @@ class ChangeFeed(Protocol):
 
     def listen(self) -> AbstractContextManager[ChangeListener]:
         """Open a listener: it hears of everything committed after it was opened."""
+
+
+def covered_entities(
+    statuses: Collection[FeedStatus], recorded_epochs: Mapping[str, str]
+) -> set[str]:
+    """Name the entities of which every change since a recorded moment left an event.
+
+    Args:
+        statuses: As they are now, looked at before events and snapshot are read.
+        recorded_epochs: By entity, the epoch that was looked at before the snapshot of the
+            last sync that looked at every row.
+    """
+    return {
+        status.entity_type
+        for status in statuses
+        if why_not_covered(status, recorded=recorded_epochs.get(status.entity_type)) is None
+    }
+
+
+def why_not_covered(status: FeedStatus, *, recorded: str | None) -> str | None:
+    """Say why events do not tell of every change of an entity, for people; None where they do.
+
+    Args:
+        status: As in ``covered_entities``.
+        recorded: The epoch that was kept; None where none was.
+    """
+    name = status.entity_type
+    if status.state is FeedState.ABSENT:
+        gone = f"the feed of {name} was removed since the last full sync"
+        return f"no feed of {name} is installed" if recorded is None else gone
+    if status.state is FeedState.UNABLE:
+        return f"{name} cannot have a feed: {status.detail}"
+    if status.state is not FeedState.INSTALLED:
+        return f"the feed of {name} does not see every change: {status.detail or status.state}"
+    if status.epoch is None and status.blind_spots:
+        return f"the feed of {name} does not see every change: {status.blind_spots[0]}"
+    if status.epoch is None:
+        return f"a transaction that still runs changed rows of {name} and could leave no event"
+    if recorded is None:
+        return f"the feed of {name} was not there at the last full sync"
+    if recorded != status.epoch:
+        return f"the feed of {name} was replaced or switched off since the last full sync"
+    return None
 
 
 def owner_key(key: str) -> str:

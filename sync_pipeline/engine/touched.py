@@ -6,7 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sync_pipeline.core.changes import ChangeBatch, FeedState, FeedStatus
+from sync_pipeline.core.changes import (
+    ChangeBatch,
+    FeedState,
+    FeedStatus,
+    covered_entities,
+    why_not_covered,
+)
 from sync_pipeline.core.document import Reason, document_id
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.hashing import point_id
@@ -132,7 +138,7 @@ def _why_everything(
     if feed is not None and feed.events.has_more:
         return f"more than {sync.options.part_rows} changes wait"
     lost = [
-        _why_lost(name, feed=feed)
+        _why_lost(name, feed=feed, recorded=record.entities[name].feed_epoch)
         for name in record.names
         if record.entities[name].feed_epoch is not None and name not in _covered(record, feed=feed)
     ]
@@ -152,20 +158,18 @@ def _covered(record: ScopeRecord, *, feed: FeedReading | None) -> set[str]:
     """Entities whose feed is the one of their last full sync, and has missed nothing since."""
     if feed is None:
         return set()
-    return {
-        name
+    recorded = {
+        name: known.feed_epoch
         for name, known in record.entities.items()
-        if known.feed_epoch is not None and known.feed_epoch == feed.epoch(name)
+        if known.feed_epoch is not None
     }
+    return covered_entities(feed.statuses.values(), recorded)
 
 
-def _why_lost(name: str, *, feed: FeedReading | None) -> str:
+def _why_lost(name: str, *, feed: FeedReading | None, recorded: str | None) -> str:
     status = None if feed is None else feed.statuses.get(name)
-    if status is None or status.state is FeedState.ABSENT:
-        return f"the feed of {name} was removed since the last full sync"
-    if status.state is FeedState.INSTALLED:
-        return f"the feed of {name} was replaced since the last full sync"
-    return f"the feed of {name} is {status.state.value} and may have missed changes"
+    why = None if status is None else why_not_covered(status, recorded=recorded)
+    return why or f"the feed of {name} cannot be asked"
 
 
 def _listed(names: list[str]) -> str:

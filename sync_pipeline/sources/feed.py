@@ -3,15 +3,13 @@
 It lives in the source database, because its triggers write in the transactions
 of the application: an event exists if and only if its change was committed.
 
-What it does not see, and the nightly full sync does: changes made before it was
-installed; partitions attached, detached or created after (``status`` says so);
-rows that a logical replication worker or ``session_replication_role = replica``
-writes; and tables while their triggers are disabled.
+What gets past it is seen afterwards, by the epoch (``feed_epoch``), or said to be a
+blind spot (``feed_catalog``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
@@ -30,8 +28,9 @@ from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.scope import GLOBAL_KEY, Scope
 from sync_pipeline.sources import feed_queries
 from sync_pipeline.sources.errors import describe_url
-from sync_pipeline.sources.feed_catalog import read_catalog
-from sync_pipeline.sources.feed_errors import feed_errors, is_missing
+from sync_pipeline.sources.feed_catalog import FeedCatalog, read_catalog
+from sync_pipeline.sources.feed_epoch import count_losses, read_epochs
+from sync_pipeline.sources.feed_errors import feed_errors, is_forbidden, is_missing
 from sync_pipeline.sources.feed_install import FeedInstaller
 from sync_pipeline.sources.feed_listener import FeedListener
 
@@ -73,9 +72,13 @@ class PostgresChangeFeed:
     def status(self, entities: Sequence[Entity]) -> list[FeedStatus]:
         """Look at the feed of each entity, and at left over ones."""
         with self._transaction("the change feed is looked at") as connection:
+            losses = self._count_losses(connection)
             catalog = read_catalog(connection, entities=entities, schema=self._schema)
+            judged = {entity.name: catalog.judge(entity) for entity in entities}
+            installed = [e for e in entities if judged[e.name][0] is FeedState.INSTALLED]
+            epochs = self._epochs(connection, installed, catalog=catalog, losses=losses)
+        blind_spots = {entity.name: tuple(catalog.blind_spots(entity)) for entity in installed}
         counts = {row.entity_type: row for row in self._rows(feed_queries.COUNT)}
-        judged = {entity.name: catalog.judge(entity) for entity in entities}
         detail = "the settings name no such entity; run `sync-pipeline feed remove`"
         for name in sorted(catalog.ours().keys() - judged.keys()):
             judged[name] = FeedState.LEFTOVER, detail
@@ -86,8 +89,8 @@ class PostgresChangeFeed:
                 detail=detail,
                 pending=counts[name].events if name in counts else 0,
                 oldest_seconds=counts[name].oldest_seconds if name in counts else None,
-                # Until epochs are computed: one that never ends.
-                epoch="installed" if state is FeedState.INSTALLED else None,
+                epoch=epochs.get(name),
+                blind_spots=blind_spots.get(name, ()),
             )
             for name, (state, detail) in judged.items()
         ]
@@ -159,6 +162,30 @@ class PostgresChangeFeed:
         """Listen on a connection of its own."""
         with FeedListener(self._engine, database=self._database) as listener:
             yield listener
+
+    def _count_losses(self, connection: sa.Connection) -> str | None:
+        """How many events were lost, None where that cannot be said (now)."""
+        try:
+            with connection.begin_nested():
+                return count_losses(connection, schema=self._schema)
+        except sa.exc.DBAPIError as error:
+            if is_missing(error) or is_forbidden(error):
+                return None
+            raise
+
+    def _epochs(
+        self,
+        connection: sa.Connection,
+        installed: Sequence[Entity],
+        *,
+        catalog: FeedCatalog,
+        losses: str | None,
+    ) -> Mapping[str, str]:
+        """Epochs of the feeds that nothing can get past."""
+        if losses is None:
+            return {}
+        tight = [entity for entity in installed if not catalog.holes(entity)]
+        return read_epochs(connection, entities=tight, catalog=catalog, losses=losses)
 
     def _spellings(self, scope: Scope) -> tuple[str, ...]:
         """The scope key and, for global, pending owners that no tenant can be."""

@@ -15,12 +15,18 @@ _CONFLICTS: Final = frozenset({"40001", "40P01", "55P03"})
 """Serialisation failure, deadlock, lock timeout."""
 _NO_PRIVILEGE: Final = "42501"
 _READ_ONLY: Final = "25006"
-_MISSING: Final = frozenset({"3F000", "42P01"})
+_MISSING: Final = frozenset({"3F000", "42P01", "42703"})
+"""No such schema, table, or (of our table) column."""
 
 
 def is_missing(error: sa.exc.DBAPIError) -> bool:
-    """Whether a statement failed because its schema or table does not exist."""
+    """Whether a statement failed because its schema, table or a column does not exist."""
     return _state(error) in _MISSING
+
+
+def is_forbidden(error: sa.exc.DBAPIError) -> bool:
+    """Whether a statement failed because this role lacks a right."""
+    return _state(error) == _NO_PRIVILEGE
 
 
 @contextmanager

@@ -12,10 +12,14 @@ from sync_pipeline.core.changes import FeedState
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import ConfigurationError, SourceSchemaError
 from sync_pipeline.sources.check import find_mistakes
-from sync_pipeline.sources.feed_catalog import FeedCatalog, read_catalog
+from sync_pipeline.sources.feed_catalog import FeedCatalog, lost_columns_mistake, read_catalog
 from sync_pipeline.sources.feed_queries import FORGET, over
 from sync_pipeline.sources.feed_sql import (
+    DROP_SEQUENCE,
     INDEXES,
+    KEEP_LENGTH,
+    LOSSES,
+    SEQUENCE,
     TABLE,
     FeedNames,
     create_function,
@@ -36,12 +40,18 @@ SELECT current_user::text AS role, current_database()::text AS database,
            AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')
            AS may_use_table,
        pg_has_role(c.relowner, 'USAGE') AS owns_table,
+       'vacuum_truncate=off' = ANY (coalesce(c.reloptions, '{}')) AS keeps_length,
+       l.oid IS NOT NULL AS has_sequence,
+       has_sequence_privilege(l.oid, 'USAGE') AND has_sequence_privilege(l.oid, 'SELECT')
+           AS may_use_sequence,
+       pg_has_role(l.relowner, 'USAGE') AS owns_sequence,
        (SELECT count(*) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
         WHERE i.indrelid = c.oid AND starts_with(x.relname, 'change_event_')
           AND NOT i.indisprimary) AS indexes
 FROM (SELECT CAST(:schema AS name) AS schema) AS wanted
 LEFT JOIN pg_namespace n ON n.nspname = wanted.schema
 LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'change_event'
+LEFT JOIN pg_class l ON l.relnamespace = n.oid AND l.relname = 'feed_loss' AND l.relkind = 'S'
 """)
 
 # Everything in a schema depends on it, save what depends on a table there.
@@ -50,7 +60,9 @@ SELECT pg_has_role(n.nspowner, 'USAGE') AND pg_has_role(c.relowner, 'USAGE') AND
     SELECT FROM pg_depend d
     WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid
       AND NOT (d.classid = 'pg_class'::regclass AND d.objid IN (
-          c.oid, pg_get_serial_sequence(c.oid::regclass::text, 'id')::regclass))
+          c.oid, pg_get_serial_sequence(c.oid::regclass::text, 'id')::regclass,
+          coalesce((SELECT l.oid FROM pg_class l
+                    WHERE l.relnamespace = n.oid AND l.relname = 'feed_loss'), 0)))
 )
 FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'change_event'
 WHERE n.nspname = :schema
@@ -75,14 +87,16 @@ class FeedInstaller:
         """Make what is missing and mend what is outdated; say what was done."""
         self._refuse_wrong_schema(entities)
         catalog = read_catalog(self._connection, entities=entities, schema=self._schema)
-        self._refuse_unsuitable(catalog, entities=entities)
+        able = [entity for entity in entities if catalog.why_unable(entity) is None]
+        if entities and not able:
+            self._refuse_unable(catalog, entities=entities)
         place = self._connection.execute(_PLACE, {"schema": self._schema}).one()
-        self._refuse_forbidden(place, catalog=catalog, entities=entities)
+        self._refuse_forbidden(place, catalog=catalog, entities=able)
         made = self._make_table(place)
-        for entity in entities:
+        for entity in able:
             if catalog.judge(entity)[0] is not FeedState.INSTALLED:
                 made.append(self._make_feed(entity, catalog=catalog))
-        return made
+        return [*made, *self._drop_useless(catalog, entities=entities)]
 
     def remove(self, entities: Sequence[Entity] | None) -> list[str]:
         """Drop functions with their triggers, the events, and a schema that is left empty."""
@@ -97,7 +111,9 @@ class FeedInstaller:
             self._execute(drop_function(schema=self._schema, name=function.name))
         said = [f"feed of entity {entity!r}" for entity in sorted(removed)]
         place = self._connection.execute(_PLACE, {"schema": self._schema}).one()
-        if place.has_table:
+        if place.owns_sequence and removed.keys() >= catalog.ours().keys():
+            self._execute(DROP_SEQUENCE.format(schema=sql.Identifier(self._schema)).as_string())
+        if place.has_table and not catalog.place.lost_columns:
             # Nobody writes events of these entities any more: dropping waited for all who did.
             self._connection.exec_driver_sql(
                 over(FORGET, schema=self._schema), {"entities": sorted(removed)}
@@ -117,16 +133,20 @@ class FeedInstaller:
         if mistakes:
             raise SourceSchemaError(database=self._database, mistakes=mistakes)
 
-    def _refuse_unsuitable(self, catalog: FeedCatalog, *, entities: Sequence[Entity]) -> None:
-        mistakes = [
-            f"entity {entity.name!r}: {relation.fault}, whose changes PostgreSQL cannot report; "
-            "leave it out of the change feed, the nightly sync reads it"
+    def _refuse_unable(self, catalog: FeedCatalog, *, entities: Sequence[Entity]) -> None:
+        mistakes = [f"entity {entity.name!r}: {catalog.judge(entity)[1]}" for entity in entities]
+        raise SourceSchemaError(database=self._database, mistakes=mistakes)
+
+    def _drop_useless(self, catalog: FeedCatalog, *, entities: Sequence[Entity]) -> list[str]:
+        """Drop what entities have whose table cannot have a feed (any more)."""
+        useless = {
+            entity.name: catalog.ours()[entity.name]
             for entity in entities
-            for relation in catalog.relations[entity.name]
-            if relation.fault is not None
-        ]
-        if mistakes:
-            raise SourceSchemaError(database=self._database, mistakes=mistakes)
+            if catalog.judge(entity)[0] is FeedState.UNABLE and entity.name in catalog.ours()
+        }
+        for function in useless.values():
+            self._execute(drop_function(schema=self._schema, name=function.name))
+        return [f"no more feed of entity {name!r}" for name in useless]
 
     def _refuse_forbidden(
         self, place: sa.Row[tuple[object, ...]], *, catalog: FeedCatalog, entities: Sequence[Entity]
@@ -137,8 +157,9 @@ class FeedInstaller:
             for state, detail in [catalog.judge(entity)]
             if state is FeedState.FOREIGN
         ]
+        faults.extend(filter(None, [lost_columns_mistake(catalog)]))
         relations = [
-            (relation.schema, relation.name)
+            relation.where
             for entity in entities
             for relation in catalog.relations[entity.name]
             if not relation.is_allowed
@@ -165,6 +186,8 @@ class FeedInstaller:
         if place.has_table and not place.may_use_table:
             rights = "SELECT, INSERT, UPDATE, DELETE"
             yield f"{lacks} GRANT {rights} ON {schema}.change_event TO {role}"
+        if place.has_sequence and not place.may_use_sequence:
+            yield f"{lacks} GRANT USAGE, SELECT ON SEQUENCE {schema}.{LOSSES} TO {role}"
         for relation in dict.fromkeys(relations):
             yield f"{lacks} GRANT TRIGGER ON {sql.Identifier(*relation).as_string()} TO {role}"
 
@@ -179,18 +202,26 @@ class FeedInstaller:
             made.append(f"table {self._schema}.change_event")
         if not place.has_table or (place.owns_table and place.indexes < _INDEX_COUNT):
             self._execute(INDEXES.format(schema=schema).as_string())
+        if not place.has_table or (place.owns_table and not place.keeps_length):
+            self._execute(KEEP_LENGTH.format(schema=schema).as_string())
+        if not place.has_sequence:
+            self._execute(SEQUENCE.format(schema=schema).as_string())
         return made
 
     def _make_feed(self, entity: Entity, *, catalog: FeedCatalog) -> str:
         old = catalog.functions.get(FeedNames(self._schema, entity.name).function)
         if old is not None:
             self._execute(drop_function(schema=self._schema, name=old.name))
-        self._execute(create_function(entity, schema=self._schema))
+        computed = catalog.computed(entity)
+        self._execute(create_function(entity, schema=self._schema, computed=computed))
         relations = catalog.relations[entity.name]
         for relation in relations:
             self._execute(
                 create_triggers(
-                    entity, schema=self._schema, relation=(relation.schema, relation.name)
+                    entity,
+                    schema=self._schema,
+                    relation=relation.where,
+                    is_owner=relation.is_owned,
                 )
             )
         more = f" and {len(relations) - 1} partitions or heirs" if len(relations) > 1 else ""

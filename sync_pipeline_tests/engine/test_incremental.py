@@ -318,7 +318,11 @@ def test_a_feed_that_came_after_the_last_full_sync_is_not_relied_on(synced: Worl
 @pytest.mark.parametrize(
     ("what", "why"),
     [
-        pytest.param("lose", "the feed of work was replaced since the last full sync", id="lost"),
+        pytest.param(
+            "lose",
+            "the feed of work was replaced or switched off since the last full sync",
+            id="lost",
+        ),
         pytest.param("remove", "the feed of work was removed since the last full sync", id="gone"),
     ],
 )
@@ -351,7 +355,8 @@ def test_an_epoch_is_that_of_before_anything_was_read(fed: Fed) -> None:
     report = increment(fed.world, fed.sync)
 
     assert report.note == (
-        "compared in full: the feed of material was replaced since the last full sync"
+        "compared in full: the feed of material was replaced or switched off since the last "
+        "full sync"
     )
 
 

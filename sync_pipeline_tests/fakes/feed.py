@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from sync_pipeline.core.changes import (
     owner_key,
 )
 from sync_pipeline.core.entity import Entity
-from sync_pipeline.core.errors import SourceUnavailableError
+from sync_pipeline.core.errors import SourceSchemaError, SourceUnavailableError
 from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope
 
 
@@ -70,12 +69,19 @@ class FakeChangeFeed:
     def __init__(self) -> None:
         self.events: dict[int, Event] = {}
         self.installed: dict[str, Entity] = {}
-        self.epochs: Counter[str] = Counter()
         """How often the feed of an entity began anew."""
         self.is_available = True
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.recorded = 0
+        self.unable: dict[str, str] = {}
+        """Why entities cannot have a feed, by name."""
+        self.blind_spots: dict[str, tuple[str, ...]] = {}
+        """What installed feeds do not see, by name of the entity."""
+        self.is_losing = False
+        """Whether somebody who lost an event may still commit."""
         self._ids = itertools.count(1)
+        self._epochs = itertools.count(1)
+        self._epoch: dict[str, str] = {}
 
     def record(
         self,
@@ -104,12 +110,28 @@ class FakeChangeFeed:
         self.events[next(self._ids)] = event
         self.recorded += 1
 
+    def lose(self, entity_type: str) -> None:
+        """Let something happen of which the feed of an entity leaves no event."""
+        self._epoch[entity_type] = f"epoch {next(self._epochs)}"
+
     def install(self, entities: Sequence[Entity]) -> list[str]:
         self.require_available()
-        new = [entity for entity in entities if self._state(entity) is not FeedState.INSTALLED]
+        able = [entity for entity in entities if entity.name not in self.unable]
+        if entities and not able:
+            mistakes = [
+                f"entity {entity.name!r}: {self.unable[entity.name]}" for entity in entities
+            ]
+            raise SourceSchemaError(database="fake", mistakes=mistakes)
+        new = [entity for entity in able if self._state(entity) is not FeedState.INSTALLED]
         self.installed.update({entity.name: entity for entity in new})
-        self.epochs.update(entity.name for entity in new)
-        return [f"feed of entity {entity.name!r}" for entity in new]
+        for entity in new:
+            self.lose(entity.name)
+        useless = [entity.name for entity in entities if entity.name in self.unable]
+        dropped = [name for name in useless if self.installed.pop(name, None) is not None]
+        return [
+            *(f"feed of entity {entity.name!r}" for entity in new),
+            *(f"no more feed of entity {name!r}" for name in dropped),
+        ]
 
     def remove(self, entities: Sequence[Entity] | None = None) -> list[str]:
         self.require_available()
@@ -223,10 +245,6 @@ class FakeChangeFeed:
         if not self.is_available:
             raise SourceUnavailableError("fake change feed: it is switched off")
 
-    def lose(self, name: str) -> None:
-        """Let something of an entity get past the feed, which says so from now on."""
-        self.epochs[name] += 1
-
     def _of(self, entity_types: Collection[str] | None) -> dict[int, Event]:
         return {
             key: event
@@ -235,6 +253,8 @@ class FakeChangeFeed:
         }
 
     def _state(self, entity: Entity) -> FeedState:
+        if entity.name in self.unable:
+            return FeedState.UNABLE
         installed = self.installed.get(entity.name)
         if installed is None:
             return FeedState.ABSENT
@@ -244,13 +264,15 @@ class FakeChangeFeed:
     def _status(self, name: str, state: FeedState) -> FeedStatus:
         events = [event for event in self.events.values() if event.entity_type == name]
         oldest = min((event.at for event in events), default=None)
+        is_installed = state is FeedState.INSTALLED
         return FeedStatus(
             entity_type=name,
             state=state,
-            detail="",
+            detail=self.unable.get(name, ""),
             pending=len(events),
             oldest_seconds=None if oldest is None else (self.now - oldest).total_seconds(),
-            epoch=str(self.epochs[name]) if state is FeedState.INSTALLED else None,
+            epoch=None if self.is_losing or not is_installed else self._epoch[name],
+            blind_spots=self.blind_spots.get(name, ()) if is_installed else (),
         )
 
 

@@ -26,6 +26,13 @@ def run_sql(engine: sa.Engine, *statements: str) -> None:
             connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
+def has_virtual_columns(engine: sa.Engine) -> bool:
+    """Whether the server knows generated columns that are not stored (PostgreSQL 18)."""
+    with engine.connect() as connection:
+        number = connection.scalar(sa.text("SELECT current_setting('server_version_num')::int"))
+    return int(number or 0) >= 180_000
+
+
 def create_things(engine: sa.Engine, *, columns: str = "") -> None:
     """Make the table ``things``; ``note`` is mapped by nobody."""
     run_sql(

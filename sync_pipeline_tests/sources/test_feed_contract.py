@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from sync_pipeline.core.changes import ChangedRow, ChangeFeed, FeedState, Operation
 from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.errors import SourceSchemaError
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.sources.feed import PostgresChangeFeed
 from sync_pipeline_tests.fakes.feed import FakeChangeFeed
@@ -38,6 +39,12 @@ class Catalogue(Protocol):
     def delete(self, entity: Entity, db_id: str) -> None: ...
 
     def truncate(self, entity: Entity) -> None: ...
+
+    def lose(self, entity: Entity) -> None:
+        """Let a change get past the feed."""
+
+    def make_unable(self, entity: Entity) -> None:
+        """Replace the table by something that cannot have a feed."""
 
 
 class PostgresCatalogue:
@@ -79,6 +86,22 @@ class PostgresCatalogue:
     def truncate(self, entity: Entity) -> None:
         self._execute(sa.text(f"TRUNCATE {entity.table}"))
 
+    def lose(self, entity: Entity) -> None:
+        self._execute(
+            sa.text(
+                f"ALTER TABLE {entity.table} DISABLE TRIGGER ALL; UPDATE {entity.table} SET "  # noqa: S608
+                f"name = 'x'; ALTER TABLE {entity.table} ENABLE TRIGGER ALL"
+            )
+        )
+
+    def make_unable(self, entity: Entity) -> None:
+        self._execute(
+            sa.text(
+                f"ALTER TABLE {entity.table} RENAME TO kept; "  # noqa: S608
+                f"CREATE VIEW {entity.table} AS SELECT * FROM kept"
+            )
+        )
+
     def _execute(self, statement: sa.Executable) -> None:
         with self._engine.begin() as connection:
             connection.execute(statement)
@@ -110,6 +133,12 @@ class FakeCatalogue:
 
     def truncate(self, entity: Entity) -> None:
         self.feed.record(Operation.TRUNCATE, entity_type=entity.name)
+
+    def lose(self, entity: Entity) -> None:
+        self.feed.lose(entity.name)
+
+    def make_unable(self, entity: Entity) -> None:
+        self.feed.unable[entity.name] = "it is a view"
 
     def _record(
         self,
@@ -211,6 +240,72 @@ def test_status_counts_events_and_says_how_old_the_oldest_is(catalogue: Catalogu
     assert material.oldest_seconds is not None
     assert 0 <= material.oldest_seconds < 600
     assert work.oldest_seconds is None
+
+
+# --- epochs ------------------------------------------------------------------------------
+
+
+def epochs(catalogue: Catalogue) -> dict[str, str | None]:
+    return {status.entity_type: status.epoch for status in catalogue.feed.status(ENTITIES)}
+
+
+def test_what_leaves_events_leaves_the_epoch_too(catalogue: Catalogue) -> None:
+    before = epochs(catalogue)
+
+    catalogue.insert(MATERIAL, "m1", tenant="acme")
+    catalogue.rename(MATERIAL, "m1")
+    consume_all(catalogue.feed, ACME)
+    catalogue.delete(MATERIAL, "m1")
+    catalogue.feed.install(ENTITIES)
+
+    assert None not in before.values()
+    assert epochs(catalogue) == before
+
+
+def test_a_change_that_got_past_the_feed_of_one_entity_ends_its_epoch(
+    catalogue: Catalogue,
+) -> None:
+    catalogue.insert(MATERIAL, "m1", tenant="acme")
+    before = epochs(catalogue)
+
+    catalogue.lose(MATERIAL)
+    after = epochs(catalogue)
+
+    assert after["material"] != before["material"]
+    assert after["work"] == before["work"]
+
+
+def test_a_feed_that_was_away_comes_back_with_another_epoch(catalogue: Catalogue) -> None:
+    before = epochs(catalogue)
+
+    catalogue.feed.remove([WORK])
+    away = epochs(catalogue)
+    catalogue.feed.install(ENTITIES)
+
+    assert away["work"] is None
+    assert None is not epochs(catalogue)["work"] != before["work"]
+
+
+def test_a_table_that_cannot_have_a_feed_is_left_out(catalogue: Catalogue) -> None:
+    catalogue.make_unable(MATERIAL)
+
+    before = states(catalogue.feed, ENTITIES)
+    made = catalogue.feed.install(ENTITIES)
+    again = catalogue.feed.install(ENTITIES)
+
+    assert before == {"material": FeedState.UNABLE, "work": FeedState.INSTALLED}
+    assert made == ["no more feed of entity 'material'"]
+    assert again == []
+    assert states(catalogue.feed, ENTITIES) == before
+    assert epochs(catalogue)["material"] is None
+    assert catalogue.feed.status(ENTITIES)[0].detail
+
+
+def test_where_no_table_can_have_a_feed_installing_is_refused(catalogue: Catalogue) -> None:
+    catalogue.make_unable(MATERIAL)
+
+    with pytest.raises(SourceSchemaError, match="is a view"):
+        catalogue.feed.install([MATERIAL])
 
 
 # --- which scopes, which rows -----------------------------------------------------------
