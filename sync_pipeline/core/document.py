@@ -20,6 +20,7 @@ import orjson
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.hashing import bytes_digest, embed_hasher, point_id
 from sync_pipeline.core.scope import Scope, why_not_a_tenant_id
+from sync_pipeline.core.undecodable import is_undecodable, with_escapes
 
 PAYLOAD_SCHEMA_VERSION: Final = 1
 """Written into every point; a reader refuses points of a version it does not know."""
@@ -47,6 +48,7 @@ class Reason(StrEnum):
 
     EMPTY_TEXT = "empty_text"
     INVALID_TEXT = "invalid_text"
+    UNDECODABLE = "undecodable"
     INVALID_NUMBER = "invalid_number"
     INVALID_ID = "invalid_id"
     INVALID_TENANT = "invalid_tenant"
@@ -182,15 +184,15 @@ class DocumentBuilder:
             return self._reject(str(row_id)[:64], Reason.INVALID_ID, "id is missing or too long")
         owner_fault = self._owner_fault(tenant=row[1], is_global=row[2])
         if owner_fault is not None:
-            return self._reject(row_id, *owner_fault)
+            return self._reject(row_id, *(self._undecodable(row) or owner_fault))
         try:
             texts = tuple(
                 render_text([row[slot] for slot in slots])  # type: ignore[misc]  # text by contract of RowSource
                 for slots in self._view_slots
             )
         except UnicodeEncodeError as error:
-            detail = f"lone surrogate at character {error.start}"
-            return self._reject(row_id, Reason.INVALID_TEXT, detail)
+            surrogate = Reason.INVALID_TEXT, f"lone surrogate at character {error.start}"
+            return self._reject(row_id, *(self._undecodable(row) or surrogate))
         shown = " ".join(filter(None, texts))
         if not shown:
             columns = ", ".join(self._entity.view_columns)
@@ -205,7 +207,8 @@ class DocumentBuilder:
         try:
             encoded = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
         except orjson.JSONEncodeError:
-            return self._reject(row_id, Reason.INVALID_TEXT, "lone surrogate in the payload")
+            surrogate = Reason.INVALID_TEXT, "lone surrogate in the payload"
+            return self._reject(row_id, *(self._undecodable(row) or surrogate))
         return Document(
             document_id=identity,
             point_id=point_id(identity),
@@ -225,5 +228,17 @@ class DocumentBuilder:
         fault = why_not_a_tenant_id(str(tenant))
         return None if fault is None else (Reason.INVALID_TENANT, f"tenant id: {fault}")
 
+    def _undecodable(self, row: Sequence[object]) -> tuple[Reason, str] | None:
+        """Name the columns whose bytes are no text, if there are any."""
+        names = ("id", "tenant", "is_global", *self._entity.view_columns)
+        columns = zip((*names, *self._entity.payload_columns), row, strict=True)
+        spoiled = dict.fromkeys(name for name, value in columns if is_undecodable(value))
+        if not spoiled:
+            return None
+        return (
+            Reason.UNDECODABLE,
+            f"bytes that are no text in {', '.join(spoiled)}: correct them in the source",
+        )
+
     def _reject(self, row_id: str, reason: Reason, detail: str) -> Rejection:
-        return Rejection(self._entity.name, row_id, reason, detail)
+        return Rejection(self._entity.name, with_escapes(row_id), reason, detail)

@@ -47,7 +47,7 @@ class Retries:
 def make_engine(url: str, *, pool_size: int = 5) -> Engine:
     """Make an engine on psycopg 3; nothing is opened before the first use.
 
-    Sessions speak UTC. Errors of SQLAlchemy never show parameters.
+    Sessions speak UTC and UTF-8. Errors of SQLAlchemy never show parameters.
 
     Args:
         url: ``postgresql://`` in any spelling; what it sets in its query wins.
@@ -71,8 +71,12 @@ def make_engine(url: str, *, pool_size: int = 5) -> Engine:
 def _add_defaults(
     dialect: object, record: object, args: object, parameters: dict[str, Any]
 ) -> None:
-    """Fill in what the URL leaves open."""
+    """Fill in what the URL leaves open, and speak UTF-8 whatever it or the environment says.
+
+    Without that psycopg speaks the database's own encoding; with SQL_ASCII it has bytes for text.
+    """
     del dialect, record, args
+    parameters["client_encoding"] = "UTF8"
     parameters.setdefault("application_name", APPLICATION_NAME)
     parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_SECONDS)
 

@@ -22,6 +22,7 @@ from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import SourceSchemaError
 from sync_pipeline.core.scope import GLOBAL_KEY, Scope
 from sync_pipeline.sources.check import find_mistakes
+from sync_pipeline.sources.encoding import fetch
 from sync_pipeline.sources.errors import describe_url, source_errors
 from sync_pipeline.sources.layout import list_table_names, read_tables
 from sync_pipeline.sources.statements import TableStatements
@@ -59,7 +60,7 @@ def digest_scopes(
     found: dict[str, dict[str, EntityDigest]] = {}
     with source_errors(describe_url(connection.engine.url)):
         for entity, statements in _prepare(connection, entities).items():
-            rows = connection.execute(_by_owner(statements, sa.true()))
+            rows = fetch(connection, _by_owner(statements, sa.true()))
             for key, digest in _fold(rows).items():
                 found.setdefault(key, {})[entity.name] = digest
     return found
@@ -82,7 +83,7 @@ def digest_scope(
         for entity, statements in _prepare(connection, entities).items():
             condition = _condition(connection, statements=statements, scope=scope)
             if condition is not None:
-                rows = connection.execute(_by_owner(statements, condition))
+                rows = fetch(connection, _by_owner(statements, condition))
                 found[entity.name] = _fold(rows).get(scope.key, NO_ROWS)
     return {name: digest for name, digest in found.items() if digest.rows}
 
@@ -134,7 +135,7 @@ def _condition(
 ) -> sa.ColumnElement[bool] | None:
     """Which rows the scope has; None where its key cannot stand in the tenant column."""
     if scope.tenant_id is None:
-        owners = connection.execute(statements.owners())
+        owners = fetch(connection, statements.owners())
         tenants = (tenant for _, tenant, _ in owners if tenant is not None)
         unusable = [tenant for tenant in tenants if owner_key(tenant) == GLOBAL_KEY]
         return statements.in_scope(scope, unusable=unusable)

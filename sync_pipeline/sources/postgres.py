@@ -17,8 +17,10 @@ from sync_pipeline.core.document import document_id
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import DuplicateDocumentError, SourceSchemaError
 from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, why_not_a_tenant_id
+from sync_pipeline.core.undecodable import is_undecodable
 from sync_pipeline.sources.check import find_mistakes
 from sync_pipeline.sources.digests import digest_scope, digest_scopes
+from sync_pipeline.sources.encoding import fetch, holdable, stream
 from sync_pipeline.sources.errors import describe_url, source_errors
 from sync_pipeline.sources.layout import list_table_names, read_tables
 from sync_pipeline.sources.statements import TableStatements
@@ -91,7 +93,8 @@ class PostgresSnapshot:
             if condition is None:
                 return
             statements = self._of(entity)
-            for chosen in _chosen(ids):
+            held = None if ids is None else holdable(self._connection, ids)
+            for chosen in _chosen(held):
                 only = condition if chosen is None else sa.and_(condition, statements.among(chosen))
                 statement = statements.rows(only)
                 for batch in self._stream(statement, batch_size=batch_size):
@@ -102,7 +105,9 @@ class PostgresSnapshot:
         if "\0" in row_id:
             return []
         with source_errors(self._database):
-            owners = self._connection.execute(self._of(entity).owners(row_id)).all()
+            if not holdable(self._connection, [row_id]):
+                return []
+            owners = fetch(self._connection, self._of(entity).owners(row_id))
         keys = {GLOBAL_KEY if is_global else _owner_key(tenant) for is_global, tenant, _ in owners}
         return sorted(map(Scope.from_key, keys), key=lambda scope: (not scope.is_global, scope.key))
 
@@ -114,7 +119,7 @@ class PostgresSnapshot:
             if self._condition(entity, scope=scope) is not None:
                 statement = self._of(entity).ids(scope=scope)
                 for batch in self._stream(statement, batch_size=batch_size):
-                    yield [row_id for (row_id,) in batch]
+                    yield [row_id for (row_id,) in batch if not is_undecodable(row_id)]
 
     def iter_changed_ids(
         self, *, entity: Entity, scope: Scope, since: datetime, batch_size: int = 50_000
@@ -127,7 +132,11 @@ class PostgresSnapshot:
             if condition is not None:
                 statement = self._of(entity).changed_ids(condition, since=since)
                 for batch in self._stream(statement, batch_size=batch_size):
-                    yield [row_id for (row_id,) in batch if row_id is not None]
+                    yield [
+                        row_id
+                        for (row_id,) in batch
+                        if row_id is not None and not is_undecodable(row_id)
+                    ]
 
     def digest(self, *, entities: Sequence[Entity], scope: Scope) -> dict[str, EntityDigest]:
         """Digest the scope as this snapshot sees it."""
@@ -162,7 +171,8 @@ class PostgresSnapshot:
         self.check_schema(entities)
         with source_errors(self._database):
             for entity in entities:
-                for is_global, tenant, rows in self._connection.execute(self._of(entity).owners()):
+                owners = fetch(self._connection, self._of(entity).owners())
+                for is_global, tenant, rows in owners:
                     counts[GLOBAL_KEY if is_global else _owner_key(tenant)] += rows
         return dict(counts)
 
@@ -188,7 +198,7 @@ class PostgresSnapshot:
     def _unusable_tenants(self, entity: Entity) -> list[str]:
         """Texts in the tenant column that cannot be tenant ids, looked up once per snapshot."""
         if entity not in self._unusable:
-            owners = self._connection.execute(self._of(entity).owners())
+            owners = fetch(self._connection, self._of(entity).owners())
             self._unusable[entity] = [
                 tenant
                 for _, tenant, _ in owners
@@ -201,7 +211,7 @@ class PostgresSnapshot:
         statements = self._of(entity)
         if statements.has_unique_ids:
             return
-        ids = self._connection.scalars(statements.duplicates(scope=scope)).all()
+        ids = [row_id for (row_id,) in fetch(self._connection, statements.duplicates(scope=scope))]
         if ids:
             documents = [
                 document_id(scope=scope, entity_type=entity.name, row_id=row_id) for row_id in ids
@@ -209,9 +219,7 @@ class PostgresSnapshot:
             raise DuplicateDocumentError(scope_key=scope.key, document_ids=documents)
 
     def _stream(self, statement: sa.Select[Any], *, batch_size: int) -> Iterator[Sequence[Any]]:
-        options = {"yield_per": batch_size}
-        with self._connection.execute(statement, execution_options=options) as result:
-            yield from result.partitions()
+        yield from stream(self._connection, statement, batch_size=batch_size)
 
 
 class PostgresRowSource:

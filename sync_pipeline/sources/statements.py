@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sync_pipeline.core.document import MAX_ROW_ID_CHARACTERS, MAX_TEXT_CHARACTERS
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.scope import MAX_KEY_LENGTH, Scope
+from sync_pipeline.sources.encoding import MAX_BYTES_PER_CHARACTER, equals_any
 from sync_pipeline.sources.layout import Column, Table
 from sync_pipeline.sources.values import JsonText, NumericText
 
@@ -64,8 +65,8 @@ class TableStatements:
         self._is_global = self._column(entity.is_global).is_(sa.true())
         self._tenant = self._column(entity.tenant)
         # One character beyond what is allowed, so that too long a value is seen to be one.
-        self._tenant_text = sa.collate(_text(self._tenant, MAX_KEY_LENGTH + 1), "C")
-        self._id_text = _text(self._column(entity.id), MAX_ROW_ID_CHARACTERS + 1)
+        self._tenant_text = sa.collate(_text(self._tenant, _characters(MAX_KEY_LENGTH + 1)), "C")
+        self._id_text = _text(self._column(entity.id), _characters(MAX_ROW_ID_CHARACTERS + 1))
 
     def rows(self, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
         """``(id, tenant, is_global, *view columns, *payload columns)``, labelled by position."""
@@ -159,8 +160,8 @@ class TableStatements:
         """
         if not scope.is_global:
             return self._owned_by(scope)
-        ownerless = self._tenant_text == sa.any_(sa.literal(list(unusable), ARRAY(sa.Text)))
-        return sa.or_(self._is_global, self._tenant.is_(None), *([ownerless] if unusable else []))
+        ownerless = [equals_any(self._tenant_text, unusable)] if unusable else []
+        return sa.or_(self._is_global, self._tenant.is_(None), *ownerless)
 
     def _owned_by(self, scope: Scope) -> sa.ColumnElement[bool]:
         """Compare in the column's own type, so that its index serves, and again as text.
@@ -197,6 +198,11 @@ class TableStatements:
 
     def _column(self, name: str) -> sa.ColumnElement[Any]:
         return self._from.c[name]
+
+
+def _characters(number: int) -> int:
+    """A limit that cuts no text of so many characters, where the server counts bytes too."""
+    return number * MAX_BYTES_PER_CHARACTER
 
 
 def _text(expression: sa.ColumnElement[Any], limit: int) -> sa.ColumnElement[str]:
