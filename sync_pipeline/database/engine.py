@@ -10,7 +10,7 @@ import psycopg
 import stamina
 from sqlalchemy import Connection, Engine, create_engine, event
 
-from sync_pipeline.core.errors import TransientError
+from sync_pipeline.core.errors import StateEncodingError, TransientError
 from sync_pipeline.database.errors import Place, database_errors
 from sync_pipeline.database.urls import driver_url
 
@@ -21,6 +21,7 @@ DEFAULT_SCHEMA: Final = "sync_pipeline"
 CONNECT_TIMEOUT_SECONDS: Final = 10
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +122,19 @@ class Database:
                 return work(connection)
 
         return self._retries.call(attempt)
+
+    def look_up(self, doing: str, work: Callable[[Connection], T], *, nothing: U) -> T | U:
+        """Do work that searches for a text that somebody gave, as ``run`` does it.
+
+        Args:
+            doing: What it is for.
+            work: Gets the connection; its result is returned.
+            nothing: The result for a text with a character that the database cannot hold.
+        """
+        try:
+            return self.run(doing, work)
+        except StateEncodingError:
+            return nothing
 
 
 def psycopg_of(connection: Connection) -> psycopg.Connection[tuple[Any, ...]]:

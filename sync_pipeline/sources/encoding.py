@@ -20,12 +20,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from sync_pipeline.core.document import MAX_TEXT_CHARACTERS
 from sync_pipeline.core.undecodable import is_undecodable
+from sync_pipeline.sources.errors import UNDECODABLE_STATES
 
 UTF8: Final = "UTF8"
 SQL_ASCII: Final = "SQL_ASCII"
-
-UNDECODABLE_STATES: Final = frozenset({"22021", "22P05"})
-"""SQLSTATEs of bytes that are no text in the database, and of characters that it cannot hold."""
 
 MAX_BYTES_PER_CHARACTER: Final = 4
 """Of UTF-8. A limit on characters times this keeps them all where the server counts bytes."""
