@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sync_pipeline.cli.invocation import Surroundings
 from sync_pipeline.cli.logs import configure_logging
 from sync_pipeline.cli.main import app
 from sync_pipeline.cli.signals import answer_signals
+from sync_pipeline.cli.streams import flush_output, prepare_streams
+from sync_pipeline.core.undecodable import recoded
 from sync_pipeline.tuning import importing_for_good
 
 if TYPE_CHECKING:
@@ -16,9 +20,22 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run one command and exit with its code."""
+    prepare_streams()
     configure_logging()
     answer_signals()
-    app(prog_name="sync-pipeline", obj=Surroundings(orchestrator=_dagster))
+    try:
+        app(
+            [_read(argument) for argument in sys.argv[1:]],
+            prog_name="sync-pipeline",
+            obj=Surroundings(orchestrator=_dagster),
+        )
+    finally:
+        flush_output()
+
+
+def _read(argument: str) -> str:
+    """One word of the command line; the name of a file stays as this locale spells it."""
+    return argument if Path(argument).exists() else recoded(argument)
 
 
 def _dagster() -> Orchestrator:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from sync_pipeline.cli.failures import failures_end_here
 from sync_pipeline.cli.invocation import Invocation
@@ -26,6 +29,29 @@ _COMMON = tuple(
 )
 
 
+class TakesDashes(TyperCommand):
+    """A command whose arguments may begin with a dash, as tenant ``-1`` does.
+
+    No command has options of one letter, so such a word is no misspelt option. One
+    that begins with two dashes still is; an id like that is written after ``--``.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after the command's name."""
+        known = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+        misspelt = unknown_options(args, known=known)
+        ctx.ignore_unknown_options = not misspelt
+        # First, so that it is the one that is named.
+        return super().parse_args(ctx, [*misspelt[:1], *args])
+
+
+def unknown_options(words: Sequence[str], *, known: AbstractSet[str]) -> list[str]:
+    """Words before ``--`` that look like a long option, or like -h, and are none."""
+    before = takewhile(lambda word: word != "--", words)
+    looks = (word for word in before if word.startswith("--") or word == "-h")
+    return [word for word in looks if word.partition("=")[0] not in known]
+
+
 def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
     """Register a function as a command that also takes ``--config``, ``--json`` and ``--debug``.
 
@@ -34,7 +60,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
     """
 
     def register(function: Command) -> Command:
-        app.command(name, help=inspect.getdoc(function))(_runner(function))
+        app.command(name, cls=TakesDashes, help=inspect.getdoc(function))(_runner(function))
         return function
 
     return register

@@ -13,6 +13,7 @@ import typer
 
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.invocation import Invocation
+from sync_pipeline.cli.json_output import as_json
 from sync_pipeline.cli.options import Tenant
 from sync_pipeline.cli.scopes import ScopeChoice, ScopeWord, choose_scopes
 from sync_pipeline.core.document import Document, DocumentBuilder
@@ -63,7 +64,7 @@ def export(
     scopes = choose_scopes(choice, known=invocation)
     lines = _iter_lines(sync, entities=wanted, scopes=scopes)
     for line in page(lines, limit=limit, offset=offset):
-        print(json.dumps(line, ensure_ascii=False))  # noqa: T201 - rich would wrap long lines
+        print(as_json(line))  # noqa: T201 - rich would wrap long lines
 
 
 def choose_entities(word: str, *, known: Sequence[Entity]) -> list[Entity]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
+
+from sync_pipeline.cli.streams import holds_any_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,8 +33,9 @@ COUNTS: Final = (
 
 
 def as_json(value: object) -> str:
-    """One line of JSON."""
-    return json.dumps(value, ensure_ascii=False, default=_encode)
+    """One line of JSON for standard output: in ASCII where that is not UTF-8."""
+    is_ascii = not holds_any_text(sys.stdout)
+    return json.dumps(value, ensure_ascii=is_ascii, default=_encode)
 
 
 def sync_summary(

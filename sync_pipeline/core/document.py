@@ -22,6 +22,7 @@ from sync_pipeline.core.entity import Entity, Markup
 from sync_pipeline.core.hashing import bytes_digest, embed_hasher, point_id
 from sync_pipeline.core.markup import html_words
 from sync_pipeline.core.scope import Scope, why_not_a_tenant_id
+from sync_pipeline.core.undecodable import is_undecodable, with_escapes
 
 PAYLOAD_SCHEMA_VERSION: Final = 1
 """Written into every point; stores refuse to read points of a newer version (of
@@ -55,6 +56,7 @@ class Reason(StrEnum):
 
     EMPTY_TEXT = "empty_text"
     INVALID_TEXT = "invalid_text"
+    UNDECODABLE = "undecodable"
     INVALID_NUMBER = "invalid_number"
     """Of earlier versions, whose records may still be there; now only the value is dropped."""
     INVALID_ID = "invalid_id"
@@ -253,15 +255,15 @@ class DocumentBuilder:
             return self._reject(str(row_id)[:64], Reason.INVALID_ID, "id is missing or too long")
         owner_fault = self._owner_fault(tenant=row[1], is_global=row[2])
         if owner_fault is not None:
-            return self._reject(row_id, *owner_fault)
+            return self._reject(row_id, *(self._undecodable(row) or owner_fault))
         try:
             texts = tuple(
                 render_text([row[slot] for slot in slots], markup=self._markup)  # type: ignore[misc]  # text by contract of RowSource
                 for slots in self._view_slots
             )
         except UnicodeEncodeError as error:
-            detail = f"lone surrogate at character {error.start}"
-            return self._reject(row_id, Reason.INVALID_TEXT, detail)
+            surrogate = Reason.INVALID_TEXT, f"lone surrogate at character {error.start}"
+            return self._reject(row_id, *(self._undecodable(row) or surrogate))
         texts = tuple(text if has_words(text) else "" for text in texts)
         shown = " ".join(filter(None, texts))
         if not shown:
@@ -271,6 +273,9 @@ class DocumentBuilder:
         payload = {field: row[slot] for field, slot in self._payload_slots}
         own = {**self._fixed, "dbId": row_id, "document_id": identity, "text": shown}
         encoded, dropped = _encode(payload, own=own)
+        spoiled = self._undecodable(row) if dropped else None
+        if spoiled is not None:
+            return self._reject(row_id, *spoiled)
         return Document(
             document_id=identity,
             point_id=point_id(identity),
@@ -291,8 +296,20 @@ class DocumentBuilder:
         fault = why_not_a_tenant_id(str(tenant))
         return None if fault is None else (Reason.INVALID_TENANT, f"tenant id: {fault}")
 
+    def _undecodable(self, row: Sequence[object]) -> tuple[Reason, str] | None:
+        """Name the columns whose bytes are no text, if there are any."""
+        names = ("id", "tenant", "is_global", *self._entity.view_columns)
+        columns = zip((*names, *self._entity.payload_columns), row, strict=True)
+        spoiled = dict.fromkeys(name for name, value in columns if is_undecodable(value))
+        if not spoiled:
+            return None
+        return (
+            Reason.UNDECODABLE,
+            f"bytes that are no text in {', '.join(spoiled)}: correct them in the source",
+        )
+
     def _reject(self, row_id: str, reason: Reason, detail: str) -> Rejection:
-        return Rejection(self._entity.name, row_id, reason, detail)
+        return Rejection(self._entity.name, with_escapes(row_id), reason, detail)
 
 
 def _encode(

@@ -7,6 +7,7 @@
     │   ├── SettingsError          the settings file or the environment is wrong
     │   ├── SourceSchemaError      a configured table or column does not exist
     │   ├── UnknownScopeError      no such tenant
+    │   ├── StateEncodingError     the state database cannot hold a character
     │   ├── ModelUnavailableError  the embedding model cannot be loaded
     │   ├── IndexMismatchError     the index was built with another model or views
     │   └── NewerPayloadError      a newer program has written to the index
@@ -104,6 +105,17 @@ class UnknownScopeError(ConfigurationError):
         super().__init__(
             f"no tenant {scope_key!r} among the {known} that have rows or documents.",
             remedy=f"{hint}`sync-pipeline tenants` lists them.",
+        )
+
+
+class StateEncodingError(ConfigurationError):
+    """The state database has an encoding without some character that is to be kept there."""
+
+    def __init__(self, *, where: str, doing: str) -> None:
+        super().__init__(
+            f"{where} has an encoding that lacks a character of a tenant id, row id or message, "
+            f"while {doing}. Set `STATE_DATABASE_URL` to a database made with ENCODING 'UTF8'; "
+            "the source stays as it is."
         )
 
 

@@ -10,7 +10,7 @@ import psycopg
 import stamina
 from sqlalchemy import Connection, Engine, create_engine, event
 
-from sync_pipeline.core.errors import TransientError
+from sync_pipeline.core.errors import StateEncodingError, TransientError
 from sync_pipeline.database.errors import Place, database_errors
 from sync_pipeline.database.urls import driver_url
 
@@ -21,6 +21,7 @@ DEFAULT_SCHEMA: Final = "sync_pipeline"
 CONNECT_TIMEOUT_SECONDS: Final = 10
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ class Retries:
 def make_engine(url: str, *, pool_size: int = 5) -> Engine:
     """Make an engine on psycopg 3; nothing is opened before the first use.
 
-    Sessions speak UTC. Errors of SQLAlchemy never show parameters.
+    Sessions speak UTC and UTF-8. Errors of SQLAlchemy never show parameters.
 
     Args:
         url: ``postgresql://`` in any spelling; what it sets in its query wins.
@@ -71,8 +72,12 @@ def make_engine(url: str, *, pool_size: int = 5) -> Engine:
 def _add_defaults(
     dialect: object, record: object, args: object, parameters: dict[str, Any]
 ) -> None:
-    """Fill in what the URL leaves open."""
+    """Fill in what the URL leaves open, and speak UTF-8 whatever it or the environment says.
+
+    Without that psycopg speaks the database's own encoding; with SQL_ASCII it has bytes for text.
+    """
     del dialect, record, args
+    parameters["client_encoding"] = "UTF8"
     parameters.setdefault("application_name", APPLICATION_NAME)
     parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_SECONDS)
 
@@ -117,6 +122,19 @@ class Database:
                 return work(connection)
 
         return self._retries.call(attempt)
+
+    def look_up(self, doing: str, work: Callable[[Connection], T], *, nothing: U) -> T | U:
+        """Do work that searches for a text that somebody gave, as ``run`` does it.
+
+        Args:
+            doing: What it is for.
+            work: Gets the connection; its result is returned.
+            nothing: The result for a text with a character that the database cannot hold.
+        """
+        try:
+            return self.run(doing, work)
+        except StateEncodingError:
+            return nothing
 
 
 def psycopg_of(connection: Connection) -> psycopg.Connection[tuple[Any, ...]]:

@@ -18,11 +18,13 @@ from psycopg import sql
 from sqlalchemy import exc
 from sqlalchemy.engine import URL
 
+from sync_pipeline.core.connecting import is_login, settings_fault
 from sync_pipeline.core.errors import (
     ConfigurationError,
     OutOfSpaceError,
     PermanentError,
     SourceUnavailableError,
+    StateEncodingError,
     SyncPipelineError,
     TransientError,
 )
@@ -34,20 +36,11 @@ failures, deadlocks, insufficient resources, lock timeouts, server shutdown and 
 
 _UNAVAILABLE_SQLSTATES: Final = ("08", "57P0")
 _DISK_FULL: Final = "53100"
+_UNTRANSLATABLE: Final = "22P05"
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
 _READ_ONLY: Final = "25006"
 _NOT_MIGRATED: Final = ("42P01", "42703", "3F000")
 _NO_SUCH_DATABASE_OR_LOGIN: Final = ("28", "3D000")
-
-# libpq reports a refused login as text only, without its SQLSTATE.
-_REFUSED_LOGINS: Final = (
-    "password authentication failed",
-    "no password supplied",
-    "no pg_hba.conf entry",
-    "does not exist",
-    "is not permitted to log in",
-    "permission denied for database",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +88,10 @@ def _raise_as_ours(error: psycopg.Error, *, place: Place, doing: str) -> None:
 
 def _is_from_client(error: psycopg.Error) -> bool:
     """Whether libpq raised it for the connection; such a text holds no rows."""
-    return error.sqlstate is None and isinstance(
-        error, psycopg.OperationalError | psycopg.InterfaceError
-    )
+    if error.sqlstate is not None:
+        return False
+    is_about_connecting = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return is_about_connecting or settings_fault(str(error)) is not None
 
 
 def translate(error: psycopg.Error, *, place: Place, doing: str) -> SyncPipelineError:
@@ -111,6 +105,8 @@ def translate(error: psycopg.Error, *, place: Place, doing: str) -> SyncPipeline
             f"the disk of {place.where} is full ({what}) while {doing}.",
             remedy="Make room and run again; what was recorded before stays.",
         )
+    if state == _UNTRANSLATABLE:
+        return StateEncodingError(where=place.where, doing=doing)
     if state.startswith(_UNAVAILABLE_SQLSTATES):
         return SourceUnavailableError(
             f"{place.where} ended the connection while {doing} ({what}).",
@@ -151,10 +147,17 @@ _CHECK_URL: Final = "Check user, password and database of `DATABASE_URL` or `STA
 
 def _connection_error(error: psycopg.Error, *, place: Place, doing: str) -> SyncPipelineError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if any(text in reason for text in _REFUSED_LOGINS):
+    advice = settings_fault(str(error))
+    if advice is not None and is_login(advice):
         return ConfigurationError(
             f"{place.where} refuses the login: {reason}.",
             remedy=_CHECK_URL,
+        )
+    if advice is not None:
+        return ConfigurationError(
+            f"{place.where} cannot be connected to as `DATABASE_URL` or `STATE_DATABASE_URL` says: "
+            f"{reason}.",
+            remedy=f"To mend it, {advice}.",
         )
     return SourceUnavailableError(
         f"{place.where} cannot be reached while {doing}: {reason}.",

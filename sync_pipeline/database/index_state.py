@@ -247,9 +247,10 @@ class PostgresIndexState:
             .values(next_retry_at=func.now(), updated_at=func.now())
             .returning(self._table.c.scope_key)
         )
-        return self._database.run(
+        return self._database.look_up(
             "asking for failed documents to be tried again",
             lambda it: _counted(it.scalars(statement)),
+            nothing={},
         )
 
     def count_due_retries(
@@ -305,7 +306,9 @@ class PostgresIndexState:
             .order_by(known.scope_key, known.document_id)
             .limit(limit)
         )
-        rows = self._database.run("reading records", lambda it: it.execute(query).mappings().all())
+        rows = self._database.look_up(
+            "reading records", lambda it: it.execute(query).mappings().all(), nothing=()
+        )
         return [DocumentRecord(**row) for row in rows]
 
     def _execute(self, doing: str, statement: sql.SQL, values: Mapping[str, Any]) -> None:

@@ -114,8 +114,10 @@ class PostgresQuarantine:
             statement = statement.where(tuple_(known.entity_type, known.db_id).in_(sorted(rows)))
         if entity_types is not None:
             statement = statement.where(known.entity_type.in_(list(entity_types)))
-        released = self._database.run(
-            "releasing quarantined rows", lambda it: Counter(it.scalars(statement))
+        released = self._database.look_up(
+            "releasing quarantined rows",
+            lambda it: Counter(it.scalars(statement)),
+            nothing=Counter[str](),
         )
         return dict(sorted(released.items()))
 
@@ -132,7 +134,9 @@ class PostgresQuarantine:
         ).order_by(known.scope_key, known.entity_type, known.db_id)
         if scope is not None:
             query = query.where(known.scope_key == scope.key)
-        rows = self._database.run("reading the quarantine", lambda it: it.execute(query).all())
+        rows = self._database.look_up(
+            "reading the quarantine", lambda it: it.execute(query).all(), nothing=()
+        )
         return [
             (scope_key, Rejection(entity_type, db_id, Reason(reason), detail, row_count))
             for scope_key, entity_type, db_id, reason, detail, row_count in rows

@@ -245,7 +245,9 @@ class PostgresScopeStates:
         lease = self._lease.c
         left = func.extract("epoch", lease.expires_at - func.clock_timestamp())
         query = select(lease.owner, func.greatest(left, 0)).where(lease.scope_key == scope_key)
-        found = self._database.run("looking at a lease", lambda it: it.execute(query).first())
+        found = self._database.look_up(
+            "looking at a lease", lambda it: it.execute(query).first(), nothing=None
+        )
         return ("nobody", 0.0) if found is None else (found[0], float(found[1]))
 
     def _sum_up(self, collection: str, scope_keys: Sequence[str]) -> Insert:
@@ -313,8 +315,8 @@ class PostgresScopeStates:
             .where(known.collection == collection, *conditions)
             .order_by(known.scope_key)
         )
-        rows = self._database.run(
-            "reading recorded scopes", lambda it: it.execute(query).mappings().all()
+        rows = self._database.look_up(
+            "reading recorded scopes", lambda it: it.execute(query).mappings().all(), nothing=()
         )
         return [ScopeSnapshot(**row) for row in rows]
 

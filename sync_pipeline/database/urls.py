@@ -42,8 +42,12 @@ def driver_url(url: str, driver: Driver) -> str:
 
 
 def describe_url(url: URL) -> str:
-    """Host, port and database for messages; never user or password."""
+    """Host, port and database for messages, or the service; never user or password."""
+    service = url.query.get("service")
+    if service and not url.host and "host" not in url.query:
+        return f"service {service}"
     host = url.host or url.query.get("host") or "local socket"
     shown = host if isinstance(host, str) else ",".join(host)
-    port = f":{url.port}" if url.port else ""
+    given = url.port or url.query.get("port")
+    port = f":{given}" if given else ""
     return f"{shown}{port}, database {url.database or 'default'}"

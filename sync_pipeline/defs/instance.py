@@ -16,7 +16,13 @@ import sqlalchemy as sa
 from dagster._core.instance.ref import InstanceRef
 from dagster_postgres.utils import DagsterPostgresException
 
-from sync_pipeline.core.errors import ConfigurationError, SourceUnavailableError
+from sync_pipeline.core.connecting import settings_fault
+from sync_pipeline.core.errors import (
+    ConfigurationError,
+    SourceUnavailableError,
+    StateEncodingError,
+    SyncPipelineError,
+)
 from sync_pipeline.settings.urls import DAGSTER_SCHEMA
 
 if TYPE_CHECKING:
@@ -25,6 +31,8 @@ if TYPE_CHECKING:
 HOME_VARIABLE: Final = "DAGSTER_HOME"
 URL_VARIABLE: Final = "SYNC_PIPELINE_DAGSTER_URL"
 FILE_NAME: Final = "dagster.yaml"
+UNTRANSLATABLE: Final = "22P05"
+"""SQLSTATE of a character that the database's encoding lacks."""
 
 _TABLE_QUESTIONS: Final = {
     "event_log_storage": ("has_table", "has_asset_key_col"),
@@ -156,13 +164,35 @@ def _create_schema(url: str) -> None:
 def _storage_errors(url: str) -> Iterator[None]:
     try:
         yield
-    except (sa.exc.OperationalError, DagsterPostgresException) as error:
+    except (sa.exc.DBAPIError, DagsterPostgresException) as error:
         parsed = sa.make_url(url)
-        raise SourceUnavailableError(
-            f"Dagster's database {parsed.database!r} at {parsed.host or 'a local socket'} cannot "
-            "be used. Start it, or correct `dagster.storage_url` or `state.url`; whatever was "
-            "committed is there."
-        ) from error
+        where = f"Dagster's database {parsed.database!r} at {parsed.host or 'a local socket'}"
+        ours = _translate(error, where=where)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def _translate(
+    error: sa.exc.DBAPIError | DagsterPostgresException, *, where: str
+) -> SyncPipelineError | None:
+    """Name what Dagster's database does not do; None for what only Dagster can explain."""
+    cause = error if isinstance(error, sa.exc.DBAPIError) else error.__cause__
+    state = getattr(getattr(cause, "orig", None), "pgcode", None)
+    if state == UNTRANSLATABLE:
+        return StateEncodingError(where=where, doing="keeping the history of runs")
+    advice = settings_fault(str(getattr(cause, "orig", cause))) if state is None else None
+    if advice is not None:
+        return ConfigurationError(
+            f"{where} cannot be connected to as `dagster.storage_url` or `state.url` says. To mend "
+            f"it, {advice}."
+        )
+    if isinstance(error, sa.exc.OperationalError | DagsterPostgresException):
+        return SourceUnavailableError(
+            f"{where} cannot be used. Start it, or correct `dagster.storage_url` or `state.url`; "
+            "whatever was committed is there."
+        )
+    return None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 from pydantic import Secret
 
 from sync_pipeline.core.addresses import is_readable_on_the_way
+from sync_pipeline.settings.database_url import CANONICAL_SCHEME, read_address
 from sync_pipeline.settings.rules import Mistake, checked
 
 EDGE_PREFIX: Final = "edge:"
@@ -17,19 +18,17 @@ EDGE_PREFIX: Final = "edge:"
 DAGSTER_SCHEMA: Final = "dagster"
 """Schema of Dagster's own tables inside the state database."""
 
-_POSTGRES: Final = re.compile(r"(?:postgres|postgresql)(?:\+psycopg2?)?://")
+_POSTGRES: Final = re.compile(r"(?:postgres|postgresql)(?:\+\w+)?://")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _UNPRINTABLE: Final = re.compile(r"[\s\x00-\x1f\x7f]")
 _USER_AND_PASSWORD: Final = re.compile(r"\A([^:/@]*):.*@", re.DOTALL)
 _USERINFO: Final = re.compile(r"\A.*@", re.DOTALL)
 _SECRET_PARAMETER: Final = re.compile(
     r"((?:\A|[?&;\s])(?:\w*passw(?:or)?d|api[_-]?key|\w*token|\w*secret\w*|sig(?:nature)?)\s*=\s*)"
-    r"(?:'[^']*'|[^&\s]*)",
+    r"(?:'(?:[^'\\]|\\.)*'|(?:[^&\s\\]|\\.)*)",
     re.IGNORECASE,
 )
-_ENCODE_FIX: Final = "percent-encode / ? # @ : in user name and password (%2F %3F %23 %40 %3A)"
 _SMTP_FIX: Final = "write smtp://USER:PASSWORD@HOST:587 or smtps://USER:PASSWORD@HOST:465"
-_POSTGRES_FIX: Final = "write postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 
 
 def mask_url(url: str) -> str:
@@ -49,19 +48,36 @@ def mask_url(url: str) -> str:
     return scheme + _SECRET_PARAMETER.sub(r"\1***", rest)
 
 
-def password_of(url: str) -> str:
-    """The password of a valid URL as it stands there, percent-encoded or not; empty without."""
-    return urlsplit(url).password or ""
+def passwords_of(url: str) -> list[str]:
+    """Passwords of a valid address as they stand there, percent-encoded or not."""
+    read = read_address(url)
+    parts = urlsplit(url if isinstance(read, Mistake) else read)
+    words = parse_qs(parts.query)
+    return list(
+        filter(None, [parts.password, *words.get("password", []), *words.get("sslpassword", [])])
+    )
 
 
 def psycopg_url(url: str) -> str:
-    """Spell a PostgreSQL URL for SQLAlchemy with psycopg 3."""
-    return _POSTGRES.sub("postgresql+psycopg://", url, count=1)
+    """Spell the valid address of a database for SQLAlchemy with psycopg 3."""
+    return _spelled(url, "postgresql+psycopg://")
 
 
 def psycopg2_url(url: str) -> str:
-    """Spell a PostgreSQL URL for Dagster, whose event log fails on psycopg 3."""
-    return _POSTGRES.sub("postgresql+psycopg2://", url, count=1)
+    """Spell it for Dagster, whose event log fails on psycopg 3.
+
+    Its connections are told to speak UTF-8, as ours are, whatever the database speaks.
+    """
+    base, _, query = _spelled(url, "postgresql+psycopg2://").partition("?")
+    kept = [part for part in query.split("&") if part and not part.startswith("client_encoding=")]
+    return f"{base}?{'&'.join([*kept, 'client_encoding=utf8'])}"
+
+
+def _spelled(url: str, scheme: str) -> str:
+    read = read_address(url)
+    if isinstance(read, Mistake):
+        raise ValueError(f"no address of a database: it {read.what}")  # noqa: TRY004 - not a type
+    return scheme + read.removeprefix(CANONICAL_SCHEME)
 
 
 def dagster_storage_url(state_url: str) -> str:
@@ -78,17 +94,9 @@ def dagster_storage_url(state_url: str) -> str:
 
 
 def why_not_a_database_url(url: str) -> Mistake | None:
-    """Judge the URL of a PostgreSQL database."""
-    if _UNPRINTABLE.search(url):
-        return Mistake("has spaces or line breaks in it", "remove them")
-    if not _POSTGRES.match(url):
-        return Mistake("is not a PostgreSQL URL", _POSTGRES_FIX)
-    parts = _split(url)
-    if parts is None or "@" in parts.path or parts.fragment:
-        return Mistake("cannot be taken apart", _ENCODE_FIX)
-    if not parts.hostname and "host" not in parse_qs(parts.query):
-        return Mistake("names no host", f"{_POSTGRES_FIX}, or add ?host=/DIRECTORY/OF/SOCKET")
-    return None
+    """Judge the address of a PostgreSQL database."""
+    read = read_address(url)
+    return read if isinstance(read, Mistake) else None
 
 
 def why_not_an_http_url(url: str) -> Mistake | None:
@@ -143,7 +151,22 @@ def why_not_an_index_url(url: str) -> Mistake | None:
     mistake = why_not_an_http_url(url)
     if mistake is not None and "://" not in url:
         return Mistake("is no address of an index", "write edge:PATH or http(s)://HOST:6333")
-    return mistake
+    return mistake or _why_not_without_port(urlsplit(url))
+
+
+def _why_not_without_port(parts: SplitResult) -> Mistake | None:
+    """Ask which port is meant behind a path: a proxy's, or Qdrant's own, which is the default."""
+    path = parts.path.rstrip("/")
+    if parts.port is not None or not path:
+        return None
+    host = parts.netloc.rstrip(":")
+    usual = 443 if parts.scheme.lower() == "https" else 80
+    base = f"{parts.scheme}://{host}"
+    return Mistake(
+        "has a path and no port",
+        f"write {base}:{usual}{path} for a proxy on the usual port, or "
+        f"{base}:6333{path} for Qdrant's own",
+    )
 
 
 def why_not_a_staging_url(url: str) -> Mistake | None:

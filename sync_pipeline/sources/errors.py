@@ -8,12 +8,17 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from sync_pipeline.core.connecting import settings_fault
 from sync_pipeline.core.errors import (
+    ConfigurationError,
     PermanentError,
     SourceSchemaError,
     SourceUnavailableError,
     SyncPipelineError,
 )
+
+UNDECODABLE_STATES: Final = frozenset({"22021", "22P05"})
+"""SQLSTATEs of bytes that are no text in the database, and of characters that it cannot hold."""
 
 TRANSIENT_CLASSES: Final = frozenset({"08", "25", "40", "53", "57"})
 """SQLSTATE classes that another attempt can help: connection, session timeout, conflict with
@@ -24,7 +29,10 @@ SCHEMA_STATES: Final = frozenset({"3F000", "42501", "42703", "42P01"})
 
 
 def describe_url(url: sa.URL) -> str:
-    """Host, port and database name, without user and password."""
+    """Host, port and database name, without user and password; or the service that names them."""
+    service = url.query.get("service")
+    if service and not url.host and "host" not in url.query:
+        return f"service {service}"
     host = url.host or url.query.get("host") or "localhost"
     port = url.port or url.query.get("port") or 5432
     shown = host if isinstance(host, str) else ",".join(host)
@@ -45,6 +53,13 @@ def _translate(error: sa.exc.SQLAlchemyError, *, database: str) -> SyncPipelineE
     state = getattr(origin, "sqlstate", None) or ""
     if state in SCHEMA_STATES:
         return SourceSchemaError(database=database, mistakes=[reason_of(origin) + _remedy(state)])
+    advice = None if state else settings_fault(str(origin or error))
+    if advice is not None:
+        return ConfigurationError(
+            f"the source database {database} cannot be connected to as `source.url` "
+            f"(`DATABASE_URL`) says: {reason_of(origin or error)}.",
+            remedy=f"To mend it, {advice}.",
+        )
     is_operational = isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError)
     if state[:2] in TRANSIENT_CLASSES or (not state and is_operational):
         return SourceUnavailableError(
@@ -52,6 +67,12 @@ def _translate(error: sa.exc.SQLAlchemyError, *, database: str) -> SyncPipelineE
             "Nothing is deleted after an incomplete read.",
             remedy="Check that the server runs and accepts connections from here, and the "
             "address, user and password in `source.url` (`DATABASE_URL`); then run again.",
+        )
+    if state in UNDECODABLE_STATES:
+        return PermanentError(
+            f"the source database {database} holds a name of a table or column that is no text in "
+            f"its encoding (SQLSTATE {state}).",
+            remedy="Rename it, or offer the table through a view.",
         )
     return PermanentError(
         f"the source database {database} refuses a query of the pipeline: "

@@ -18,8 +18,10 @@ from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import SourceSchemaError
 from sync_pipeline.core.ports import Weakness
 from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, why_not_a_tenant_id
+from sync_pipeline.core.undecodable import is_undecodable
 from sync_pipeline.sources.check import find_mistakes
 from sync_pipeline.sources.digests import NO_ROWS, digests_by_owner, fold_digests
+from sync_pipeline.sources.encoding import fetch, holdable, stream
 from sync_pipeline.sources.errors import describe_url, reason_of, source_errors
 from sync_pipeline.sources.layout import list_table_names, read_tables
 from sync_pipeline.sources.locks import TableHold
@@ -84,10 +86,11 @@ class PostgresSnapshot:
             statements = self._of(entity)
             if statements.has_unique_ids or self._condition(entity, scope=scope) is None:
                 return {}
+            held = None if ids is None else holdable(self._connection, ids)
             rows = [
                 row
-                for chosen in _chosen(ids)
-                for row in self._connection.execute(statements.doubled(scope=scope, ids=chosen))
+                for chosen in _chosen(held)
+                for row in fetch(self._connection, statements.doubled(scope=scope, ids=chosen))
             ]
         counts: dict[str, Counter[str]] = {}
         for row_id, tenant, count in rows:
@@ -123,7 +126,8 @@ class PostgresSnapshot:
             if condition is None:
                 return
             statements = self._of(entity)
-            for chosen in _chosen(ids):
+            held = None if ids is None else holdable(self._connection, ids)
+            for chosen in _chosen(held):
                 only = condition if chosen is None else sa.and_(condition, statements.among(chosen))
                 statement = statements.rows(only)
                 for batch in self._stream(statement, batch_size=batch_size):
@@ -132,7 +136,9 @@ class PostgresSnapshot:
     def list_owners(self, *, entity: Entity, row_id: str) -> list[Scope]:
         """Scopes with which ``iter_rows`` yields a row of this id."""
         with source_errors(self._database):
-            owners = self._connection.execute(self._of(entity).owners(row_id)).all()
+            if not holdable(self._connection, [row_id]):
+                return []
+            owners = fetch(self._connection, self._of(entity).owners(row_id))
         keys = {GLOBAL_KEY if is_global else _owner_key(tenant) for is_global, tenant, _ in owners}
         return sorted(map(Scope.from_key, keys), key=lambda scope: (not scope.is_global, scope.key))
 
@@ -144,7 +150,7 @@ class PostgresSnapshot:
             if self._condition(entity, scope=scope) is not None:
                 statement = self._of(entity).ids(scope=scope)
                 for batch in self._stream(statement, batch_size=batch_size):
-                    yield [row_id for (row_id,) in batch]
+                    yield [row_id for (row_id,) in batch if not is_undecodable(row_id)]
 
     def iter_changed_ids(
         self, *, entity: Entity, scope: Scope, since: datetime, batch_size: int = 50_000
@@ -158,7 +164,11 @@ class PostgresSnapshot:
                 self._measure_times(entity, condition)
                 statement = self._of(entity).changed_ids(condition, since=since)
                 for batch in self._stream(statement, batch_size=batch_size):
-                    yield [row_id for (row_id,) in batch if row_id is not None]
+                    yield [
+                        row_id
+                        for (row_id,) in batch
+                        if row_id is not None and not is_undecodable(row_id)
+                    ]
 
     def digest(self, *, entities: Sequence[Entity], scope: Scope) -> dict[str, EntityDigest]:
         """Digest the scope as this snapshot sees it; an index on the tenant column serves."""
@@ -167,7 +177,7 @@ class PostgresSnapshot:
             for entity in entities:
                 condition = self._condition(entity, scope=scope)
                 if condition is not None:
-                    rows = self._connection.execute(digests_by_owner(self._of(entity), condition))
+                    rows = fetch(self._connection, digests_by_owner(self._of(entity), condition))
                     found[entity.name] = fold_digests(rows).get(scope.key, NO_ROWS)
         return {name: digest for name, digest in found.items() if digest.rows}
 
@@ -177,7 +187,7 @@ class PostgresSnapshot:
         found: dict[str, dict[str, EntityDigest]] = {}
         with source_errors(self._database):
             for entity in entities:
-                rows = self._connection.execute(digests_by_owner(self._of(entity), sa.true()))
+                rows = fetch(self._connection, digests_by_owner(self._of(entity), sa.true()))
                 for key, digest in fold_digests(rows).items():
                     found.setdefault(key, {})[entity.name] = digest
         return found
@@ -211,7 +221,8 @@ class PostgresSnapshot:
         self.check_schema(entities)
         with source_errors(self._database):
             for entity in entities:
-                for is_global, tenant, rows in self._connection.execute(self._of(entity).owners()):
+                owners = fetch(self._connection, self._of(entity).owners())
+                for is_global, tenant, rows in owners:
                     counts[GLOBAL_KEY if is_global else _owner_key(tenant)] += rows
         return dict(counts)
 
@@ -237,7 +248,7 @@ class PostgresSnapshot:
         statements = self._of(entity)
         if statements.has_unique_ids:
             return None
-        example, count = self._connection.execute(statements.all_doubled()).one()
+        [(example, count)] = fetch(self._connection, statements.all_doubled())
         if count:
             key = statements.weakness()
             return Weakness(
@@ -267,6 +278,8 @@ class PostgresSnapshot:
         statements = self._of(entity)
         if scope.tenant_id is None:
             return statements.in_scope(scope, unusable=self._unusable_tenants(entity))
+        if not holdable(self._connection, [scope.tenant_id]):
+            return None
         cast = statements.tenant_cast(scope.tenant_id)
         if cast is not None and self._why_not(cast) is not None:
             return None
@@ -307,7 +320,7 @@ class PostgresSnapshot:
         statements = self._of(entity)
         if not statements.has_unusable_owners:
             return []
-        owners = self._connection.execute(statements.owners())
+        owners = fetch(self._connection, statements.owners())
         return [
             tenant
             for _, tenant, _ in owners
@@ -315,9 +328,7 @@ class PostgresSnapshot:
         ]
 
     def _stream(self, statement: sa.Select[Any], *, batch_size: int) -> Iterator[Sequence[Any]]:
-        options = {"yield_per": batch_size}
-        with self._connection.execute(statement, execution_options=options) as result:
-            yield from result.partitions()
+        yield from stream(self._connection, statement, batch_size=batch_size)
 
 
 class PostgresRowSource:

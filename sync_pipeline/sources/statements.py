@@ -17,6 +17,7 @@ from sync_pipeline.core.row_id import ESCAPES, SEPARATOR, split_row_id
 from sync_pipeline.core.scope import MAX_KEY_LENGTH, Scope
 from sync_pipeline.sources.check import find_weakness
 from sync_pipeline.sources.columns import payload_of, text_of
+from sync_pipeline.sources.encoding import MAX_BYTES_PER_CHARACTER, equals_any
 from sync_pipeline.sources.layout import Column, Table
 from sync_pipeline.sources.times import (
     TimeColumn,
@@ -78,7 +79,7 @@ class TableStatements:
             value = entity.tenant.value if isinstance(entity.tenant, Constant) else None
             tenant = sa.cast(sa.literal(value, sa.Text), sa.Text)
         else:
-            tenant = _text(self._column(entity.tenant), MAX_KEY_LENGTH + 1)
+            tenant = _text(self._column(entity.tenant), _characters(MAX_KEY_LENGTH + 1))
         self._tenant_text = sa.collate(tenant, "C")
         self._is_global = self._shared()
         self._id_text = self._joined_id()
@@ -241,11 +242,11 @@ class TableStatements:
             return self._owned_by(scope) if self._can_be_owned_by(scope) else None
         if not self._has_tenant_column:
             return None if self.entity.is_global is Sharing.NONE else self._is_global
-        ownerless = self._tenant_text == sa.any_(sa.literal(list(unusable), ARRAY(sa.Text)))
+        ownerless = [equals_any(self._tenant_text, unusable)] if unusable else []
         return sa.or_(
             self._is_global,
             self._column(str(self.entity.tenant)).is_(None),
-            *([ownerless] if unusable else []),
+            *ownerless,
         )
 
     @property
@@ -301,7 +302,8 @@ class TableStatements:
 
     def _joined_id(self) -> sa.ColumnElement[str]:
         """As ``core.row_id.join_row_id``; NULL where one of several columns is."""
-        texts = [_text(column, MAX_ROW_ID_CHARACTERS + 1) for column in self._id_columns]
+        longest = _characters(MAX_ROW_ID_CHARACTERS + 1)
+        texts = [_text(column, longest) for column in self._id_columns]
         if len(texts) == 1:
             return texts[0]
         joined: sa.ColumnElement[str] | None = None
@@ -310,7 +312,7 @@ class TableStatements:
             for plain, escape in ESCAPES:
                 escaped = sa.func.replace(escaped, plain, escape, type_=sa.Text)
             joined = escaped if joined is None else joined.concat(SEPARATOR).concat(escaped)
-        return sa.func.left(joined, MAX_ROW_ID_CHARACTERS + 1, type_=sa.Text)
+        return sa.func.left(joined, longest, type_=sa.Text)
 
     def _comparable(self, name: str) -> sa.ColumnElement[Any]:
         column, declared = self._column(name), self._table.columns[name]
@@ -353,6 +355,11 @@ class TableStatements:
 
     def _column(self, name: str) -> sa.ColumnElement[Any]:
         return self._from.c[name]
+
+
+def _characters(number: int) -> int:
+    """A limit that cuts no text of so many characters, where the server counts bytes too."""
+    return number * MAX_BYTES_PER_CHARACTER
 
 
 def _text(expression: sa.ColumnElement[Any], limit: int) -> sa.ColumnElement[str]:
