@@ -41,12 +41,6 @@ SECTIONS: Final[Mapping[str, str]] = {
         "the comparison run in it too. It grows with the number of tokens: longer texts take "
         "proportionally longer."
     ),
-    "embedding_processes": (
-        "The pipeline's own embedder, which cuts texts into passes by tokens: in one process with "
-        "a thread on every core, and in several (`embedding.processes`) that share the cores; on a "
-        "GPU where there is one. Calls are as large as those of a sync. Each process holds a model "
-        "of its own, so memory grows with their number."
-    ),
     "first_sync_model": (
         "A new installation embeds and writes a whole catalogue. The limit is what the bare model "
         "needs for the distinct texts in its fastest configuration, in a process of its own. "

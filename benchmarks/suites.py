@@ -11,7 +11,6 @@ from typing import Final
 
 from benchmarks import (
     digest_check,
-    embedding_processes,
     feed_writes,
     first_sync_model,
     first_sync_pipeline,
@@ -39,7 +38,6 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     module.__name__.rpartition(".")[2]: Benchmark(module.TITLE, module.measure)
     for module in (
         model_speed,
-        embedding_processes,
         first_sync_model,
         first_sync_pipeline,
         nothing_changed,

@@ -76,7 +76,6 @@ class SentenceTransformersEmbedder:
         batch_size: Most texts in one pass through the model.
         query_prompt: Put before search texts; None takes the model's own, if it has one.
         document_prompt: Put before documents; None takes the model's own, if it has one.
-        threads: CPU threads of the whole process; None leaves torch's choice.
     """
 
     def __init__(
@@ -89,7 +88,6 @@ class SentenceTransformersEmbedder:
         batch_size: int = 64,
         query_prompt: str | None = None,
         document_prompt: str | None = None,
-        threads: int | None = None,
     ) -> None:
         self.max_batch = batch_size * _CALLS_PER_BATCH
         self._model = model
@@ -99,7 +97,6 @@ class SentenceTransformersEmbedder:
         self._batch_size = batch_size
         self._wanted_query_prompt = query_prompt
         self._wanted_document_prompt = document_prompt
-        self._threads = threads
 
     @cached_property
     def model_id(self) -> str:
@@ -220,8 +217,6 @@ class SentenceTransformersEmbedder:
             import torch  # noqa: PLC0415 - 4 s
             from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - 5 s
 
-            if self._threads is not None:
-                torch.set_num_threads(self._threads)
             with _quiet_loading():
                 return SentenceTransformer(
                     str(self._folder.path),
