@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ CPU time: passes of 384 to 768 tokens 465 in bfloat16 and 160 in float32; the li
 ``encode`` with 64 texts each 289 and 74; its best batch size (16) 391 and 129. Beyond that the
 activations fall out of the CPU's caches.
 """
+_log_loading = logging.getLogger("sync_pipeline.embedding.loading")
+"""Tells, before it begins, of what takes seconds without a sign of life; see ``cli.logs``."""
 _SPECIAL_TOKENS: Final = 4
 """More than any tokenizer in use puts around a text."""
 
@@ -213,6 +216,7 @@ class SentenceTransformersEmbedder:
             return _loaded[key]
 
     def _read_weights(self) -> SentenceTransformer:
+        _log_loading.info("loading the model %s", self._model)
         try:
             import torch  # noqa: PLC0415 - 4 s
             from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - 5 s
