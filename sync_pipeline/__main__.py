@@ -8,7 +8,7 @@ from sync_pipeline.cli.invocation import Surroundings
 from sync_pipeline.cli.logs import configure_logging
 from sync_pipeline.cli.main import app
 from sync_pipeline.cli.signals import answer_signals
-from sync_pipeline.tuning import importing_for_good
+from sync_pipeline.tuning import importing_for_good, keep_own_rights
 
 if TYPE_CHECKING:
     from sync_pipeline.cli.ports import Orchestrator
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run one command and exit with its code."""
+    keep_own_rights()
     configure_logging()
     answer_signals()
     app(prog_name="sync-pipeline", obj=Surroundings(orchestrator=_dagster))
