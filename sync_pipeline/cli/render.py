@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sync_pipeline.cli.json_output import totals
+from sync_pipeline.core.vocabulary import HELPS, told_high
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 LIST_QUARANTINE: Final = "`sync-pipeline quarantine list` names them"
 LIST_FAILED: Final = "`sync-pipeline failed list` names them"
+UNKNOWN_SHOWN: Final = 5
+"""Most scopes and views of which the model knows little that are told one by one."""
 
 
 def printable(text: str) -> Text:
@@ -74,10 +77,23 @@ def sync_remarks(reports: Sequence[ScopeReport], *, duration_seconds: float) -> 
         remarks.append(
             f"Rows that cannot become documents: {sums['quarantined']}; {LIST_QUARANTINE}."
         )
+    remarks += _unknown_remarks(reports)
     remarks += [
         f"{report.scope_key}: {report.status}: {report.error}" for report in reports if report.error
     ]
     return remarks
+
+
+def _unknown_remarks(reports: Sequence[ScopeReport]) -> list[str]:
+    """Scopes of whose texts the model knows too little to find them by what they mean."""
+    told = [
+        f"{report.scope_key}: {line}" for report in reports for line in told_high(report.unknown)
+    ]
+    if not told:
+        return []
+    left = len(told) - UNKNOWN_SHOWN
+    more = [f"... and {left} more"] if left > 0 else []
+    return [*told[:UNKNOWN_SHOWN], *more, f"Such texts are found by their words only; {HELPS}."]
 
 
 def plan_table(plans: Sequence[ScopePlan]) -> Table:

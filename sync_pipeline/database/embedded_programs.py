@@ -108,8 +108,8 @@ def find_programs() -> Programs:
     """Find the programs, and for root the user that runs them.
 
     Raises:
-        ConfigurationError: we are root, and there is no such user and none can be made; or it may
-            not run the programs.
+        ConfigurationError: we are root, and there is no such user and none can be made, or it may
+            not run the programs; or we are a user without a name, as in some containers.
     """
     with warnings.catch_warnings():
         # Its import warns where XDG_RUNTIME_DIR is unset, as in every container.
@@ -124,6 +124,12 @@ def find_programs() -> Programs:
         user = SYSTEM_USER
         _ensure_user(user)
         _open_up(folder.parent)
+    elif not _has_name(os.geteuid()):
+        raise ConfigurationError(
+            f"this program runs as user {os.geteuid()}, who has no name on this machine, and "
+            "PostgreSQL does not start for such a user. Add a line to /etc/passwd, run it as a "
+            "user with a name, or use a server of your own (`DATABASE_URL`)."
+        )
     return Programs(folder=folder, version=TARGET_POSTGRES_VERSION, user=user)
 
 
@@ -149,6 +155,14 @@ def _ensure_user(name: str) -> None:
             f"one cannot be made: {reason}. Make it (`useradd --system {name}`), run this program "
             "as another user than root, or use a server of your own (`DATABASE_URL`)."
         )
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def _has_usable_locale() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from sync_pipeline.core.errors import ModelUnavailableError
 from sync_pipeline.core.hashing import digest
+from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.embedding.model_folder import BUNDLED, ModelFolder, find_model, read_model
 from sync_pipeline.embedding.precision import Dtype, choose_dtype
 from sync_pipeline.embedding.vectors import normalised
@@ -50,12 +51,26 @@ class _LoadedModel:
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, the special ones included, before anything is cut off."""
+        return [len(tokens) for tokens in self.tokens(texts)]
+
+    def tokens(self, texts: Sequence[str]) -> list[Sequence[int]]:
+        """The tokens themselves."""
         if not texts:
             return []
         encoded = self.model.tokenizer(
             list(texts), return_attention_mask=False, return_token_type_ids=False, verbose=False
         )
-        return [len(tokens) for tokens in encoded["input_ids"]]
+        found: list[Sequence[int]] = encoded["input_ids"]
+        return found
+
+    def unknown_counts(self, tokens: Sequence[Sequence[int]]) -> list[TokenCount]:
+        """Of each text's tokens, how many stand for something that the vocabulary lacks."""
+        tokenizer = self.model.tokenizer
+        special, unknown = tokenizer.num_special_tokens_to_add(), tokenizer.unk_token_id
+        return [
+            TokenCount(tokens=max(0, len(one) - special), unknown=list(one).count(unknown))
+            for one in tokens
+        ]
 
 
 _loaded: dict[tuple[object, ...], _LoadedModel] = {}
@@ -100,6 +115,7 @@ class SentenceTransformersEmbedder:
         self._batch_size = batch_size
         self._wanted_query_prompt = query_prompt
         self._wanted_document_prompt = document_prompt
+        self._counted: Mapping[str, TokenCount] = {}
 
     @cached_property
     def model_id(self) -> str:
@@ -169,19 +185,47 @@ class SentenceTransformersEmbedder:
         Estimated at 3 bytes a token for the rare model without a fast tokenizer.
         """
         prompted = [self._document_prompt + text for text in texts]
+        if self._tokenizer is None:
+            return sum(-(-len(text.encode()) // 3) for text in prompted)
+        return sum(len(found.ids) for found in self._tokenizer.encode_batch_fast(prompted))
+
+    def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
+        """Count tokens and unknown ones, without the model and without prompts.
+
+        The last call of ``embed`` counted those of its texts already. Nothing is unknown for the
+        rare model without a fast tokenizer.
+        """
+        told = self._counted
+        if all(text in told for text in texts):
+            return [told[text] for text in texts]
+        if self._tokenizer is None:
+            return [TokenCount(tokens=-(-len(text.encode()) // 3), unknown=0) for text in texts]
+        encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        unknown = _unknown_token(self._tokenizer)
+        return [
+            TokenCount(
+                tokens=len(one.ids), unknown=0 if unknown is None else one.ids.count(unknown)
+            )
+            for one in encoded
+        ]
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer | None:
         path = self._folder.path / "tokenizer.json"
         if not path.is_file():
-            return sum(-(-len(text.encode()) // 3) for text in prompted)
+            return None
         tokenizer = Tokenizer.from_file(str(path))
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        return sum(len(found.ids) for found in tokenizer.encode_batch_fast(prompted))
+        return tokenizer
 
     def _passes(self, loaded: _LoadedModel, texts: Sequence[str]) -> Iterator[list[int]]:
         """Positions of the texts of each pass through the model."""
         is_cpu = loaded.model.device.type == "cpu"
         window = loaded.model.max_seq_length
-        lengths = [min(count, window or count) for count in loaded.token_counts(texts)]
+        tokens = loaded.tokens(texts)
+        self._counted = dict(zip(texts, loaded.unknown_counts(tokens), strict=True))
+        lengths = [min(len(one), window or len(one)) for one in tokens]
         return plan_passes(
             lengths,
             max_texts=self._batch_size,
@@ -232,6 +276,13 @@ class SentenceTransformersEmbedder:
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise ModelUnavailableError(model=self._model, reason=reason) from error
+
+
+def _unknown_token(tokenizer: Tokenizer) -> int | None:
+    """The token for what the vocabulary lacks, if there is one: some fall back on bytes."""
+    names = (getattr(tokenizer.model, "unk_token", None), "[UNK]", "<unk>")
+    found = (tokenizer.token_to_id(name) for name in names if name)
+    return next((token for token in found if token is not None), None)
 
 
 def plan_passes(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any, Self
 
@@ -278,6 +278,9 @@ class StagedChanges(_Manifest):
     absent: int
     """Failed documents that have no older point in the index either."""
     seconds: float
+    unknown: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Per view what the model knows of the embedded texts; manifests of earlier versions say
+    nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

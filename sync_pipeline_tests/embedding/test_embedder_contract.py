@@ -103,6 +103,20 @@ def test_a_full_batch_is_accepted(embedder: Embedder) -> None:
 def test_no_texts_give_no_vectors(embedder: Embedder) -> None:
     assert embedder.embed([]).shape == (0, embedder.dimension)
     assert embedder.count_truncated([]) == 0
+    assert embedder.count_unknown([]) == []
+
+
+def test_the_tokens_of_each_text_are_counted_alike_before_and_after_it_is_embedded(
+    embedder: Embedder,
+) -> None:
+    before = embedder.count_unknown(TEXTS)
+    embedder.embed(TEXTS)
+
+    after = embedder.count_unknown(TEXTS)
+
+    assert after == before
+    assert all(count.tokens > 0 for count in after)
+    assert [count.unknown for count in after] == [0] * len(TEXTS)
 
 
 @pytest.mark.parametrize("name", [*MAKERS])
