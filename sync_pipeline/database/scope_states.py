@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from sync_pipeline.core.errors import ScopeBusyError, SupersededError
-from sync_pipeline.core.ports import Fence, LeaseHolder, ScopeSnapshot
+from sync_pipeline.core.ports import MAX_LEASE_SECONDS, Fence, LeaseHolder, ScopeSnapshot
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, Retries
 from sync_pipeline.database.tables import table
@@ -134,7 +134,11 @@ class PostgresScopeStates:
                     "token": lease.token + case((lease.owner == owner, 0), else_=1),
                     "expires_at": expires_at,
                 },
-                where=or_(lease.owner == owner, lease.expires_at <= func.clock_timestamp()),
+                where=or_(
+                    lease.owner == owner,
+                    lease.expires_at <= func.clock_timestamp(),
+                    lease.expires_at > _after(MAX_LEASE_SECONDS),
+                ),
             )
             .returning(lease.token)
         )
@@ -193,7 +197,8 @@ class PostgresScopeStates:
         """Who has a lease, and for how many seconds more."""
         lease = self._lease.c
         left = func.extract("epoch", lease.expires_at - func.clock_timestamp())
-        query = select(lease.owner, func.greatest(left, 0)).where(lease.scope_key == scope_key)
+        shown = case((left > MAX_LEASE_SECONDS, 0), else_=func.greatest(left, 0))
+        query = select(lease.owner, shown).where(lease.scope_key == scope_key)
         found = self._database.run("looking at a lease", lambda it: it.execute(query).first())
         return ("nobody", 0.0) if found is None else (found[0], float(found[1]))
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from sync_pipeline.core.changes import EntityDigest, scope_digest
 from sync_pipeline.core.ports import ScopeSnapshot
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.context import SyncContext
+
+_CLOCKS_DIFFER: Final = timedelta(days=1)
+"""More than the clocks of two machines, whose zones are known, ever differ by accident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ def judge_scopes(sync: SyncContext, *, scopes: Sequence[Scope]) -> list[Dueness]
             config=sync.digest_config,
             record=record,
             points=points.get(scope.key, 0),
+            now=sync.now(),
             oldest_full=sync.now() - timedelta(seconds=sync.options.full_every_seconds),
         )
         rows = sum(entity.rows for entity in entities.values())
@@ -87,6 +92,7 @@ def why_not_due(
     config: str,
     record: ScopeSnapshot | None,
     points: int,
+    now: datetime,
     oldest_full: datetime,
 ) -> str | None:
     """Say why a scope can be skipped, or None where it is due.
@@ -96,11 +102,15 @@ def why_not_due(
         config: Fingerprint of the settings now.
         record: What its last sync recorded.
         points: How many points it has now.
+        now: By our clock; ``last_full_at`` is by that of the source.
         oldest_full: A full sync before this is too old to rely on.
     """
     if record is None or record.digest is None or record.last_full_at is None:
         return None
-    if record.failed or record.last_full_at < oldest_full or points != record.documents:
+    if record.failed or points != record.documents:
+        return None
+    # A full sync in the future was dated by a clock that has been set back: nobody knows its age.
+    if not oldest_full <= record.last_full_at <= now + _CLOCKS_DIFFER:
         return None
     if record.digest != scope_digest(config=config, entities=entities):
         return None

@@ -254,7 +254,8 @@ KEEPS_AN_OLD_SERVER: Final = """
     from pathlib import Path
     from sync_pipeline.database import embedded, embedded_server
     embedded_server._end_servers_without_data = lambda folder: None
-    print(embedded.embedded_database_url(Path.cwd() / ".sync-pipeline" / "postgres"))
+    home = Path.cwd() / ".sync-pipeline"
+    print(embedded.embedded_database_url(home / "postgres", stop_at_exit=False))
 """
 
 
