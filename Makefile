@@ -22,13 +22,14 @@ help: ## List the targets
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or later is needed"'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	# Half an environment, as Debian makes without its package python3-venv, would be taken for one.
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 	# torch first and pinned: unpinned it brings gigabytes of CUDA.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_PIP_ARGS) torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-setup: $(VENV)/.ready ## Create .venv and install everything
+setup: $(VENV)/.ready ## Create VENV (.venv) with PYTHON (python3) and install everything
 
 demo: setup ## Embedded services, sample catalogue, full sync, three searches
 	$(BIN)/sync-pipeline demo
@@ -70,5 +71,17 @@ bench-full: setup $(BENCH_VENV)/.ready ## Measure everything, then renew docs/pe
 	$(BIN)/python -m benchmarks.run --suite full $(BENCH_ARGS); status=$$?; \
 	$(BIN)/python -m benchmarks.page && $(BENCH_VENV)/bin/python -m benchmarks.plots && exit $$status
 
-clean: ## Remove the environment and the embedded services' data
+# Works without the environment too. A server whose folder goes away under it would end within a
+# minute, and take the socket of the next one in the same folder along.
+clean: ## Stop the embedded services, then remove their data and the environment
+	@folder=$$(cd .sync-pipeline/postgres 2>/dev/null && pwd -P) || exit 0; \
+	pid=$$(head -n 1 "$$folder/postmaster.pid" 2>/dev/null); \
+	{ cat "/proc/$$pid/cmdline" 2>/dev/null || ps -o args= -p "$$pid" 2>/dev/null; } \
+		| tr '\0' ' ' | grep -q -F "postgres -D $$folder" || exit 0; \
+	echo "Stopping the embedded PostgreSQL (process $$pid)"; \
+	kill -INT "$$pid"; waited=0; \
+	while kill -0 "$$pid" 2>/dev/null && test -e "$$folder/postmaster.pid"; do \
+		sleep 1; waited=$$((waited + 1)); test $$waited -ne 30 || kill -QUIT "$$pid"; \
+		test $$waited -lt 60 || { echo "It does not stop; nothing was removed"; exit 1; }; \
+	done
 	rm -rf $(VENV) .sync-pipeline

@@ -41,11 +41,14 @@ SECTIONS: Final[Mapping[str, str]] = {
         "the comparison run in it too. It grows with the number of tokens: longer texts take "
         "proportionally longer."
     ),
-    "embedding_processes": (
-        "The pipeline's own embedder, which cuts texts into passes by tokens: in one process with "
-        "a thread on every core, and in several (`embedding.processes`) that share the cores; on a "
-        "GPU where there is one. Calls are as large as those of a sync. Each process holds a model "
-        "of its own, so memory grows with their number."
+    "busy_neighbour": (
+        "The pipeline's own embedder on two cores that it shares with programs that never pause, "
+        "as a database, a web server and Dagster do in a sync. The threads of a model wait for "
+        "each other at every product of matrices. By itself OpenMP has them wait in a loop, which "
+        "takes the core from the thread that is waited for; the pipeline has them wait asleep "
+        "(`OMP_WAIT_POLICY=PASSIVE`, unless you have set it). The gain depends on the scheduler "
+        "of the system: large where the model has a lower priority than the neighbours, small "
+        "where it has the same."
     ),
     "first_sync_model": (
         "A new installation embeds and writes a whole catalogue. The limit is what the bare model "

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks import (
+    busy_neighbour,
     digest_check,
-    embedding_processes,
     feed_writes,
     first_sync_model,
     first_sync_pipeline,
@@ -39,7 +39,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     module.__name__.rpartition(".")[2]: Benchmark(module.TITLE, module.measure)
     for module in (
         model_speed,
-        embedding_processes,
+        busy_neighbour,
         first_sync_model,
         first_sync_pipeline,
         nothing_changed,

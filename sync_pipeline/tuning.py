@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -40,6 +41,11 @@ def importing_for_good() -> Iterator[None]:
         gc.freeze()
         gc.set_threshold(*_COLLECT_AFTER)
         gc.enable()
+
+
+def keep_own_rights() -> None:
+    """Let this process and its children use the files they make, whatever umask they inherit."""
+    os.umask(os.umask(0o077) & 0o077)
 
 
 @cache

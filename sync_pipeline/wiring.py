@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -193,8 +192,7 @@ def _embedder(settings: Settings) -> Embedder:
         )
     from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
 
-    make = partial(
-        SentenceTransformersEmbedder,
+    return SentenceTransformersEmbedder(
         model=wanted.model,
         revision=wanted.revision,
         dtype=wanted.dtype,
@@ -203,11 +201,6 @@ def _embedder(settings: Settings) -> Embedder:
         query_prompt=wanted.query_prompt,
         document_prompt=wanted.document_prompt,
     )
-    if wanted.processes == 1:
-        return make()
-    from sync_pipeline.embedding.processes import ProcessPoolEmbedder
-
-    return ProcessPoolEmbedder(make, processes=wanted.processes)
 
 
 def _options(settings: Settings) -> SyncOptions:

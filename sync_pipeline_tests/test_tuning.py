@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -143,3 +144,74 @@ print(held > 80, own_mib() - before < 20)
     )
 
     assert told == "True True"
+
+
+def told_by_openmp(program: str, **variables: str) -> str:
+    """What OpenMP says of its settings when torch loads it: OMP_DISPLAY_ENV makes it."""
+    kept = {name: value for name, value in os.environ.items() if name not in HOW_TO_WAIT}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env={**kept, "OMP_DISPLAY_ENV": "verbose", **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "OPENMP DISPLAY ENVIRONMENT BEGIN" in done.stderr
+    return done.stderr
+
+
+HOW_TO_WAIT = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
+DOES_NOT_SPIN = "GOMP_SPINCOUNT = '0'"
+"""The policy that it tells says nothing: PASSIVE is also what it calls none."""
+LOADS_THE_MODEL = """
+from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
+SentenceTransformersEmbedder(device="cpu").embed_query("plaster")
+"""
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="about GNU's OpenMP")
+
+
+@linux_only
+@pytest.mark.model
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param("", id="library"),
+        pytest.param("import sync_pipeline.__main__", id="command line"),
+        pytest.param("import dagster, sync_pipeline.definitions", id="code server"),
+    ],
+)
+def test_the_threads_of_the_model_wait_without_taking_a_core(before: str) -> None:
+    told = told_by_openmp(f"{before}\n{LOADS_THE_MODEL}")
+
+    assert DOES_NOT_SPIN in told
+
+
+@linux_only
+def test_so_they_do_in_a_process_that_inherits_it_and_imports_torch_first() -> None:
+    told = told_by_openmp(
+        """
+        import subprocess, sys
+        import sync_pipeline
+        subprocess.run([sys.executable, "-c", "import torch"], check=True)
+        """
+    )
+
+    assert DOES_NOT_SPIN in told
+
+
+@linux_only
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        pytest.param("OMP_WAIT_POLICY", "ACTIVE", "OMP_WAIT_POLICY = 'ACTIVE'", id="policy"),
+        pytest.param("GOMP_SPINCOUNT", "12345", "GOMP_SPINCOUNT = '12345'", id="spin count"),
+    ],
+)
+def test_whoever_has_decided_how_they_wait_is_left_in_peace(
+    name: str, value: str, expected: str
+) -> None:
+    told = told_by_openmp("import sync_pipeline, torch", **{name: value})
+
+    assert expected in told
+    assert DOES_NOT_SPIN not in told

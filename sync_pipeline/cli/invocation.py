@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from sync_pipeline.cli.json_output import as_json
-from sync_pipeline.cli.logs import log_retries
+from sync_pipeline.cli.logs import log_retries, tell_of_loading
 from sync_pipeline.tuning import tune_process
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ class Invocation:
     @cached_property
     def installation(self) -> Installation:
         """The installation, opened once."""
+        if self.err.is_terminal and not self.wants_json:
+            tell_of_loading(self.tell)
         return self.surroundings.installation(self.settings)
 
     @cached_property

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from sync_pipeline.redaction import redact_logs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stamina.instrumentation import RetryDetails
 
 NOISY: Final = ("alembic", "dagster", "httpx", "sentence_transformers", "transformers")
@@ -22,6 +24,28 @@ def configure_logging() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def tell_of_loading(tell: Callable[[str], None]) -> None:
+    """Have somebody who waits told that a model is being loaded, which takes seconds."""
+    loading = logging.getLogger("sync_pipeline.embedding.loading")
+    # For other programs it is an everyday record; here it is a line of its own.
+    loading.propagate = False
+    loading.setLevel(logging.INFO)
+    loading.handlers = [_Telling(tell)]
+
+
+class _Telling(logging.Handler):
+    """Passes each record on as one line."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass it on, as a sentence that goes on."""
+        message = record.getMessage()
+        self._tell(f"{message[:1].upper()}{message[1:]} ...")
 
 
 def log_retries() -> None:

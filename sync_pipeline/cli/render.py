@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sync_pipeline.cli.json_output import totals
+from sync_pipeline.core.vocabulary import HELPS, told_high
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,6 +33,8 @@ NAMED: Final = 5
 """Most scopes that one line names."""
 LIST_QUARANTINE: Final = "`sync-pipeline quarantine list` names them"
 LIST_FAILED: Final = "`sync-pipeline failed list` names them"
+UNKNOWN_SHOWN: Final = 5
+"""Most scopes and views of which the model knows little that are told one by one."""
 
 
 def printable(text: str) -> Text:
@@ -79,6 +82,7 @@ def sync_remarks(reports: Sequence[ScopeReport], *, duration_seconds: float) -> 
         remarks.append(
             f"Rows that cannot become documents: {sums['quarantined']}; {LIST_QUARANTINE}."
         )
+    remarks += _unknown_remarks(reports)
     remarks += [
         f"{report.scope_key}: {report.status}: {report.error}" for report in reports if report.error
     ]
@@ -126,6 +130,18 @@ def _named(keys: Iterable[str]) -> str:
     all_keys = list(keys)
     more = len(all_keys) - NAMED
     return ", ".join(all_keys[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _unknown_remarks(reports: Sequence[ScopeReport]) -> list[str]:
+    """Scopes of whose texts the model knows too little to find them by what they mean."""
+    told = [
+        f"{report.scope_key}: {line}" for report in reports for line in told_high(report.unknown)
+    ]
+    if not told:
+        return []
+    left = len(told) - UNKNOWN_SHOWN
+    more = [f"... and {left} more"] if left > 0 else []
+    return [*told[:UNKNOWN_SHOWN], *more, f"Such texts are found by their words only; {HELPS}."]
 
 
 def plan_table(plans: Sequence[ScopePlan]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -41,6 +42,8 @@ class EmbedReport:
     """Texts longer than the model's window, among those embedded."""
     failed: int
     seconds: float
+    unknown: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Per view: the embedded texts and their tokens, and those that the model does not know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,8 @@ class ScopeReport:
     repaired: int = 0
     embedded_texts: int = 0
     cache_hits: int = 0
+    unknown: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Per view: the embedded texts and their tokens, and those that the model does not know."""
     seconds: StepSeconds = field(default_factory=StepSeconds)
     error: str | None = None
     """What went wrong, or why the scope was skipped."""

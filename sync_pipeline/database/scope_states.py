@@ -30,7 +30,14 @@ from sqlalchemy.dialects.postgresql import ARRAY, Insert, aggregate_order_by, in
 from sqlalchemy.sql.elements import CollectionAggregate
 
 from sync_pipeline.core.errors import ScopeBusyError, SupersededError
-from sync_pipeline.core.ports import EntityResult, EntitySnapshot, Fence, LeaseHolder, ScopeSnapshot
+from sync_pipeline.core.ports import (
+    MAX_LEASE_SECONDS,
+    EntityResult,
+    EntitySnapshot,
+    Fence,
+    LeaseHolder,
+    ScopeSnapshot,
+)
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, Retries
 from sync_pipeline.database.tables import table
@@ -185,7 +192,11 @@ class PostgresScopeStates:
                     "token": lease.token + case((lease.owner == owner, 0), else_=1),
                     "expires_at": expires_at,
                 },
-                where=or_(lease.owner == owner, lease.expires_at <= func.clock_timestamp()),
+                where=or_(
+                    lease.owner == owner,
+                    lease.expires_at <= func.clock_timestamp(),
+                    lease.expires_at > _after(MAX_LEASE_SECONDS),
+                ),
             )
             .returning(lease.token)
         )
@@ -244,7 +255,8 @@ class PostgresScopeStates:
         """Who has a lease, and for how many seconds more."""
         lease = self._lease.c
         left = func.extract("epoch", lease.expires_at - func.clock_timestamp())
-        query = select(lease.owner, func.greatest(left, 0)).where(lease.scope_key == scope_key)
+        shown = case((left > MAX_LEASE_SECONDS, 0), else_=func.greatest(left, 0))
+        query = select(lease.owner, shown).where(lease.scope_key == scope_key)
         found = self._database.look_up(
             "looking at a lease", lambda it: it.execute(query).first(), nothing=None
         )

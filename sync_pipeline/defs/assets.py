@@ -155,6 +155,7 @@ def embedded_documents(
         truncated=staged.truncated,
         failed=staged.failed,
         seconds=staged.seconds,
+        unknown=staged.unknown,
     )
     return dg.MaterializeResult(value=staged, metadata=_shown(report))
 

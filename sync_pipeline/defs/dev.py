@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sync_pipeline.wiring import Installation
 
 MODULE: Final = "sync_pipeline.definitions"
+PROGRAM: Final = "sync_pipeline.defs.dagster_program"
 
 FOLLOWER_STOP_SECONDS: Final = 30
 """How long the batch in flight of a followed change may take to finish."""
@@ -82,7 +83,7 @@ def run_dev(
     variables = prepare_instance(installation, environment=environment)
     with open_instance(installation, environment=environment) as instance:
         close_dead_runs(instance, scopes=installation.sync.scopes)
-    command = [sys.executable, "-m", "dagster", "dev", "-m", MODULE, "-h", host, "-p", str(port)]
+    command = [sys.executable, "-m", PROGRAM, "dev", "-m", MODULE, "-h", host, "-p", str(port)]
     follow = partial(_follow_changes, environment=environment)
     close = partial(_close_dead_runs, installation=installation, environment=environment)
     with _beside(follow), _beside(mend_code_servers), _beside(close):

@@ -119,12 +119,15 @@ def _remember_tables(instance: dg.DagsterInstance) -> None:
 
 def instance_settings(*, max_runs: int) -> str:
     """Text of the ``dagster.yaml`` that we ship, with this limit on concurrent runs."""
+    return re.sub(r"(?<=max_concurrent_runs: )\d+", str(max_runs), shipped_settings(), count=1)
+
+
+def shipped_settings() -> str:
+    """Text of the ``dagster.yaml`` that we ship."""
     packaged = resources.files("sync_pipeline") / FILE_NAME
     # In a checkout the file stands at its top; the wheel has it in the package.
     file = packaged if packaged.is_file() else Path(__file__).parents[2] / FILE_NAME
-    return re.sub(
-        r"(?<=max_concurrent_runs: )\d+", str(max_runs), file.read_text(encoding="utf-8"), count=1
-    )
+    return file.read_text(encoding="utf-8")
 
 
 def _write_settings(home: Path, *, max_runs: int) -> None:

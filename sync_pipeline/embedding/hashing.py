@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.embedding.vectors import normalised
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,10 @@ class HashingEmbedder:
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Count the words."""
         return sum(len(text.split()) for text in texts)
+
+    def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
+        """No word is unknown: each has a hash."""
+        return [TokenCount(tokens=len(text.split()), unknown=0) for text in texts]
 
 
 def _word_features(

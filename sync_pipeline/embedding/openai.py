@@ -21,6 +21,7 @@ from sync_pipeline.core.batching import batched_by_size
 from sync_pipeline.core.errors import ConfigurationError, TransientError
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import check_vectors
+from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.embedding.openai_interface import checked_url, read_vectors, refusal
 from sync_pipeline.embedding.retries import RetryPolicy, retrying
 from sync_pipeline.embedding.vectors import normalised
@@ -146,6 +147,10 @@ class OpenAIEmbedder:
         English has more bytes to a token (4), other languages fewer.
         """
         return sum(-(-len(text.encode()) // 3) for text in texts)
+
+    def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
+        """Nothing is known to be unknown: the service's tokenizer is not at hand."""
+        return [TokenCount(tokens=self.count_tokens([text]), unknown=0) for text in texts]
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""

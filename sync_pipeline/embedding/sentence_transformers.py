@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +17,7 @@ from tokenizers import Tokenizer
 
 from sync_pipeline.core.errors import ModelUnavailableError
 from sync_pipeline.core.hashing import digest
+from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.embedding.model_folder import BUNDLED, ModelFolder, find_model, read_model
 from sync_pipeline.embedding.precision import Dtype, choose_dtype
 from sync_pipeline.embedding.vectors import normalised
@@ -34,6 +36,8 @@ CPU time: passes of 384 to 768 tokens 465 in bfloat16 and 160 in float32; the li
 ``encode`` with 64 texts each 289 and 74; its best batch size (16) 391 and 129. Beyond that the
 activations fall out of the CPU's caches.
 """
+_log_loading = logging.getLogger("sync_pipeline.embedding.loading")
+"""Tells, before it begins, of what takes seconds without a sign of life; see ``cli.logs``."""
 _SPECIAL_TOKENS: Final = 4
 """More than any tokenizer in use puts around a text."""
 
@@ -47,12 +51,26 @@ class _LoadedModel:
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, the special ones included, before anything is cut off."""
+        return [len(tokens) for tokens in self.tokens(texts)]
+
+    def tokens(self, texts: Sequence[str]) -> list[Sequence[int]]:
+        """The tokens themselves."""
         if not texts:
             return []
         encoded = self.model.tokenizer(
             list(texts), return_attention_mask=False, return_token_type_ids=False, verbose=False
         )
-        return [len(tokens) for tokens in encoded["input_ids"]]
+        found: list[Sequence[int]] = encoded["input_ids"]
+        return found
+
+    def unknown_counts(self, tokens: Sequence[Sequence[int]]) -> list[TokenCount]:
+        """Of each text's tokens, how many stand for something that the vocabulary lacks."""
+        tokenizer = self.model.tokenizer
+        special, unknown = tokenizer.num_special_tokens_to_add(), tokenizer.unk_token_id
+        return [
+            TokenCount(tokens=max(0, len(one) - special), unknown=list(one).count(unknown))
+            for one in tokens
+        ]
 
 
 _loaded: dict[tuple[object, ...], _LoadedModel] = {}
@@ -76,7 +94,6 @@ class SentenceTransformersEmbedder:
         batch_size: Most texts in one pass through the model.
         query_prompt: Put before search texts; None takes the model's own, if it has one.
         document_prompt: Put before documents; None takes the model's own, if it has one.
-        threads: CPU threads of the whole process; None leaves torch's choice.
     """
 
     def __init__(
@@ -89,7 +106,6 @@ class SentenceTransformersEmbedder:
         batch_size: int = 64,
         query_prompt: str | None = None,
         document_prompt: str | None = None,
-        threads: int | None = None,
     ) -> None:
         self.max_batch = batch_size * _CALLS_PER_BATCH
         self._model = model
@@ -99,7 +115,7 @@ class SentenceTransformersEmbedder:
         self._batch_size = batch_size
         self._wanted_query_prompt = query_prompt
         self._wanted_document_prompt = document_prompt
-        self._threads = threads
+        self._counted: Mapping[str, TokenCount] = {}
 
     @cached_property
     def model_id(self) -> str:
@@ -169,19 +185,47 @@ class SentenceTransformersEmbedder:
         Estimated at 3 bytes a token for the rare model without a fast tokenizer.
         """
         prompted = [self._document_prompt + text for text in texts]
+        if self._tokenizer is None:
+            return sum(-(-len(text.encode()) // 3) for text in prompted)
+        return sum(len(found.ids) for found in self._tokenizer.encode_batch_fast(prompted))
+
+    def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
+        """Count tokens and unknown ones, without the model and without prompts.
+
+        The last call of ``embed`` counted those of its texts already. Nothing is unknown for the
+        rare model without a fast tokenizer.
+        """
+        told = self._counted
+        if all(text in told for text in texts):
+            return [told[text] for text in texts]
+        if self._tokenizer is None:
+            return [TokenCount(tokens=-(-len(text.encode()) // 3), unknown=0) for text in texts]
+        encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        unknown = _unknown_token(self._tokenizer)
+        return [
+            TokenCount(
+                tokens=len(one.ids), unknown=0 if unknown is None else one.ids.count(unknown)
+            )
+            for one in encoded
+        ]
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer | None:
         path = self._folder.path / "tokenizer.json"
         if not path.is_file():
-            return sum(-(-len(text.encode()) // 3) for text in prompted)
+            return None
         tokenizer = Tokenizer.from_file(str(path))
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        return sum(len(found.ids) for found in tokenizer.encode_batch_fast(prompted))
+        return tokenizer
 
     def _passes(self, loaded: _LoadedModel, texts: Sequence[str]) -> Iterator[list[int]]:
         """Positions of the texts of each pass through the model."""
         is_cpu = loaded.model.device.type == "cpu"
         window = loaded.model.max_seq_length
-        lengths = [min(count, window or count) for count in loaded.token_counts(texts)]
+        tokens = loaded.tokens(texts)
+        self._counted = dict(zip(texts, loaded.unknown_counts(tokens), strict=True))
+        lengths = [min(len(one), window or len(one)) for one in tokens]
         return plan_passes(
             lengths,
             max_texts=self._batch_size,
@@ -216,12 +260,11 @@ class SentenceTransformersEmbedder:
             return _loaded[key]
 
     def _read_weights(self) -> SentenceTransformer:
+        _log_loading.info("loading the model %s", self._model)
         try:
             import torch  # noqa: PLC0415 - 4 s
             from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - 5 s
 
-            if self._threads is not None:
-                torch.set_num_threads(self._threads)
             with _quiet_loading():
                 return SentenceTransformer(
                     str(self._folder.path),
@@ -233,6 +276,13 @@ class SentenceTransformersEmbedder:
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise ModelUnavailableError(model=self._model, reason=reason) from error
+
+
+def _unknown_token(tokenizer: Tokenizer) -> int | None:
+    """The token for what the vocabulary lacks, if there is one: some fall back on bytes."""
+    names = (getattr(tokenizer.model, "unk_token", None), "[UNK]", "<unk>")
+    found = (tokenizer.token_to_id(name) for name in names if name)
+    return next((token for token in found if token is not None), None)
 
 
 def plan_passes(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sync_pipeline.core.errors import SyncPipelineError
 from sync_pipeline.core.ports import Weakness
+from sync_pipeline.core.vocabulary import HELPS
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.entities import left_entities
 from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.vocabulary import sample_vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,7 @@ def examine(sync: SyncContext) -> list[Finding]:
         ask("index engine", lambda: _engine(sync)),
         ask("index", lambda: _index(sync)),
         ask("embedding model", lambda: _model(sync)),
+        words_known(sync),
     ]
 
 
@@ -42,6 +45,25 @@ def ask(name: str, question: Callable[[], str]) -> Finding:
         return Finding(
             name=name, ok=False, detail=error.what.strip().removesuffix("."), fix=error.remedy
         )
+
+
+def words_known(sync: SyncContext) -> Finding:
+    """Whether the model knows the texts of the source, by a sample of each view."""
+    told: list[str] = []
+
+    def sample() -> str:
+        found = sample_vocabulary(sync)
+        told.extend(
+            f"{name}: {vocabulary.told}" for name, vocabulary in found.items() if vocabulary.is_high
+        )
+        texts = sum(vocabulary.texts for vocabulary in found.values())
+        return f"the model knows the {texts} texts that were looked at"
+
+    finding = ask("words of the texts", sample)
+    if not told:
+        return finding
+    fix = f"{HELPS[0].upper()}{HELPS[1:]}; such texts are found by their words only"
+    return replace(finding, ok=False, detail="; ".join(told), fix=fix)
 
 
 def _tables(sync: SyncContext) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +16,7 @@ from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.point import check_vectors
 from sync_pipeline.core.ports import FailedDocument, Fence
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.core.vocabulary import TokenCount, Vocabulary
 from sync_pipeline.engine.bisect import apply_bisecting
 from sync_pipeline.engine.compare import (
     POINT_ACTIONS,
@@ -58,6 +59,17 @@ class _Tally:
     truncated: int = 0
     failed_of: dict[str, int] = field(default_factory=dict)
     absent_of: dict[str, int] = field(default_factory=dict)
+    unknown: dict[str, Vocabulary] = field(default_factory=dict)
+    """Per view, of the texts that were embedded."""
+
+    def note(self, counts: Iterable[tuple[Sequence[str], TokenCount]]) -> None:
+        """Count embedded texts, each for every view that has it."""
+        by_view: dict[str, list[TokenCount]] = {}
+        for views, count in counts:
+            for view in views:
+                by_view.setdefault(view, []).append(count)
+        for view, found in by_view.items():
+            self.unknown[view] = self.unknown.get(view, Vocabulary()) + Vocabulary.of(found)
 
 
 @dataclass(slots=True)
@@ -124,7 +136,8 @@ def embed_scope(
         stale=names["stale_points"],
         fence_token=fence.token,
         seconds=sync.seconds() - began,
-        **{name: getattr(tally, name) for name in _Tally.__slots__},
+        **{name: getattr(tally, name) for name in _Tally.__slots__ if name != "unknown"},
+        unknown={view: found.to_dict() for view, found in sorted(tally.unknown.items())},
     )
 
 
@@ -150,9 +163,13 @@ def _embed_missing(sync: SyncContext, *, scope: Scope, wanted: pa.Table, tally: 
     tally.texts += len(texts)
     tally.cache_hits += len(texts) - len(to_embed)
     began = sync.seconds()
-    for done, truncated in _embed_batches(sync, scope=scope, texts=to_embed, refused=refused):
-        tally.embedded_texts += done
+    views = _views_of(wanted, sync.views) if to_embed else {}
+    for keys, truncated, counts in _embed_batches(
+        sync, scope=scope, texts=to_embed, refused=refused
+    ):
+        tally.embedded_texts += len(keys)
         tally.truncated += truncated
+        tally.note((views[key], count) for key, count in zip(keys, counts, strict=True))
         sync.progress.advance("embed", done=tally.embedded_texts, total=None)
     if len(to_embed) >= _ENOUGH_TO_MEASURE:
         sync.rates.record(
@@ -177,11 +194,12 @@ def note_failure(
 
 def _embed_batches(
     sync: SyncContext, *, scope: Scope, texts: Mapping[str, str], refused: _Refused
-) -> Iterator[tuple[int, int]]:
+) -> Iterator[tuple[list[str], int, list[TokenCount]]]:
     """Embed distinct texts, longest first, and cache each batch at once.
 
     Yields:
-        Per batch how many texts were embedded and how many of them were truncated.
+        Per batch the hashes of the texts that were embedded, how many of them were truncated, and
+        the tokens of each.
     """
     keys, values = list(texts), list(texts.values())
 
@@ -211,7 +229,19 @@ def _embed_batches(
             sync.checkpoint(scope=scope)
             for run, vectors in apply_bisecting(batch, embed, blame=blame):
                 keep_behind((run, vectors))
-                yield len(run), sync.embedder.count_truncated([values[at] for at in run])
+                done = [values[at] for at in run]
+                # First, for what was embedded last costs it nothing.
+                counts = sync.embedder.count_unknown(done)
+                yield [keys[at] for at in run], sync.embedder.count_truncated(done), counts
+
+
+def _views_of(wanted: pa.Table, views: Sequence[str]) -> dict[str, list[str]]:
+    """Per embed hash the views that have its text."""
+    found: dict[str, list[str]] = {}
+    for view in views:
+        for key in wanted.column(hash_column(view)).unique().to_pylist():
+            found.setdefault(str(key), []).append(view)
+    return found
 
 
 def _set_aside(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Self
@@ -321,6 +321,9 @@ class StagedChanges(_Manifest):
     absent_of: Mapping[str, int]
     """Per entity the failed documents that have no older point in the index either."""
     seconds: float
+    unknown: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Per view what the model knows of the embedded texts; manifests of earlier versions say
+    nothing."""
 
     @property
     def failed(self) -> int:

@@ -103,6 +103,7 @@ def scope_report(
         repaired=staged.recorded + staged.forgotten,
         embedded_texts=staged.embedded_texts,
         cache_hits=staged.cache_hits,
+        unknown=staged.unknown,
         seconds=StepSeconds(
             export=export_seconds,
             embed=staged.seconds,

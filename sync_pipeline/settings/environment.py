@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
+from sync_pipeline.settings.gone import variables_gone
 from sync_pipeline.settings.keys import PREFIX, WELL_KNOWN, Path, paths, variable
 
 _LISTS: Final = frozenset({("entities",), ("alerts", "email_to")})
@@ -31,10 +32,11 @@ def read_environment(env: Mapping[str, str]) -> Environment:
     ``null`` as null; lists are JSON. Numbers stay text: pydantic converts them.
     """
     # The later of two variables for one value wins: the one with the prefix.
-    known = {**WELL_KNOWN, **{variable(path): path for path in paths()}}
+    ours = {variable(path): path for path in paths()}
+    known = {**WELL_KNOWN, **ours, **variables_gone()}
     values: dict[Path, object] = {}
     variables: dict[Path, str] = {}
-    mistakes = [_unknown(name, known) for name in sorted(env) if _is_unknown(name, known)]
+    mistakes = [_unknown(name, ours) for name in sorted(env) if _is_unknown(name, known)]
     for name, path in known.items():
         text = env.get(name, "")
         if not text:

@@ -13,6 +13,7 @@ from sync_pipeline.core.errors import SettingsError
 from sync_pipeline.settings import keys
 from sync_pipeline.settings.entities import repeated_name
 from sync_pipeline.settings.environment import Environment, read_environment
+from sync_pipeline.settings.gone import without_gone
 from sync_pipeline.settings.mistakes import mistakes_of
 from sync_pipeline.settings.model import Settings
 from sync_pipeline.settings.rules import repeated
@@ -51,6 +52,8 @@ def load_settings(
     # `sync:` with every line below it commented out is null, and means nothing.
     present = {key: value for key, value in merged.items() if value is not None}
     variables = _winning(environment, overrides or {})
+    present, gone = without_gone(present, variables=variables)
+    mistakes += gone
     try:
         settings = Settings.model_validate(present)
     except ValidationError as error:

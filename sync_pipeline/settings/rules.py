@@ -152,22 +152,3 @@ def why_not_a_device(value: str) -> Mistake | None:
     if _DEVICE.fullmatch(value):
         return None
     return Mistake("is no device", "choose auto, cpu, cuda, cuda:0, mps or xpu")
-
-
-def why_not_so_many_processes(
-    processes: int, *, provider: str | None, device: str | None
-) -> Mistake | None:
-    """Judge how many processes embed; None as provider or device is one that was refused itself."""
-    if processes == 1 or provider is None or device is None:
-        return None
-    if provider != "sentence-transformers":
-        return Mistake(
-            f"has no use with the provider {provider!r}, which computes nothing in processes",
-            "leave it at 1",
-        )
-    if device != "cpu":
-        return Mistake(
-            f"would share the device {device!r}, which can be a GPU",
-            "set embedding.device: cpu, or leave it at 1",
-        )
-    return None

@@ -21,7 +21,6 @@ from sync_pipeline.settings.rules import (
     why_not_a_mail_address,
     why_not_a_schema,
     why_not_an_alias,
-    why_not_so_many_processes,
 )
 from sync_pipeline.settings.urls import (
     DatabaseUrl,
@@ -130,9 +129,6 @@ class EmbeddingSettings(Section):
     """Number format of the model. `auto` takes bfloat16 where the processor is faster with it."""
     device: Annotated[str, checked(why_not_a_device)] = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`."""
-    processes: Annotated[int, Field(ge=1, le=64), NOT_A_BOOL] = 1
-    """Processes that embed at the same time, each with a model of its own in memory. More than one
-    needs `device: cpu`."""
     batch_size: Annotated[int, Field(ge=1, le=2048), NOT_A_BOOL] = 64
     """Texts per call of the model."""
     query_prompt: str | None = None
@@ -168,15 +164,6 @@ class EmbeddingSettings(Section):
                 )
             )
         return model
-
-    @field_validator("processes")
-    @classmethod
-    def _can_be_shared(cls, processes: int, info: ValidationInfo) -> int:
-        provider, device = (info.data.get(key) for key in ("provider", "device"))
-        mistake = why_not_so_many_processes(processes, provider=provider, device=device)
-        if mistake is not None:
-            raise refusal(mistake)
-        return processes
 
     @field_validator("api_key")
     @classmethod

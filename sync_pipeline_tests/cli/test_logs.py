@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import os
+import pty
 import subprocess
 import sys
+
+import pytest
 
 RETRY = """
 import stamina
@@ -37,3 +41,50 @@ def test_everyday_records_of_libraries_are_not_shown() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert (done.stdout, done.stderr) == ("", "WARNING sync_pipeline.x: look\n")
+
+
+SEARCHING = """
+from sync_pipeline.cli.invocation import Invocation, Surroundings
+from sync_pipeline.cli.logs import configure_logging
+from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
+
+configure_logging()
+surroundings = Surroundings(orchestrator=None, installation=lambda settings: None)
+Invocation(surroundings=surroundings, wants_json={wants_json}).installation
+for _ in range(2):
+    SentenceTransformersEmbedder(device="cpu").embed_query("plaster")
+"""
+
+
+def said_on_a_terminal(program: str) -> str:
+    master, terminal = pty.openpty()
+    try:
+        subprocess.run([sys.executable, "-c", program], stderr=terminal, check=True)
+        os.write(terminal, b"end")
+        return os.read(master, 10_000).decode().removesuffix("end")
+    finally:
+        os.close(terminal)
+        os.close(master)
+
+
+@pytest.mark.model
+def test_somebody_who_waits_is_told_once_that_the_model_is_loaded() -> None:
+    said = said_on_a_terminal(SEARCHING.format(wants_json=False))
+
+    assert said == "Loading the model bundled ...\r\n"
+
+
+@pytest.mark.model
+def test_a_program_that_reads_json_is_not() -> None:
+    assert said_on_a_terminal(SEARCHING.format(wants_json=True)) == ""
+
+
+@pytest.mark.model
+def test_nor_is_a_file() -> None:
+    program = SEARCHING.format(wants_json=False)
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert (done.stdout, done.stderr) == ("", "")

@@ -18,6 +18,7 @@ from sync_pipeline.cli.render import (
 )
 from sync_pipeline.core.point import Hit
 from sync_pipeline.core.reports import ScopeReport, StepSeconds
+from sync_pipeline.core.vocabulary import HELPS
 from sync_pipeline.engine.status import ScopeStatusReport
 from sync_pipeline.engine.verify import Verification
 
@@ -145,3 +146,27 @@ def test_markup_in_a_text_is_text() -> None:
     hit = Hit("global-material-1", 0.5, "[bold]beam[/bold] :smile:", {"scope_key": "global"})
 
     assert "[bold]beam[/bold] :smile:" in drawn(hits_table([hit]))
+
+
+def test_a_scope_of_which_the_model_knows_little_is_told_with_what_helps() -> None:
+    known = {"texts": 10, "unknown_texts": 0, "tokens": 50, "unknown_tokens": 0}
+    unknown = {"texts": 6, "unknown_texts": 5, "tokens": 6, "unknown_tokens": 5}
+    addis = replace(report("addis"), unknown={"name": unknown, "unit": known})
+    london = replace(report("london"), unknown={"name": known})
+
+    remarks = sync_remarks([addis, london], duration_seconds=1)
+
+    assert remarks[1:] == [
+        "addis: view 'name': the model does not know 5 of 6 texts (83% of the tokens)",
+        f"Such texts are found by their words only; {HELPS}.",
+    ]
+
+
+def test_a_thousand_such_scopes_are_not_a_thousand_lines() -> None:
+    unknown = {"texts": 6, "unknown_texts": 5, "tokens": 6, "unknown_tokens": 5}
+    reports = [replace(report(f"t{at}"), unknown={"name": unknown}) for at in range(1000)]
+
+    remarks = sync_remarks(reports, duration_seconds=1)
+
+    assert remarks[6] == "... and 995 more"
+    assert len(remarks) == 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,6 +98,11 @@ def kill_hard(*processes: psutil.Process) -> None:
     for process in processes:
         process.kill()
     psutil.wait_procs(processes, timeout=PATIENCE_SECONDS)
+
+
+def is_gone(process: psutil.Process) -> bool:
+    """Whether a process has ended, collected or not."""
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 def postmaster(folder: Path) -> psutil.Process:
@@ -343,7 +349,9 @@ def test_a_server_of_another_major_version_is_refused(folder: Path) -> None:
     stop_embedded_database(folder)
     (folder / "PG_VERSION").write_text("16\n")
 
-    with pytest.raises(ConfigurationError, match="expecting version 18 but found version 16"):
+    with pytest.raises(
+        ConfigurationError, match=r"was made by PostgreSQL 16, and the embedded one is 18"
+    ):
         embedded_database_url(folder)
 
 
@@ -355,3 +363,74 @@ def test_sigterm_of_a_program_leaves_a_server_that_can_be_used(folder: Path) -> 
     end(program)
 
     assert query(url, "SELECT 1") == 1
+
+
+# --- a home that goes away while its server runs ----------------------------------------
+
+
+def test_a_server_whose_folder_was_removed_takes_nothing_from_the_next_one(folder: Path) -> None:
+    embedded_database_url(folder)
+    left = postmaster(folder)
+    shutil.rmtree(folder)
+
+    url = embedded_database_url(folder)
+
+    assert is_gone(left)
+    assert query(url, "SELECT 1") == 1
+    assert postmaster(folder).pid != left.pid
+
+
+def test_a_server_that_runs_without_its_socket_is_started_again(folder: Path) -> None:
+    url = embedded_database_url(folder)
+    query(url, "CREATE TABLE kept AS SELECT 42 AS answer")
+    before = postmaster(folder)
+    (folder / ".s.PGSQL.5432").unlink()
+
+    again = embedded_database_url(folder)
+
+    assert query(again, "SELECT answer FROM kept") == 42
+    assert is_gone(before)
+
+
+def test_a_folder_that_was_moved_while_its_server_ran_works_where_it_is_now(folder: Path) -> None:
+    query(embedded_database_url(folder), "CREATE TABLE kept AS SELECT 42 AS answer")
+    elsewhere = folder.with_name("elsewhere")
+    folder.rename(elsewhere)
+
+    url = embedded_database_url(elsewhere)
+
+    assert query(url, "SELECT answer FROM kept") == 42
+    stop_embedded_database(elsewhere)
+
+
+def test_who_used_a_folder_that_was_removed_does_not_stop_its_successor(folder: Path) -> None:
+    data = folder / "pg"
+    earlier = start_program(data, then="sys.stdin.read()")
+    first_line(earlier)
+    shutil.rmtree(folder)
+    later = start_program(data, then="sys.stdin.read()")
+    url = first_line(later)
+
+    end(earlier)
+
+    assert query(url, "SELECT 1") == 1
+    end(later)
+    assert not is_running(data)
+
+
+def test_a_folder_that_was_removed_is_used_again_by_the_same_process(folder: Path) -> None:
+    data = folder / "pg"
+    program = start_program(
+        data,
+        then=f"import shutil; shutil.rmtree({str(folder)!r}); "
+        f"embedded_database_url(Path({str(data)!r})); print('again', flush=True); "
+        "sys.stdin.read()",
+    )
+    first_line(program)
+    assert first_line(program) == "again"
+    ran = is_running(data)
+
+    end(program)
+
+    assert ran
+    assert not is_running(data)

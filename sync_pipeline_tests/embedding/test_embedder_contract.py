@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 import pytest
@@ -14,9 +13,7 @@ from sync_pipeline.core.point import check_vectors
 from sync_pipeline.core.ports import Embedder
 from sync_pipeline.embedding.hashing import HashingEmbedder
 from sync_pipeline.embedding.openai import OpenAIEmbedder
-from sync_pipeline.embedding.processes import ProcessPoolEmbedder
 from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
-from sync_pipeline_tests.embedding.obedient import ObedientEmbedder
 from sync_pipeline_tests.embedding.service import DIMENSION, running_service
 from sync_pipeline_tests.fakes.embedder import FakeEmbedder
 
@@ -35,22 +32,7 @@ MAKERS = {
     "bundled": (
         "sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder as make"
     ),
-    "processes": (
-        "functools import partial\n"
-        "from sync_pipeline.embedding.processes import ProcessPoolEmbedder\n"
-        "from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder\n"
-        "make = partial(ProcessPoolEmbedder, SentenceTransformersEmbedder, processes=2)"
-    ),
 }
-
-
-@pytest.fixture(scope="module")
-def bundled_in_processes() -> Iterator[Embedder]:
-    """Of the whole module: each process loads the model for seconds."""
-    make = partial(SentenceTransformersEmbedder, device="cpu")
-    made = ProcessPoolEmbedder(make, processes=2)
-    yield made
-    made.close()
 
 
 @pytest.fixture(
@@ -58,9 +40,7 @@ def bundled_in_processes() -> Iterator[Embedder]:
         "fake",
         "hashing",
         "openai",
-        "processes",
         pytest.param("bundled", marks=pytest.mark.model),
-        pytest.param("bundled_in_processes", marks=pytest.mark.model),
     ]
 )
 def embedder(request: pytest.FixtureRequest) -> Iterator[Embedder]:
@@ -70,12 +50,6 @@ def embedder(request: pytest.FixtureRequest) -> Iterator[Embedder]:
         yield HashingEmbedder()
     elif request.param == "bundled":
         yield SentenceTransformersEmbedder(device="cpu")
-    elif request.param == "bundled_in_processes":
-        yield request.getfixturevalue(request.param)
-    elif request.param == "processes":
-        made = ProcessPoolEmbedder(ObedientEmbedder, processes=2)
-        yield made
-        made.close()
     else:
         with running_service() as service:
             client = OpenAIEmbedder(model="stub", base_url=service.url, dimension=DIMENSION)
@@ -129,6 +103,20 @@ def test_a_full_batch_is_accepted(embedder: Embedder) -> None:
 def test_no_texts_give_no_vectors(embedder: Embedder) -> None:
     assert embedder.embed([]).shape == (0, embedder.dimension)
     assert embedder.count_truncated([]) == 0
+    assert embedder.count_unknown([]) == []
+
+
+def test_the_tokens_of_each_text_are_counted_alike_before_and_after_it_is_embedded(
+    embedder: Embedder,
+) -> None:
+    before = embedder.count_unknown(TEXTS)
+    embedder.embed(TEXTS)
+
+    after = embedder.count_unknown(TEXTS)
+
+    assert after == before
+    assert all(count.tokens > 0 for count in after)
+    assert [count.unknown for count in after] == [0] * len(TEXTS)
 
 
 @pytest.mark.parametrize("name", [*MAKERS])

@@ -88,6 +88,24 @@ def test_texts_beyond_the_window_are_counted() -> None:
     assert embedder.count_truncated([fits]) == 0
 
 
+@pytest.mark.parametrize(
+    ("script", "tokens", "unknown"),
+    [
+        pytest.param("ሲሚንቶ", 1, 1, id="Amharic"),
+        pytest.param("ស៊ីម៉ងត៍ 50 kg", 3, 1, id="Khmer"),
+        pytest.param("ປູນຊີມັງ", 1, 1, id="Lao"),
+        pytest.param("Цемент М500", 8, 0, id="Russian"),
+        pytest.param("Cement 50 kg", 3, 0, id="English"),
+    ],
+)
+def test_what_the_vocabulary_lacks_is_counted_without_the_model(
+    script: str, tokens: int, unknown: int
+) -> None:
+    [count] = SentenceTransformersEmbedder(device="cpu").count_unknown([script])
+
+    assert (count.tokens, count.unknown) == (tokens, unknown)
+
+
 @pytest.mark.model
 def test_the_document_prompt_counts_towards_the_window_and_changes_vectors() -> None:
     plain = SentenceTransformersEmbedder(device="cpu")

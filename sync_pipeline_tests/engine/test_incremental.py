@@ -447,6 +447,14 @@ def test_a_scope_is_due_once_its_last_full_sync_is_old(synced: World) -> None:
     assert due(synced, full_every_seconds=60.0)["acme"] is None
 
 
+def test_a_full_sync_dated_by_a_clock_that_was_set_back_since_is_not_relied_on(
+    synced: World,
+) -> None:
+    synced.clock.now = synced.source.now - timedelta(days=3)
+
+    assert due(synced)["acme"] is None
+
+
 @pytest.mark.parametrize("change", ["row", "payload", "lost point", "failure", "settings"])
 def test_a_scope_is_due_when_anything_differs(synced: World, change: str) -> None:
     if change == "row":

@@ -21,6 +21,7 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.staged import dataset_name
 from sync_pipeline_tests.engine.steps import SteppedRun
 from sync_pipeline_tests.engine.world import UNGUARDED, World, counts
+from sync_pipeline_tests.fakes.embedder import UNKNOWN
 from sync_pipeline_tests.fakes.row_source import FakeSnapshot
 from sync_pipeline_tests.fakes.vector_store import FakeVectorStore
 from sync_pipeline_tests.fakes.watched import When, watch_context
@@ -352,6 +353,20 @@ def test_a_truncated_text_is_counted(world: World) -> None:
     world.run(sync=replace(world.sync, progress=Progress()))
 
     assert truncated == [1]
+
+
+def test_texts_that_the_model_does_not_know_are_counted_per_view_when_they_are_embedded(
+    world: World,
+) -> None:
+    world.put("1", name=UNKNOWN)
+    world.put("2", name="known")
+
+    first, second = world.run(), world.run()
+
+    assert first.unknown["text"]["texts"] == 2
+    assert first.unknown["text"]["unknown_texts"] == 1
+    assert first.unknown["text"]["unknown_tokens"] == 1
+    assert second.unknown == {}
 
 
 def test_progress_counts_up_to_the_total(world: World) -> None:

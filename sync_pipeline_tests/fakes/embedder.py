@@ -9,9 +9,13 @@ from numpy.typing import NDArray
 
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.hashing import digest
+from sync_pipeline.core.vocabulary import TokenCount
 
 POISON = "☠"
 """A text that contains this is refused."""
+
+UNKNOWN = "ሲ"
+"""A word that contains this is not in the vocabulary."""
 
 Spoil = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Turns the right vectors of a call into wrong ones."""
@@ -51,6 +55,7 @@ class FakeEmbedder:
         max_texts_in_memory: Larger calls raise ``MemoryError``.
         max_characters: Longer texts count as truncated.
         poison: Texts that contain it raise ``PermanentError``, with all others of the call.
+        unknown_word: Words that contain it are unknown.
 
     Attributes:
         embedded: Every text that got a vector, in order.
@@ -69,6 +74,7 @@ class FakeEmbedder:
         max_texts_in_memory: int | None = None,
         max_characters: int = 256,
         poison: str = POISON,
+        unknown_word: str = UNKNOWN,
     ) -> None:
         self.model_id = model_id
         self.dimension = dimension
@@ -78,6 +84,7 @@ class FakeEmbedder:
         self.max_texts_in_memory = max_texts_in_memory
         self.max_characters = max_characters
         self.poison = poison
+        self.unknown_word = unknown_word
         self.embedded: list[str] = []
         self.queries: list[str] = []
         self.calls = 0
@@ -107,6 +114,12 @@ class FakeEmbedder:
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         return sum(len(text.split()) for text in texts)
+
+    def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
+        return [
+            TokenCount(tokens=len(words), unknown=sum(self.unknown_word in word for word in words))
+            for words in (text.split() for text in texts)
+        ]
 
     def vector(self, text: str) -> NDArray[np.float32]:
         """The right vector of a text."""

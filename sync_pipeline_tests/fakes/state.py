@@ -15,6 +15,7 @@ from sync_pipeline.core.document import Rejection
 from sync_pipeline.core.errors import ScopeBusyError, SupersededError
 from sync_pipeline.core.point import CollectionSpec, PointDigests, combine_hashes
 from sync_pipeline.core.ports import (
+    MAX_LEASE_SECONDS,
     DocumentRecord,
     EntityResult,
     EntitySnapshot,
@@ -55,6 +56,11 @@ class RecordedDocument:
     next_retry_at: datetime | None = None
     last_synced_at: datetime | None = None
     last_attempt_at: datetime | None = None
+
+
+def _is_due(known: RecordedDocument, now: datetime) -> bool:
+    at = known.next_retry_at
+    return at is not None and (at <= now or at > now + timedelta(hours=25))
 
 
 class FakeIndexState:
@@ -287,7 +293,7 @@ class FakeIndexState:
             if owner == collection
             and known.status == "failed"
             and (scope is None or known.scope_key == scope.key)
-            and (not only_due or (known.next_retry_at is not None and known.next_retry_at <= now))
+            and (not only_due or _is_due(known, now))
         ]
 
     def _of(self, collection: str, scope: Scope) -> list[RecordedDocument]:
@@ -442,7 +448,9 @@ class FakeScopeStates:
     def holder(self, *, scope: Scope) -> LeaseHolder | None:
         held = self.leases.get(scope.key)
         left = 0.0 if held is None else (held.expires_at - self._clock()).total_seconds()
-        return LeaseHolder(held.owner, left) if held is not None and left > 0 else None
+        if held is None or not 0 < left <= MAX_LEASE_SECONDS:
+            return None
+        return LeaseHolder(held.owner, left)
 
     def acquire(self, *, scope: Scope, owner: str, ttl_seconds: float) -> Fence:
         now = self._clock()
@@ -451,7 +459,7 @@ class FakeScopeStates:
             token = 1
         elif held.owner == owner:
             token = held.token
-        elif held.expires_at <= now:
+        elif held.expires_at <= now or held.expires_at > now + timedelta(seconds=MAX_LEASE_SECONDS):
             token = held.token + 1
         else:
             left = (held.expires_at - now).total_seconds()

@@ -42,7 +42,7 @@ FASTER: Final[Mapping[str, int]] = {
 PARTS: Final[Mapping[str, re.Pattern[str]]] = {
     "dev": re.compile(r" -m sync_pipeline dev "),
     "feed follower": re.compile(r" -m sync_pipeline feed follow"),
-    "dagster dev": re.compile(r" -m dagster dev "),
+    "dagster dev": re.compile(r" -m sync_pipeline\.defs\.dagster_program dev "),
     "webserver": re.compile(r" -m dagster_webserver "),
     "daemon": re.compile(r" -m dagster\._daemon run "),
     "code server proxy": re.compile(r" -m dagster code-server start "),

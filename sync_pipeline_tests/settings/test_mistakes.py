@@ -100,8 +100,6 @@ def test_mistakes_of_an_unreadable_file_and_the_environment_come_together(
         pytest.param("sync: {max_deleted_fraction: .nan}", "must be a number", id="not a number"),
         pytest.param("embedding: {dtype: fp8}", "choose 'auto', 'float32'", id="not in the list"),
         pytest.param("embedding: {device: gpu}", "is no device", id="device"),
-        pytest.param("embedding: {processes: 0}", "is too small", id="no processes"),
-        pytest.param("embedding: {processes: 65, device: cpu}", "at most 64", id="processes"),
         pytest.param("embedding: {bm25_language: klingon}", "is not known here", id="language"),
         pytest.param("embedding: {model: 7}", "must be text (got 7)", id="a number as text"),
         pytest.param("embedding: {model: ''}", "embedding.model: is empty", id="empty text"),
@@ -197,31 +195,6 @@ def test_the_openai_provider_needs_a_model_and_its_dimension(write_yaml: WriteYa
     found = mistakes(write_yaml("embedding: {provider: openai}"))
 
     assert [line.split(":")[0] for line in found] == ["embedding.model", "embedding.dimension"]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        pytest.param("processes: 2", "set embedding.device: cpu", id="whatever device is there"),
-        pytest.param("processes: 2, device: 'cuda:1'", "device 'cuda:1', which can", id="a GPU"),
-        pytest.param("processes: 2, provider: hashing", "no use with the provider", id="hashing"),
-    ],
-)
-def test_several_processes_need_a_model_on_the_cpu(
-    write_yaml: WriteYaml, text: str, expected: str
-) -> None:
-    [mistake] = mistakes(write_yaml(f"embedding: {{{text}}}"))
-
-    assert mistake.startswith("embedding.processes: ")
-    assert expected in mistake
-
-
-def test_several_processes_are_no_mistake_beside_a_device_that_is_one(
-    write_yaml: WriteYaml,
-) -> None:
-    [mistake] = mistakes(write_yaml("embedding: {device: gpu, processes: 2}"))
-
-    assert mistake.startswith("embedding.device: ")
 
 
 OPENAI = "embedding: {provider: openai, model: m, dimension: 8, base_url: 'http://x', api_key: k}"

@@ -7,6 +7,7 @@ them. ``Lease`` values are opened in a ``with`` for a short time, never held.
 from sync_pipeline.core.ports.cache import EmbeddingCache, EmbeddingRates
 from sync_pipeline.core.ports.embedding import Embedder, SparseEncoder
 from sync_pipeline.core.ports.scopes import (
+    MAX_LEASE_SECONDS,
     EntityResult,
     EntitySnapshot,
     Fence,
@@ -28,6 +29,7 @@ from sync_pipeline.core.ports.store import StoreCapabilities, VectorStore
 from sync_pipeline.core.ports.surroundings import Lease, Progress, StopSignal
 
 __all__ = [
+    "MAX_LEASE_SECONDS",
     "Dataset",
     "DatasetWriter",
     "DocumentRecord",

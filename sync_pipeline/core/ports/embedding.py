@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sync_pipeline.core.point import (
     SparseVector,
 )
+from sync_pipeline.core.vocabulary import TokenCount
 
 
 class Embedder(Protocol):
@@ -57,6 +58,13 @@ class Embedder(Protocol):
         """Count the tokens that embedding these texts would take, all together.
 
         An estimate, where the provider's tokenizer is not at hand. Loads no model.
+        """
+
+    def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
+        """Count per text its tokens, and those that the model's vocabulary lacks, in their order.
+
+        Nothing is unknown where the provider's tokenizer is not at hand. Right after
+        ``embed`` of the same texts it costs next to nothing. Loads no model.
         """
 
 

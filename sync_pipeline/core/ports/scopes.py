@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from sync_pipeline.core.point import CollectionSpec
 from sync_pipeline.core.scope import Scope
+
+MAX_LEASE_SECONDS: Final = 3600
+"""Longest that a lease can be taken or renewed for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,8 @@ class ScopeStates(Protocol):
     def acquire(self, *, scope: Scope, owner: str, ttl_seconds: float) -> Fence:
         """Take or renew the lease of a scope, by the database's clock.
 
-        The token rises when the owner changes, and only then.
+        The token rises when the owner changes, and only then. A lease that ends later than
+        ``MAX_LEASE_SECONDS`` from now has ended: the clock was set back since it was written.
 
         Raises:
             ScopeBusyError: another owner holds it.
