@@ -144,7 +144,7 @@ def test_a_check_that_fails_makes_the_scope_fail(
 def test_a_defect_is_reported_without_a_traceback(
     world: World, instance: dg.DagsterInstance
 ) -> None:
-    world.store.fail_next("count", KeyError("surprise"))
+    world.store.fail_next("count_by_entity", KeyError("surprise"))
 
     (report,) = sync_scopes(instance, world.sync, ACME)
 

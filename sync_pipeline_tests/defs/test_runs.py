@@ -99,9 +99,12 @@ def test_a_refused_mass_deletion_leaves_what_was_written_and_shows_the_numbers(
     assert facts == {
         "error": "MassDeletionRefusedError",
         "scope_key": "acme",
+        "entity_type": "material",
         "stale": 30,
         "indexed": 31,
         "allowed": 20,
+        "total": 30,
+        "total_indexed": 31,
     }
 
 
