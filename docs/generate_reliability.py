@@ -294,6 +294,84 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
     ),
     58: Scenario("Hostile texts", "They are stored and returned as they are, and do nothing."),
     60: Scenario("The supply chain", "Pinned versions, no telemetry, nothing leaves the machine."),
+    61: Scenario(
+        "A key that is unique only per tenant",
+        "An id may be several columns. Rows with one id are set aside row by row, by name; no "
+        "tenant's row takes another's document; doctor says what to write.",
+        (
+            "sources/test_contract.py::test_ids_that_another_row_has_too_are_found_with_their_owners",
+            "engine/test_doubles.py::test_who_has_the_document_keeps_it_whoever_is_synced_next",
+            "core/test_row_id.py::test_two_rows_never_share_an_id",
+        ),
+    ),
+    62: Scenario(
+        "The feed is installed and does not see",
+        "No statement of the application fails because of the feed; what got past it makes the "
+        "next incremental sync a full one, which says so; what it cannot see is said.",
+    ),
+    63: Scenario(
+        "A column does not mean what the mapping says",
+        "A time of change is any type that can be one, and loses no change; others are refused by "
+        "doctor and before the first read, also by their values.",
+        (
+            "sources/test_times.py::test_a_change_is_never_missed_and_an_old_one_is_not_looked_at",
+            "sources/test_times.py::test_what_cannot_say_when_a_row_changed_is_refused_before_the_first_read",
+            "sources/test_times.py::test_values_that_are_no_times_of_change_are_refused",
+        ),
+    ),
+    64: Scenario(
+        "Values lose their meaning",
+        "A text is the words of a value; a number is kept exactly or as its text; what a payload "
+        "shows can be asked for; a value that cannot be kept costs itself alone.",
+        (
+            "reliability/test_poison_and_limits.py::test_one_odd_value_inside_json_costs_no_row",
+            "core/test_numbers.py::test_no_digit_of_a_number_is_lost",
+        ),
+    ),
+    65: Scenario(
+        "What a run was not told to read counts as deleted",
+        "Completeness, deletion, status and search are judged per scope and entity; an entity that "
+        "left the settings is named and kept until it is removed.",
+    ),
+    66: Scenario(
+        "Encodings of databases and terminals",
+        "A value that is no text quarantines its row by id; output degrades to escapes.",
+    ),
+    67: Scenario(
+        "Addresses as people have them",
+        "What libpq accepts works; a mistake is told from a server that is down, with the word that "
+        "helps.",
+    ),
+    68: Scenario(
+        "A table's cost is paid per scope",
+        "Two rows of a tenant cost two rows, whatever the table's size, where an index begins with "
+        "the id and one with the tenant.",
+        limit="Where no index begins with the id and none makes it unique, each scope's export "
+        "scans the table once.",
+    ),
+    69: Scenario(
+        "A schema without our columns",
+        "Owner, flag and condition may be columns, constants or rules, known to everything alike.",
+        ("sources/test_contract.py::test_whose_rows_they_are_can_be_said_in_many_ways",),
+    ),
+    70: Scenario(
+        "The model knows nothing of a text",
+        "Texts of unknown words are counted and named by the sync and by doctor, with models that "
+        "help.",
+        (
+            "cases/test_unknown_script.py::test_a_sync_counts_the_texts_that_the_model_does_not_know",
+            "cases/test_unknown_script.py::test_doctor_names_the_view_and_a_model_that_helps",
+        ),
+    ),
+    71: Scenario(
+        "Small machines and other people's shells",
+        "It works, or one message names the cause; a server without its socket is replaced.",
+    ),
+    72: Scenario(
+        "A table that is being replaced",
+        "Tables are locked before the snapshot is taken; to empty an entity of a scope needs an "
+        "approval, whatever its share.",
+    ),
 }
 
 NOT_HERE: Final[Mapping[str, str]] = {
@@ -368,7 +446,7 @@ def _link(path: str, name: str) -> str:
 
 def _tests_by_scenario() -> dict[int, list[Test]]:
     found: dict[int, list[Test]] = {}
-    for path in sorted((TESTS / "reliability").glob("test_*.py")):
+    for path in sorted(TESTS.glob("**/test_*.py")):
         for test in _tests_of(path):
             for number in _numbers(test):
                 found.setdefault(number, []).append(test)
