@@ -47,7 +47,8 @@ def test_the_answer_has_the_fields_that_programs_rely_on(run: CommandLine) -> No
     assert answer["mode"] == "full"
     assert answer["duration_seconds"] >= 0
     assert set(answer["totals"]) == COUNTS | {"repaired"}
-    assert all(set(scope) == SCOPE_FIELDS | {"repaired", "unknown"} for scope in answer["scopes"])
+    extra = {"repaired", "unknown", "note"}
+    assert all(set(scope) == SCOPE_FIELDS | extra for scope in answer["scopes"])
     seconds = answer["scopes"][0]["seconds"]
     assert set(seconds) == {"export", "embed", "upsert", "cleanup"}
 
