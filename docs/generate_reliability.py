@@ -339,8 +339,8 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
     ),
     67: Scenario(
         "Addresses as people have them",
-        "What libpq accepts works; a mistake is told from a server that is down, with the word that "
-        "helps.",
+        "What libpq accepts works; a mistake is told from a server that is down, with the word "
+        "that helps.",
     ),
     68: Scenario(
         "A table's cost is paid per scope",

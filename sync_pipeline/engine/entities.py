@@ -46,11 +46,6 @@ class EntityRemoval:
     """Points that are there now: 0 where nothing was busy."""
 
 
-def count_rows_by_entity(sync: SyncContext) -> dict[str, dict[str, int]]:
-    """Rows in the source per entity and scope key."""
-    return {entity.name: sync.source.count_by_scope([entity]) for entity in sync.entities}
-
-
 def left_entities(sync: SyncContext) -> dict[str, int]:
     """Points per entity that the settings do not name, in one or two questions to the index."""
     with sync.store() as store:
@@ -65,7 +60,7 @@ def left_entities(sync: SyncContext) -> dict[str, int]:
 def entity_reports(sync: SyncContext) -> list[EntityReport]:
     """Every entity that settings, record or index know: those of the settings first."""
     collection = sync.spec.collection
-    rows = count_rows_by_entity(sync)
+    rows = sync.source.count_by_entity(sync.entities)
     with sync.store() as store:
         points = store.count_by_entity(collection)
     statuses = _statuses(sync, collection)

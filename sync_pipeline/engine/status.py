@@ -10,7 +10,6 @@ from datetime import datetime
 from sync_pipeline.core.ports import EntitySnapshot
 from sync_pipeline.core.scope import GLOBAL_KEY, Scope
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.entities import count_rows_by_entity
 from sync_pipeline.engine.index import points_by_entity
 from sync_pipeline.engine.records import ScopeRecord, read_record, read_records
 
@@ -83,7 +82,7 @@ def coverage(*, points: Mapping[str, int], wanted: Mapping[str, int]) -> float:
 def scope_statuses(sync: SyncContext) -> list[ScopeStatusReport]:
     """Every scope that the source, our record or the index knows; global first, then by key."""
     collection = sync.spec.collection
-    rows = count_rows_by_entity(sync)
+    rows = sync.source.count_by_entity(sync.entities)
     recorded = sync.state.count_by_entity(collection=collection)
     quarantined = sync.quarantine.count_by_entity()
     records = read_records(sync)

@@ -217,14 +217,22 @@ class PostgresSnapshot:
     def count_by_scope(self, entities: Sequence[Entity]) -> dict[str, int]:
         """Rows per scope key, global always among them."""
         counts = Counter({GLOBAL_KEY: 0})
+        for found in self.count_by_entity(entities).values():
+            counts.update(found)
+        return dict(counts)
+
+    def count_by_entity(self, entities: Sequence[Entity]) -> dict[str, dict[str, int]]:
+        """Rows per entity and scope key."""
         # All at once, so that every mistake is named, not only the first table's.
         self.check_schema(entities)
+        counts: dict[str, dict[str, int]] = {}
         with source_errors(self._database):
             for entity in entities:
-                owners = fetch(self._connection, self._of(entity).owners())
-                for is_global, tenant, rows in owners:
-                    counts[GLOBAL_KEY if is_global else _owner_key(tenant)] += rows
-        return dict(counts)
+                found: Counter[str] = Counter()
+                for is_global, tenant, rows in fetch(self._connection, self._of(entity).owners()):
+                    found[GLOBAL_KEY if is_global else _owner_key(tenant)] += rows
+                counts[entity.name] = dict(found)
+        return counts
 
     def measure_times(self, entities: Sequence[Entity]) -> None:
         """Look at the newest times of change of whole tables, where their type leaves them open.
@@ -382,6 +390,11 @@ class PostgresRowSource:
         """Rows per scope key, of all entities together, global always among them."""
         with self.open_snapshot(entities) as snapshot:
             return snapshot.count_by_scope(entities)
+
+    def count_by_entity(self, entities: Sequence[Entity]) -> dict[str, dict[str, int]]:
+        """Rows per entity name and scope key, in one snapshot."""
+        with self.open_snapshot(entities) as snapshot:
+            return snapshot.count_by_entity(entities)
 
     @contextmanager
     def open_snapshot(self, entities: Sequence[Entity]) -> Iterator[PostgresSnapshot]:

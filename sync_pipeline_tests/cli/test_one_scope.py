@@ -13,6 +13,7 @@ from sync_pipeline_tests.fakes.watched import When, watch_context
 
 LOOKS_AT_ALL = (
     "source.count_by_scope",
+    "source.count_by_entity",
     "source.list_scopes",
     "source.digest_by_scope",
     "store.count_by_scope",
@@ -72,14 +73,14 @@ def test_only_an_unknown_tenant_costs_a_look_at_all(synced: CommandLine) -> None
 
     assert result.exit_code == 2
     assert "Did you mean 'acme'?" in result.stderr
-    assert heard.count("source.count_by_scope") == 1
+    assert heard.count("source.count_by_entity") == 1
 
 
 def test_a_sync_of_all_looks_at_all_once(synced: CommandLine) -> None:
     with looks(synced) as heard:
         synced("sync", "all")
 
-    assert heard.count("source.count_by_scope") == 1
+    assert heard.count("source.count_by_entity") == 1
     assert heard.count("source.digest_by_scope") == 1
 
 

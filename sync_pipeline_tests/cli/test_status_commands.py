@@ -77,6 +77,7 @@ def test_quarantined_rows_are_listed_with_the_reason(synced: CommandLine) -> Non
                 "db_id": "b3",
                 "reason": "empty_text",
                 "detail": "nothing to embed in name",
+                "rows": 1,
             }
         ]
     }

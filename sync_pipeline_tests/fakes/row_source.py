@@ -215,10 +215,18 @@ class FakeRowSource:
         self._require_available()
         self.check_schema([entity for entity in entities if entity.table not in self.tables])
         counts = Counter({GLOBAL_KEY: 0})
-        for entity in entities:
-            rows = FakeSnapshot(self.tables, taken_at=self.now)._rows(entity)
-            counts.update(_scope_key(row, entity) for row in rows)
+        for found in self.count_by_entity(entities).values():
+            counts.update(found)
         return dict(counts)
+
+    def count_by_entity(self, entities: Sequence[Entity]) -> dict[str, dict[str, int]]:
+        self._require_available()
+        self.check_schema([entity for entity in entities if entity.table not in self.tables])
+        snapshot = FakeSnapshot(self.tables, taken_at=self.now)
+        return {
+            entity.name: dict(Counter(_scope_key(row, entity) for row in snapshot._rows(entity)))
+            for entity in entities
+        }
 
     def digest_by_scope(self, entities: Sequence[Entity]) -> dict[str, dict[str, EntityDigest]]:
         with self.open_snapshot(entities) as snapshot:

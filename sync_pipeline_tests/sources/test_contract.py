@@ -345,6 +345,19 @@ def test_counts_by_scope_add_up_all_entities(make: Make) -> None:
     assert source.count_by_scope([MATERIAL, WORK]) == {"global": 1, "acme": 2}
 
 
+def test_counts_by_entity_say_which_scope_has_how_many_of_each(make: Make) -> None:
+    source = make(
+        {
+            "works": [row("a", "acme"), row("b", "acme"), row("c", None)],
+            "materials": [row("a", "globex")],
+        }
+    )
+
+    counts = source.count_by_entity([MATERIAL, WORK])
+
+    assert counts == {"material": {"globex": 1}, "work": {"acme": 2, "global": 1}}
+
+
 def test_every_missing_table_and_column_is_named_at_once(make: Make) -> None:
     source = make({"works": [row("a", "acme")]})
     wrong = Entity(name="task", table="works", tenant="tennant", views=(("text", ("nome",)),))

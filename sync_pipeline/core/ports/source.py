@@ -145,6 +145,9 @@ class RowSource(Protocol):
     def count_by_scope(self, entities: Sequence[Entity]) -> dict[str, int]:
         """Rows per scope key, of all entities together."""
 
+    def count_by_entity(self, entities: Sequence[Entity]) -> dict[str, dict[str, int]]:
+        """Rows per entity name and scope key, of one snapshot."""
+
     def digest_by_scope(self, entities: Sequence[Entity]) -> dict[str, dict[str, EntityDigest]]:
         """Digest every scope at once, by scope key and entity name: one query per entity.
 
