@@ -66,11 +66,13 @@ class _Tolerant(io.FileIO):
     """Standard error; what nobody can read is dropped."""
 
     def write(self, data: bytes) -> int:  # type: ignore[override]  # whatever has a buffer
+        left = memoryview(data)
         try:
-            return super().write(data)
+            while left:
+                left = left[super().write(left) :]
         except OSError:
             _discard(self.fileno())
-            return len(data)
+        return len(data)
 
 
 def _occupy(number: int) -> None:
@@ -98,7 +100,12 @@ def _prepared(stream: TextIO | None, target: io.FileIO) -> TextIO:
         return stream
     encoding = "utf-8" if stream is None else stream.encoding
     by_line = is_err or (stream is not None and (stream.line_buffering or stream.write_through))
-    buffer = io.BufferedWriter(cast(io.RawIOBase, target))
+    # A line that a signal interrupts would stay in a buffer, and be written once more at the end.
+    buffer = target if is_err else io.BufferedWriter(cast(io.RawIOBase, target))
     return io.TextIOWrapper(
-        buffer, encoding=encoding, errors="backslashreplace", line_buffering=by_line
+        cast(io.BufferedWriter, buffer),
+        encoding=encoding,
+        errors="backslashreplace",
+        line_buffering=by_line,
+        write_through=is_err,
     )

@@ -89,7 +89,7 @@ def scope_statuses(sync: SyncContext) -> list[ScopeStatusReport]:
     points = points_by_entity(sync)
     with sync.store() as store:
         all_points = store.count_by_scope(collection)
-    keys = recorded.keys() | all_points.keys() | records.keys()
+    keys = {GLOBAL_KEY, *recorded, *all_points, *records}
     keys |= {key for counts in rows.values() for key in counts}
     found = []
     for key in sorted(keys, key=lambda key: (key != GLOBAL_KEY, key)):
