@@ -104,21 +104,36 @@ def close_connections() -> None:
 
 
 def open_client(url: str, *, api_key: str | None, timeout_seconds: float) -> QdrantClient:
-    """Make a client; it connects with its first request."""
+    """Make a client; it connects with its first request.
+
+    Raises:
+        ConfigurationError: the environment names a proxy that cannot be used.
+    """
     parts, _ = _split(url)
     host = parts.hostname or ""
-    return QdrantClient(
-        url=url,
-        port=DEFAULT_PORT,
-        # As a header: given as `api_key`, the client warns about loopback addresses too.
-        headers=None if api_key is None else {"api-key": api_key},
-        timeout=math.ceil(timeout_seconds),
-        check_compatibility=False,
-        trust_env=_may_use_proxy(url, host=host, has_key=api_key is not None),
-        verify=_trusted_authorities(),
-        event_hooks={"response": [keep_retry_after]},
-        limits=None if is_this_machine(host) else _LIMITS,
-    )
+    may_use_proxy = _may_use_proxy(url, host=host, has_key=api_key is not None)
+    try:
+        return QdrantClient(
+            url=url,
+            port=DEFAULT_PORT,
+            # As a header: given as `api_key`, the client warns about loopback addresses too.
+            headers=None if api_key is None else {"api-key": api_key},
+            timeout=math.ceil(timeout_seconds),
+            check_compatibility=False,
+            trust_env=may_use_proxy,
+            verify=_trusted_authorities(),
+            event_hooks={"response": [keep_retry_after]},
+            limits=None if is_this_machine(host) else _LIMITS,
+        )
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        # httpx's, about the proxy: without `socksio` it has no SOCKS.
+        if not may_use_proxy:
+            raise
+        raise ConfigurationError(
+            f"the proxy that the environment names cannot be used on the way to {host}.",
+            remedy="Name an http:// proxy in `ALL_PROXY`, `HTTP_PROXY` and `HTTPS_PROXY`, or unset "
+            "them for this program; for a SOCKS proxy, `pip install 'httpx[socks]'`.",
+        ) from error
 
 
 def _may_use_proxy(url: str, *, host: str, has_key: bool) -> bool:
