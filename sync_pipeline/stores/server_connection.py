@@ -15,7 +15,7 @@ import httpx
 from qdrant_client import QdrantClient
 
 from sync_pipeline.core.addresses import is_readable_on_the_way, is_this_machine
-from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.core.errors import ConfigurationError, UnusableProxyError
 from sync_pipeline.stores.checks import VectorSchema
 from sync_pipeline.stores.server_errors import keep_retry_after
 
@@ -107,7 +107,7 @@ def open_client(url: str, *, api_key: str | None, timeout_seconds: float) -> Qdr
     """Make a client; it connects with its first request.
 
     Raises:
-        ConfigurationError: the environment names a proxy that cannot be used.
+        UnusableProxyError: the environment names one that is none.
     """
     parts, _ = _split(url)
     host = parts.hostname or ""
@@ -129,11 +129,7 @@ def open_client(url: str, *, api_key: str | None, timeout_seconds: float) -> Qdr
         # httpx's, about the proxy: without `socksio` it has no SOCKS.
         if not may_use_proxy:
             raise
-        raise ConfigurationError(
-            f"the proxy that the environment names cannot be used on the way to {host}.",
-            remedy="Name an http:// proxy in `ALL_PROXY`, `HTTP_PROXY` and `HTTPS_PROXY`, or unset "
-            "them for this program; for a SOCKS proxy, `pip install 'httpx[socks]'`.",
-        ) from error
+        raise UnusableProxyError(host=host) from error
 
 
 def _may_use_proxy(url: str, *, host: str, has_key: bool) -> bool:

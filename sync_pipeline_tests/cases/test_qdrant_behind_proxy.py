@@ -136,13 +136,15 @@ def test_s67_proxies_of_the_environment_do_not_stand_before_this_machine(
 
 def test_s67_a_socks_proxy_before_another_machine_is_named(shop: Case, dead_port: int) -> None:
     """A proxy that cannot be used is the environment's fault and ends in words, not in a trace."""
-    done = shop.run(
-        "doctor",
-        QDRANT_URL="http://qdrant.invalid:6333",
-        ALL_PROXY=f"socks5://127.0.0.1:{dead_port}",
-    )
+    shop.environment |= {
+        "QDRANT_URL": "http://qdrant.invalid:6333",
+        "ALL_PROXY": f"socks5://127.0.0.1:{dead_port}",
+    }
+
+    advice = shop.advice()
+    done = shop.run("sync", "all")
 
     assert done.returncode == 2, done.stderr
-    assert "on the way to qdrant.invalid" in done.stderr
-    assert "ALL_PROXY" in done.stderr
-    assert "bug" not in done.stderr
+    for told in (advice, done.stderr):
+        assert "on the way to qdrant.invalid" in told
+        assert "`ALL_PROXY`" in told
