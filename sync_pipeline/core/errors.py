@@ -108,6 +108,17 @@ class UnknownScopeError(ConfigurationError):
         )
 
 
+class UnusableProxyError(ConfigurationError):
+    """A proxy that the environment names is none that can be used."""
+
+    def __init__(self, *, host: str) -> None:
+        super().__init__(
+            f"the proxy that the environment names cannot be used on the way to {host}.",
+            remedy="Name an http:// proxy in `ALL_PROXY`, `HTTP_PROXY` and `HTTPS_PROXY`, or unset "
+            "them for this program; a SOCKS proxy needs `pip install 'httpx[socks]'`.",
+        )
+
+
 class StateEncodingError(ConfigurationError):
     """The state database has an encoding without some character that is to be kept there."""
 

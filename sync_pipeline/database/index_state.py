@@ -188,8 +188,8 @@ class PostgresIndexState:
         if scope is not None:
             query = query.where(known.scope_key == scope.key)
         counts: dict[str, dict[str, int]] = {}
-        for scope_key, status, number in self._database.run(
-            "counting documents", lambda it: it.execute(query).all()
+        for scope_key, status, number in self._database.look_up(
+            "counting documents", lambda it: it.execute(query).all(), nothing=()
         ):
             counts.setdefault(scope_key, {})[status] = number
         return counts
@@ -204,8 +204,8 @@ class PostgresIndexState:
         if scope is not None:
             query = query.where(known.scope_key == scope.key)
         counts: dict[str, dict[str, dict[str, int]]] = {}
-        for scope_key, entity_type, status, number in self._database.run(
-            "counting documents", lambda it: it.execute(query).all()
+        for scope_key, entity_type, status, number in self._database.look_up(
+            "counting documents", lambda it: it.execute(query).all(), nothing=()
         ):
             counts.setdefault(scope_key, {}).setdefault(entity_type, {})[status] = number
         return counts

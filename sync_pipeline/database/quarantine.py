@@ -148,7 +148,9 @@ class PostgresQuarantine:
         query = select(key, self._rows).group_by(key)
         if scope is not None:
             query = query.where(key == scope.key)
-        rows = self._database.run("counting the quarantine", lambda it: it.execute(query).all())
+        rows = self._database.look_up(
+            "counting the quarantine", lambda it: it.execute(query).all(), nothing=()
+        )
         return {row[0]: row[1] for row in rows}
 
     def count_by_entity(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
@@ -158,8 +160,8 @@ class PostgresQuarantine:
         if scope is not None:
             query = query.where(self._table.c.scope_key == scope.key)
         counts: dict[str, dict[str, int]] = {}
-        for scope_key, entity_type, number in self._database.run(
-            "counting the quarantine", lambda it: it.execute(query).all()
+        for scope_key, entity_type, number in self._database.look_up(
+            "counting the quarantine", lambda it: it.execute(query).all(), nothing=()
         ):
             counts.setdefault(scope_key, {})[entity_type] = number
         return counts

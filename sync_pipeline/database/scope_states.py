@@ -304,8 +304,8 @@ class PostgresScopeStates:
             .where(known.collection == collection, *conditions)
             .order_by(known.scope_key, known.entity_type)
         )
-        rows = self._database.run(
-            "reading recorded entities", lambda it: it.execute(query).mappings().all()
+        rows = self._database.look_up(
+            "reading recorded entities", lambda it: it.execute(query).mappings().all(), nothing=()
         )
         return [EntitySnapshot(**row) for row in rows]
 

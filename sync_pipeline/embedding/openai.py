@@ -17,8 +17,9 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from sync_pipeline.core.addresses import is_this_machine
 from sync_pipeline.core.batching import batched_by_size
-from sync_pipeline.core.errors import ConfigurationError, TransientError
+from sync_pipeline.core.errors import ConfigurationError, TransientError, UnusableProxyError
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import check_vectors
 from sync_pipeline.core.vocabulary import TokenCount
@@ -195,17 +196,28 @@ class OpenAIEmbedder:
                 remedy="Check `embedding.base_url`; it usually ends in /v1.",
             ) from error
 
+    def _new_client(self) -> httpx.Client:
+        key = self._api_key
+        host = httpx.URL(self._url).host
+        # A proxy named in the environment must not see a key sent to this machine.
+        may_use_proxy = self._url.startswith("https:") and not is_this_machine(host)
+        try:
+            return httpx.Client(
+                headers={} if key is None else {"Authorization": f"Bearer {key}"},
+                timeout=_TIMEOUT,
+                follow_redirects=False,
+                trust_env=may_use_proxy,
+            )
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            # About the proxy: without `socksio` httpx has no SOCKS.
+            if not may_use_proxy:
+                raise
+            raise UnusableProxyError(host=host) from error
+
     def _client(self) -> httpx.Client:
         with self._client_lock:
             if self._open_client is None:
-                key = self._api_key
-                client = httpx.Client(
-                    headers={} if key is None else {"Authorization": f"Bearer {key}"},
-                    timeout=_TIMEOUT,
-                    follow_redirects=False,
-                    # A proxy named in the environment must not see a key sent to this machine.
-                    trust_env=self._url.startswith("https:"),
-                )
+                client = self._new_client()
                 # Whoever forgets to close it leaves no open sockets behind.
                 weakref.finalize(self, client.close)
                 self._open_client = client

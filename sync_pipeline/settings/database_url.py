@@ -196,10 +196,9 @@ def _read_word(word: str, value: str, *, into: _Reading) -> None:
     spelled = SPELLINGS.get((letters, value.lower()))
     rails = _RAILS_VARIABLE.fullmatch(word)
     if spelled is not None:
-        # Prisma's and Node's word for how strict to be goes beyond a sslmode that is given too.
-        into.words[spelled[0]] = spelled[1]
+        _set(*spelled, into=into.words)
     elif letters == "ssl" and value in CHOICES["sslmode"]:
-        into.words["sslmode"] = value
+        _set("sslmode", value, into=into.words)
     elif letters == "schema":
         into.session["search_path"] = _quoted_name(value)
     elif letters in SESSION_SETTINGS or rails is not None:
@@ -212,9 +211,17 @@ def _read_word(word: str, value: str, *, into: _Reading) -> None:
         if fault is not None:
             into.mistakes[word] = fault
         elif value or known not in {"host", "port", "user", "dbname"}:
-            into.words[known] = value
+            _set(known, value, into=into.words)
     else:
         into.mistakes[word] = ADVICE.get(letters) or _similar(word)
+
+
+def _set(word: str, value: str, *, into: dict[str, str]) -> None:
+    """Keep a value; of several words for how strict a connection is, the strictest counts."""
+    given = into.get(word)
+    if word == "sslmode" and given is not None:
+        value = max(given, value, key=CHOICES["sslmode"].index)
+    into[word] = value
 
 
 def _why_not(word: str, value: str) -> str | None:

@@ -15,7 +15,7 @@ import httpx
 from qdrant_client import QdrantClient
 
 from sync_pipeline.core.addresses import is_readable_on_the_way, is_this_machine
-from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.core.errors import ConfigurationError, UnusableProxyError
 from sync_pipeline.stores.checks import VectorSchema
 from sync_pipeline.stores.server_errors import keep_retry_after
 
@@ -104,21 +104,32 @@ def close_connections() -> None:
 
 
 def open_client(url: str, *, api_key: str | None, timeout_seconds: float) -> QdrantClient:
-    """Make a client; it connects with its first request."""
+    """Make a client; it connects with its first request.
+
+    Raises:
+        UnusableProxyError: the environment names one that is none.
+    """
     parts, _ = _split(url)
     host = parts.hostname or ""
-    return QdrantClient(
-        url=url,
-        port=DEFAULT_PORT,
-        # As a header: given as `api_key`, the client warns about loopback addresses too.
-        headers=None if api_key is None else {"api-key": api_key},
-        timeout=math.ceil(timeout_seconds),
-        check_compatibility=False,
-        trust_env=_may_use_proxy(url, host=host, has_key=api_key is not None),
-        verify=_trusted_authorities(),
-        event_hooks={"response": [keep_retry_after]},
-        limits=None if is_this_machine(host) else _LIMITS,
-    )
+    may_use_proxy = _may_use_proxy(url, host=host, has_key=api_key is not None)
+    try:
+        return QdrantClient(
+            url=url,
+            port=DEFAULT_PORT,
+            # As a header: given as `api_key`, the client warns about loopback addresses too.
+            headers=None if api_key is None else {"api-key": api_key},
+            timeout=math.ceil(timeout_seconds),
+            check_compatibility=False,
+            trust_env=may_use_proxy,
+            verify=_trusted_authorities(),
+            event_hooks={"response": [keep_retry_after]},
+            limits=None if is_this_machine(host) else _LIMITS,
+        )
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        # httpx's, about the proxy: without `socksio` it has no SOCKS.
+        if not may_use_proxy:
+            raise
+        raise UnusableProxyError(host=host) from error
 
 
 def _may_use_proxy(url: str, *, host: str, has_key: bool) -> bool:

@@ -14,6 +14,7 @@ from sync_pipeline.core.errors import (
     PermanentError,
     RateLimitedError,
     TransientError,
+    UnusableProxyError,
 )
 from sync_pipeline.embedding.openai import OpenAIEmbedder
 from sync_pipeline.embedding.openai_interface import read_vectors
@@ -356,3 +357,30 @@ def test_a_closed_client_opens_again() -> None:
         client.close()
 
         assert client.embed_query("a").shape == (DIMENSION,)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks4://127.0.0.1:9", "ftp://x"])
+def test_s67_a_proxy_that_cannot_be_used_is_named(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment is at fault, and says so with the variables' names."""
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    client = OpenAIEmbedder(
+        model="stub", base_url="https://embeddings.invalid/v1", dimension=DIMENSION
+    )
+
+    with pytest.raises(
+        UnusableProxyError, match=r"(?s)on the way to embeddings\.invalid.*HTTP_PROXY"
+    ):
+        client.embed(TEXTS)
+
+
+def test_s67_a_proxy_of_the_environment_is_not_used_to_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A service on loopback is asked directly."""
+    for name in ("ALL_PROXY", "HTTP_PROXY", "http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "socks5://127.0.0.1:9")
+
+    with running_service() as service:
+        assert client_of(service).embed(TEXTS).shape == (len(TEXTS), DIMENSION)

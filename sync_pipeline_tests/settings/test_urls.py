@@ -30,7 +30,7 @@ def test_every_spelling_of_a_database_url_suits_both_drivers(scheme: str) -> Non
 
     assert why_not_a_database_url(scheme + rest) is None
     assert psycopg_url(scheme + rest) == f"postgresql+psycopg{rest}"
-    assert psycopg2_url(scheme + rest) == f"postgresql+psycopg2{rest}"
+    assert psycopg2_url(scheme + rest) == f"postgresql+psycopg2{rest}&client_encoding=utf8"
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,9 @@ def test_every_spelling_of_a_database_url_suits_both_drivers(scheme: str) -> Non
         pytest.param("postgresql://app:@/x?host=/run/pg", None, id="socket with a user"),
         pytest.param("postgresql://db/x?application_name=a@b", None, id="at sign in a parameter"),
         pytest.param("postgresql://[::1]:5432/x", None, id="IPv6"),
-        pytest.param("postgresql+asyncpg://db/x", "is not a PostgreSQL URL", id="other driver"),
+        pytest.param("postgresql+asyncpg://db/x", None, id="other driver"),
         pytest.param("sqlite:///x.db", "is not a PostgreSQL URL", id="other database"),
-        pytest.param("postgresql:///x", "names no host", id="no host"),
+        pytest.param("postgresql:///x", None, id="libpq's own host"),
         pytest.param("postgresql://db:port/x", "cannot be taken apart", id="port in words"),
         pytest.param("postgresql://db:99999/x", "cannot be taken apart", id="port too high"),
         pytest.param("postgresql://[::1/x", "cannot be taken apart", id="open bracket"),
@@ -63,7 +63,12 @@ def test_a_database_url_is_judged(url: str, expected: str | None) -> None:
         pytest.param("edge:index", None, id="embedded"),
         pytest.param("edge:/var/lib/index", None, id="embedded at an absolute path"),
         pytest.param("http://localhost:6333", None, id="server"),
-        pytest.param("https://qdrant.example.com/prefix", None, id="server behind a prefix"),
+        pytest.param("https://qdrant.example.com:443/prefix", None, id="server behind a prefix"),
+        pytest.param("https://qdrant.example.com", None, id="no port"),
+        pytest.param("https://qdrant.example.com/", None, id="trailing slash"),
+        pytest.param("http://127.0.0.1/qdrant", "has a path and no port", id="path without port"),
+        pytest.param("http://127.0.0.1:/qdrant/", "has a path and no port", id="empty port"),
+        pytest.param("https://[::1]/qdrant", "has a path and no port", id="IPv6 without port"),
         pytest.param("edge:", "names no folder", id="embedded nowhere"),
         pytest.param("edge://host", "names no folder", id="embedded on a host"),
         pytest.param("localhost:6333", "is no address of an index", id="no scheme"),
@@ -79,6 +84,33 @@ def test_an_index_url_is_judged(url: str, expected: str | None) -> None:
     mistake = why_not_an_index_url(url)
 
     assert (mistake and mistake.what) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "fix"),
+    [
+        (
+            "http://127.0.0.1/qdrant/",
+            (
+                "write http://127.0.0.1:80/qdrant for a proxy on the usual port, or "
+                "http://127.0.0.1:6333/qdrant for Qdrant's own"
+            ),
+        ),
+        (
+            "https://[::1]/a/b",
+            (
+                "write https://[::1]:443/a/b for a proxy on the usual port, or "
+                "https://[::1]:6333/a/b for Qdrant's own"
+            ),
+        ),
+    ],
+)
+def test_s67_an_index_url_with_a_path_and_no_port_is_asked_about(url: str, fix: str) -> None:
+    """The advice has both addresses that may be meant, ready to copy."""
+    mistake = why_not_an_index_url(url)
+
+    assert mistake is not None
+    assert mistake.fix == fix
 
 
 def test_an_embedding_service_is_not_embedded() -> None:
@@ -141,9 +173,11 @@ def test_state_and_dagster_follow_the_source_unless_they_have_their_own() -> Non
     )
 
     assert shared.state_url == "postgresql+psycopg://db/x"
-    assert shared.dagster_url == "postgresql+psycopg2://db/x?options=-csearch_path%3Ddagster"
+    assert shared.dagster_url == (
+        "postgresql+psycopg2://db/x?client_encoding=utf8&options=-csearch_path%3Ddagster"
+    )
     assert own.state_url == "postgresql+psycopg://state/x"
-    assert own.dagster_url == "postgresql+psycopg2://dagster/x"
+    assert own.dagster_url == "postgresql+psycopg2://dagster/x?client_encoding=utf8"
 
 
 def test_everything_embedded_lives_under_home(tmp_path: Path) -> None:
