@@ -108,7 +108,7 @@ def test_s66_a_full_disk_ends_with_one_line() -> None:
     ("encoding", "holds"),
     [("utf-8", True), ("UTF8", True), ("utf-16", True), ("ascii", False), ("latin1", False)],
 )
-def test_s66_only_unicode_holds_any_text(encoding: str, holds: bool) -> None:
+def test_s66_only_unicode_holds_any_text(*, encoding: str, holds: bool) -> None:
     """JSON is written in ASCII to every other stream."""
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
 
