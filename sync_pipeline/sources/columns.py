@@ -55,13 +55,18 @@ def _itself(column: Expression) -> Expression:
     return column
 
 
+def cut_text(expression: Expression, limit: int) -> sa.ColumnElement[str]:
+    """The value as text, cut by the server: a text of 10 MB never gets here."""
+    return sa.func.left(sa.cast(expression, sa.Text), limit, type_=sa.Text)
+
+
 def _text(column: Expression) -> Expression:
-    return _cut(column, MAX_TEXT_CHARACTERS)
+    return cut_text(column, MAX_TEXT_CHARACTERS)
 
 
 def _longer_text(column: Expression) -> Expression:
     """One character beyond what is kept, so that too long a value is seen to be one."""
-    return _cut(column, MAX_TEXT_CHARACTERS + 1)
+    return cut_text(column, MAX_TEXT_CHARACTERS + 1)
 
 
 def _json(column: Expression) -> Expression:
@@ -76,10 +81,6 @@ def _json_of_texts(column: Expression) -> Expression:
 
 def _iso_date(column: Expression) -> Expression:
     return sa.func.to_json(column).op("#>>")(sa.literal_column("'{}'"))
-
-
-def _cut(expression: Expression, limit: int) -> sa.ColumnElement[str]:
-    return sa.func.left(sa.cast(expression, sa.Text), limit, type_=sa.Text)
 
 
 _AS_TEXT: Final = Reading(_text)

@@ -16,7 +16,7 @@ from sync_pipeline.core.ports import Weakness
 from sync_pipeline.core.row_id import ESCAPES, SEPARATOR, split_row_id
 from sync_pipeline.core.scope import MAX_KEY_LENGTH, Scope
 from sync_pipeline.sources.check import find_weakness
-from sync_pipeline.sources.columns import payload_of, text_of
+from sync_pipeline.sources.columns import cut_text, payload_of, text_of
 from sync_pipeline.sources.encoding import MAX_BYTES_PER_CHARACTER, equals_any
 from sync_pipeline.sources.layout import Column, Table
 from sync_pipeline.sources.times import (
@@ -79,7 +79,7 @@ class TableStatements:
             value = entity.tenant.value if isinstance(entity.tenant, Constant) else None
             tenant = sa.cast(sa.literal(value, sa.Text), sa.Text)
         else:
-            tenant = _text(self._column(entity.tenant), _characters(MAX_KEY_LENGTH + 1))
+            tenant = cut_text(self._column(entity.tenant), _characters(MAX_KEY_LENGTH + 1))
         self._tenant_text = sa.collate(tenant, "C")
         self._is_global = self._shared()
         self._id_text = self._joined_id()
@@ -303,7 +303,7 @@ class TableStatements:
     def _joined_id(self) -> sa.ColumnElement[str]:
         """As ``core.row_id.join_row_id``; NULL where one of several columns is."""
         longest = _characters(MAX_ROW_ID_CHARACTERS + 1)
-        texts = [_text(column, longest) for column in self._id_columns]
+        texts = [cut_text(column, longest) for column in self._id_columns]
         if len(texts) == 1:
             return texts[0]
         joined: sa.ColumnElement[str] | None = None
@@ -360,11 +360,6 @@ class TableStatements:
 def _characters(number: int) -> int:
     """A limit that cuts no text of so many characters, where the server counts bytes too."""
     return number * MAX_BYTES_PER_CHARACTER
-
-
-def _text(expression: sa.ColumnElement[Any], limit: int) -> sa.ColumnElement[str]:
-    """The value as text, cut by the server: a text of 10 MB never gets here."""
-    return sa.func.left(sa.cast(expression, sa.Text), limit, type_=sa.Text)
 
 
 def _written(value: object) -> str:
