@@ -18,6 +18,7 @@ from sync_pipeline.cli.options import Tenant
 from sync_pipeline.cli.scopes import ScopeChoice, ScopeWord, choose_scopes
 from sync_pipeline.core.document import Document, DocumentBuilder
 from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.core.payload import TEXT, shown
 
 if TYPE_CHECKING:
     from sync_pipeline.core.entity import Entity
@@ -132,12 +133,11 @@ def _iter_lines(
 
 
 def _line(document: Document, *, entity: Entity) -> Line:
-    payload = json.loads(document.payload)
-    del payload["schema_version"]
+    payload = shown(json.loads(document.payload))
     views = [name for name, _ in entity.views]
     return {
         "document_id": document.document_id,
-        "text": payload["text"],
+        "text": payload[TEXT],
         "texts": dict(zip(views, document.texts, strict=True)),
         "payload": payload,
     }

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sync_pipeline.cli.json_output import totals
+from sync_pipeline.core.payload import SCOPE_KEY
 from sync_pipeline.core.vocabulary import HELPS, told_high
 
 if TYPE_CHECKING:
@@ -275,9 +276,7 @@ def hits_table(hits: Sequence[Hit]) -> Table:
     """One row per hit, best first."""
     table = _table("+score", "scope", "text", "document")
     for hit in hits:
-        _add(
-            table, f"{hit.score:.3f}", str(hit.payload.get("scope_key")), hit.text, hit.document_id
-        )
+        _add(table, f"{hit.score:.3f}", str(hit.payload[SCOPE_KEY]), hit.text, hit.document_id)
     return table
 
 

@@ -21,12 +21,17 @@ import orjson
 from sync_pipeline.core.entity import Entity, Markup
 from sync_pipeline.core.hashing import bytes_digest, embed_hasher, point_id
 from sync_pipeline.core.markup import html_words
+from sync_pipeline.core.payload import (
+    DB_ID,
+    DOCUMENT_ID,
+    ENTITY_TYPE,
+    PAYLOAD_SCHEMA_VERSION,
+    SCHEMA_VERSION,
+    TEXT,
+    owner_fields,
+)
 from sync_pipeline.core.scope import Scope, why_not_a_tenant_id
 from sync_pipeline.core.undecodable import is_undecodable, with_escapes
-
-PAYLOAD_SCHEMA_VERSION: Final = 1
-"""Written into every point; stores refuse to read points of a newer version (of
-``stores.stored``), and so nothing is shown or compared that may mean something else."""
 
 MAX_TEXT_CHARACTERS: Final = 20_000
 """Most characters of one column that are read. Measured: a text of 10 MB costs 8 s and
@@ -240,12 +245,9 @@ class DocumentBuilder:
         )
         self._payload_slots = tuple((field, payload_at[column]) for field, column in entity.payload)
         self._fixed: dict[str, object] = {
-            "tenantId": scope.tenant_id,
-            "type": entity.name,
-            "isGlobal": scope.is_global,
-            "scope": scope.kind,
-            "scope_key": scope.key,
-            "schema_version": PAYLOAD_SCHEMA_VERSION,
+            **owner_fields(scope),
+            ENTITY_TYPE: entity.name,
+            SCHEMA_VERSION: PAYLOAD_SCHEMA_VERSION,
         }
 
     def build(self, row: Sequence[object]) -> Document | Rejection:
@@ -271,7 +273,7 @@ class DocumentBuilder:
             return self._reject(row_id, Reason.EMPTY_TEXT, f"nothing to embed in {columns}")
         identity = document_id(scope=self._scope, entity_type=self._entity.name, row_id=row_id)
         payload = {field: row[slot] for field, slot in self._payload_slots}
-        own = {**self._fixed, "dbId": row_id, "document_id": identity, "text": shown}
+        own = {**self._fixed, DB_ID: row_id, DOCUMENT_ID: identity, TEXT: shown}
         encoded, dropped = _encode(payload, own=own)
         spoiled = self._undecodable(row) if dropped else None
         if spoiled is not None:

@@ -10,26 +10,6 @@ from typing import Final, Literal
 IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 """SQL identifiers that a settings file may name; everything else is refused."""
 
-RESERVED_PAYLOAD_FIELDS: Final = frozenset(
-    {
-        "tenantId",
-        "type",
-        "dbId",
-        "isGlobal",
-        "scope",
-        "document_id",
-        "scope_key",
-        "text",
-        "embed_hash",
-        "payload_hash",
-        "synced_at",
-        "source_revision",
-        "schema_version",
-    }
-)
-"""Payload fields that the pipeline writes itself."""
-
-
 Literals = str | int | bool | None
 """What a settings file can compare a column with."""
 

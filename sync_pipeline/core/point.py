@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -14,14 +13,23 @@ from sync_pipeline.core.conditions import plan_conditions
 from sync_pipeline.core.errors import InvalidVectorError
 from sync_pipeline.core.filters import Filters, FilterValue, Range
 from sync_pipeline.core.hashing import RENDERING_VERSION, digest
+from sync_pipeline.core.payload import (
+    DOCUMENT_ID,
+    ENTITY_TYPE,
+    PAYLOAD_HASH,
+    SCOPE_KEY,
+    SYNCED_AT,
+    TEXT,
+    embed_hashes_of,
+    revision_of,
+    text_field,
+)
 
 BM25_VECTOR: Final = "bm25"
 """Name of the sparse vector."""
 
 NORM_TOLERANCE: Final = 0.01
 """How far a vector's length may be from 1 (bfloat16 models differ by up to 0.004)."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Vector = NDArray[np.float32]
 """One dense vector, shape ``(dimension,)``."""
@@ -79,11 +87,51 @@ class CollectionSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredPoint:
-    """A point read back."""
+    """A point read back, and what it says of itself: None or empty where it does not."""
 
     point_id: str
     payload: Mapping[str, object]
     vectors: Mapping[str, Vector] = field(default_factory=dict)
+
+    @property
+    def document_id(self) -> str:
+        """The document's id, or the point's own."""
+        return text_field(self.payload, DOCUMENT_ID) or self.point_id
+
+    @property
+    def entity_type(self) -> str:
+        """Name of the entity."""
+        return text_field(self.payload, ENTITY_TYPE) or ""
+
+    @property
+    def scope_key(self) -> str | None:
+        """Whose it is."""
+        return text_field(self.payload, SCOPE_KEY)
+
+    @property
+    def text(self) -> str:
+        """What is shown, and what BM25 ranks."""
+        return text_field(self.payload, TEXT) or ""
+
+    @property
+    def embed_hashes(self) -> Mapping[str, str]:
+        """Per view the hash of the text that its vector was made of."""
+        return embed_hashes_of(self.payload)
+
+    @property
+    def payload_hash(self) -> str:
+        """Hash of the rest of the payload."""
+        return text_field(self.payload, PAYLOAD_HASH) or ""
+
+    @property
+    def revision(self) -> int | None:
+        """Of which snapshot it is, see ``core.payload.revision_at``."""
+        return revision_of(self.payload)
+
+    @property
+    def synced_at(self) -> str | None:
+        """When it was written, as ISO text."""
+        return text_field(self.payload, SYNCED_AT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +145,7 @@ class PointDigests:
     point_ids: NDArray[np.bytes_]
     """``S36``: canonical UUIDs."""
     contents: NDArray[np.bytes_]
-    """``S32``: one digest of all embed hashes, see ``combine_hashes``."""
+    """``S32``: one digest of all embed hashes, see ``core.payload.content_digest``."""
     payloads: NDArray[np.bytes_]
     """``S32``: payload hashes."""
 
@@ -125,7 +173,6 @@ class SearchQuery:
     """Per payload field ranges that have to hold a value."""
     excluded: Mapping[str, Sequence[FilterValue]] = field(default_factory=dict)
     """Per payload field values that must not be there."""
-    score_threshold: float | None = None
 
     def __post_init__(self) -> None:
         if not self.scope_keys:
@@ -148,18 +195,6 @@ class Hit:
     score: float
     text: str
     payload: Mapping[str, object]
-
-
-def revision_at(moment: datetime) -> int:
-    """The ``source_revision`` of what a snapshot of that moment says: whole microseconds."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def combine_hashes(embed_hashes: Mapping[str, str]) -> str:
-    """Fold the embed hashes of a document's views into one digest to compare by."""
-    if len(embed_hashes) == 1:
-        return next(iter(embed_hashes.values()))
-    return digest(*(part for view in sorted(embed_hashes) for part in (view, embed_hashes[view])))
 
 
 def check_vectors(vectors: NDArray[np.float32], *, dimension: int, origin: str) -> None:

@@ -28,7 +28,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, UUID, aggregate_order_by
 
-from sync_pipeline.core.point import PointDigests, combine_hashes
+from sync_pipeline.core.payload import content_digest
+from sync_pipeline.core.point import PointDigests
 from sync_pipeline.core.ports import DocumentRecord, FailedDocument, StateRow
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database import index_state_statements
@@ -100,18 +101,6 @@ class PostgresIndexState:
             "errors": [_storable(failure.error) for failure in distinct],
         }
         self._execute("recording failed documents", index_state_statements.RECORD_FAILED, values)
-
-    def newer_than(
-        self, *, collection: str, document_ids: Sequence[str], snapshot_at: datetime
-    ) -> set[str]:
-        """Those of the documents that were recorded from a later snapshot."""
-        known = self._table.c
-        query = select(known.document_id).where(
-            known.collection == collection,
-            known.document_id == any_(literal(list(document_ids), ARRAY(Text))),
-            known.source_snapshot_at > snapshot_at,
-        )
-        return self._database.run("looking for newer documents", lambda it: set(it.scalars(query)))
 
     def iter_digests(
         self,
@@ -384,8 +373,8 @@ def _counted(scope_keys: Iterable[str]) -> dict[str, int]:
 
 
 def _combined(views: Sequence[str], hashes: Sequence[bytes]) -> str:
-    present = {view: value.decode() for view, value in zip(views, hashes, strict=True) if value}
-    return combine_hashes(present) if present else ""
+    by_view = {view: value.decode() for view, value in zip(views, hashes, strict=True)}
+    return content_digest(by_view, views)
 
 
 def _owner(collection: str, scope: Scope) -> dict[str, str | None]:

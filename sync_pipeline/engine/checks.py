@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from sync_pipeline.core.hashing import embed_hasher, point_id
+from sync_pipeline.core.payload import owner_fields
 from sync_pipeline.core.point import NORM_TOLERANCE, SearchQuery, StoredPoint, Vector
 from sync_pipeline.core.ports import EntitySnapshot, VectorStore
 from sync_pipeline.core.scope import Scope
@@ -139,7 +140,7 @@ def vectors_are_valid(*, sample: Sequence[StoredPoint], dimension: int) -> Check
     wrong = [
         point.point_id
         for point in sample
-        if point.vectors.keys() != _embed_hashes(point).keys()
+        if point.vectors.keys() != point.embed_hashes.keys()
         or not all(_is_valid(vector, dimension=dimension) for vector in point.vectors.values())
     ]
     result = _sampled("vectors_are_valid", sample=sample, wrong=wrong)
@@ -161,13 +162,13 @@ def known_document_is_found(
     places = [
         place
         for place, hit in enumerate(hits, start=1)
-        if hit.point_id == known.point_id or hit.payload["text"] == known.payload["text"]
+        if hit.point_id == known.point_id or hit.text == known.text
     ]
     return CheckResult(
         claim="known_document_is_found",
         passed=bool(places),
         facts={
-            "document_id": str(known.payload["document_id"]),
+            "document_id": known.document_id,
             "place": places[0] if places else f"not among the first {FIRST_HITS}",
             "sampled": documents,
         },
@@ -212,7 +213,7 @@ def _find_known_document(
     query = SearchQuery(
         scope_keys=scope.visible_keys,
         vectors={chosen.view: chosen.vector},
-        sparse=sync.sparse.encode_query(str(chosen.point.payload["text"])),
+        sparse=sync.sparse.encode_query(chosen.point.text),
         limit=FIRST_HITS,
     )
     hits = [hit for _, hit in store.query(sync.spec.collection, query)]
@@ -228,36 +229,24 @@ def _known_documents(
     with one view can be searched for by it.
     """
     embed_hash = embed_hasher(sync.embedder.model_id)
-    keys = {point.point_id: embed_hash(str(point.payload.get("text", ""))) for point in sample}
+    keys = {point.point_id: embed_hash(point.text) for point in sample}
     cached = sync.cache.get(
         model_id=sync.cache_model(scope), text_hashes=sorted(set(keys.values()))
     )
     return [
         KnownDocument(point=point, view=view, vector=cached[found])
         for point in sample
-        for view, found in _embed_hashes(point).items()
+        for view, found in point.embed_hashes.items()
         if found == keys[point.point_id] and found in cached
     ]
 
 
 def _belongs(point: StoredPoint, *, scope: Scope) -> bool:
-    owner = {
-        "scope_key": scope.key,
-        "tenantId": scope.tenant_id,
-        "isGlobal": scope.is_global,
-        "scope": scope.kind,
-    }
-    identity = str(point.payload.get("document_id"))
     return (
-        all(name in point.payload and point.payload[name] == owner[name] for name in owner)
-        and identity.startswith(f"{scope.kind}-")
-        and point_id(identity) == point.point_id
+        owner_fields(scope).items() <= point.payload.items()
+        and point.document_id.startswith(f"{scope.kind}-")
+        and point_id(point.document_id) == point.point_id
     )
-
-
-def _embed_hashes(point: StoredPoint) -> Mapping[str, str]:
-    hashes = point.payload.get("embed_hash")
-    return hashes if isinstance(hashes, Mapping) else {}
 
 
 def _is_valid(vector: Vector, *, dimension: int) -> bool:

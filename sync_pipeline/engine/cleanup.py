@@ -170,9 +170,9 @@ def _count_touched(sync: SyncContext, staged: StagedChanges, store: VectorStore)
     """Count per entity the touched points that are in the index under this scope."""
     ids = read_texts(sync.staging.open_dataset(str(staged.touched)), column="point_id")
     return Counter(
-        str(point.payload.get("type"))
+        point.entity_type
         for point in iter_points(store, staged.collection, ids)
-        if point.payload.get("scope_key") == staged.scope_key
+        if point.scope_key == staged.scope_key
     )
 
 

@@ -15,6 +15,7 @@ from sync_pipeline.core.errors import DuplicateDocumentError, PlanOutdatedError
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import PointDigests
 from sync_pipeline.core.ports import Dataset
+from sync_pipeline.engine.changes import POINT_ACTIONS
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import iter_points
 from sync_pipeline.engine.staged import (
@@ -28,9 +29,6 @@ from sync_pipeline.engine.staged import (
     table_digests,
     text_column,
 )
-
-POINT_ACTIONS: Final = (Action.NEW, Action.CHANGED)
-"""Actions that write a point, and so need its vectors."""
 
 NO_CHANGES: Final = ""
 """Where the digest of a scope's changes begins."""
@@ -212,7 +210,7 @@ def _stale_table(sync: SyncContext, *, export: StagedExport, part: Part, diff: D
     if len(stale):
         with sync.store() as store:
             entities = {
-                point.point_id: str(point.payload.get("type", ""))
+                point.point_id: point.entity_type
                 for point in iter_points(store, export.collection, ids[: len(stale)])
             }
     return pa.table(

@@ -56,7 +56,7 @@ def _holders(
         return {}
     with sync.store() as store:
         found = iter_points(store, sync.spec.collection, points)
-        return {points[point.point_id]: str(point.payload.get("scope_key")) for point in found}
+        return {points[point.point_id]: str(point.scope_key) for point in found}
 
 
 def _rejection(entity: Entity, *, scope: Scope, row_id: str, doubled: Doubled) -> Rejection:

@@ -18,8 +18,8 @@ from sync_pipeline.core.ports import FailedDocument, Fence
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.vocabulary import TokenCount, Vocabulary
 from sync_pipeline.engine.bisect import apply_bisecting
+from sync_pipeline.engine.changes import Change, iter_changes
 from sync_pipeline.engine.compare import (
-    POINT_ACTIONS,
     Comparison,
     distinct_texts,
     iter_comparisons,
@@ -182,13 +182,11 @@ def _embed_missing(sync: SyncContext, *, scope: Scope, wanted: pa.Table, tally: 
     return _set_aside(sync, scope=scope, wanted=wanted, refused=refused.errors, tally=tally)
 
 
-def note_failure(
-    row: Mapping[str, object], *, failed_of: dict[str, int], absent_of: dict[str, int]
-) -> None:
+def note_failure(change: Change, *, failed_of: dict[str, int], absent_of: dict[str, int]) -> None:
     """Count a document of a change set that failed, under its entity."""
-    name = str(row["entity_type"])
+    name = change.entity_type
     failed_of[name] = failed_of.get(name, 0) + 1
-    if row["action"] == Action.NEW:
+    if change.action is Action.NEW:
         absent_of[name] = absent_of.get(name, 0) + 1
 
 
@@ -255,25 +253,14 @@ def _set_aside(
     """Record the documents with a refused text as failed; return the others."""
     failures: list[FailedDocument] = []
     kept: list[int] = []
-    for place, row in enumerate(wanted.to_pylist()):
-        keys = (row[hash_column(view)] for view in sync.views)
-        error = None
-        if row["action"] in POINT_ACTIONS:
-            error = next((refused[key] for key in keys if key in refused), None)
+    for place, change in enumerate(iter_changes(wanted, sync.views)):
+        keys = change.embed_hashes.values() if change.writes_point else ()
+        error = next((refused[key] for key in keys if key in refused), None)
         if error is None:
             kept.append(place)
             continue
-        note_failure(row, failed_of=tally.failed_of, absent_of=tally.absent_of)
-        failures.append(
-            FailedDocument(
-                document_id=row["document_id"],
-                point_id=row["point_id"],
-                entity_type=row["entity_type"],
-                db_id=row["db_id"],
-                error_code=type(error).__name__,
-                error=str(error),
-            )
-        )
+        note_failure(change, failed_of=tally.failed_of, absent_of=tally.absent_of)
+        failures.append(change.as_failed(error))
     sync.state.record_failed(collection=sync.spec.collection, scope=scope, failures=failures)
     # An array with a type: PyArrow cannot take an empty list of nothing.
     return wanted.take(np.array(kept, dtype=np.int64))

@@ -156,7 +156,7 @@ def _scope_key(
     if row is not None:
         return row.scope.key
     if stored is not None:
-        return str(stored.payload.get("scope_key"))
+        return str(stored.scope_key)
     return None if record is None else record.scope_key
 
 
@@ -170,11 +170,10 @@ def _point(stored: StoredPoint, *, document: Document | None, entity: Entity) ->
     hashes = {} if document is None else dict(zip(views, document.embed_hashes, strict=True))
     wanted = {view: value for view, value in hashes.items() if value}
     return PointFinding(
-        scope_key=str(stored.payload.get("scope_key")),
-        synced_at=str(stored.payload.get("synced_at")),
-        has_current_text=document is not None and stored.payload.get("embed_hash") == wanted,
-        has_current_payload=document is not None
-        and stored.payload.get("payload_hash") == document.payload_hash,
+        scope_key=str(stored.scope_key),
+        synced_at=str(stored.synced_at),
+        has_current_text=document is not None and stored.embed_hashes == wanted,
+        has_current_payload=document is not None and stored.payload_hash == document.payload_hash,
     )
 
 

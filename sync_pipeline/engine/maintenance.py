@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from sync_pipeline.core.errors import PermanentError, ScopeBusyError
-from sync_pipeline.core.point import revision_at
+from sync_pipeline.core.payload import revision_at
 from sync_pipeline.core.ports import EntitySnapshot
 from sync_pipeline.core.scope import GLOBAL_KEY, Scope, why_not_a_tenant_id
 from sync_pipeline.engine.context import SyncContext
@@ -339,7 +339,6 @@ def _has_newer(
                 )
             )
             for point in iter_points(store, name, found.point_ids.astype("U36").tolist()):
-                written = point.payload.get("source_revision")
-                if isinstance(written, int) and written > revision:
+                if point.revision is not None and point.revision > revision:
                     return True
     return False

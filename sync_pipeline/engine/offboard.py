@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.errors import ScopeHasRowsError, UnconfirmedSyncError
-from sync_pipeline.core.point import revision_at
+from sync_pipeline.core.payload import revision_at
 from sync_pipeline.core.ports import Fence, VectorStore
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
@@ -217,7 +217,7 @@ def _delete_points(sync: SyncContext, collection: str, *, part: _Part, hashes: s
         before_write(sync, part.fence)
         with sync.store() as store:
             for point in store.retrieve(collection, batch):
-                hashes |= _embed_hashes(point.payload)
+                hashes |= set(point.embed_hashes.values())
             store.delete(
                 collection,
                 batch,
@@ -228,17 +228,11 @@ def _delete_points(sync: SyncContext, collection: str, *, part: _Part, hashes: s
         counts = store.count_by_entity(collection, scope_key=scope.key)
         wanted = counts.keys() if part.entity_types is None else part.entity_types
         left = sum(counts.get(name, 0) for name in wanted) or sum(
-            point.payload.get("scope_key") == scope.key
-            for point in store.retrieve(collection, ids[:SAMPLED])
+            point.scope_key == scope.key for point in store.retrieve(collection, ids[:SAMPLED])
         )
     if left:
         raise UnconfirmedSyncError(scope_key=scope.key, expected=0, points=left)
     return len(ids)
-
-
-def _embed_hashes(payload: Mapping[str, object]) -> set[str]:
-    found = payload.get("embed_hash")
-    return set(map(str, found.values())) if isinstance(found, Mapping) else set()
 
 
 def _delete_records(sync: SyncContext, collection: str, *, part: _Part) -> int:

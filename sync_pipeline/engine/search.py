@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from sync_pipeline.core.conditions import plan_conditions
-from sync_pipeline.core.entity import RESERVED_PAYLOAD_FIELDS
 from sync_pipeline.core.errors import ConfigurationError, IsolationError
 from sync_pipeline.core.filters import EVERY_DATE, EVERY_NUMBER, Filters, FilterValue, Range
 from sync_pipeline.core.json_path import format_path, parse_path
+from sync_pipeline.core.payload import ENTITY_TYPE, RESERVED_FIELDS, shown
 from sync_pipeline.core.point import Hit, SearchQuery
 from sync_pipeline.core.ports import VectorStore
 from sync_pipeline.core.scope import Scope
@@ -53,7 +53,7 @@ class SearchRequest:
             raise ValueError(f"a search text has 1 to {MAX_QUERY_CHARACTERS} characters")
         if not 1 <= self.limit <= MAX_LIMIT:
             raise ValueError(f"limit lies between 1 and {MAX_LIMIT}")
-        own = sorted(RESERVED_PAYLOAD_FIELDS & self.filtered_fields)
+        own = sorted(RESERVED_FIELDS & self.filtered_fields)
         if own:
             raise ValueError(f"cannot filter on {', '.join(own)}: the pipeline's own fields")
         plan_conditions(self.wanted)
@@ -99,7 +99,7 @@ def build_query(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> S
             f"the configured payload fields are {', '.join(sorted(fields))}"
         )
     equals: dict[str, Sequence[FilterValue]] = _by_path(request.filters)
-    equals["type"] = _searched_entities(sync, request)
+    equals[ENTITY_TYPE] = _searched_entities(sync, request)
     vector = sync.embedder.embed_query(request.text)
     return SearchQuery(
         scope_keys=scope.visible_keys,
@@ -132,19 +132,15 @@ def search(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> Search
         found = store.query(collection, query)
         if not found:
             _check_ranges(store, collection, query)
-    foreign = [
-        str(point.payload.get("document_id"))
-        for _, point in found
-        if point.payload.get("scope_key") not in scope.visible_keys
-    ]
+    foreign = [point.document_id for _, point in found if point.scope_key not in scope.visible_keys]
     if foreign:
         raise IsolationError(scope_key=scope.key, found=foreign)
     hits = [
         Hit(
-            document_id=str(point.payload["document_id"]),
+            document_id=point.document_id,
             score=score,
-            text=str(point.payload["text"]),
-            payload=_shown(point.payload),
+            text=point.text,
+            payload=shown(point.payload),
         )
         for score, point in found
     ]
@@ -188,8 +184,7 @@ def _check_ranges(store: VectorStore, collection: str, query: SearchQuery) -> No
         plain = replace(
             query,
             limit=1,
-            score_threshold=None,
-            equals={"type": query.equals["type"]},
+            equals={ENTITY_TYPE: query.equals[ENTITY_TYPE]},
             ranges={},
             excluded={},
         )
@@ -209,9 +204,3 @@ def _by_path(named: Mapping[str, Sequence[T]]) -> dict[str, Sequence[T]]:
         path = format_path(parse_path(name))
         spelled[path] = (*spelled.get(path, ()), *values)
     return spelled
-
-
-def _shown(payload: Mapping[str, object]) -> dict[str, object]:
-    """A payload without our own bookkeeping."""
-    hidden = {"embed_hash", "payload_hash", "source_revision", "schema_version"}
-    return {name: value for name, value in payload.items() if name not in hidden}

@@ -18,7 +18,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sync_pipeline.core.document import Document
-from sync_pipeline.core.point import PointDigests, StoredPoint, combine_hashes, revision_at
+from sync_pipeline.core.payload import content_digest, revision_at
+from sync_pipeline.core.point import PointDigests, StoredPoint
 from sync_pipeline.core.ports import Dataset
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncMode
@@ -93,8 +94,7 @@ def documents_table(
 
 def _content_digest(document: Document, entity_views: Sequence[str]) -> str:
     """One digest of a document's embed hashes, as ``PointDigests.contents`` has it."""
-    hashes = zip(entity_views, document.embed_hashes, strict=True)
-    return combine_hashes({view: value for view, value in hashes if value})
+    return content_digest(dict(zip(entity_views, document.embed_hashes, strict=True)), entity_views)
 
 
 def parts_for(rows: int, *, part_rows: int) -> int:
@@ -170,23 +170,17 @@ def point_digests(
     found = sorted(
         (
             point.point_id,
-            _carried_content(point.payload.get("embed_hash"), views),
-            str(point.payload.get("payload_hash", "")),
+            content_digest(point.embed_hashes, views),
+            point.payload_hash,
         )
         for point in points
-        if point.payload.get("scope_key") == scope_key
+        if point.scope_key == scope_key
     )
     return PointDigests(
         point_ids=np.array([row[0] for row in found], dtype="S36"),
         contents=np.array([row[1] for row in found], dtype="S32"),
         payloads=np.array([row[2] for row in found], dtype="S32"),
     )
-
-
-def _carried_content(carried: object, views: Sequence[str]) -> str:
-    hashes = carried if isinstance(carried, Mapping) else {}
-    kept = {view: str(hashes[view]) for view in views if hashes.get(view)}
-    return combine_hashes(kept) if kept else ""
 
 
 def gather(batches: Iterator[PointDigests]) -> PointDigests:

@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
-from typing import Any
 
 import orjson
 
 from sync_pipeline.core.diff import Action
 from sync_pipeline.core.errors import PermanentError, TransientError
+from sync_pipeline.core.payload import TEXT, stamped
 from sync_pipeline.core.point import Point
-from sync_pipeline.core.ports import FailedDocument, Fence, StateRow
+from sync_pipeline.core.ports import FailedDocument, Fence
 from sync_pipeline.engine.bisect import apply_bisecting
-from sync_pipeline.engine.compare import POINT_ACTIONS
+from sync_pipeline.engine.changes import Change, iter_changes
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.embed import note_failure
 from sync_pipeline.engine.lease import before_write
 from sync_pipeline.engine.overlap import read_ahead, record_behind
-from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, hash_column
-
-Row = Mapping[str, Any]
-"""One document of a change set, by column."""
+from sync_pipeline.engine.staged import AppliedChanges, StagedChanges
 
 
 @dataclass(slots=True)
@@ -38,13 +36,13 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Rows of a change set, and everything that is needed to write them."""
+    """Documents of a change set, and everything that is needed to write them."""
 
-    rows: list[Row]
+    changes: list[Change]
     points: dict[str, Point]
-    """By document id: of the rows whose point is written."""
+    """By document id: of those whose point is written."""
     payloads: dict[str, dict[str, object]]
-    """By document id: of the rows whose payload alone is written."""
+    """By document id: of those whose payload alone is written."""
 
 
 def upsert_scope(sync: SyncContext, *, staged: StagedChanges, fence: Fence) -> AppliedChanges:
@@ -70,7 +68,7 @@ def upsert_scope(sync: SyncContext, *, staged: StagedChanges, fence: Fence) -> A
         for batch in batches:
             before_write(sync, fence)
             record(_write(sync, staged=staged, batch=batch, tally=tally))
-            done += len(batch.rows)
+            done += len(batch.changes)
             sync.progress.advance("upsert", done=done, total=total)
     return AppliedChanges(
         staged=staged,
@@ -86,53 +84,45 @@ def _iter_batches(sync: SyncContext, *, staged: StagedChanges) -> Iterator[_Batc
     """Batches of the change set, with their points made."""
     dataset = sync.staging.open_dataset(staged.changes)
     for part in range(staged.parts):
-        for batch in dataset.iter_batches(part, batch_size=sync.options.upsert_batch_size):
-            rows = _without_newer(sync, staged=staged, rows=list(batch.to_pylist()))
-            payload_rows = [row for row in rows if row["action"] == Action.PAYLOAD]
-            point_rows = [row for row in rows if row["action"] in POINT_ACTIONS]
-            # The same for all: made for each row, it took as long as the rest of a payload.
-            stamp = {"synced_at": sync.now().isoformat(), "source_revision": staged.revision}
+        for rows in dataset.iter_batches(part, batch_size=sync.options.upsert_batch_size):
+            changes = list(iter_changes(rows, sync.views))
+            now = sync.now()
+            payloads = {
+                change.document_id: _payload(change, synced_at=now, revision=staged.revision)
+                for change in changes
+                if change.action is not Action.RECORD
+            }
             yield _Batch(
-                rows=rows,
-                points=_points(sync, staged, point_rows, stamp=stamp),
+                changes=changes,
+                points=_points(sync, staged, changes, payloads=payloads),
                 payloads={
-                    row["document_id"]: _payload(row, views=sync.views, stamp=stamp)
-                    for row in payload_rows
+                    change.document_id: payloads[change.document_id]
+                    for change in changes
+                    if change.action is Action.PAYLOAD
                 },
             )
 
 
-def _without_newer(sync: SyncContext, *, staged: StagedChanges, rows: list[Row]) -> list[Row]:
-    """Leave out documents that a newer snapshot has written, where the store cannot."""
-    with sync.store() as store:
-        if store.capabilities.conditional_writes:
-            return rows
-    newer = sync.state.newer_than(
-        collection=staged.collection,
-        document_ids=[row["document_id"] for row in rows],
-        snapshot_at=staged.taken_at,
-    )
-    return [row for row in rows if row["document_id"] not in newer]
-
-
-def _write(sync: SyncContext, *, staged: StagedChanges, batch: _Batch, tally: _Tally) -> list[Row]:
-    """Write one batch; return the rows that are in the index now."""
-    written = [row for row in batch.rows if row["action"] == Action.RECORD]
+def _write(
+    sync: SyncContext, *, staged: StagedChanges, batch: _Batch, tally: _Tally
+) -> list[Change]:
+    """Write one batch; return the documents that are in the index now."""
+    written = [change for change in batch.changes if change.action is Action.RECORD]
     failures: list[FailedDocument] = []
 
-    def blame(row: Row, error: PermanentError) -> None:
-        note_failure(row, failed_of=tally.failed_of, absent_of=tally.absent_of)
-        failures.append(_failed(row, error))
+    def blame(change: Change, error: PermanentError) -> None:
+        note_failure(change, failed_of=tally.failed_of, absent_of=tally.absent_of)
+        failures.append(change.as_failed(error))
 
-    def upsert(run: Sequence[Row]) -> None:
-        store.upsert(staged.collection, [batch.points[row["document_id"]] for row in run])
+    def upsert(run: Sequence[Change]) -> None:
+        store.upsert(staged.collection, [batch.points[change.document_id] for change in run])
 
-    def write_payloads(run: Sequence[Row]) -> None:
-        payloads = [(row["point_id"], batch.payloads[row["document_id"]]) for row in run]
+    def write_payloads(run: Sequence[Change]) -> None:
+        payloads = [(change.point_id, batch.payloads[change.document_id]) for change in run]
         store.write_payloads(staged.collection, payloads)
 
-    points = [row for row in batch.rows if row["document_id"] in batch.points]
-    payloads = [row for row in batch.rows if row["document_id"] in batch.payloads]
+    points = [change for change in batch.changes if change.document_id in batch.points]
+    payloads = [change for change in batch.changes if change.document_id in batch.payloads]
     with sync.store() as store:
         for run, _ in apply_bisecting(points, upsert, blame=blame):
             tally.points_written += len(run)
@@ -147,12 +137,12 @@ def _write(sync: SyncContext, *, staged: StagedChanges, batch: _Batch, tally: _T
     return written
 
 
-def _record(sync: SyncContext, staged: StagedChanges, rows: Sequence[Row]) -> None:
+def _record(sync: SyncContext, staged: StagedChanges, changes: Sequence[Change]) -> None:
     """Note what the store has confirmed."""
     sync.state.record_synced(
         collection=staged.collection,
         scope=staged.scope,
-        rows=[_state_row(row, sync.views) for row in rows],
+        rows=[change.as_recorded() for change in changes],
         snapshot_at=staged.taken_at,
         vector_version=sync.embedder.model_id,
     )
@@ -161,66 +151,41 @@ def _record(sync: SyncContext, staged: StagedChanges, rows: Sequence[Row]) -> No
 def _points(
     sync: SyncContext,
     staged: StagedChanges,
-    rows: Sequence[Row],
+    changes: Sequence[Change],
     *,
-    stamp: Mapping[str, object],
+    payloads: Mapping[str, dict[str, object]],
 ) -> dict[str, Point]:
     """Points of new and changed documents, by document id.
 
     Raises:
         TransientError: a vector has left the cache since it was embedded.
     """
-    keys = [_embed_hashes(row, sync.views) for row in rows]
-    wanted = {key for by_view in keys for key in by_view.values()}
-    found = sync.cache.get(model_id=sync.cache_model(staged.scope), text_hashes=sorted(wanted))
-    if len(found) != len(wanted):
+    written = [change for change in changes if change.writes_point]
+    wanted = {key for change in written for key in change.embed_hashes.values()}
+    vectors = sync.cache.get(model_id=sync.cache_model(staged.scope), text_hashes=sorted(wanted))
+    if len(vectors) != len(wanted):
         raise TransientError(
-            f"{len(wanted) - len(found)} of {len(wanted)} vectors have left the embedding cache "
+            f"{len(wanted) - len(vectors)} of {len(wanted)} vectors have left the embedding cache "
             "since they were embedded; run the scope again, they will be embedded again"
         )
-    payloads = [_payload(row, views=sync.views, stamp=stamp) for row in rows]
-    sparse = sync.sparse.encode_documents([str(payload["text"]) for payload in payloads])
+    texts = [str(payloads[change.document_id][TEXT]) for change in written]
     return {
-        row["document_id"]: Point(
-            point_id=row["point_id"],
-            vectors={view: found[key] for view, key in by_view.items()},
+        change.document_id: Point(
+            point_id=change.point_id,
+            vectors={view: vectors[key] for view, key in change.embed_hashes.items()},
             sparse=weights,
-            payload=payload,
+            payload=payloads[change.document_id],
         )
-        for row, by_view, payload, weights in zip(rows, keys, payloads, sparse, strict=True)
+        for change, weights in zip(written, sync.sparse.encode_documents(texts), strict=True)
     }
 
 
-def _payload(row: Row, *, views: Sequence[str], stamp: Mapping[str, object]) -> dict[str, object]:
+def _payload(change: Change, *, synced_at: datetime, revision: int) -> dict[str, object]:
     """A point's payload: what the document says, and the hashes that later runs compare."""
-    payload: dict[str, object] = orjson.loads(row["payload"])
-    payload["embed_hash"] = _embed_hashes(row, views)
-    payload["payload_hash"] = row["payload_hash"]
-    payload.update(stamp)
-    return payload
-
-
-def _embed_hashes(row: Row, views: Sequence[str]) -> dict[str, str]:
-    return {view: row[hash_column(view)] for view in views if row[hash_column(view)]}
-
-
-def _state_row(row: Row, views: Sequence[str]) -> StateRow:
-    return StateRow(
-        document_id=row["document_id"],
-        point_id=row["point_id"],
-        entity_type=row["entity_type"],
-        db_id=row["db_id"],
-        embed_hashes=_embed_hashes(row, views),
-        payload_hash=row["payload_hash"],
-    )
-
-
-def _failed(row: Row, error: PermanentError) -> FailedDocument:
-    return FailedDocument(
-        document_id=row["document_id"],
-        point_id=row["point_id"],
-        entity_type=row["entity_type"],
-        db_id=row["db_id"],
-        error_code=type(error).__name__,
-        error=str(error),
+    return stamped(
+        orjson.loads(change.payload),
+        embed_hashes=change.embed_hashes,
+        payload_hash=change.payload_hash,
+        synced_at=synced_at,
+        revision=revision,
     )

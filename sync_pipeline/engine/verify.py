@@ -152,7 +152,7 @@ def _is_elsewhere(sync: SyncContext, ids: NDArray[np.bytes_]) -> NDArray[np.bool
 
 def _strangers(sync: SyncContext, ids: NDArray[np.bytes_]) -> list[str]:
     """What points without a row say that they are."""
-    return [str(point.payload.get("document_id", point.point_id)) for point in _read(sync, ids)]
+    return [point.document_id for point in _read(sync, ids)]
 
 
 def _read(sync: SyncContext, ids: NDArray[np.bytes_]) -> list[StoredPoint]:

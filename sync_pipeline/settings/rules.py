@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from sync_pipeline.core.entity import IDENTIFIER, RESERVED_PAYLOAD_FIELDS
+from sync_pipeline.core.entity import IDENTIFIER
+from sync_pipeline.core.payload import RESERVED_FIELDS
 
 MISTAKE: Final = "mistake"
 """Type of the pydantic errors that carry a ``Mistake``."""
@@ -126,7 +127,7 @@ def why_not_a_view_name(value: str) -> Mistake | None:
 
 def why_not_a_payload_field(value: str) -> Mistake | None:
     """Judge a payload field; dots and brackets would be read as paths by Qdrant."""
-    if value in RESERVED_PAYLOAD_FIELDS:
+    if value in RESERVED_FIELDS:
         return Mistake("is written by the pipeline itself", "choose another field name")
     if IDENTIFIER.fullmatch(value):
         return None

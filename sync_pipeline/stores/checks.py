@@ -23,6 +23,7 @@ from sync_pipeline.core.errors import (
     PermanentError,
     RejectedPointError,
 )
+from sync_pipeline.core.payload import DOCUMENT_ID, text_field
 from sync_pipeline.core.point import Point, SearchQuery, SparseVector, check_vectors
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
@@ -213,4 +214,4 @@ def _check_dense(points: Sequence[Point], *, schema: VectorSchema) -> None:
 
 
 def _document_id(point_id: str, payload: Mapping[str, object]) -> str:
-    return str(payload.get("document_id", point_id))
+    return text_field(payload, DOCUMENT_ID) or point_id

@@ -15,6 +15,7 @@ from typing import Final
 
 import qdrant_edge as edge
 
+from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY, revision_of
 from sync_pipeline.core.point import (
     CollectionSpec,
     Point,
@@ -46,9 +47,7 @@ from sync_pipeline.stores.edge_requests import (
 )
 from sync_pipeline.stores.stored import (
     DIGEST_FIELDS,
-    ENTITY,
     OWNER_FIELDS,
-    SCOPE_KEY,
     Page,
     by_revision,
     count_pages,
@@ -58,7 +57,6 @@ from sync_pipeline.stores.stored import (
     iter_page_digests,
     known_hits,
     known_points,
-    revision_of,
 )
 from sync_pipeline.tuning import return_free_memory
 
@@ -69,9 +67,7 @@ _EVERY_VALUE: Final = 2**31 - 1
 class EdgeStore:
     """The ``VectorStore`` over an open index folder; made by ``lease_edge_store``."""
 
-    capabilities = StoreCapabilities(
-        conditional_writes=True, one_process=True, explicit_optimize=True
-    )
+    capabilities = StoreCapabilities(explicit_optimize=True)
 
     def __init__(self, index: EdgeIndex, *, min_free_bytes: int) -> None:
         self._index = index
@@ -104,12 +100,6 @@ class EdgeStore:
             return False
         self._require_room(self._min_free_bytes)
         return self._index.create(spec)
-
-    def describe_collection(self, collection: str) -> str | None:
-        """See ``VectorStore``."""
-        if not self._index.has(collection):
-            return None
-        return self._index.files.describe(collection)
 
     def drop_collection(self, collection: str) -> None:
         """See ``VectorStore``."""
@@ -226,7 +216,7 @@ class EdgeStore:
     def count_by_entity(self, collection: str, *, scope_key: str | None = None) -> dict[str, int]:
         """See ``VectorStore``."""
         matching = None if scope_key is None else scope_filter([scope_key])
-        return self._count_by(ENTITY, collection, matching)
+        return self._count_by(ENTITY_TYPE, collection, matching)
 
     def retrieve(
         self, collection: str, point_ids: Sequence[str], *, with_vectors: bool = False

@@ -196,11 +196,6 @@ class IndexFiles:
                 self.path, f"{self._manifest(collection).name} lacks views or dimension"
             ) from error
 
-    def describe(self, collection: str) -> str | None:
-        """What a collection was built with, in words."""
-        description = self._read_json(self._manifest(collection)).get("description")
-        return None if description is None else str(description)
-
     @contextmanager
     def making(self, collection: str) -> Iterator[Path]:
         """Make a folder aside and put it in its place when all went well."""

@@ -18,15 +18,9 @@ from sync_pipeline.core.conditions import (
     Numbers,
     plan_conditions,
 )
+from sync_pipeline.core.payload import ENTITY_TYPE, REVISION, SCOPE_KEY
 from sync_pipeline.core.point import BM25_VECTOR, CollectionSpec, Point, SearchQuery, Vector
-from sync_pipeline.stores.stored import (
-    ENTITY,
-    REVISION,
-    RRF_K,
-    SCOPE_KEY,
-    has_words,
-    prefetch_limit,
-)
+from sync_pipeline.stores.stored import RRF_K, has_words, prefetch_limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +30,7 @@ PAYLOAD_INDEXES: Final = {
     SCOPE_KEY: edge.KeywordIndexParams(is_tenant=True),
     # Without it a filter on the entity reads the payload of every point: 20 % more for a scan
     # of 60,000 points, a search takes 25 ms instead of 5. It needs no links in the search graph.
-    ENTITY: edge.KeywordIndexParams(enable_hnsw=False),
+    ENTITY_TYPE: edge.KeywordIndexParams(enable_hnsw=False),
 }
 """Per payload field its index."""
 
@@ -93,13 +87,13 @@ def scope_filter(
         raise ValueError("an empty filter would match every tenant's points")
     conditions = [_any_text(SCOPE_KEY, scope_keys)]
     if entity_types is not None:
-        conditions.append(_any_text(ENTITY, entity_types))
+        conditions.append(_any_text(ENTITY_TYPE, entity_types))
     return edge.Filter(must=list(conditions))
 
 
 def entity_filter(entity_type: str) -> edge.Filter:
     """Points of one entity, of whatever scope."""
-    return edge.Filter(must=[_any_text(ENTITY, [entity_type])])
+    return edge.Filter(must=[_any_text(ENTITY_TYPE, [entity_type])])
 
 
 def search_filter(query: SearchQuery) -> edge.Filter:
@@ -119,7 +113,6 @@ def query_request(query: SearchQuery) -> edge.QueryRequest:
             query=ranking,
             params=params,
             filter=visible,
-            score_threshold=query.score_threshold,
             with_payload=True,
         )
     candidates = prefetch_limit(query.limit)
@@ -131,7 +124,6 @@ def query_request(query: SearchQuery) -> edge.QueryRequest:
             for ranking, params in rankings
         ],
         filter=visible,
-        score_threshold=query.score_threshold,
         with_payload=True,
     )
 

@@ -11,6 +11,7 @@ from qdrant_client import QdrantClient, models
 
 from sync_pipeline.core.batching import batched_by_size
 from sync_pipeline.core.errors import CollectionMissingError, InvalidVectorError, PermanentError
+from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY, Payload
 from sync_pipeline.core.point import (
     CollectionSpec,
     Point,
@@ -50,17 +51,13 @@ from sync_pipeline.stores.server_schema import (
     MAX_PAGE,
     PAYLOAD_INDEXES,
     creation,
-    description_of,
     schema_of,
 )
 from sync_pipeline.stores.server_version import require_recent
 from sync_pipeline.stores.stored import (
     DIGEST_FIELDS,
-    ENTITY,
     OWNER_FIELDS,
-    SCOPE_KEY,
     Page,
-    Payload,
     by_revision,
     count_pages,
     facet_counts,
@@ -86,9 +83,7 @@ class ServerStore:
         schemas: What is known of collections, shared by the stores of one client.
     """
 
-    capabilities = StoreCapabilities(
-        conditional_writes=True, one_process=False, explicit_optimize=False
-    )
+    capabilities = StoreCapabilities(explicit_optimize=False)
 
     def __init__(
         self,
@@ -145,12 +140,6 @@ class ServerStore:
         for field in PAYLOAD_INDEXES.keys() - info.payload_schema.keys():
             self._index_payloads(spec.collection, field)
         return is_created
-
-    def describe_collection(self, collection: str) -> str | None:
-        """See ``VectorStore``."""
-        with suppress(CollectionMissingError):
-            return description_of(self._info(collection))
-        return None
 
     def drop_collection(self, collection: str) -> None:
         """See ``VectorStore``."""
@@ -262,7 +251,7 @@ class ServerStore:
     def count_by_entity(self, collection: str, *, scope_key: str | None = None) -> dict[str, int]:
         """See ``VectorStore``; where there is no index on ``type``, reads the points."""
         matching = None if scope_key is None else scope_filter([scope_key])
-        return self._count_by(ENTITY, collection, matching)
+        return self._count_by(ENTITY_TYPE, collection, matching)
 
     def retrieve(
         self, collection: str, point_ids: Sequence[str], *, with_vectors: bool = False

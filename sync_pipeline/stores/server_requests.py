@@ -19,16 +19,10 @@ from sync_pipeline.core.conditions import (
     Numbers,
     plan_conditions,
 )
+from sync_pipeline.core.payload import ENTITY_TYPE, REVISION, SCOPE_KEY, revision_of
 from sync_pipeline.core.point import BM25_VECTOR, Point, SearchQuery, StoredPoint, Vector
 from sync_pipeline.stores.checks import payload_bytes
-from sync_pipeline.stores.stored import (
-    ENTITY,
-    REVISION,
-    SCOPE_KEY,
-    has_words,
-    prefetch_limit,
-    revision_of,
-)
+from sync_pipeline.stores.stored import has_words, prefetch_limit
 
 _BYTES_PER_NUMBER: Final = 22
 """A float32 as JSON: up to 20 digits, a separator and a blank."""
@@ -108,13 +102,13 @@ def scope_filter(
         raise ValueError("an empty filter would match every tenant's points")
     conditions: list[models.Condition] = [_any_text(SCOPE_KEY, scope_keys)]
     if entity_types is not None:
-        conditions.append(_any_text(ENTITY, entity_types))
+        conditions.append(_any_text(ENTITY_TYPE, entity_types))
     return models.Filter(must=conditions)
 
 
 def entity_filter(entity_type: str) -> models.Filter:
     """Points of one entity, of whatever scope."""
-    return models.Filter(must=[_any_text(ENTITY, [entity_type])])
+    return models.Filter(must=[_any_text(ENTITY_TYPE, [entity_type])])
 
 
 def search_filter(query: SearchQuery) -> models.Filter:
@@ -128,7 +122,6 @@ def query_arguments(query: SearchQuery) -> dict[str, Any]:
     common = {
         "query_filter": search_filter(query),
         "limit": query.limit,
-        "score_threshold": query.score_threshold,
         "with_payload": True,
     }
     rankings = _prefetches(query)

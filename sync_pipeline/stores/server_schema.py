@@ -8,9 +8,9 @@ from qdrant_client import models
 
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.hashing import RENDERING_VERSION
+from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY
 from sync_pipeline.core.point import BM25_VECTOR, CollectionSpec
 from sync_pipeline.stores.checks import VectorSchema
-from sync_pipeline.stores.stored import ENTITY, SCOPE_KEY
 
 MAX_PAGE: Final = 100_000
 """Most points of a page and most scopes of one count; strict mode refuses more."""
@@ -23,7 +23,7 @@ PAYLOAD_INDEXES: Final = {
     # The points of a scope lie together on disk.
     SCOPE_KEY: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
     # For filters and counts by entity; the search graph needs no links for it.
-    ENTITY: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, enable_hnsw=False),
+    ENTITY_TYPE: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, enable_hnsw=False),
 }
 """Per payload field its index."""
 
@@ -68,12 +68,6 @@ def creation(spec: CollectionSpec) -> dict[str, Any]:
             _DESCRIPTION: spec.describe(),
         },
     }
-
-
-def description_of(info: models.CollectionInfo) -> str | None:
-    """What a collection says it was built with."""
-    described = (info.config.metadata or {}).get(_DESCRIPTION)
-    return None if described is None else str(described)
 
 
 def schema_of(info: models.CollectionInfo, *, collection: str, address: str) -> VectorSchema:

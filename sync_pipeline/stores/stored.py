@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final, Protocol, TypeVar
 
 import numpy as np
 
 from sync_pipeline.core.conditions import plan_conditions
-from sync_pipeline.core.document import PAYLOAD_SCHEMA_VERSION
 from sync_pipeline.core.errors import NewerPayloadError
-from sync_pipeline.core.point import PointDigests, SearchQuery, StoredPoint, combine_hashes
+from sync_pipeline.core.payload import (
+    EMBED_HASH,
+    PAYLOAD_HASH,
+    PAYLOAD_SCHEMA_VERSION,
+    REVISION,
+    SCHEMA_VERSION,
+    SCOPE_KEY,
+    Payload,
+    content_digest,
+    embed_hashes_of,
+    revision_of,
+    schema_version_of,
+    text_field,
+)
+from sync_pipeline.core.point import PointDigests, SearchQuery, StoredPoint
 
 T = TypeVar("T")
 
-SCOPE_KEY: Final = "scope_key"
-"""Payload field of the scope key: the one isolation field."""
-ENTITY: Final = "type"
-"""Payload field of the entity."""
-REVISION: Final = "source_revision"
-"""Payload field that orders writes: microseconds of the source snapshot."""
-SCHEMA_VERSION: Final = "schema_version"
-"""Payload field that says which program can read it: see ``PAYLOAD_SCHEMA_VERSION``."""
-DIGEST_FIELDS: Final = ("embed_hash", "payload_hash", SCHEMA_VERSION)
+DIGEST_FIELDS: Final = (EMBED_HASH, PAYLOAD_HASH, SCHEMA_VERSION)
 """Payload fields that ``iter_digests`` reads."""
 OWNER_FIELDS: Final = (SCOPE_KEY, REVISION)
 """Payload fields that ``delete`` reads."""
@@ -34,7 +39,6 @@ RRF_K: Final = 2
 _MIN_PREFETCH: Final = 100
 _PREFETCH_FACTOR: Final = 4
 
-Payload = Mapping[str, object]
 Page = tuple[Sequence[tuple[str, Payload]], str | None]
 """Ids and payloads in ascending order of id, and the id that the next page starts at."""
 
@@ -61,31 +65,22 @@ def finds_nothing(query: SearchQuery) -> bool:
     return plan_conditions(query.filters) is None or not (query.vectors or has_words(query))
 
 
-def revision_of(payload: Payload) -> int | None:
-    """The revision that a payload carries, if any."""
-    revision = payload.get(REVISION)
-    return revision if isinstance(revision, int) and not isinstance(revision, bool) else None
-
-
 def require_known_payloads(payloads: Collection[Payload]) -> None:
     """Refuse what was read if a newer program wrote any of it.
 
-    Every payload that leaves a store passes here first. One without a version is none of
-    ours, or a test's.
+    Every payload that leaves a store passes here first.
 
     Raises:
         NewerPayloadError: saying how many.
     """
-    versions = [payload.get(SCHEMA_VERSION) for payload in payloads]
+    versions = map(schema_version_of, payloads)
     newer = [
-        version
-        for version in versions
-        if isinstance(version, int) and version > PAYLOAD_SCHEMA_VERSION
+        version for version in versions if version is not None and version > PAYLOAD_SCHEMA_VERSION
     ]
     if newer:
         raise NewerPayloadError(
             points=len(newer),
-            read=len(versions),
+            read=len(payloads),
             newest=max(newer),
             known=PAYLOAD_SCHEMA_VERSION,
         )
@@ -212,19 +207,12 @@ def count_pages(fetch: Callable[[str | None], Page], *, field: str) -> dict[str,
 def _digests(rows: Sequence[tuple[str, Payload]], *, views: Sequence[str]) -> PointDigests:
     return PointDigests(
         point_ids=np.array([point_id for point_id, _ in rows], dtype="S36"),
-        contents=np.array([_content(payload, views) for _, payload in rows], dtype="S32"),
-        payloads=np.array([_hash(payload.get("payload_hash")) for _, payload in rows], dtype="S32"),
+        contents=np.array(
+            [content_digest(embed_hashes_of(payload), views).encode() for _, payload in rows],
+            dtype="S32",
+        ),
+        payloads=np.array(
+            [(text_field(payload, PAYLOAD_HASH) or "").encode() for _, payload in rows],
+            dtype="S32",
+        ),
     )
-
-
-def _content(payload: Payload, views: Sequence[str]) -> bytes:
-    hashes = payload.get("embed_hash")
-    if not isinstance(hashes, Mapping):
-        return b""
-    present = {view: value for view in views if (value := hashes.get(view))}
-    return _hash(combine_hashes(present)) if present else b""
-
-
-def _hash(value: object) -> bytes:
-    """A hash as bytes; what is none differs from every hash."""
-    return value.encode() if isinstance(value, str) else b""

@@ -5,13 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from sync_pipeline.core.errors import InvalidVectorError
-from sync_pipeline.core.point import (
-    CollectionSpec,
-    SearchQuery,
-    SparseVector,
-    check_vectors,
-    combine_hashes,
-)
+from sync_pipeline.core.payload import combine_hashes
+from sync_pipeline.core.point import CollectionSpec, SearchQuery, SparseVector, check_vectors
 
 SPEC = CollectionSpec(
     alias="documents", model_id="m1", dimension=2, views=("text",), sparse_id="bm25"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sync_pipeline.core.hashing import digest, point_id
-from sync_pipeline.core.point import combine_hashes
+from sync_pipeline.core.payload import combine_hashes
 from sync_pipeline.core.ports import IndexState, StateRow
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline_tests.database.documents import (
@@ -203,19 +203,6 @@ def test_the_same_snapshot_may_write_again(state: IndexState) -> None:
     record(state, row(1, content="second"))
 
     assert [content for _, content, _ in recorded(state)] == [digest("second")]
-
-
-def test_only_documents_of_a_later_snapshot_are_newer(state: IndexState) -> None:
-    record(state, row(1), snapshot_at=NOON)
-    record(state, row(2), snapshot_at=LATER)
-    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failure(3)])
-    names = [row(number).document_id for number in range(5)]
-
-    def newer(snapshot_at: datetime) -> set[str]:
-        return state.newer_than(collection=COLLECTION, document_ids=names, snapshot_at=snapshot_at)
-
-    assert newer(NOON) == {row(2).document_id}
-    assert newer(LATER) == set()
 
 
 def test_deleting_forgets_only_documents_of_the_scope_and_counts_them(state: IndexState) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sync_pipeline.core.document import PAYLOAD_SCHEMA_VERSION
 from sync_pipeline.core.errors import NewerPayloadError
 from sync_pipeline.core.hashing import point_id
+from sync_pipeline.core.payload import PAYLOAD_SCHEMA_VERSION
 from sync_pipeline.core.point import StoredPoint
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.checks import check_scope

@@ -16,14 +16,11 @@ from sync_pipeline.core.errors import (
     PermanentError,
     UnconfirmedSyncError,
 )
-from sync_pipeline.core.ports import StoreCapabilities
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.staged import dataset_name
-from sync_pipeline_tests.engine.steps import SteppedRun
 from sync_pipeline_tests.engine.world import UNGUARDED, World, counts
 from sync_pipeline_tests.fakes.embedder import UNKNOWN
 from sync_pipeline_tests.fakes.row_source import FakeSnapshot
-from sync_pipeline_tests.fakes.vector_store import FakeVectorStore
 from sync_pipeline_tests.fakes.watched import When, watch_context
 
 
@@ -259,23 +256,6 @@ def test_a_text_shared_by_a_new_and_a_changed_document_is_embedded_once(world: W
     report = world.run()
 
     assert counts(report) == {"new": 1, "changed": 1, "embedded_texts": 1}
-
-
-def test_a_store_without_conditions_is_spared_what_a_newer_snapshot_wrote() -> None:
-    plain = StoreCapabilities(conditional_writes=False, one_process=False, explicit_optimize=False)
-    world = World(store=FakeVectorStore(capabilities=plain))
-    world.put_many("1", "7")
-    slow = SteppedRun(world.sync, scope_key="acme", run_id="slow")
-    slow.step()
-    slow.step()
-    world.put("7", tenant_id="globex", name="sand")
-    world.run("globex")
-
-    slow.step()
-
-    assert slow.applied is not None
-    assert slow.applied.points_written == 1
-    assert world.texts("globex") == {"7": "sand kg"}
 
 
 def test_an_index_of_another_model_is_refused_and_unharmed(world: World) -> None:

@@ -273,7 +273,6 @@ class QdrantStub:
             search_params=asked.params,
             limit=asked.limit or 10,
             with_payload=_or(asked.with_payload, default=False),
-            score_threshold=asked.score_threshold,
         )
 
 

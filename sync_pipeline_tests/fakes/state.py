@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from sync_pipeline.core.document import Rejection
 from sync_pipeline.core.errors import ScopeBusyError, SupersededError
-from sync_pipeline.core.point import CollectionSpec, PointDigests, combine_hashes
+from sync_pipeline.core.payload import content_digest
+from sync_pipeline.core.point import CollectionSpec, PointDigests
 from sync_pipeline.core.ports import (
     MAX_LEASE_SECONDS,
     DocumentRecord,
@@ -130,18 +131,6 @@ class FakeIndexState:
                 next_retry_at=now + wait,
                 last_attempt_at=now,
             )
-
-    def newer_than(
-        self, *, collection: str, document_ids: Sequence[str], snapshot_at: datetime
-    ) -> set[str]:
-        found = (self.documents.get((collection, name)) for name in document_ids)
-        return {
-            known.document_id
-            for known in found
-            if known is not None
-            and known.snapshot_at is not None
-            and known.snapshot_at > snapshot_at
-        }
 
     def iter_digests(
         self,
@@ -325,8 +314,7 @@ def _record(known: RecordedDocument) -> DocumentRecord:
 
 
 def _content(known: RecordedDocument, views: Sequence[str]) -> str:
-    present = {view: known.embed_hashes[view] for view in views if known.embed_hashes.get(view)}
-    return combine_hashes(present) if present else ""
+    return content_digest(known.embed_hashes, views)
 
 
 def _oldest(moments: Sequence[datetime | None]) -> datetime | None:

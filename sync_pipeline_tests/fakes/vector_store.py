@@ -16,6 +16,7 @@ from sync_pipeline.core.errors import (
     PermanentError,
     RejectedPointError,
 )
+from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY, Payload, revision_of
 from sync_pipeline.core.point import (
     CollectionSpec,
     Point,
@@ -34,10 +35,7 @@ from sync_pipeline.stores.checks import (
     check_query,
 )
 from sync_pipeline.stores.stored import (
-    ENTITY,
     RRF_K,
-    SCOPE_KEY,
-    Payload,
     finds_nothing,
     has_words,
     is_deletable,
@@ -45,7 +43,6 @@ from sync_pipeline.stores.stored import (
     known_hits,
     known_points,
     prefetch_limit,
-    revision_of,
 )
 from sync_pipeline_tests.fakes.filters import meets
 
@@ -68,9 +65,7 @@ class FakeVectorStore:
     """Keeps points in memory; look at them with ``points``, break it with ``fail_next``."""
 
     def __init__(self, *, capabilities: StoreCapabilities | None = None) -> None:
-        self.capabilities = capabilities or StoreCapabilities(
-            conditional_writes=True, one_process=False, explicit_optimize=False
-        )
+        self.capabilities = capabilities or StoreCapabilities(explicit_optimize=False)
         self.refused: set[str] = set()
         """Ids of documents whose points it refuses."""
         self._collections: dict[str, _Collection] = {}
@@ -125,11 +120,6 @@ class FakeVectorStore:
             is_created = spec.collection not in self._collections
             self._collections.setdefault(spec.collection, _Collection(spec))
             return is_created
-
-    def describe_collection(self, collection: str) -> str | None:
-        with self._failing("describe_collection"):
-            held = self._collections.get(collection)
-            return None if held is None else held.spec.describe()
 
     def drop_collection(self, collection: str) -> None:
         with self._failing("drop_collection"):
@@ -204,7 +194,7 @@ class FakeVectorStore:
                 (point_id, point.payload)
                 for point_id, point in self.points(collection).items()
                 if point.payload.get(SCOPE_KEY) == scope_key
-                and (entity_types is None or point.payload.get(ENTITY) in entity_types)
+                and (entity_types is None or point.payload.get(ENTITY_TYPE) in entity_types)
             )
 
             def page(offset: str | None) -> tuple[list[tuple[str, Payload]], str | None]:
@@ -229,7 +219,7 @@ class FakeVectorStore:
                     str(point.payload[SCOPE_KEY])
                     for point in points
                     if SCOPE_KEY in point.payload
-                    and entity_type in {None, point.payload.get(ENTITY)}
+                    and entity_type in {None, point.payload.get(ENTITY_TYPE)}
                 )
             )
 
@@ -238,7 +228,7 @@ class FakeVectorStore:
             points = self.points(collection).values()
             return dict(
                 Counter(
-                    str(point.payload.get(ENTITY, ""))
+                    str(point.payload.get(ENTITY_TYPE, ""))
                     for point in points
                     if scope_key in {None, point.payload.get(SCOPE_KEY)}
                 )
@@ -280,8 +270,7 @@ class FakeVectorStore:
             if query.sparse is not None and has_words(query):
                 rankings.append(_by_words(visible, query.sparse, corpus=in_scope))
             scores = rankings[0] if len(rankings) == 1 else _fuse(rankings, query.limit)
-            threshold = -math.inf if query.score_threshold is None else query.score_threshold
-            best = [entry for entry in _ranked(scores) if entry[1] >= threshold]
+            best = _ranked(scores)
             return known_hits(
                 (score, StoredPoint(point_id=point_id, payload=dict(visible[point_id].payload)))
                 for point_id, score in best[: query.limit]

@@ -17,9 +17,9 @@ from sync_pipeline.core.errors import (
     TransientError,
 )
 from sync_pipeline.core.hashing import embed_hasher
+from sync_pipeline.core.payload import revision_of
 from sync_pipeline.core.point import Point
 from sync_pipeline.engine.context import SyncContext, SyncMode
-from sync_pipeline.stores.stored import revision_of
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.row_source import Row
 from sync_pipeline_tests.fakes.vector_store import FakeVectorStore

@@ -104,7 +104,6 @@ def search(
     words: Mapping[int, float] | None = None,
     limit: int = 10,
     equals: Mapping[str, Sequence[str | int | bool]] | None = None,
-    score_threshold: float | None = None,
 ) -> SearchQuery:
     """A search by meaning (``seed``), by words, or both."""
     return SearchQuery(
@@ -113,7 +112,6 @@ def search(
         sparse=None if words is None else SparseVector(tuple(words), tuple(words.values())),
         limit=limit,
         equals=equals or {},
-        score_threshold=score_threshold,
     )
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sync_pipeline.core.document import PAYLOAD_SCHEMA_VERSION
 from sync_pipeline.core.errors import (
     CollectionMissingError,
     ConfigurationError,
@@ -19,7 +18,8 @@ from sync_pipeline.core.errors import (
     SyncPipelineError,
 )
 from sync_pipeline.core.hashing import digest, point_id
-from sync_pipeline.core.point import Point, SparseVector, combine_hashes
+from sync_pipeline.core.payload import PAYLOAD_SCHEMA_VERSION, combine_hashes
+from sync_pipeline.core.point import Point, SparseVector
 from sync_pipeline.core.ports import VectorStore
 from sync_pipeline_tests.stores.samples import (
     COLLECTION,
@@ -62,11 +62,6 @@ def test_making_a_collection_again_keeps_its_points(store: VectorStore) -> None:
     store.ensure_collection(SPEC)
 
     assert store.count(COLLECTION) == 1
-
-
-def test_a_collection_says_what_it_was_built_with(store: VectorStore) -> None:
-    assert store.describe_collection(COLLECTION) == SPEC.describe()
-    assert store.describe_collection(MISSING) is None
 
 
 def test_making_a_collection_touches_no_alias(store: VectorStore, alias: str) -> None:
@@ -811,12 +806,6 @@ def test_limit_bounds_the_hits(store: VectorStore) -> None:
 
     assert len(found_ids(store, search(limit=7))) == 7
     assert len(found_ids(store, search(limit=7, words={1: 1.0}))) == 7
-
-
-def test_a_threshold_bounds_the_score(store: VectorStore) -> None:
-    store.upsert(COLLECTION, [make_point(0), make_point(200)])
-
-    assert found_ids(store, search(seed=0, score_threshold=0.99)) == [make_point(0).point_id]
 
 
 def test_a_search_for_stop_words_alone_finds_nothing(store: VectorStore) -> None:

@@ -8,13 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync_pipeline.core.hashing import point_id
-from sync_pipeline.stores.stored import (
-    Page,
-    Payload,
-    count_pages,
-    is_written,
-    iter_page_digests,
-)
+from sync_pipeline.core.payload import Payload
+from sync_pipeline.stores.stored import Page, count_pages, is_written, iter_page_digests
 
 IDS = sorted(point_id(f"tenant-material-{number}") for number in range(40))
 

@@ -85,11 +85,6 @@ class IndexState(Protocol):
     ) -> None:
         """Record documents that could not be written: one attempt each, with a next try."""
 
-    def newer_than(
-        self, *, collection: str, document_ids: Sequence[str], snapshot_at: datetime
-    ) -> set[str]:
-        """Those of the documents that were recorded from a later snapshot."""
-
     def iter_digests(
         self,
         *,

@@ -19,10 +19,6 @@ from sync_pipeline.core.point import (
 class StoreCapabilities:
     """What a store can do; the engine asks instead of knowing adapters."""
 
-    conditional_writes: bool
-    """Upserts lose against a point with a newer ``source_revision``."""
-    one_process: bool
-    """Only one process may hold it: lease it briefly."""
     explicit_optimize: bool
     """Search indexes are built only when ``optimize`` is called."""
     max_batch_bytes: int = 8 * 2**20
@@ -38,7 +34,7 @@ class VectorStore(Protocol):
     Payloads that a newer program wrote are not read: ``iter_digests``, ``retrieve`` and
     ``query`` raise ``NewerPayloadError`` instead of yielding one.
 
-    With ``conditional_writes``, a point whose payload carries a larger
+    Writes are conditional: a point whose payload carries a larger
     ``source_revision`` than the one to be written stays as it is, and that is no
     error. A write without that field, or over a point without it, always applies.
     """
@@ -76,9 +72,6 @@ class VectorStore(Protocol):
         Returns:
             Whether it was created.
         """
-
-    def describe_collection(self, collection: str) -> str | None:
-        """What a collection was built with, as ``CollectionSpec.describe`` said it, if known."""
 
     def drop_collection(self, collection: str) -> None:
         """Delete a collection and the aliases that serve it; a missing one is not an error."""

@@ -1,0 +1,82 @@
+"""One document of a change set, as the steps that write it see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+
+from sync_pipeline.core.diff import Action
+from sync_pipeline.core.errors import PermanentError
+from sync_pipeline.core.ports import FailedDocument, StateRow
+from sync_pipeline.engine.staged import hash_column
+
+POINT_ACTIONS: Final = (Action.NEW, Action.CHANGED)
+"""Actions that write a point, and so need its vectors."""
+
+_COLUMNS: Final = (
+    "action", "document_id", "point_id", "entity_type", "db_id", "payload", "payload_hash",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A document and what it needs; the columns of ``staged.change_schema`` without the texts."""
+
+    action: Action
+    document_id: str
+    point_id: str
+    entity_type: str
+    db_id: str
+    payload: str
+    """Canonical JSON, see ``Document.payload``."""
+    payload_hash: str
+    embed_hashes: Mapping[str, str]
+    """Per view with a text its embed hash."""
+
+    @property
+    def writes_point(self) -> bool:
+        """Whether vectors are written too."""
+        return self.action in POINT_ACTIONS
+
+    def as_recorded(self) -> StateRow:
+        """What is recorded once the index has it."""
+        return StateRow(
+            document_id=self.document_id,
+            point_id=self.point_id,
+            entity_type=self.entity_type,
+            db_id=self.db_id,
+            embed_hashes=self.embed_hashes,
+            payload_hash=self.payload_hash,
+        )
+
+    def as_failed(self, error: PermanentError) -> FailedDocument:
+        """What is recorded where model or index will not have it."""
+        return FailedDocument(
+            document_id=self.document_id,
+            point_id=self.point_id,
+            entity_type=self.entity_type,
+            db_id=self.db_id,
+            error_code=type(error).__name__,
+            error=str(error),
+        )
+
+
+def iter_changes(rows: pa.RecordBatch | pa.Table, views: Sequence[str]) -> Iterator[Change]:
+    """Read rows of a change set, in their order."""
+    columns = [rows.column(name).to_pylist() for name in _COLUMNS]
+    hashes = [rows.column(hash_column(view)).to_pylist() for view in views]
+    for row in zip(*columns, *hashes, strict=True):
+        action, document_id, point_id, entity_type, db_id, payload, payload_hash, *keys = row
+        yield Change(
+            action=Action(action),
+            document_id=document_id,
+            point_id=point_id,
+            entity_type=entity_type,
+            db_id=db_id,
+            payload=payload,
+            payload_hash=payload_hash,
+            embed_hashes={view: key for view, key in zip(views, keys, strict=True) if key},
+        )
