@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from sync_pipeline.cli.json_output import as_json
-from sync_pipeline.cli.logs import log_retries, tell_of_loading
+from sync_pipeline.cli.logs import tell_of_loading
 from sync_pipeline.tuning import tune_process
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ def open_here(settings: Settings) -> Installation:
     from sync_pipeline.wiring import open_installation
 
     tune_process()
-    log_retries()
     return open_installation(settings)
 
 

@@ -10,7 +10,6 @@ from sync_pipeline.redaction import redact_logs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stamina.instrumentation import RetryDetails
 
 NOISY: Final = ("alembic", "dagster", "httpx", "sentence_transformers", "transformers")
 """Libraries that tell about their everyday work."""
@@ -46,19 +45,3 @@ class _Telling(logging.Handler):
         """Pass it on, as a sentence that goes on."""
         message = record.getMessage()
         self._tell(f"{message[:1].upper()}{message[1:]} ...")
-
-
-def log_retries() -> None:
-    """Have waiting for a retry logged like everything else.
-
-    Where structlog is installed (Dagster brings it) stamina 25 prints to standard
-    output, which belongs to results.
-    """
-    from stamina.instrumentation import set_on_retry_hooks
-
-    set_on_retry_hooks([_log_retry])
-
-
-def _log_retry(details: RetryDetails) -> None:
-    cause = " ".join(str(details.caused_by).split())
-    _log.warning("trying again in %.0f s: %s", details.wait_for, cause)

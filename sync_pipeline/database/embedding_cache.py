@@ -11,7 +11,8 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine
 
 from sync_pipeline.core.batching import batched
-from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, Retries, psycopg_of
+from sync_pipeline.core.retrying import Retries
+from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, psycopg_of
 
 HASHES_PER_STATEMENT: Final = 5000
 

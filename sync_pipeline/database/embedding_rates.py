@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Engine, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, Retries
+from sync_pipeline.core.retrying import Retries
+from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database
 from sync_pipeline.database.tables import table
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
 import psycopg
-import stamina
 from sqlalchemy import Connection, Engine, create_engine, event
 
-from sync_pipeline.core.errors import StateEncodingError, TransientError
+from sync_pipeline.core.errors import StateEncodingError
+from sync_pipeline.core.retrying import Retries
 from sync_pipeline.database.errors import Place, database_errors
 from sync_pipeline.database.urls import driver_url
 
@@ -22,27 +21,6 @@ CONNECT_TIMEOUT_SECONDS: Final = 10
 
 T = TypeVar("T")
 U = TypeVar("U")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retries:
-    """How often and how long to try again what can be cured by waiting."""
-
-    attempts: int = 5
-    wait_initial_seconds: float = 2.0
-    wait_max_seconds: float = 60.0
-    wait_jitter_seconds: float = 1.0
-
-    def call(self, work: Callable[[], T]) -> T:
-        """Call until it succeeds, fails for good or the attempts are used up."""
-        caller = stamina.RetryingCaller(
-            attempts=self.attempts,
-            timeout=None,
-            wait_initial=self.wait_initial_seconds,
-            wait_max=self.wait_max_seconds,
-            wait_jitter=self.wait_jitter_seconds,
-        )
-        return caller(TransientError, work)
 
 
 def make_engine(url: str, *, pool_size: int = 5) -> Engine:

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from sync_pipeline.core.point import CollectionSpec
-from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, Retries
+from sync_pipeline.core.retrying import Retries
+from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database
 from sync_pipeline.database.tables import table
 
 

@@ -31,9 +31,10 @@ from sqlalchemy.dialects.postgresql import ARRAY, UUID, aggregate_order_by
 from sync_pipeline.core.payload import content_digest
 from sync_pipeline.core.point import PointDigests
 from sync_pipeline.core.ports import DocumentRecord, FailedDocument, StateRow
+from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database import index_state_statements
-from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, Retries, psycopg_of
+from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, psycopg_of
 from sync_pipeline.database.tables import table
 
 DIGESTS_PER_STATEMENT: Final = 20_000

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, column, func, literal, select, table
 
-from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, Retries
+from sync_pipeline.core.retrying import Retries
+from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database
 
 
 def migrate(

@@ -11,8 +11,9 @@ from psycopg import sql
 from sqlalchemy import BigInteger, Connection, Engine, cast, delete, func, select, tuple_
 
 from sync_pipeline.core.document import Reason, Rejection
+from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, Retries, psycopg_of
+from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, psycopg_of
 from sync_pipeline.database.tables import table
 
 _RELEASE: Final = sql.SQL("""

@@ -38,8 +38,9 @@ from sync_pipeline.core.ports import (
     LeaseHolder,
     ScopeSnapshot,
 )
+from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, Retries
+from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database
 from sync_pipeline.database.tables import table
 
 

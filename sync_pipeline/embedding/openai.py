@@ -7,9 +7,8 @@ answer ``POST {base_url}/embeddings`` in the same way.
 from __future__ import annotations
 
 import threading
-import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
 
@@ -22,9 +21,9 @@ from sync_pipeline.core.batching import batched_by_size
 from sync_pipeline.core.errors import ConfigurationError, TransientError, UnusableProxyError
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import check_vectors
+from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.embedding.openai_interface import checked_url, read_vectors, refusal
-from sync_pipeline.embedding.retries import RetryPolicy, retrying
 from sync_pipeline.embedding.vectors import normalised
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
@@ -74,8 +73,7 @@ class OpenAIEmbedder:
         query_prompt: str | None = None,
         document_prompt: str | None = None,
         max_batch: int = 64,
-        retries: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
-        sleep: Callable[[float], None] = time.sleep,
+        retries: Retries = Retries(),  # noqa: B008 - frozen
     ) -> None:
         self.max_batch = max_batch
         self._model = model
@@ -91,7 +89,6 @@ class OpenAIEmbedder:
         self._query_prompt = query_prompt or ""
         self._document_prompt = document_prompt or ""
         self._retries = retries
-        self._sleep = sleep
         self._client_lock = threading.Lock()
         self._open_client: httpx.Client | None = None
 
@@ -162,7 +159,7 @@ class OpenAIEmbedder:
 
     def _request(self, inputs: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of one request's texts, normalised and checked."""
-        answer = retrying(lambda: self._post(inputs), policy=self._retries, sleep=self._sleep)
+        answer = self._retries.call(lambda: self._post(inputs))
         vectors = normalised(read_vectors(answer, count=len(inputs)))
         if self._known_dimension is None:
             self._known_dimension = vectors.shape[1]

@@ -19,7 +19,7 @@ from sync_pipeline.core.errors import (
     SyncPipelineError,
     TransientError,
 )
-from sync_pipeline.embedding.retries import retry_after_seconds
+from sync_pipeline.core.retrying import retry_after_seconds
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 

@@ -45,7 +45,6 @@ from sync_pipeline.stores.server_requests import (
     stored_point,
     unless_newer,
 )
-from sync_pipeline.stores.server_retry import Sleep
 from sync_pipeline.stores.server_schema import (
     MAX_BATCH,
     MAX_PAGE,
@@ -90,7 +89,7 @@ class ServerStore:
         client: QdrantClient,
         *,
         address: str,
-        sleep: Sleep = time.sleep,
+        sleep: Callable[[float], None] = time.sleep,
         schemas: dict[str, VectorSchema] | None = None,
     ) -> None:
         self._calls = ServerCalls(client, address=address, sleep=sleep)
@@ -494,7 +493,7 @@ def lease_server_store(
     api_key: str | None,
     allows_plain_http: bool = False,
     timeout_seconds: float = 30,
-    sleep: Sleep = time.sleep,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Lease[VectorStore]:
     """Lease a connection to a Qdrant server; nothing is sent before it is used.
 

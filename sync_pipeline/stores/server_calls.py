@@ -9,8 +9,8 @@ from typing import TypeVar
 from qdrant_client import QdrantClient, models
 
 from sync_pipeline.core.errors import StoreUnavailableError
+from sync_pipeline.core.retrying import Retries
 from sync_pipeline.stores.server_errors import UnconfirmedError, server_errors
-from sync_pipeline.stores.server_retry import Retry, Sleep
 
 T = TypeVar("T")
 
@@ -24,12 +24,14 @@ class ServerCalls:
         sleep: How to wait between attempts.
     """
 
-    __slots__ = ("_client", "_retry", "address")
+    __slots__ = ("_client", "_retries", "address")
 
-    def __init__(self, client: QdrantClient, *, address: str, sleep: Sleep) -> None:
+    def __init__(
+        self, client: QdrantClient, *, address: str, sleep: Callable[[float], None]
+    ) -> None:
         self.address = address
         self._client = client
-        self._retry = Retry(sleep=sleep)
+        self._retries = Retries(sleep=sleep)
 
     def ask(
         self, doing: str, send: Callable[[QdrantClient], T], *, collection: str | None = None
@@ -51,7 +53,7 @@ class ServerCalls:
             with self._errors(doing, collection):
                 return send(self._client)
 
-        return self._retry(attempt)
+        return self._retries.call(attempt)
 
     def write(
         self,
@@ -93,7 +95,7 @@ class ServerCalls:
                 if not is_applied(self._client):
                     raise self.unconfirmed(doing)
 
-        self._retry(attempt)
+        self._retries.call(attempt)
 
     def unconfirmed(self, doing: str) -> StoreUnavailableError:
         """The error for a write that cannot be seen."""

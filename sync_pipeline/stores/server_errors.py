@@ -17,13 +17,11 @@ Qdrant or the network says                            we raise
 from __future__ import annotations
 
 import json
-import math
 import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
@@ -40,6 +38,7 @@ from sync_pipeline.core.errors import (
     StoreUnavailableError,
     SyncPipelineError,
 )
+from sync_pipeline.core.retrying import retry_after_seconds
 from sync_pipeline.stores.checks import RefusedError, redacted
 
 RETRY_AFTER: Final = "x-retry-after"
@@ -68,30 +67,6 @@ def keep_retry_after(response: httpx.Response) -> None:
     value = response.headers.pop("Retry-After", None)
     if value is not None:
         response.headers[RETRY_AFTER] = value
-
-
-def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
-    """Read a ``Retry-After`` header: whole or fractional seconds, or an HTTP date.
-
-    Args:
-        value: The header, if there was one.
-        now: To count from where it is a date.
-
-    Returns:
-        Seconds to wait, 0 or more; None where the header says nothing usable.
-    """
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        seconds = (zoned - now).total_seconds()
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
 @contextmanager

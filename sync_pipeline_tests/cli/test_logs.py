@@ -8,15 +8,13 @@ import sys
 import pytest
 
 RETRY = """
-import stamina
-from sync_pipeline.cli.logs import configure_logging, log_retries
+from sync_pipeline.cli.logs import configure_logging
+from sync_pipeline.core.errors import TransientError
+from sync_pipeline.core.retrying import Retries
 
 configure_logging()
-log_retries()
-for attempt in stamina.retry_context(on=OSError, attempts=2, wait_initial=0.01, wait_max=0.01):
-    with attempt:
-        if attempt.num == 1:
-            raise OSError("gone\\nfor now")
+errors = [TransientError("gone\\nfor now")]
+Retries(sleep=lambda seconds: None, jitter_seconds=0).call(lambda: errors and exec("raise errors.pop()"))
 print("result")
 """
 
@@ -25,7 +23,9 @@ def test_a_retry_is_one_line_on_standard_error() -> None:
     done = subprocess.run([sys.executable, "-c", RETRY], capture_output=True, text=True, check=True)
 
     assert done.stdout == "result\n"
-    assert done.stderr == ("WARNING sync_pipeline.cli.logs: trying again in 0 s: gone for now\n")
+    assert done.stderr == (
+        "WARNING sync_pipeline.core.retrying: trying again in 2 s: gone for now\n"
+    )
 
 
 def test_everyday_records_of_libraries_are_not_shown() -> None:

@@ -17,7 +17,8 @@ from sync_pipeline.core.errors import (
     SyncPipelineError,
     TransientError,
 )
-from sync_pipeline.database.engine import Database, Retries, make_engine, psycopg_of
+from sync_pipeline.core.retrying import Retries
+from sync_pipeline.database.engine import Database, make_engine, psycopg_of
 from sync_pipeline.database.errors import Place, translate
 from sync_pipeline.database.urls import describe_url, driver_url, parse_url
 
@@ -156,7 +157,7 @@ def test_a_connection_cut_in_the_middle_is_tried_again(engine: Engine) -> None:
         value: int = connection.scalar(text("SELECT 42"))  # type: ignore[attr-defined]  # a Connection
         return value
 
-    quick = Retries(wait_initial_seconds=0.01, wait_jitter_seconds=0)
+    quick = Retries(first_wait_seconds=0.01, jitter_seconds=0)
     found = database(engine, quick).run("testing", work)
 
     assert (found, len(attempts)) == (42, 2)
@@ -169,7 +170,7 @@ def test_attempts_end(engine: Engine) -> None:
         attempts.append(1)
         raise errors.DeadlockDetected
 
-    quick = Retries(attempts=3, wait_initial_seconds=0.01, wait_jitter_seconds=0)
+    quick = Retries(attempts=3, first_wait_seconds=0.01, jitter_seconds=0)
     with pytest.raises(TransientError, match="DeadlockDetected"):
         database(engine, quick).run("testing", work)
 

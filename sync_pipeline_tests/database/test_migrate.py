@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Engine, event, inspect, text
 from sqlalchemy.dialects.postgresql import base
 
 from sync_pipeline.core.errors import ConfigurationError
-from sync_pipeline.database.engine import Retries, make_engine
+from sync_pipeline.core.retrying import Retries
+from sync_pipeline.database.engine import make_engine
 from sync_pipeline.database.migrate import migrate, pending_revisions
 from sync_pipeline.database.scope_states import PostgresScopeStates
 from sync_pipeline.database.tables import Xid8, state_tables

@@ -16,6 +16,7 @@ from sync_pipeline.core.errors import (
     TransientError,
     UnusableProxyError,
 )
+from sync_pipeline.core.retrying import Retries
 from sync_pipeline.embedding.openai import OpenAIEmbedder
 from sync_pipeline.embedding.openai_interface import read_vectors
 from sync_pipeline_tests.embedding.service import (
@@ -34,7 +35,11 @@ def client_of(
     service: EmbeddingService, *, sleep: Callable[[float], None] = lambda _: None
 ) -> OpenAIEmbedder:
     return OpenAIEmbedder(
-        model="stub", base_url=service.url, api_key="k3y", dimension=DIMENSION, sleep=sleep
+        model="stub",
+        base_url=service.url,
+        api_key="k3y",
+        dimension=DIMENSION,
+        retries=Retries(sleep=sleep),
     )
 
 
@@ -172,7 +177,7 @@ def test_an_outage_is_transient_after_five_attempts() -> None:
         client_of(service, sleep=waits.append).embed(TEXTS)
 
     assert len(service.requests) == 5
-    assert [lowest <= wait <= 2 * lowest for lowest, wait in zip([1, 2, 4, 8], waits, strict=True)]
+    assert len(waits) == 4
 
 
 def test_a_rate_limit_is_waited_for_as_asked() -> None:
@@ -180,8 +185,8 @@ def test_a_rate_limit_is_waited_for_as_asked() -> None:
     with running_service(Answer(status=429, headers={"Retry-After": "33"})) as service:
         client_of(service, sleep=waits.append).embed(TEXTS)
 
-    assert len(waits) == 1
-    assert 33 <= waits[0] <= 34
+    (wait,) = waits
+    assert 33 <= wait <= 34
 
 
 def test_a_long_rate_limit_is_handed_to_the_caller_at_once() -> None:
@@ -197,7 +202,10 @@ def test_a_long_rate_limit_is_handed_to_the_caller_at_once() -> None:
 
 def test_nobody_answering_is_transient() -> None:
     client = OpenAIEmbedder(
-        model="stub", base_url=UNREACHABLE, dimension=DIMENSION, sleep=lambda _: None
+        model="stub",
+        base_url=UNREACHABLE,
+        dimension=DIMENSION,
+        retries=Retries(sleep=lambda _: None),
     )
 
     with pytest.raises(TransientError, match=r"did not answer \(ConnectError\)"):

@@ -14,9 +14,9 @@ from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.ports import Embedder, Lease, VectorStore
 from sync_pipeline.core.reports import ScopeReport
+from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
-from sync_pipeline.database.engine import Retries
 from sync_pipeline.database.generations import PostgresGenerations
 from sync_pipeline.database.index_state import PostgresIndexState
 from sync_pipeline.database.quarantine import PostgresQuarantine
@@ -47,7 +47,7 @@ CREATE TABLE materials (
     updated_at timestamptz DEFAULT now()
 )
 """
-IMPATIENT: Final = Retries(attempts=2, wait_initial_seconds=0, wait_jitter_seconds=0)
+IMPATIENT: Final = Retries(attempts=2, first_wait_seconds=0, jitter_seconds=0)
 
 
 @dataclass(slots=True)

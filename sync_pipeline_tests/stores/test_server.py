@@ -175,7 +175,6 @@ def test_waits_grow_from_two_seconds_with_jitter(
         pytest.param("1.5", 1.5, id="fraction"),
         pytest.param("0", 0.0, id="at once"),
         pytest.param("-3", 0.0, id="negative"),
-        pytest.param("3600", 60.0, id="at most a minute"),
     ],
 )
 def test_retry_after_is_honoured(
@@ -185,7 +184,8 @@ def test_retry_after_is_honoured(
 
     store.upsert(COLLECTION, [POINT])
 
-    assert waits == [seconds]
+    (wait,) = waits
+    assert seconds <= wait <= seconds + 1
 
 
 def test_retry_after_as_a_date_is_honoured(
@@ -197,7 +197,7 @@ def test_retry_after_as_a_date_is_honoured(
     store.upsert(COLLECTION, [POINT])
 
     (wait,) = waits
-    assert 30 < wait <= 40
+    assert 30 < wait <= 41
 
 
 @pytest.mark.parametrize(
@@ -214,16 +214,16 @@ def test_a_retry_after_that_says_nothing_is_ignored(
     assert 2 <= wait <= 3
 
 
-def test_a_lasting_rate_limit_says_how_long_to_wait(
+def test_a_long_rate_limit_is_left_to_the_caller_at_once(
     store: VectorStore, stub: QdrantStub, waits: list[float]
 ) -> None:
-    stub.script(*[Step(fault=Fault.RATE_LIMITED, retry_after="90")] * 5, route=UPSERT)
+    stub.script(Step(fault=Fault.RATE_LIMITED, retry_after="90"), route=UPSERT)
 
     with pytest.raises(RateLimitedError, match="asks to wait 90 s") as caught:
         store.upsert(COLLECTION, [POINT])
 
     assert caught.value.retry_after_seconds == 90
-    assert waits == [60] * 4
+    assert waits == []
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ from sync_pipeline.stores.checks import RefusedError
 from sync_pipeline.stores.server_errors import (
     UnconfirmedError,
     keep_retry_after,
-    retry_after_seconds,
     server_errors,
     translate,
 )
@@ -154,26 +153,6 @@ def test_the_wait_that_was_asked_for_is_kept(error: Exception, seconds: float | 
 
     assert isinstance(translated, RateLimitedError | StoreUnavailableError)
     assert translated.retry_after_seconds == seconds
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        pytest.param("120", 120.0, id="whole"),
-        pytest.param(" 0.25 ", 0.25, id="fraction"),
-        pytest.param("Fri, 20 Nov 2026 12:00:30 GMT", 30.0, id="date"),
-        pytest.param("Friday, 20-Nov-26 12:00:30 GMT", 30.0, id="old date"),
-        pytest.param("Fri Nov 20 12:00:30 2026", 30.0, id="asctime"),
-        pytest.param("Fri, 20 Nov 2026 11:00:00 GMT", 0.0, id="past date"),
-        pytest.param("-5", 0.0, id="negative"),
-        pytest.param("inf", None, id="infinite"),
-        pytest.param("", None, id="empty"),
-        pytest.param("later", None, id="words"),
-        pytest.param(None, None, id="absent"),
-    ],
-)
-def test_retry_after_is_read_in_every_form(header: str | None, seconds: float | None) -> None:
-    assert retry_after_seconds(header, now=NOW) == seconds
 
 
 def test_retry_after_is_moved_out_of_the_clients_sight() -> None:
