@@ -14,7 +14,12 @@ from sync_pipeline.core.retrying import Retries
 
 configure_logging()
 errors = [TransientError("gone\\nfor now")]
-Retries(sleep=lambda seconds: None, jitter_seconds=0).call(lambda: errors and exec("raise errors.pop()"))
+
+def attempt():
+    if errors:
+        raise errors.pop()
+
+Retries(sleep=lambda seconds: None, jitter_seconds=0).call(attempt)
 print("result")
 """
 
