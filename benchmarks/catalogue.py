@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sync_pipeline.core.document import render_text
 from sync_pipeline.sample.builtin import iter_articles
-from sync_pipeline.sample.vocabulary.line import Article, EntityName
+from sync_pipeline.sample.lines import Article, EntityName
 
 WORK_EVERY: Final = 11
 MAX_ARTICLE_WORDS: Final = 12

@@ -11,24 +11,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from sync_pipeline.sample.lines import Article, EntityName, read_lines
 from sync_pipeline.sample.loading import Catalogue, owner, row_id
 from sync_pipeline.sample.schema import MATERIALS, WORKS
-from sync_pipeline.sample.vocabulary import (
-    materials_english,
-    materials_russian,
-    works_english,
-    works_russian,
-)
-from sync_pipeline.sample.vocabulary.line import Article
 
 NAME: Final = "builtin"
 
-LINES: Final = (
-    *materials_english.MATERIALS,
-    *materials_russian.MATERIALS,
-    *works_english.WORKS,
-    *works_russian.WORKS,
+TABLES: Final[tuple[tuple[str, EntityName], ...]] = (
+    ("materials_english", "material"),
+    ("materials_russian", "material"),
+    ("works_english", "work"),
+    ("works_russian", "work"),
 )
+"""Tables of lines, and what they are lines of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +82,9 @@ DEMO_SEARCHES: Final = (
 
 def iter_articles() -> Iterator[Article]:
     """Yield every article of every line."""
-    for line in LINES:
-        yield from line.iter_articles()
+    for name, entity in TABLES:
+        for line in read_lines(name, entity=entity):
+            yield from line.iter_articles()
 
 
 def read_builtin() -> Catalogue:

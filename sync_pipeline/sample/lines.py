@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Final, Literal
 
 EntityName = Literal["material", "work"]
 
-GLOBAL: Final = ("global",)
-ACME: Final = ("acme",)
-GLOBEX: Final = ("globex",)
-SEVERSTROY: Final = ("severstroy",)
-ACME_AND_GLOBEX: Final = ("acme", "globex")
-ALL_TENANTS: Final = ("acme", "globex", "severstroy")
+FOLDER: Final = Path(__file__).with_name("vocabulary")
+"""Tables of lines: tab-separated, one file per entity and language."""
 
 PRICE_STEP: Final = Decimal("0.07")
 """How much dearer than the first each further article of a line is."""
@@ -52,11 +50,11 @@ class Line:
     price: str
     """Of the first article."""
     owners: tuple[str, ...]
+    entity: EntityName
     options: Mapping[str, str] = field(default_factory=dict)
     """Per placeholder its values, separated by ``|``."""
     suppliers: str = ""
     """Separated by ``|``; empty for works."""
-    entity: EntityName = "material"
 
     def iter_articles(self) -> Iterator[Article]:
         """Yield every combination, in the order written."""
@@ -77,48 +75,31 @@ class Line:
             )
 
 
-def work(
-    code: str,
-    name: str,
-    *,
-    category: str,
-    unit: str,
-    price: str,
-    owners: tuple[str, ...],
-    **options: str,
-) -> Line:
-    """Describe a line of works."""
-    return Line(
-        code=code,
-        name=name,
-        category=category,
-        unit=unit,
-        price=price,
-        owners=owners,
-        options=options,
-        entity="work",
-    )
+def read_lines(name: str, *, entity: EntityName) -> list[Line]:
+    """Read a table of lines.
+
+    Owners and suppliers are separated by ``|``. An option is ``placeholder=value|value``,
+    and a semicolon stands between two.
+
+    Args:
+        name: Of the file, without its ending.
+        entity: What its lines are.
+    """
+    with (FOLDER / f"{name}.tsv").open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return [_line(row, entity=entity) for row in rows]
 
 
-def material(
-    code: str,
-    name: str,
-    *,
-    category: str,
-    unit: str,
-    price: str,
-    owners: tuple[str, ...],
-    suppliers: str,
-    **options: str,
-) -> Line:
-    """Describe a line of products."""
+def _line(row: Mapping[str, str], *, entity: EntityName) -> Line:
+    options = (option.partition("=") for option in row["options"].split(";") if option)
     return Line(
-        code=code,
-        name=name,
-        category=category,
-        unit=unit,
-        price=price,
-        owners=owners,
-        suppliers=suppliers,
-        options=options,
+        code=row["code"],
+        name=row["name"],
+        category=row["category"],
+        unit=row["unit"],
+        price=row["price"],
+        owners=tuple(row["owners"].split("|")),
+        suppliers=row["suppliers"],
+        options={placeholder: values for placeholder, _, values in options},
+        entity=entity,
     )
