@@ -168,12 +168,18 @@ def _stage(
                 note = f"compared in full: {looked.why}"
             else:
                 touched = looked
-        dataset, parts = _stage_rows(
-            sync, snapshot=snapshot, scope=scope, run_id=run_id, touched=touched, tally=tally
-        )
         digests: Mapping[str, EntityDigest] | None = None
         if touched is None:
             digests = snapshot.digest(entities=sync.entities, scope=scope)
+        dataset, parts = _stage_rows(
+            sync,
+            snapshot=snapshot,
+            scope=scope,
+            run_id=run_id,
+            touched=touched,
+            expected=_expected_rows(sync, digests),
+            tally=tally,
+        )
         taken_at = _in_order(record, taken_at=snapshot.taken_at)
     events = None if feed is None else feed.events
     export = StagedExport(
@@ -223,6 +229,15 @@ def _staged_entities(
     ]
 
 
+def _expected_rows(
+    sync: SyncContext, digests: Mapping[str, EntityDigest] | None
+) -> dict[str, int] | None:
+    """How many rows of each entity must arrive; None where only some are read."""
+    if digests is None:
+        return None
+    return {name: digests[name].rows if name in digests else 0 for name in sync.entity_names}
+
+
 def _stage_rows(
     sync: SyncContext,
     *,
@@ -230,15 +245,11 @@ def _stage_rows(
     scope: Scope,
     run_id: str,
     touched: Touched | None,
+    expected: Mapping[str, int] | None,
     tally: _Tally,
 ) -> tuple[str, int]:
     """Render and stage rows of every entity; the dataset's name and how many parts it has."""
     dataset = dataset_name("exported_documents", scope=scope, run_id=run_id)
-    expected = None
-    if touched is None:
-        expected = {
-            entity.name: snapshot.count_rows(entity=entity, scope=scope) for entity in sync.entities
-        }
     total = sum(expected.values()) if expected is not None else None
     parts = 1 if touched is not None else _parts(sync, scope=scope, rows=total or 0)
     with open_parts(

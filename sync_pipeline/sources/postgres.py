@@ -12,7 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from sync_pipeline.core.batching import batched
-from sync_pipeline.core.changes import EntityDigest, owner_key
+from sync_pipeline.core.changes import EntityDigest
 from sync_pipeline.core.doubles import Doubled
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import SourceSchemaError
@@ -20,7 +20,13 @@ from sync_pipeline.core.ports import Weakness
 from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, why_not_a_tenant_id
 from sync_pipeline.core.undecodable import is_undecodable
 from sync_pipeline.sources.check import find_mistakes
-from sync_pipeline.sources.digests import NO_ROWS, digests_by_owner, fold_digests
+from sync_pipeline.sources.digests import (
+    NO_ROWS,
+    digests_by_owner,
+    digests_of_global,
+    fold_digests,
+    unusable_owners,
+)
 from sync_pipeline.sources.encoding import fetch, holdable, stream
 from sync_pipeline.sources.errors import describe_url, reason_of, source_errors
 from sync_pipeline.sources.layout import list_table_names, read_tables
@@ -68,15 +74,8 @@ class PostgresSnapshot:
         self._database = database
         self._statements: dict[Entity, TableStatements] = {}
         self._conditions: dict[tuple[Entity, Scope], sa.ColumnElement[bool] | None] = {}
-
-    def count_rows(self, *, entity: Entity, scope: Scope) -> int:
-        """Count the rows that ``iter_rows`` with the same arguments will yield."""
-        with source_errors(self._database):
-            condition = self._condition(entity, scope=scope)
-            if condition is None:
-                return 0
-            statement = self._of(entity).count(condition)
-            return int(self._connection.execute(statement).scalar_one())
+        self._unusable: dict[Entity, list[str]] = {}
+        """Per entity the texts in its tenant column that cannot be tenant ids."""
 
     def find_doubled(
         self, *, entity: Entity, scope: Scope, ids: Sequence[str] | None = None
@@ -171,15 +170,17 @@ class PostgresSnapshot:
                     ]
 
     def digest(self, *, entities: Sequence[Entity], scope: Scope) -> dict[str, EntityDigest]:
-        """Digest the scope as this snapshot sees it; an index on the tenant column serves."""
-        found: dict[str, EntityDigest] = {}
+        """Survey the scope as this snapshot sees it; an index on the tenant column serves."""
+        digests: dict[str, EntityDigest] = {}
         with source_errors(self._database):
             for entity in entities:
-                condition = self._condition(entity, scope=scope)
-                if condition is not None:
-                    rows = fetch(self._connection, digests_by_owner(self._of(entity), condition))
-                    found[entity.name] = fold_digests(rows).get(scope.key, NO_ROWS)
-        return {name: digest for name, digest in found.items() if digest.rows}
+                statement = self._survey(entity, scope=scope)
+                if statement is not None:
+                    rows = fetch(self._connection, statement)
+                    if scope.is_global:
+                        self._unusable[entity] = unusable_owners(rows)
+                    digests[entity.name] = fold_digests(rows).get(scope.key, NO_ROWS)
+        return {name: digest for name, digest in digests.items() if digest.rows}
 
     def digest_by_scope(self, entities: Sequence[Entity]) -> dict[str, dict[str, EntityDigest]]:
         """Digest every scope as this snapshot sees it."""
@@ -285,7 +286,7 @@ class PostgresSnapshot:
     def _work_out(self, entity: Entity, *, scope: Scope) -> sa.ColumnElement[bool] | None:
         statements = self._of(entity)
         if scope.tenant_id is None:
-            return statements.in_scope(scope, unusable=self._unusable_tenants(entity))
+            return statements.in_scope(scope, unusable=self._unusable_owners(entity))
         if not holdable(self._connection, [scope.tenant_id]):
             return None
         cast = statements.tenant_cast(scope.tenant_id)
@@ -323,17 +324,22 @@ class PostgresSnapshot:
         if fault is not None:
             self._refuse([f"entity {entity.name!r}: {fault}"])
 
-    def _unusable_tenants(self, entity: Entity) -> list[str]:
-        """Texts in the tenant column that cannot be tenant ids."""
+    def _survey(self, entity: Entity, *, scope: Scope) -> sa.Select[Any] | None:
+        """Digests by owner; None where the scope can have no row."""
+        statements = self._of(entity)
+        if scope.is_global and statements.has_unusable_owners:
+            return digests_of_global(statements)
+        condition = self._condition(entity, scope=scope)
+        return None if condition is None else digests_by_owner(statements, condition)
+
+    def _unusable_owners(self, entity: Entity) -> list[str]:
+        """Texts in the tenant column that cannot be tenant ids: a scan, unless surveyed."""
         statements = self._of(entity)
         if not statements.has_unusable_owners:
             return []
-        owners = fetch(self._connection, statements.owners())
-        return [
-            tenant
-            for _, tenant, _ in owners
-            if tenant is not None and owner_key(tenant) == GLOBAL_KEY
-        ]
+        if entity not in self._unusable:
+            self._unusable[entity] = unusable_owners(fetch(self._connection, statements.owners()))
+        return self._unusable[entity]
 
     def _stream(self, statement: sa.Select[Any], *, batch_size: int) -> Iterator[Sequence[Any]]:
         yield from stream(self._connection, statement, batch_size=batch_size)

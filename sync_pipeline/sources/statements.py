@@ -144,10 +144,6 @@ class TableStatements:
         column = self._changed_at[1]
         return why_not_plausible(value, column=column, entity=self.entity, now=now)
 
-    def count(self, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
-        """How many rows there are."""
-        return self._select(sa.func.count()).where(condition)
-
     def any_row(self, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
         """One row that meets the condition, without its values."""
         return self._select(sa.literal_column("1")).where(condition).limit(1)

@@ -77,9 +77,6 @@ class FakeSnapshot:
         self._tables = copy.deepcopy(dict(tables))
         self._lost_after_rows = lost_after_rows
 
-    def count_rows(self, *, entity: Entity, scope: Scope) -> int:
-        return sum(_scope_key(row, entity) == scope.key for row in self._rows(entity))
-
     def has_rows(self, *, entity: Entity, scope: Scope) -> bool:
         return any(_scope_key(row, entity) == scope.key for row in self._rows(entity))
 

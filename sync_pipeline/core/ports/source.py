@@ -29,9 +29,6 @@ class SourceSnapshot(Protocol):
     taken_at: datetime
     """When the snapshot was taken, by the database's clock, with time zone."""
 
-    def count_rows(self, *, entity: Entity, scope: Scope) -> int:
-        """Count the rows that ``iter_rows`` with the same arguments will yield."""
-
     def find_doubled(
         self, *, entity: Entity, scope: Scope, ids: Sequence[str] | None = None
     ) -> dict[str, Doubled]:
@@ -107,10 +104,14 @@ class SourceSnapshot(Protocol):
         """
 
     def digest(self, *, entities: Sequence[Entity], scope: Scope) -> dict[str, EntityDigest]:
-        """Digest the mapped columns of the scope's rows, by entity name.
+        """Survey the scope's rows: how many ``iter_rows`` will yield, and a digest of them.
 
-        Ask after reading rows. Equal to what ``RowSource.digest_by_scope`` says of
-        the same rows.
+        One scan per entity; whoever reads the global rows afterwards asks this first, for
+        it also finds out whose rows nobody can own. Equal to what ``RowSource.digest_by_scope``
+        says of the same rows.
+
+        Returns:
+            By entity name; entities without rows are left out.
         """
 
 
