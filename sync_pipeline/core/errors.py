@@ -7,6 +7,7 @@
     │   ├── SettingsError          the settings file or the environment is wrong
     │   ├── SourceSchemaError      a configured table or column does not exist
     │   ├── UnknownScopeError      no such tenant
+    │   ├── UnusableProxyError     a proxy that the environment names cannot be used
     │   ├── StateEncodingError     the state database cannot hold a character
     │   ├── ModelUnavailableError  the embedding model cannot be loaded
     │   ├── IndexMismatchError     the index was built with another model or views
