@@ -28,10 +28,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, UUID, aggregate_order_by
 
+from sync_pipeline.core.errors import StateEncodingError
 from sync_pipeline.core.point import PointDigests, combine_hashes
 from sync_pipeline.core.ports import DocumentRecord, FailedDocument, StateRow
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database import index_state_statements
+from sync_pipeline.database.encoding import escaped
 from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, Retries, psycopg_of
 from sync_pipeline.database.tables import table
 
@@ -97,9 +99,14 @@ class PostgresIndexState:
             "entity_types": [failure.entity_type for failure in distinct],
             "db_ids": [failure.db_id for failure in distinct],
             "error_codes": [failure.error_code for failure in distinct],
-            "errors": [_storable(failure.error) for failure in distinct],
         }
-        self._execute("recording failed documents", index_state_statements.RECORD_FAILED, values)
+        errors = [_storable(failure.error) for failure in distinct]
+        doing, statement = "recording failed documents", index_state_statements.RECORD_FAILED
+        try:
+            self._execute(doing, statement, {**values, "errors": errors})
+        except StateEncodingError:
+            # Other programs wrote the messages: they may have characters that no id here has.
+            self._execute(doing, statement, {**values, "errors": list(map(escaped, errors))})
 
     def newer_than(
         self, *, collection: str, document_ids: Sequence[str], snapshot_at: datetime
