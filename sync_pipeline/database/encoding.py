@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, func, literal, select
 
 from sync_pipeline.core.errors import StateEncodingError
 from sync_pipeline.database.engine import Database, Retries, psycopg_of
@@ -27,7 +27,10 @@ def holds_all(state: str, *, source: str) -> bool:
 
 
 def check_encoding(engine: Engine, schema: str, *, source_encoding: Callable[[], str]) -> None:
-    """Refuse a database for our state that lacks characters which the source may have.
+    """Refuse to make our state in a database that lacks characters which the source may have.
+
+    Where it has been made already it is used: its ids may all be plain, and what it cannot
+    hold is named when it comes.
 
     Args:
         engine: Of the state.
@@ -39,8 +42,8 @@ def check_encoding(engine: Engine, schema: str, *, source_encoding: Callable[[],
         SyncPipelineError: one of them cannot be reached, as its own connections say it.
     """
     database = Database(engine, schema=schema, retries=Retries())
-    state = database.run("looking at its encoding", _encoding)
-    if state in HOLD_ALL:
+    state = database.run("looking at its encoding", lambda it: _encoding_to_be(it, schema))
+    if state is None or state in HOLD_ALL:
         return
     source = source_encoding()
     if not holds_all(state, source=source):
@@ -56,6 +59,12 @@ def escaped(text: str) -> str:
     return text.encode("ascii", "backslashreplace").decode()
 
 
-def _encoding(connection: Connection) -> str:
-    """As the server told it when the connection was made."""
+def _encoding_to_be(connection: Connection, schema: str) -> str | None:
+    """The encoding as the server told it at the connection; None where our schema is there."""
+    if connection.scalar(select(func.to_regnamespace(literal(_quoted(connection, schema))))):
+        return None
     return psycopg_of(connection).info.parameter_status("server_encoding") or UTF8
+
+
+def _quoted(connection: Connection, schema: str) -> str:
+    return connection.dialect.identifier_preparer.quote(schema)

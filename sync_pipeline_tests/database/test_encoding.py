@@ -44,6 +44,20 @@ def test_s66_the_source_is_asked_only_where_the_state_is_narrow(database_url: st
     engine.dispose()
 
 
+def test_s66_a_state_that_was_made_earlier_is_used_as_it_is(database_url: str) -> None:
+    """Its ids may all be plain; it was made before anybody looked."""
+    with encoded_database(database_url, "LATIN1") as url:
+        engine = make_engine(driver_url(url, "psycopg"))
+        try:
+            with pytest.raises(StateEncodingError, match="has the encoding LATIN1"):
+                check_encoding(engine, "sync_pipeline", source_encoding=lambda: "UTF8")
+            migrate(engine)
+
+            check_encoding(engine, "sync_pipeline", source_encoding=lambda: "UTF8")
+        finally:
+            engine.dispose()
+
+
 def test_s66_a_message_in_any_script_is_recorded_and_an_id_is_refused(database_url: str) -> None:
     """In LATIN1, what another program said is kept with escapes; an id must be kept as it is."""
     with encoded_database(database_url, "LATIN1") as url:
