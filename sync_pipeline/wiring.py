@@ -43,9 +43,21 @@ class Installation:
     """Where Dagster keeps its runs, for psycopg 2, password included."""
 
     def migrate(self) -> list[str]:
-        """Bring the state tables up to date; the revisions applied now."""
-        from sync_pipeline.database.migrate import migrate
+        """Bring the state tables up to date; the revisions applied now.
 
+        Raises:
+            StateEncodingError: their database lacks characters that the source may have.
+        """
+        from sync_pipeline.database.encoding import check_encoding
+        from sync_pipeline.database.migrate import migrate
+        from sync_pipeline.sources.encoding import read_encoding
+
+        if self.state_engine is not self.source_engine:
+            check_encoding(
+                self.state_engine,
+                self.settings.state.schema_name,
+                source_encoding=lambda: read_encoding(self.source_engine),
+            )
         return migrate(self.state_engine, self.settings.state.schema_name)
 
     def doctor(self) -> list[Finding]:

@@ -38,6 +38,8 @@ os.environ.update(
 
 # Ignored where a shell started us in the background, and then in every program that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Fixtures end what they started, also where a time limit of the caller ends us; not so by default.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 DATA_VARIABLE: Final = "SYNC_PIPELINE_TEST_DATA"

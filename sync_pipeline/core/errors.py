@@ -7,6 +7,7 @@
     │   ├── SettingsError          the settings file or the environment is wrong
     │   ├── SourceSchemaError      a configured table or column does not exist
     │   ├── UnknownScopeError      no such tenant
+    │   ├── UnusableProxyError     a proxy that the environment names cannot be used
     │   ├── StateEncodingError     the state database cannot hold a character
     │   ├── ModelUnavailableError  the embedding model cannot be loaded
     │   ├── IndexMismatchError     the index was built with another model or views
@@ -122,11 +123,11 @@ class UnusableProxyError(ConfigurationError):
 class StateEncodingError(ConfigurationError):
     """The state database has an encoding without some character that is to be kept there."""
 
-    def __init__(self, *, where: str, doing: str) -> None:
+    def __init__(self, what: str, *, setting: str = "`STATE_DATABASE_URL`") -> None:
         super().__init__(
-            f"{where} has an encoding that lacks a character of a tenant id, row id or message, "
-            f"while {doing}. Set `STATE_DATABASE_URL` to a database made with ENCODING 'UTF8'; "
-            "the source stays as it is."
+            what,
+            remedy=f"Set {setting} to a database made with `CREATE DATABASE NAME ENCODING 'UTF8' "
+            "LOCALE 'C' TEMPLATE template0`; the source stays as it is.",
         )
 
 

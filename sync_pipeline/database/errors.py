@@ -106,7 +106,10 @@ def translate(error: psycopg.Error, *, place: Place, doing: str) -> SyncPipeline
             remedy="Make room and run again; what was recorded before stays.",
         )
     if state == _UNTRANSLATABLE:
-        return StateEncodingError(where=place.where, doing=doing)
+        return StateEncodingError(
+            f"{place.where} has an encoding that lacks a character of a tenant, id or name, while "
+            f"{doing}."
+        )
     if state.startswith(_UNAVAILABLE_SQLSTATES):
         return SourceUnavailableError(
             f"{place.where} ended the connection while {doing} ({what}).",

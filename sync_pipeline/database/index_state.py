@@ -28,12 +28,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, UUID, aggregate_order_by
 
+from sync_pipeline.core.errors import StateEncodingError
 from sync_pipeline.core.payload import content_digest
 from sync_pipeline.core.point import PointDigests
 from sync_pipeline.core.ports import DocumentRecord, FailedDocument, StateRow
 from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database import index_state_statements
+from sync_pipeline.database.encoding import escaped
 from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, psycopg_of
 from sync_pipeline.database.tables import table
 
@@ -99,9 +101,14 @@ class PostgresIndexState:
             "entity_types": [failure.entity_type for failure in distinct],
             "db_ids": [failure.db_id for failure in distinct],
             "error_codes": [failure.error_code for failure in distinct],
-            "errors": [_storable(failure.error) for failure in distinct],
         }
-        self._execute("recording failed documents", index_state_statements.RECORD_FAILED, values)
+        errors = [_storable(failure.error) for failure in distinct]
+        doing, statement = "recording failed documents", index_state_statements.RECORD_FAILED
+        try:
+            self._execute(doing, statement, {**values, "errors": errors})
+        except StateEncodingError:
+            # Other programs wrote the messages: they may have characters that no id here has.
+            self._execute(doing, statement, {**values, "errors": list(map(escaped, errors))})
 
     def iter_digests(
         self,

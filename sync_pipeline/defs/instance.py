@@ -183,7 +183,11 @@ def _translate(
     cause = error if isinstance(error, sa.exc.DBAPIError) else error.__cause__
     state = getattr(getattr(cause, "orig", None), "pgcode", None)
     if state == UNTRANSLATABLE:
-        return StateEncodingError(where=where, doing="keeping the history of runs")
+        return StateEncodingError(
+            f"{where} has an encoding that lacks a character of a tenant, so its runs have no "
+            "place there.",
+            setting="`dagster.storage_url` or `state.url`",
+        )
     advice = settings_fault(str(getattr(cause, "orig", cause))) if state is None else None
     if advice is not None:
         return ConfigurationError(

@@ -122,7 +122,7 @@ def _read_url(text: str, *, scheme: re.Match[str]) -> str | Mistake:
 def _read_conninfo(text: str) -> str | Mistake:
     if _DOTNET.search(text):
         return Mistake(
-            "has its parts separated by ;",
+            "has its parts separated by semicolons",
             "write them with spaces: host=... port=... user=... password=... dbname=...",
         )
     reading = _Reading()

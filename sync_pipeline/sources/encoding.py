@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from sync_pipeline.core.document import MAX_TEXT_CHARACTERS
 from sync_pipeline.core.undecodable import is_undecodable
-from sync_pipeline.sources.errors import UNDECODABLE_STATES
+from sync_pipeline.sources.errors import UNDECODABLE_STATES, describe_url, source_errors
 
 UTF8: Final = "UTF8"
 SQL_ASCII: Final = "SQL_ASCII"
@@ -41,6 +41,17 @@ def encoding_of(connection: sa.Connection) -> str:
     """The database's encoding, as the server told it when the connection was made."""
     driver: Any = connection.connection.driver_connection
     return driver.info.parameter_status("server_encoding") or UTF8
+
+
+def read_encoding(engine: sa.Engine) -> str:
+    """The encoding of a source.
+
+    Raises:
+        SourceUnavailableError: it cannot be reached.
+        ConfigurationError: not with these settings.
+    """
+    with source_errors(describe_url(engine.url)), engine.connect() as connection:
+        return encoding_of(connection)
 
 
 def fetch(connection: sa.Connection, statement: sa.Select[Any]) -> Sequence[Any]:

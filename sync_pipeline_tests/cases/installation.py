@@ -27,7 +27,7 @@ class Case:
 
     def sql(self, *statements: str) -> None:
         """Do something as the application does, each in a transaction of its own."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
+        with psycopg.connect(self.url, autocommit=True, client_encoding="UTF8") as connection:
             for statement in statements:
                 connection.execute(statement.encode())
 

@@ -120,7 +120,13 @@ def offer(
             id="losing now",
         ),
         pytest.param(
-            offer(FeedState.ABSENT), "e", "no feed of offer is installed", id="not installed"
+            offer(FeedState.ABSENT), None, "no feed of offer is installed", id="not installed"
+        ),
+        pytest.param(
+            offer(FeedState.ABSENT),
+            "e",
+            "the feed of offer was removed since the last full sync",
+            id="removed",
         ),
         pytest.param(
             offer(FeedState.UNABLE, detail="it is a view"),

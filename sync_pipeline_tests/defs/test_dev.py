@@ -61,9 +61,17 @@ def test_which_addresses_only_this_machine_reaches(host: str, *, expected: bool)
     assert is_this_machine(host) is expected
 
 
+def start_nothing(*_: object, **__: object) -> None:
+    """In place of the first thing that ``dev`` does, where it should have refused."""
+    pytest.fail("it starts")
+
+
 def test_an_interface_without_a_password_is_not_shown_to_other_machines(
-    installation: Installation,
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Without the guard a real interface would start, which outlives the test.
+    monkeypatch.setattr("sync_pipeline.defs.dev.prepare_instance", start_nothing)
+
     with pytest.raises(ConfigurationError, match="has no password, so it does not listen on '0"):
         run_dev(installation, host="0.0.0.0", port=1, environment={})  # noqa: S104 - it is refused
 

@@ -88,7 +88,7 @@ WRONG: Final = {
     "postgresql://db/x?foo": ("a parameter without a value", "?NAME=VALUE"),
     "host=a,b,c port=1,2": ("3 hosts and 2 ports", "one for each host"),
     "host=db port=0": ("(port)", "a number from 1 to 65535"),
-    "Host=db;Database=x": ("separated by ;", "host=... port=..."),
+    "Host=db;Database=x": ("separated by semicolons", "host=... port=..."),
     "host=db dbname=my base": ("taken apart", "'VALUE' where it has spaces"),
     "postgresql://a:1/2@db/x": ("taken apart", "percent-encode"),
     "postgresql://a:1#2@db/x": ("taken apart", "percent-encode"),

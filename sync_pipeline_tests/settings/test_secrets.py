@@ -89,8 +89,16 @@ def test_redaction_is_told_every_secret() -> None:
         pytest.param(f"source: {{url: 'mysql://app:{CANARY}@db/x'}}", id="another database"),
         pytest.param(f"source: {{url: 'postgresql://app:{CANARY}/@db/x'}}", id="slash in it"),
         pytest.param(f"source: {{url: 'postgresql://app:a@{CANARY}/b@db/x'}}", id="at sign in it"),
-        pytest.param(f"source: {{url: 'postgresql://app:{CANARY}@'}}", id="no host"),
-        pytest.param(f"source: {{url: 'host=db password={CANARY}'}}", id="key and value form"),
+        pytest.param(
+            f"source: {{url: 'host=db password={CANARY} sslmod=require'}}", id="key and value form"
+        ),
+        pytest.param(
+            f"source: {{url: 'host=db password={CANARY} x y'}}", id="spaces without quotes"
+        ),
+        pytest.param(f"source: {{url: 'Host=db;Password={CANARY}'}}", id="semicolons"),
+        pytest.param(
+            f"source: {{url: 'postgresql://db/x?password={CANARY}&port=no'}}", id="parameters"
+        ),
         pytest.param(f"source: {{url: 'app:{CANARY}@db'}}", id="no scheme"),
         pytest.param(f"source: {{url: {CANARY}}}", id="no URL at all"),
         pytest.param(f"source: 'postgresql://app:{CANARY}@db/x'", id="a URL as section"),
@@ -117,6 +125,21 @@ def test_no_mistake_quotes_a_secret(write_yaml: WriteYaml, yaml: str) -> None:
 
     assert CANARY not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param(f"postgresql://app:{CANARY}@", id="no host"),
+        pytest.param(f"host=db user=app password={CANARY}", id="key and value form"),
+        pytest.param(f"jdbc:postgresql://db/x?user=app&password={CANARY}", id="of Java"),
+    ],
+)
+def test_an_address_that_libpq_takes_is_taken_and_its_password_kept(url: str) -> None:
+    settings = load_settings(env={"DATABASE_URL": url})
+
+    assert CANARY not in repr(settings)
+    assert CANARY in settings.secret_values
 
 
 @pytest.mark.parametrize(
