@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from sync_pipeline.core.cleanup import CleanupPolicy
-from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.entity import Condition, Entity
 from sync_pipeline.core.errors import (
     MassDeletionRefusedError,
     ScopeBusyError,
@@ -33,7 +33,8 @@ from sync_pipeline.engine.context import SyncContext, SyncMode
 from sync_pipeline.engine.plan import plan_scope
 from sync_pipeline.engine.sync import sync_scope
 from sync_pipeline_tests.engine.steps import SteppedRun
-from sync_pipeline_tests.engine.world import MATERIAL, UNGUARDED, WORK, World
+from sync_pipeline_tests.engine.world import MATERIAL, UNGUARDED, World
+from sync_pipeline_tests.engine.world import WORK as PLAIN_WORK
 from sync_pipeline_tests.fakes.row_source import Row
 from sync_pipeline_tests.reliability.faults import (
     Fault,
@@ -43,21 +44,53 @@ from sync_pipeline_tests.reliability.faults import (
     context_of,
     outage,
 )
-from sync_pipeline_tests.reliability.oracle import ODD, POISON, Key, Oracle, documents
+from sync_pipeline_tests.reliability.oracle import (
+    ID_COLUMNS,
+    ODD,
+    POISON,
+    Key,
+    Oracle,
+    documents,
+)
 
 TENANTS: Final = ("acme", "globex", "initech")
 SCOPES: Final = ("global", *TENANTS)
 LEASE_SECONDS: Final = 60
 OVERLAP_SECONDS: Final = 300
 
-keys = st.builds(
-    Key, st.sampled_from(["materials", "works"]), st.sampled_from([*map(str, range(10))])
+WORK: Final = replace(
+    PLAIN_WORK,
+    id=ID_COLUMNS["works"],
+    only=(Condition("status", ("active", None)),),
 )
+"""Its rows have two columns for an id, and count only where their status is one of two."""
+ENTITIES: Final = (MATERIAL, WORK)
+
+MATERIALS: Final = [Key("materials", (str(number),)) for number in range(10)]
+WORKS: Final = [
+    Key("works", values)
+    for values in [
+        ("a/b", "c"),
+        ("a", "b/c"),
+        ("a~1b", "c"),
+        ("a-b", "c"),
+        ("a", "b-c"),
+        ("a~", "1b/c"),
+        ("~", "1"),
+        ("a", ""),
+        ("", "a"),
+        ("1", "1"),
+    ]
+]
+"""Some are the same text where their values are joined carelessly."""
+
+keys = st.sampled_from([*MATERIALS, *WORKS])
 names = st.sampled_from(
     ["cement", "sand", "gravel  fine", "Ёлка", "cement M500", "a", "", "  ", None]
 ) | st.sampled_from([f"cement {POISON}", f"sand {ODD}"])
 units = st.sampled_from(["kg", "m3", "", None])
 owners = st.sampled_from([*TENANTS, *TENANTS, None])
+statuses = st.sampled_from(["active", None, "hidden", "retired"])
 scopes = st.sampled_from(SCOPES)
 modes: st.SearchStrategy[SyncMode] = st.sampled_from(["full", "full", "incremental"])
 moments = st.integers(1, 60)
@@ -77,7 +110,7 @@ class InstallationMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(store=FussyStore())
+        self.world = World(entities=ENTITIES, store=FussyStore())
         self.world.embedder.poison = POISON
         self.world.set_options(
             upsert_batch_size=2,
@@ -92,6 +125,8 @@ class InstallationMachine(RuleBasedStateMachine):
         self.open_transactions: list[dict[Key, Row | None]] = []
         self.running: list[tuple[Run, SteppedRun]] = []
         self.older_index: Any = None
+        self.left_alone: dict[str, object] = {}
+        """What is kept of entities that have left the settings, as it was when they did."""
         self.unsure: set[str] = set(SCOPES)
         """Scopes that an incremental sync need not get right: a full one has to come first."""
 
@@ -101,7 +136,7 @@ class InstallationMachine(RuleBasedStateMachine):
         changes: dict[Key, Row | None] = {}
         for place in range(16):
             if rows >> place & 1:
-                key = Key("materials" if place % 3 else "works", str(place % 10))
+                key = (MATERIALS if place % 3 else WORKS)[place % 10]
                 owner = order[place % 4]
                 values = {"name": f"stone {place}", "is_global": owner == "global"}
                 tenant = "acme" if owner == "global" else owner
@@ -113,13 +148,14 @@ class InstallationMachine(RuleBasedStateMachine):
 
     def row(self, key: Key, **values: Any) -> Row:
         row = {
-            "id": key.row_id,
             "tenant_id": "acme",
             "is_global": False,
+            "status": "active",
             "name": "cement",
             "unit": "kg",
             "price": 1,
         }
+        row |= dict(zip(ID_COLUMNS[key.table], key.values, strict=True))
         row |= self.oracle.rows.get(key, {})
         return row | values | {"updated_at": self.world.source.now}
 
@@ -136,7 +172,7 @@ class InstallationMachine(RuleBasedStateMachine):
 
     @rule(first=st.integers(0, 9), count=st.integers(2, 8), tenant=owners)
     def insert_many(self, first: int, count: int, tenant: str | None) -> None:
-        rows = [Key("materials", str((first + place) % 10)) for place in range(count)]
+        rows = [MATERIALS[(first + place) % 10] for place in range(count)]
         values = {"tenant_id": tenant, "is_global": tenant is None}
         self.commit({key: self.row(key, name=f"stone {key.row_id}", **values) for key in rows})
 
@@ -159,6 +195,22 @@ class InstallationMachine(RuleBasedStateMachine):
     def flip_global(self, key: Key) -> None:
         if key in self.oracle.rows:
             self.commit({key: self.row(key, is_global=not self.oracle.rows[key]["is_global"])})
+
+    @rule(place=st.integers(0, 9), status=statuses, is_timed=st.booleans())
+    def begin_or_cease_to_count(self, place: int, status: str | None, *, is_timed: bool) -> None:
+        """A condition that is met or not is noticed whatever the time of the row says."""
+        known = sorted(key for key in self.oracle.rows if key.table == "works")
+        if not known:
+            return
+        key = known[place % len(known)]
+        before = self.oracle.rows[key]
+        row = self.row(key, status=status)
+        if not is_timed:
+            row["updated_at"] = before["updated_at"]
+        counted, counts = (found["status"] in {"active", None} for found in (before, row))
+        if counted != counts:
+            self.count("row that counts" if counts else "row that counts no more")
+        self.commit({key: row})
 
     @rule(key=keys)
     def delete(self, key: Key) -> None:
@@ -208,7 +260,7 @@ class InstallationMachine(RuleBasedStateMachine):
         held = self.world.store._collections.get(self.world.collection)
         if held is not None and held.points:
             del held.points[sorted(held.points)[place % len(held.points)]]
-        self.unsure |= set(SCOPES)
+        self.lost()
 
     @rule(what=st.sampled_from(["index", "alias", "state", "scopes", "cache", "generations"]))
     def lose(self, what: str) -> None:
@@ -224,7 +276,7 @@ class InstallationMachine(RuleBasedStateMachine):
             self.world.cache.vectors.clear()
         else:
             self.world.generations.specs.clear()
-        self.unsure |= set(SCOPES)
+        self.lost()
 
     @rule()
     def keep_the_index(self) -> None:
@@ -236,16 +288,44 @@ class InstallationMachine(RuleBasedStateMachine):
     def put_the_older_index_back(self) -> None:
         store = self.world.store
         store._collections, store._aliases = copy.deepcopy(self.older_index)
+        self.lost()
+
+    def lost(self) -> None:
+        """Something that no run did has happened to what is kept."""
         self.unsure |= set(SCOPES)
+        self.left_alone = self.of_others()
 
     # --- the settings -----------------------------------------------------------------------
 
-    @rule(entities=st.sampled_from([(MATERIAL, WORK), (MATERIAL, WORK), (MATERIAL,), (WORK,)]))
+    @rule(entities=st.sampled_from([ENTITIES, ENTITIES, (MATERIAL,), (WORK,)]))
     def edit_the_settings(self, entities: tuple[Entity, ...]) -> None:
         """An entity leaves, or comes back; a run that is under way keeps the settings it has."""
         if not self.running:
             self.count(f"{len(entities)} entities")
             self.world.entities = entities
+            self.left_alone = self.of_others()
+
+    def of_others(self) -> dict[str, object]:
+        """All that is kept of entities which the settings do not name."""
+        names = {entity.name for entity in self.world.entities}
+        world = self.world
+        return {
+            "points": {
+                name: (dict(point.payload), {v: a.tobytes() for v, a in point.vectors.items()})
+                for name, point in world.points.items()
+                if point.payload["type"] not in names
+            },
+            "records": [
+                known for known in world.state.documents.values() if known.entity_type not in names
+            ],
+            "syncs": [known for key, known in world.scopes.entities.items() if key[2] not in names],
+            "quarantine": {
+                (key, row): found
+                for key, listed in world.quarantine.rejections.items()
+                for row, found in listed.items()
+                if row[0] not in names
+            },
+        }
 
     # --- runs -------------------------------------------------------------------------------
 
@@ -545,6 +625,11 @@ class InstallationMachine(RuleBasedStateMachine):
                 assert self.is_named(name)
 
     @invariant()
+    def what_the_settings_do_not_name_is_left_alone(self) -> None:
+        if len(self.world.entities) < len(ENTITIES):
+            assert self.of_others() == self.left_alone
+
+    @invariant()
     def every_point_belongs_where_it_is(self) -> None:
         type(self).steps += 1
         for name, point in self.world.points.items():
@@ -557,7 +642,7 @@ class InstallationMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """However it was left, it converges: one clean run of each scope, then nothing to do."""
         self.running.clear()
-        self.world.entities = (MATERIAL, WORK)
+        self.world.entities = ENTITIES
         self.world.clock.advance(seconds=LEASE_SECONDS + 1)
         for key in SCOPES:
             run = self.start(key)

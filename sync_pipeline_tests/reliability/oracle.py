@@ -17,12 +17,24 @@ ODD: Final = "⚠"
 TYPES: Final = {"materials": "material", "works": "work"}
 """Document types by table."""
 
+ID_COLUMNS: Final = {"materials": ("id",), "works": ("shop_id", "sku")}
+"""What says which row, by table."""
+
 
 class Key(NamedTuple):
     """Which row."""
 
     table: str
-    row_id: str
+    values: tuple[str, ...]
+    """Of the id columns."""
+
+    @property
+    def row_id(self) -> str:
+        """The values as one text that no other row has."""
+        if len(self.values) == 1:
+            return self.values[0]
+        spelt = {"~": "~0", "/": "~1"}
+        return "/".join("".join(spelt.get(sign, sign) for sign in value) for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +57,10 @@ Rows = Mapping[Key, Row]
 
 
 def describe(key: Key, row: Row) -> Expected | None:
-    """The document of a row; None where nobody owns it or it has no text."""
+    """The document of a row; None where nobody owns it, it does not count or it has no text."""
     if not row["is_global"] and row["tenant_id"] is None:
+        return None
+    if key.table == "works" and row["status"] not in ("active", None):
         return None
     scope_key = "global" if row["is_global"] else str(row["tenant_id"])
     kind = "global" if row["is_global"] else "tenant"
