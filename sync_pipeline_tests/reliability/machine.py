@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import timedelta
-from typing import Any, ClassVar, Final
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
@@ -30,11 +30,13 @@ from sync_pipeline.core.errors import (
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.follow import pending_scopes
 from sync_pipeline.engine.plan import plan_scope
 from sync_pipeline.engine.sync import sync_scope
 from sync_pipeline_tests.engine.steps import SteppedRun
 from sync_pipeline_tests.engine.world import MATERIAL, UNGUARDED, World
 from sync_pipeline_tests.engine.world import WORK as PLAIN_WORK
+from sync_pipeline_tests.fakes.feed import FakeChangeFeed
 from sync_pipeline_tests.fakes.row_source import Row
 from sync_pipeline_tests.reliability.faults import (
     Fault,
@@ -48,10 +50,11 @@ from sync_pipeline_tests.reliability.oracle import (
     ID_COLUMNS,
     ODD,
     POISON,
+    TYPES,
     Key,
-    Oracle,
     documents,
 )
+from sync_pipeline_tests.reliability.tables import Loss, WatchedTables
 
 TENANTS: Final = ("acme", "globex", "initech")
 SCOPES: Final = ("global", *TENANTS)
@@ -84,20 +87,48 @@ WORKS: Final = [
 ]
 """Some are the same text where their values are joined carelessly."""
 
+KEYS: Final = {"materials": MATERIALS, "works": WORKS}
+
+
+class Load(NamedTuple):
+    """What a loader puts in a table's place: a bit for each of its rows."""
+
+    same: int
+    """Those that are there stay as they are."""
+    other: int
+    """Others of these become new ones."""
+    tenant: str | None
+
+
 keys = st.sampled_from([*MATERIALS, *WORKS])
+tables = st.sampled_from([*TYPES])
+places = st.integers(0, 19)
 names = st.sampled_from(
     ["cement", "sand", "gravel  fine", "Ёлка", "cement M500", "a", "", "  ", None]
 ) | st.sampled_from([f"cement {POISON}", f"sand {ODD}"])
 units = st.sampled_from(["kg", "m3", "", None])
 owners = st.sampled_from([*TENANTS, *TENANTS, None])
+loads = st.builds(Load, st.integers(0, 2**10 - 1), st.integers(0, 2**10 - 1), owners)
 statuses = st.sampled_from(["active", None, "hidden", "retired"])
 scopes = st.sampled_from(SCOPES)
-modes: st.SearchStrategy[SyncMode] = st.sampled_from(["full", "full", "incremental"])
-moments = st.integers(1, 60)
+modes: st.SearchStrategy[SyncMode] = st.sampled_from(["full", "incremental"])
+losses: st.SearchStrategy[Loss] = st.sampled_from(["removed", "outdated", "unable", "emptied"])
+Disturbance = Literal["table replaced", "feed lost", "feed removed", "feed installed"]
+disturbances: st.SearchStrategy[Disturbance] = st.sampled_from(
+    ["table replaced", "table replaced", "feed lost", "feed removed", "feed installed"]
+)
+moments = st.integers(1, 65)
 """A run with a little to do has about so many."""
 late_writes = st.sampled_from(
     ["store.upsert", "state.record_synced", "store.write_payloads", "store.delete", "state.delete"]
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenTransaction:
+    key: Key
+    row: Row
+    loses_event: bool
 
 
 class InstallationMachine(RuleBasedStateMachine):
@@ -110,7 +141,8 @@ class InstallationMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(entities=ENTITIES, store=FussyStore())
+        feed = FakeChangeFeed()
+        self.world = World(entities=ENTITIES, store=FussyStore(), feed=feed)
         self.world.embedder.poison = POISON
         self.world.set_options(
             upsert_batch_size=2,
@@ -121,18 +153,23 @@ class InstallationMachine(RuleBasedStateMachine):
             incremental_overlap_seconds=OVERLAP_SECONDS,
             cleanup=CleanupPolicy(max_deleted_fraction=0.3, min_deletions_guarded=2),
         )
-        self.oracle = Oracle()
-        self.open_transactions: list[dict[Key, Row | None]] = []
+        by_table = {entity.table: entity for entity in ENTITIES}
+        self.tables = WatchedTables(self.world.source, feed, by_table)
+        self.oracle = self.tables.oracle
+        self.open_transactions: list[_OpenTransaction] = []
         self.running: list[tuple[Run, SteppedRun]] = []
+        self.loads = 0
         self.older_index: Any = None
         self.left_alone: dict[str, object] = {}
         """What is kept of entities that have left the settings, as it was when they did."""
         self.unsure: set[str] = set(SCOPES)
         """Scopes that an incremental sync need not get right: a full one has to come first."""
 
-    @initialize(rows=st.integers(0, 2**16), order=st.permutations(SCOPES))
-    def begin_with_rows(self, rows: int, order: list[str]) -> None:
+    @initialize(rows=st.integers(0, 2**16), order=st.permutations(SCOPES), has_feed=st.booleans())
+    def begin_with_rows(self, rows: int, order: list[str], *, has_feed: bool) -> None:
         """Some rows of each scope, synced once."""
+        if has_feed:
+            self.tables.install(ENTITIES)
         changes: dict[Key, Row | None] = {}
         for place in range(16):
             if rows >> place & 1:
@@ -142,9 +179,14 @@ class InstallationMachine(RuleBasedStateMachine):
                 tenant = "acme" if owner == "global" else owner
                 changes[key] = self.row(key, tenant_id=tenant, **values)
         self.commit(changes)
-        self.run_all(order)
+        self.run_all(order, "full")
 
     # --- the source -------------------------------------------------------------------------
+
+    def some_row(self, place: int, table: str | None = None) -> Key | None:
+        """One that is there, of a table or of any; None where there is none."""
+        known = sorted(key for key in self.oracle.rows if table in {None, key.table})
+        return known[place % len(known)] if known else None
 
     def row(self, key: Key, **values: Any) -> Row:
         row = {
@@ -159,9 +201,8 @@ class InstallationMachine(RuleBasedStateMachine):
         row |= self.oracle.rows.get(key, {})
         return row | values | {"updated_at": self.world.source.now}
 
-    def commit(self, changes: dict[Key, Row | None]) -> None:
-        self.oracle.commit(changes)
-        self.world.source.tables = self.oracle.tables()
+    def commit(self, changes: dict[Key, Row | None], **how: bool) -> None:
+        self.tables.commit(changes, **how)
 
     @rule(key=keys, name=names, unit=units, tenant=owners, is_global=st.booleans())
     def insert_or_update(
@@ -196,13 +237,12 @@ class InstallationMachine(RuleBasedStateMachine):
         if key in self.oracle.rows:
             self.commit({key: self.row(key, is_global=not self.oracle.rows[key]["is_global"])})
 
-    @rule(place=st.integers(0, 9), status=statuses, is_timed=st.booleans())
+    @rule(place=places, status=statuses, is_timed=st.booleans())
     def begin_or_cease_to_count(self, place: int, status: str | None, *, is_timed: bool) -> None:
         """A condition that is met or not is noticed whatever the time of the row says."""
-        known = sorted(key for key in self.oracle.rows if key.table == "works")
-        if not known:
+        key = self.some_row(place, "works")
+        if key is None:
             return
-        key = known[place % len(known)]
         before = self.oracle.rows[key]
         row = self.row(key, status=status)
         if not is_timed:
@@ -233,25 +273,95 @@ class InstallationMachine(RuleBasedStateMachine):
             }
         )
 
-    @rule(key=keys, name=names, tenant=owners)
-    def open_transaction(self, key: Key, name: str | None, tenant: str | None) -> None:
+    @rule(place=places, name=names)
+    def change_text_and_not_the_time(self, place: int, name: str | None) -> None:
+        """As somebody does who does not know of ``updated_at``: only a feed tells."""
+        key = self.some_row(place)
+        if key is not None:
+            row = self.row(key, name=name) | {"updated_at": self.oracle.rows[key]["updated_at"]}
+            self.count("change without time")
+            self.commit({key: row}, is_timed=False)
+
+    @rule(table=tables, load=loads)
+    def replace_a_table(self, table: str, load: Load) -> None:
+        """TRUNCATE and INSERT in one transaction, as loaders do."""
+        self.count("table replaced")
+        self.tables.replace(table, self.loaded(table, load))
+
+    def loaded(self, table: str, load: Load) -> dict[Key, Row]:
+        """What a loader brings: some of the rows that are there, some others."""
+        rows: dict[Key, Row] = {}
+        self.loads += 1
+        for place, key in enumerate(KEYS[table]):
+            if load.same >> place & 1 and key in self.oracle.rows:
+                rows[key] = self.row(key)
+            elif load.other >> place & 1:
+                owner = {"tenant_id": load.tenant, "is_global": load.tenant is None}
+                rows[key] = self.row(key, name=f"load {self.loads}", status="active", **owner)
+        return rows
+
+    @rule(key=keys, name=names, tenant=owners, loses_event=st.booleans())
+    def open_transaction(
+        self, key: Key, name: str | None, tenant: str | None, *, loses_event: bool
+    ) -> None:
         """Write with today's time, visible only at the commit."""
-        self.open_transactions.append({key: self.row(key, name=name, tenant_id=tenant)})
+        if loses_event:
+            self.tables.miss(TYPES[key.table])
+            self.feed.is_losing = True
+        row = self.row(key, name=name, tenant_id=tenant)
+        self.open_transactions.append(_OpenTransaction(key, row, loses_event=loses_event))
 
     @precondition(lambda self: self.open_transactions)
     @rule()
     def commit_late(self) -> None:
-        changes = self.open_transactions.pop(0)
-        began = [row["updated_at"] for row in changes.values() if row is not None]
-        limit = self.world.source.now - timedelta(seconds=OVERLAP_SECONDS // 2)
-        if any(moment < limit for moment in began):  # type: ignore[operator]  # times
-            self.unsure |= set(SCOPES)
-        self.commit(changes)
+        found = self.open_transactions.pop(0)
+        self.feed.is_losing = any(left.loses_event for left in self.open_transactions)
+        limit = self.world.source.now - timedelta(seconds=OVERLAP_SECONDS)
+        is_timed = found.row["updated_at"] >= limit  # type: ignore[operator]  # times
+        self.count("late commit" if is_timed else "commit too late for times")
+        self.commit({found.key: found.row}, is_timed=is_timed, leaves_events=not found.loses_event)
 
     @rule(seconds=st.sampled_from([1, 100, 1000]))
     def let_time_pass(self, seconds: int) -> None:
         self.world.source.now += timedelta(seconds=seconds)
         self.world.clock.advance(seconds=seconds)
+
+    # --- the feed ---------------------------------------------------------------------------
+
+    @property
+    def feed(self) -> FakeChangeFeed:
+        return self.tables.feed
+
+    @precondition(lambda self: not self.open_transactions)
+    @rule()
+    def install_the_feed(self) -> None:
+        """Waits for whoever is writing the tables, as losing it does."""
+        self.count("feed installed")
+        self.tables.install(self.world.entities)
+
+    @precondition(lambda self: not self.open_transactions)
+    @rule(table=tables, how=losses)
+    def lose_the_feed(self, table: str, how: Loss) -> None:
+        if self.tables.is_fed(TYPES[table]):
+            self.count(f"feed {how}")
+            self.tables.lose(table, how)
+
+    @rule(place=places, name=names)
+    def change_past_the_feed(self, place: int, name: str | None) -> None:
+        """As a loader does that has triggers switched off for itself."""
+        key = self.some_row(place)
+        if key is not None and self.tables.is_fed(TYPES[key.table]):
+            row = self.row(key, name=name) | {"updated_at": self.oracle.rows[key]["updated_at"]}
+            self.count("change past the feed")
+            self.tables.miss(TYPES[key.table])
+            self.commit({key: row}, is_timed=False, leaves_events=False)
+
+    @rule()
+    def follow_the_feed(self) -> None:
+        """What ``watch`` does when it is woken: every scope of which events tell."""
+        for scope in pending_scopes(self.world.sync, self.feed):
+            self.count("followed")
+            self.run(scope.key, "incremental")
 
     # --- what is lost -----------------------------------------------------------------------
 
@@ -330,11 +440,35 @@ class InstallationMachine(RuleBasedStateMachine):
     # --- runs -------------------------------------------------------------------------------
 
     def start(self, key: str, mode: SyncMode = "full", fault: Fault | None = None) -> Run:
-        return Run(key=key, run_id=self.world.new_run_id(), mode=mode, fault=fault)
+        run = Run(key=key, run_id=self.world.new_run_id(), mode=mode, fault=fault)
+        run.has_lost_feed = mode == "incremental" and self.has_lost_feed(key)
+        return run
+
+    def full_syncs(self, key: str) -> dict[str, datetime]:
+        """When each entity of the settings was last compared in full, as far as it was."""
+        records = [
+            self.world.scopes.entities.get((self.world.collection, key, entity.name))
+            for entity in self.world.entities
+        ]
+        return {
+            known.entity_type: known.last_full_at
+            for known in records
+            if known is not None and known.last_full_at is not None
+        }
+
+    def has_lost_feed(self, key: str) -> bool:
+        """Whether events that a scope relied on may have got lost since."""
+        known = self.full_syncs(key).items()
+        return any(self.tables.is_lost(name, since=since) for name, since in known)
+
+    def is_told(self, key: str) -> bool:
+        """Whether an incremental sync can know of every change of a scope, or has to ask."""
+        known = self.full_syncs(key).items()
+        return all(self.tables.is_told(name, since=since) for name, since in known)
 
     def sync(self, run: Run, *, policy: CleanupPolicy | None = None) -> ScopeReport:
         """Take a whole run; wait for the lease of one that died."""
-        context = context_of(run, world=self.world, oracle=self.oracle)
+        context = context_of(run, world=self.world, tables=self.tables)
         if policy is not None:
             context = replace(context, options=replace(context.options, cleanup=policy))
         try:
@@ -354,18 +488,24 @@ class InstallationMachine(RuleBasedStateMachine):
     def run(self, key: str, mode: SyncMode) -> None:
         run = self.start(key, mode)
         try:
-            self.sync(run)
+            report = self.sync(run)
         except MassDeletionRefusedError as error:
             self.count("refused")
-            self.check_refusal(run, error)
+            if mode == "full":
+                self.check_refusal(run, error)
             return
         self.count(f"{mode} sync")
+        if run.has_lost_feed:
+            self.count("lost feed made good")
+            assert report.note is not None
+        elif mode == "incremental" and report.note is None:
+            self.count("incremental sync that stayed one")
         self.check_success(run)
 
-    @rule(order=st.permutations(SCOPES))
-    def run_all(self, order: list[str]) -> None:
+    @rule(order=st.permutations(SCOPES), mode=modes)
+    def run_all(self, order: list[str], mode: SyncMode) -> None:
         for key in order:
-            self.run(key, "full")
+            self.run(key, mode)
 
     @rule(key=scopes)
     def run_twice(self, key: str) -> None:
@@ -434,6 +574,32 @@ class InstallationMachine(RuleBasedStateMachine):
             report.unchanged,
         )
 
+    @rule(key=scopes, table=tables, mode=modes)
+    def see_nothing(self, key: str, table: str, mode: SyncMode) -> None:
+        """A table that nobody holds still, such as a foreign one, is read while it is replaced.
+
+        An entity that the scope had and that has no row now is not emptied. Tables that
+        leave events are held still; should one of them be read so all the same, it is by a
+        full sync.
+        """
+        entity = TYPES[table]
+        if entity not in self.world.sync.entity_names:
+            return
+        mode = "full" if self.tables.is_fed(entity) else mode
+        before = {name for name in self.points(key) if f"-{entity}-" in name}
+        is_sure = mode == "full" or key not in self.unsure
+        run = self.start(key, mode)
+        run.unseen = table
+        try:
+            self.sync(run)
+        except MassDeletionRefusedError:
+            self.count("refused to empty")
+        else:
+            assert not (before and is_sure)
+            self.unsure.add(key)
+        if is_sure:
+            assert before <= self.points(key).keys()
+
     # --- runs that go wrong -----------------------------------------------------------------
 
     def attempt(self, run: Run, work: Callable[[], object]) -> bool:
@@ -487,6 +653,36 @@ class InstallationMachine(RuleBasedStateMachine):
 
         self.overtake(self.start(key), between, moment=moment)
 
+    @rule(key=scopes, mode=modes, moment=moments, what=disturbances, table=tables, load=loads)
+    def be_disturbed(
+        self,
+        *,
+        key: str,
+        mode: SyncMode,
+        moment: int,
+        what: Disturbance,
+        table: str,
+        load: Load,
+    ) -> None:
+        """In the middle of a run the tables or their feed change; the next one sees to it."""
+
+        def happen(place: str) -> None:
+            self.count(f"{what} at {place.split('.', maxsplit=1)[0]}")
+            if what == "table replaced":
+                self.tables.replace(table, self.loaded(table, load))
+            elif what == "feed lost":
+                self.change_past_the_feed(load.same, "past the feed")
+            elif self.open_transactions:
+                return
+            elif what == "feed removed":
+                self.lose_the_feed(table, "removed")
+            else:
+                self.install_the_feed()
+
+        run = self.start(key, mode, Fault(moment=moment, happen=happen))
+        self.attempt(run, lambda: self.sync(run))
+        self.run(key, "incremental")
+
     @rule(key=scopes, change=keys, place=late_writes)
     def oversleep(self, *, key: str, change: Key, place: str) -> None:
         """Between its look at the lease and a write, a run sleeps for longer than the lease.
@@ -537,14 +733,13 @@ class InstallationMachine(RuleBasedStateMachine):
         self.attempt(run, lambda: self.sync(run))
         for other in overtakers:
             self.check_success(other)
-        self.unsure |= set(SCOPES)
         return bool(overtakers)
 
     @precondition(lambda self: len(self.running) < 3)
     @rule(key=scopes, mode=modes)
     def begin_in_steps(self, key: str, mode: SyncMode) -> None:
         run = self.start(key, mode)
-        context = context_of(run, world=self.world, oracle=self.oracle)
+        context = context_of(run, world=self.world, tables=self.tables)
         stepped = SteppedRun(context, scope_key=key, run_id=run.run_id, mode=mode)
         self.running.append((run, stepped))
 
@@ -588,9 +783,12 @@ class InstallationMachine(RuleBasedStateMachine):
 
     def check_success(self, run: Run) -> None:
         """After a run that reports success the scope is exactly what the rows say."""
-        if run.mode == "incremental" and run.key in self.unsure:
-            return
-        self.unsure.discard(run.key)
+        if run.mode == "incremental" and not run.has_lost_feed:
+            if run.key in self.unsure or not self.is_told(run.key):
+                self.count("not told of")
+                return
+        else:
+            self.unsure.discard(run.key)
         wanted, points = self.wanted(run.key), self.points(run.key)
         must = {name for name, document in wanted.items() if not document.is_refused}
         assert must <= points.keys() <= wanted.keys()

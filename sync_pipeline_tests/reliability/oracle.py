@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -115,7 +114,7 @@ class Oracle:
 
     def snapshot(self) -> dict[Key, Row]:
         """A copy of the rows."""
-        return copy.deepcopy(self.rows)
+        return {key: dict(row) for key, row in self.rows.items()}
 
     def scope_keys(self) -> Iterator[str]:
         """Global and every tenant that owns a row."""

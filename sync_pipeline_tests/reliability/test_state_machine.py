@@ -70,8 +70,8 @@ def run_round(number: int) -> None:
     test = get_state_machine_test(
         InstallationMachine,
         settings=settings(
-            max_examples=12,
-            stateful_step_count=40,
+            max_examples=8,
+            stateful_step_count=60,
             deadline=None,
             database=None,
             phases=[Phase.generate, Phase.shrink],
