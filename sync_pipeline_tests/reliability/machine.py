@@ -109,7 +109,6 @@ names = st.sampled_from(
 units = st.sampled_from(["kg", "m3", "", None])
 owners = st.sampled_from([*TENANTS, *TENANTS, None])
 loads = st.builds(Load, st.integers(0, 2**10 - 1), st.integers(0, 2**10 - 1), owners)
-statuses = st.sampled_from(["active", None, "hidden", "retired"])
 scopes = st.sampled_from(SCOPES)
 modes: st.SearchStrategy[SyncMode] = st.sampled_from(["full", "incremental"])
 losses: st.SearchStrategy[Loss] = st.sampled_from(["removed", "outdated", "unable", "emptied"])
@@ -237,20 +236,24 @@ class InstallationMachine(RuleBasedStateMachine):
         if key in self.oracle.rows:
             self.commit({key: self.row(key, is_global=not self.oracle.rows[key]["is_global"])})
 
-    @rule(place=places, status=statuses, is_timed=st.booleans())
-    def begin_or_cease_to_count(self, place: int, status: str | None, *, is_timed: bool) -> None:
+    @rule(place=places, which=st.booleans(), is_timed=st.booleans(), is_synced=st.booleans())
+    def begin_or_cease_to_count(
+        self, place: int, *, which: bool, is_timed: bool, is_synced: bool
+    ) -> None:
         """A condition that is met or not is noticed whatever the time of the row says."""
         key = self.some_row(place, "works")
         if key is None:
             return
         before = self.oracle.rows[key]
+        counted = before["status"] in {"active", None}
+        status = ("hidden", "retired")[which] if counted else ("active", None)[which]
         row = self.row(key, status=status)
         if not is_timed:
             row["updated_at"] = before["updated_at"]
-        counted, counts = (found["status"] in {"active", None} for found in (before, row))
-        if counted != counts:
-            self.count("row that counts" if counts else "row that counts no more")
+        self.count("row that counts no more" if counted else "row that counts")
         self.commit({key: row})
+        if is_synced:
+            self.run_owner(key)
 
     @rule(key=keys)
     def delete(self, key: Key) -> None:
@@ -273,14 +276,18 @@ class InstallationMachine(RuleBasedStateMachine):
             }
         )
 
-    @rule(place=places, name=names)
-    def change_text_and_not_the_time(self, place: int, name: str | None) -> None:
+    @rule(place=places, name=names, is_synced=st.booleans())
+    def change_text_and_not_the_time(
+        self, place: int, name: str | None, *, is_synced: bool
+    ) -> None:
         """As somebody does who does not know of ``updated_at``: only a feed tells."""
         key = self.some_row(place)
         if key is not None:
             row = self.row(key, name=name) | {"updated_at": self.oracle.rows[key]["updated_at"]}
             self.count("change without time")
             self.commit({key: row}, is_timed=False)
+            if is_synced:
+                self.run_owner(key)
 
     @rule(table=tables, load=loads)
     def replace_a_table(self, table: str, load: Load) -> None:
@@ -346,8 +353,8 @@ class InstallationMachine(RuleBasedStateMachine):
             self.count(f"feed {how}")
             self.tables.lose(table, how)
 
-    @rule(place=places, name=names)
-    def change_past_the_feed(self, place: int, name: str | None) -> None:
+    @rule(place=places, name=names, is_synced=st.booleans())
+    def change_past_the_feed(self, place: int, name: str | None, *, is_synced: bool) -> None:
         """As a loader does that has triggers switched off for itself."""
         key = self.some_row(place)
         if key is not None and self.tables.is_fed(TYPES[key.table]):
@@ -355,6 +362,8 @@ class InstallationMachine(RuleBasedStateMachine):
             self.count("change past the feed")
             self.tables.miss(TYPES[key.table])
             self.commit({key: row}, is_timed=False, leaves_events=False)
+            if is_synced:
+                self.run_owner(key)
 
     @rule()
     def follow_the_feed(self) -> None:
@@ -501,6 +510,13 @@ class InstallationMachine(RuleBasedStateMachine):
         elif mode == "incremental" and report.note is None:
             self.count("incremental sync that stayed one")
         self.check_success(run)
+
+    def run_owner(self, key: Key) -> None:
+        """Sync the scope of a row, as soon as it has changed."""
+        row = self.oracle.rows[key]
+        owner = "global" if row["is_global"] else row["tenant_id"]
+        if owner is not None:
+            self.run(str(owner), "incremental")
 
     @rule(order=st.permutations(SCOPES), mode=modes)
     def run_all(self, order: list[str], mode: SyncMode) -> None:
@@ -671,7 +687,7 @@ class InstallationMachine(RuleBasedStateMachine):
             if what == "table replaced":
                 self.tables.replace(table, self.loaded(table, load))
             elif what == "feed lost":
-                self.change_past_the_feed(load.same, "past the feed")
+                self.change_past_the_feed(load.same, "past the feed", is_synced=False)
             elif self.open_transactions:
                 return
             elif what == "feed removed":
