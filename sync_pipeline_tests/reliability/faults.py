@@ -25,7 +25,7 @@ from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.row_source import FakeRowSource, FakeSnapshot, Row
 from sync_pipeline_tests.fakes.vector_store import FakeVectorStore
 from sync_pipeline_tests.fakes.watched import When, watch_context
-from sync_pipeline_tests.reliability.oracle import ODD, Key, Oracle, documents
+from sync_pipeline_tests.reliability.oracle import ODD, Key, Oracle, documents, owner_of
 from sync_pipeline_tests.reliability.tables import WatchedTables
 
 PLACES: Final = (
@@ -83,6 +83,13 @@ class Fault:
         return self.moment == moment or (when == "before" and self.place == called)
 
 
+def fault_at(when: int | str, happen: Callable[[str], None]) -> Fault:
+    """A fault at a moment, or just before the first call of a name."""
+    if isinstance(when, int):
+        return Fault(happen=happen, moment=when)
+    return Fault(happen=happen, place=when)
+
+
 @dataclass(slots=True, kw_only=True)
 class Run:
     """One run: what it was to do, what it saw, and what is to happen to it."""
@@ -101,7 +108,7 @@ class Run:
     snapshot: Mapping[Key, Row] = field(default_factory=dict)
     """The rows as of its latest snapshot."""
     epochs: Mapping[str, int] = field(default_factory=dict)
-    """Of the feed, just before its latest look at it."""
+    """Of the feed, as of its latest look at it."""
     revision: int = 0
     """When that was taken, in microseconds."""
     calls: Counter[str] = field(default_factory=Counter)
@@ -216,11 +223,7 @@ class _BlindSource:
 
     def open_snapshot(self, entities: Sequence[Entity]) -> AbstractContextManager[FakeSnapshot]:
         tables = self._source.tables
-        seen = [
-            row
-            for row in tables[str(self._run.unseen)]
-            if self._run.key != ("global" if row["is_global"] else row["tenant_id"])
-        ]
+        seen = [row for row in tables[str(self._run.unseen)] if owner_of(row) != self._run.key]
         self._source.tables = tables | {str(self._run.unseen): seen}
         try:
             with self._source.open_snapshot(entities) as snapshot:
@@ -252,7 +255,7 @@ def context_of(run: Run, *, world: World, tables: WatchedTables) -> SyncContext:
     oracle = tables.oracle
 
     def listener(called: str, when: When) -> None:
-        if (called, when) == ("feed.status", "before"):
+        if (called, when) == ("feed.status", "after"):
             run.epochs = tables.epochs()
         if (called, when) == ("source.open_snapshot", "after"):
             tables.look(run.epochs)

@@ -44,6 +44,7 @@ from sync_pipeline_tests.reliability.faults import (
     KilledError,
     Run,
     context_of,
+    fault_at,
     outage,
 )
 from sync_pipeline_tests.reliability.oracle import (
@@ -53,6 +54,7 @@ from sync_pipeline_tests.reliability.oracle import (
     TYPES,
     Key,
     documents,
+    owner_of,
 )
 from sync_pipeline_tests.reliability.tables import Loss, WatchedTables
 
@@ -116,6 +118,9 @@ Disturbance = Literal["table replaced", "feed lost", "feed removed", "feed insta
 disturbances: st.SearchStrategy[Disturbance] = st.sampled_from(
     ["table replaced", "table replaced", "feed lost", "feed removed", "feed installed"]
 )
+LOOKS: Final = ["feed.status", "feed.read", "source.open_snapshot", "feed.consume"]
+"""Calls of a run that decide what the next one knows."""
+looks = st.sampled_from(LOOKS)
 moments = st.integers(1, 65)
 """A run with a little to do has about so many."""
 late_writes = st.sampled_from(
@@ -220,6 +225,14 @@ class InstallationMachine(RuleBasedStateMachine):
     def change_text(self, key: Key, name: str | None) -> None:
         if key in self.oracle.rows:
             self.commit({key: self.row(key, name=name)})
+
+    def change_one_of(self, scope_key: str, place: int) -> None:
+        """Change the text of a row that a scope owns, if it has one."""
+        owned = sorted(key for key, row in self.oracle.rows.items() if owner_of(row) == scope_key)
+        if owned:
+            self.loads += 1
+            key = owned[place % len(owned)]
+            self.commit({key: self.row(key, name=f"meanwhile {self.loads}")})
 
     @rule(key=keys, price=st.integers(0, 3))
     def change_payload(self, key: Key, price: int) -> None:
@@ -470,6 +483,13 @@ class InstallationMachine(RuleBasedStateMachine):
         known = self.full_syncs(key).items()
         return any(self.tables.is_lost(name, since=since) for name, since in known)
 
+    def relies_on_feed(self, key: str) -> bool:
+        """Whether each entity of a scope was last compared in full when it had a feed."""
+        known = self.full_syncs(key)
+        return len(known) == len(self.world.entities) and all(
+            name in self.tables.looks[since].epochs for name, since in known.items()
+        )
+
     def is_told(self, key: str) -> bool:
         """Whether an incremental sync can know of every change of a scope, or has to ask."""
         known = self.full_syncs(key).items()
@@ -513,10 +533,9 @@ class InstallationMachine(RuleBasedStateMachine):
 
     def run_owner(self, key: Key) -> None:
         """Sync the scope of a row, as soon as it has changed."""
-        row = self.oracle.rows[key]
-        owner = "global" if row["is_global"] else row["tenant_id"]
+        owner = owner_of(self.oracle.rows[key])
         if owner is not None:
-            self.run(str(owner), "incremental")
+            self.run(owner, "incremental")
 
     @rule(order=st.permutations(SCOPES), mode=modes)
     def run_all(self, order: list[str], mode: SyncMode) -> None:
@@ -669,35 +688,63 @@ class InstallationMachine(RuleBasedStateMachine):
 
         self.overtake(self.start(key), between, moment=moment)
 
-    @rule(key=scopes, mode=modes, moment=moments, what=disturbances, table=tables, load=loads)
+    @rule(
+        key=scopes,
+        mode=modes,
+        when=moments | looks,
+        what=disturbances,
+        table=tables,
+        load=loads,
+    )
     def be_disturbed(
         self,
         *,
         key: str,
         mode: SyncMode,
-        moment: int,
+        when: int | str,
         what: Disturbance,
         table: str,
         load: Load,
     ) -> None:
-        """In the middle of a run the tables or their feed change; the next one sees to it."""
+        """In the middle of a run a table is replaced, or a feed comes or goes."""
 
         def happen(place: str) -> None:
-            self.count(f"{what} at {place.split('.', maxsplit=1)[0]}")
+            del place
+            self.count(f"{what} beside a run")
             if what == "table replaced":
                 self.tables.replace(table, self.loaded(table, load))
             elif what == "feed lost":
                 self.change_past_the_feed(load.same, "past the feed", is_synced=False)
-            elif self.open_transactions:
-                return
-            elif what == "feed removed":
+            elif what == "feed removed" and not self.open_transactions:
                 self.lose_the_feed(table, "removed")
-            else:
+            elif not self.open_transactions:
                 self.install_the_feed()
 
-        run = self.start(key, mode, Fault(moment=moment, happen=happen))
+        self.disturb(self.start(key, mode), fault_at(when, happen))
+
+    @rule(key=scopes, mode=modes, when=moments | looks, places=st.tuples(places, places))
+    def be_told_meanwhile(
+        self, *, key: str, mode: SyncMode, when: int | str, places: tuple[int, int]
+    ) -> None:
+        """While a run sees to one change of its scope, there is another one."""
+
+        def happen(place: str) -> None:
+            is_between = self.relies_on_feed(key) and place in LOOKS
+            self.count("change between two looks" if is_between else "change beside a run")
+            self.change_one_of(key, places[1])
+
+        if not self.open_transactions:
+            self.install_the_feed()
+        if key in self.unsure or self.has_lost_feed(key) or not self.relies_on_feed(key):
+            self.run(key, "full")
+        self.change_one_of(key, places[0])
+        self.disturb(self.start(key, mode), fault_at(when, happen))
+
+    def disturb(self, run: Run, fault: Fault) -> None:
+        """Have something happen in the middle of a run; the next one has to know of it."""
+        run.fault = fault
         self.attempt(run, lambda: self.sync(run))
-        self.run(key, "incremental")
+        self.run(run.key, "incremental")
 
     @rule(key=scopes, change=keys, place=late_writes)
     def oversleep(self, *, key: str, change: Key, place: str) -> None:

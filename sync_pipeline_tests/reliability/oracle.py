@@ -55,13 +55,20 @@ class Expected:
 Rows = Mapping[Key, Row]
 
 
+def owner_of(row: Row) -> str | None:
+    """The scope key of a row; None where nobody owns it."""
+    if row["is_global"]:
+        return "global"
+    return None if row["tenant_id"] is None else str(row["tenant_id"])
+
+
 def describe(key: Key, row: Row) -> Expected | None:
     """The document of a row; None where nobody owns it, it does not count or it has no text."""
-    if not row["is_global"] and row["tenant_id"] is None:
+    scope_key = owner_of(row)
+    if scope_key is None:
         return None
     if key.table == "works" and row["status"] not in ("active", None):
         return None
-    scope_key = "global" if row["is_global"] else str(row["tenant_id"])
     kind = "global" if row["is_global"] else "tenant"
     columns = ("name", "unit") if key.table == "materials" else ("name",)
     text = " ".join(" ".join(str(row[name]).split()) for name in columns if row[name]).strip()

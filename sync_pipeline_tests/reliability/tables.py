@@ -10,9 +10,10 @@ from typing import Literal
 
 from sync_pipeline.core.changes import FeedState, Operation
 from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.scope import GLOBAL_KEY
 from sync_pipeline_tests.fakes.feed import FakeChangeFeed
 from sync_pipeline_tests.fakes.row_source import FakeRowSource, Row
-from sync_pipeline_tests.reliability.oracle import TYPES, Key, Oracle
+from sync_pipeline_tests.reliability.oracle import TYPES, Key, Oracle, owner_of
 
 Loss = Literal["removed", "outdated", "unable", "emptied"]
 """What becomes of a feed: it goes, misses changes, loses its table, or all its events."""
@@ -100,8 +101,9 @@ class WatchedTables:
             operation,
             entity_type=entity,
             db_id=key.row_id,
-            old=None if before is None else _owner(before),
-            new=None if row is None else _owner(row),
+            # What nobody owns is the global scope's to report.
+            old=None if before is None else owner_of(before) or GLOBAL_KEY,
+            new=None if row is None else owner_of(row) or GLOBAL_KEY,
         )
 
     # --- the feed ---------------------------------------------------------------------------
@@ -162,8 +164,3 @@ class WatchedTables:
         """Whether an entity had a feed at a full sync that has missed something since."""
         known = self.looks[since].epochs.get(entity_type)
         return known is not None and known != self.epochs().get(entity_type)
-
-
-def _owner(row: Row) -> str:
-    """The scope key that a trigger writes."""
-    return "global" if row["is_global"] or row["tenant_id"] is None else str(row["tenant_id"])
