@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -160,6 +161,7 @@ class InstallationMachine(RuleBasedStateMachine):
         by_table = {entity.table: entity for entity in ENTITIES}
         self.tables = WatchedTables(self.world.source, feed, by_table)
         self.oracle = self.tables.oracle
+        self.numbers = itertools.count(1)
         self.open_transactions: list[_OpenTransaction] = []
         self.running: list[tuple[Run, SteppedRun]] = []
         self.loads = 0
@@ -204,6 +206,10 @@ class InstallationMachine(RuleBasedStateMachine):
         row |= dict(zip(ID_COLUMNS[key.table], key.values, strict=True))
         row |= self.oracle.rows.get(key, {})
         return row | values | {"updated_at": self.world.source.now}
+
+    def new_name(self) -> str:
+        """A name that no row has had."""
+        return f"stone that is new {next(self.numbers)}"
 
     def commit(self, changes: dict[Key, Row | None], **how: bool) -> None:
         self.tables.commit(changes, **how)
@@ -681,7 +687,7 @@ class InstallationMachine(RuleBasedStateMachine):
         """
 
         def between() -> Run:
-            self.commit({change: self.row(change, tenant_id=tenant, name="between")})
+            self.commit({change: self.row(change, tenant_id=tenant, name=self.new_name())})
             if other in {None, key}:
                 self.world.clock.advance(seconds=LEASE_SECONDS + 1)
             return self.start(other or key)
@@ -752,9 +758,11 @@ class InstallationMachine(RuleBasedStateMachine):
 
         Meanwhile the row that it is about to write or to delete becomes another one, and
         another run of the scope comes and goes. The late write must undo nothing of it.
+        It becomes one that it never was: a row that returned to what the index holds is a
+        limit, see S12 in docs/reliability.md.
         """
         owner = {"tenant_id": "acme" if key == "global" else key, "is_global": key == "global"}
-        self.commit({change: self.row(change, **owner, name="before", price=1)})
+        self.commit({change: self.row(change, **owner, name=self.new_name(), price=1)})
         if place not in {"store.upsert", "state.record_synced"} and not self.succeeds(key):
             return
         if place == "store.write_payloads":
@@ -764,7 +772,7 @@ class InstallationMachine(RuleBasedStateMachine):
 
         def between() -> Run:
             self.world.clock.advance(seconds=LEASE_SECONDS + 1)
-            self.commit({change: self.row(change, **owner, name="after", price=3)})
+            self.commit({change: self.row(change, **owner, name=self.new_name(), price=3)})
             return self.start(key)
 
         if self.overtake(self.start(key), between, place=place):
