@@ -92,7 +92,9 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
             "engine/test_orphans.py::test_a_point_that_came_back_after_its_tenant_was_removed_is_swept",
         ),
         "A late write can bring a deleted point back; the next full sync removes it, and where "
-        "the whole tenant is gone, the daily maintenance job.",
+        "the whole tenant is gone, the daily maintenance job. It can also put an older text or "
+        "owner into a document whose row was changed and changed back meanwhile, for then no "
+        "newer write stands against it; the next full sync mends that.",
     ),
     13: Scenario(
         "The index crashes",
@@ -521,7 +523,8 @@ Not proven here:
 ## How it is tested
 
 - **Random histories.** A state machine changes rows, loses parts of the index and the record,
-  kills and interrupts runs at any call, lets runs overtake each other, and compares with a Python
+  kills and interrupts runs at any call, lets runs overtake each other, loses the feed, replaces
+  tables, edits the settings, and compares with a Python
   dictionary: after each successful sync the scope is exactly its rows, revisions never go back, a
   point is deleted only if its row is not in the run's own snapshot, nobody finds what is not
   theirs, a plan is what the sync then does, and a second sync does nothing. At least 2,000 steps

@@ -21,6 +21,7 @@ from sync_pipeline.engine.sync import sync_scope
 from sync_pipeline.engine.verify import verify_scope
 from sync_pipeline.staging.parquet import ParquetStaging
 from sync_pipeline_tests.fakes.embedder import FakeEmbedder
+from sync_pipeline_tests.fakes.feed import FakeChangeFeed
 from sync_pipeline_tests.fakes.row_source import FakeRowSource, Row
 from sync_pipeline_tests.fakes.state import (
     FakeEmbeddingCache,
@@ -84,6 +85,7 @@ class World:
     embedder: FakeEmbedder = field(default_factory=FakeEmbedder)
     rates: FakeEmbeddingRates = field(default_factory=FakeEmbeddingRates)
     staging: ParquetStaging = field(init=False)
+    feed: FakeChangeFeed | None = None
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
@@ -109,6 +111,7 @@ class World:
             staging=self.staging,
             embedder=self.embedder,
             sparse=_SPARSE,
+            feed=self.feed,
             options=self.options,
             now=self.clock,
         )

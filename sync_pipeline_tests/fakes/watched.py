@@ -32,7 +32,7 @@ PORTS: Final = (
     "staging",
     "embedder",
 )
-"""Fields of ``SyncContext`` that are watched, besides ``store``."""
+"""Fields of ``SyncContext`` that are watched, besides ``store`` and a ``feed``."""
 
 _OPENED: Final = {
     "source.open_snapshot": "snapshot",
@@ -44,7 +44,8 @@ _OPENED: Final = {
 
 def watch_context(sync: SyncContext, listener: Listener) -> SyncContext:
     """The same context, every port of it watched."""
-    watched = {name: watch(getattr(sync, name), name=name, listener=listener) for name in PORTS}
+    names = [*PORTS, *([] if sync.feed is None else ["feed"])]
+    watched = {name: watch(getattr(sync, name), name=name, listener=listener) for name in names}
     store: Any = _watch_call(sync.store, called="store.lease", listener=listener)
     return replace(sync, store=store, **watched)
 

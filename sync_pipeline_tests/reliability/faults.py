@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import (
     PermanentError,
     RejectedPointError,
@@ -21,13 +22,16 @@ from sync_pipeline.core.payload import revision_of
 from sync_pipeline.core.point import Point
 from sync_pipeline.engine.context import SyncContext, SyncMode
 from sync_pipeline_tests.engine.world import World
-from sync_pipeline_tests.fakes.row_source import Row
+from sync_pipeline_tests.fakes.row_source import FakeRowSource, FakeSnapshot, Row
 from sync_pipeline_tests.fakes.vector_store import FakeVectorStore
 from sync_pipeline_tests.fakes.watched import When, watch_context
-from sync_pipeline_tests.reliability.oracle import ODD, Key, Oracle, documents
+from sync_pipeline_tests.reliability.oracle import ODD, Key, Oracle, documents, owner_of
+from sync_pipeline_tests.reliability.tables import WatchedTables
 
 PLACES: Final = (
     "scopes.acquire",
+    "feed.status",
+    "feed.read",
     "source.open_snapshot",
     "snapshot.iter_rows.next",
     "writer.write",
@@ -49,6 +53,7 @@ PLACES: Final = (
     "state.take_departed",
     "store.count_by_entity",
     "scopes.record_success",
+    "feed.consume",
     "staging.delete",
     "scopes.release",
 )
@@ -78,6 +83,13 @@ class Fault:
         return self.moment == moment or (when == "before" and self.place == called)
 
 
+def fault_at(when: int | str, happen: Callable[[str], None]) -> Fault:
+    """A fault at a moment, or just before the first call of a name."""
+    if isinstance(when, int):
+        return Fault(happen=happen, moment=when)
+    return Fault(happen=happen, place=when)
+
+
 @dataclass(slots=True, kw_only=True)
 class Run:
     """One run: what it was to do, what it saw, and what is to happen to it."""
@@ -87,10 +99,16 @@ class Run:
     mode: SyncMode = "full"
     fault: Fault | None = None
     is_dead: bool = False
+    has_lost_feed: bool = False
+    """Whether the feed had missed something since the last full sync, when it began."""
+    unseen: str | None = None
+    """A table of which its snapshots show no row of the scope."""
     is_alone: bool = True
     """Whether no other run has come in between."""
     snapshot: Mapping[Key, Row] = field(default_factory=dict)
     """The rows as of its latest snapshot."""
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    """Of the feed, as of its latest look at it."""
     revision: int = 0
     """When that was taken, in microseconds."""
     calls: Counter[str] = field(default_factory=Counter)
@@ -117,7 +135,7 @@ class Run:
 def outage(place: str) -> TransientError:
     """The error with which a port that cannot be reached answers."""
     port = place.partition(".")[0]
-    if port in {"source", "snapshot"}:
+    if port in {"source", "snapshot", "feed"}:
         return SourceUnavailableError("the source is away")
     if port == "store":
         return StoreUnavailableError("the index is away")
@@ -193,6 +211,27 @@ class _AuditedStore:
                 assert older is None or newer >= older, f"{owned[1]} went back in time"
 
 
+class _BlindSource:
+    """The source of a run that finds a table of its scope empty, which is not."""
+
+    def __init__(self, source: FakeRowSource, *, run: Run) -> None:
+        self._source = source
+        self._run = run
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def open_snapshot(self, entities: Sequence[Entity]) -> AbstractContextManager[FakeSnapshot]:
+        tables = self._source.tables
+        seen = [row for row in tables[str(self._run.unseen)] if owner_of(row) != self._run.key]
+        self._source.tables = tables | {str(self._run.unseen): seen}
+        try:
+            with self._source.open_snapshot(entities) as snapshot:
+                return nullcontext(snapshot)
+        finally:
+            self._source.tables = tables
+
+
 class _AuditedEmbedder:
     """The embedder as one run sees it; what the cache holds must not be embedded again."""
 
@@ -211,16 +250,21 @@ class _AuditedEmbedder:
         return self._world.embedder.embed(texts)
 
 
-def context_of(run: Run, *, world: World, oracle: Oracle) -> SyncContext:
+def context_of(run: Run, *, world: World, tables: WatchedTables) -> SyncContext:
     """The context of one run: audited, and broken as the run's fault says."""
+    oracle = tables.oracle
 
     def listener(called: str, when: When) -> None:
+        if (called, when) == ("feed.status", "after"):
+            run.epochs = tables.epochs()
         if (called, when) == ("source.open_snapshot", "after"):
+            tables.look(run.epochs)
             run.snapshot = oracle.snapshot()
             run.revision = (world.source.now - _EPOCH) // timedelta(microseconds=1)
         run.told(called, when)
 
+    source: Any = world.source if run.unseen is None else _BlindSource(world.source, run=run)
     store: Any = _AuditedStore(world, oracle=oracle, run=run)
     embedder: Any = _AuditedEmbedder(world, run=run)
-    sync = replace(world.sync, store=lambda: nullcontext(store), embedder=embedder)
+    sync = replace(world.sync, store=lambda: nullcontext(store), embedder=embedder, source=source)
     return watch_context(sync, listener)

@@ -95,6 +95,46 @@ MUTANTS: Final = {
             ),
         ),
     ),
+    "S61 values of an id are joined as they are": Mutant(
+        f"{_HERE}/test_state_machine.py",
+        (
+            Change(
+                "sync_pipeline.core.row_id",
+                "return SEPARATOR.join(map(_escaped, values))",
+                "return SEPARATOR.join(values)",
+            ),
+        ),
+    ),
+    "S62 a feed that was lost is relied on": Mutant(
+        f"{_HERE}/test_state_machine.py",
+        (
+            Change(
+                "sync_pipeline.core.changes",
+                "if recorded != status.epoch:",
+                "if False:",
+            ),
+        ),
+    ),
+    "S62 a lost feed leads to no full comparison": Mutant(
+        f"{_HERE}/test_state_machine.py",
+        (
+            Change(
+                "sync_pipeline.engine.touched",
+                "    if lost:",
+                "    if False:",
+            ),
+        ),
+    ),
+    "S69 rows that do not count are read": Mutant(
+        "sync_pipeline_tests/sources/test_contract.py::test_whose_rows_they_are_can_be_said_in_many_ways[postgres-condition]",
+        (
+            Change(
+                "sync_pipeline.sources.statements",
+                "self._counts = sa.and_(sa.true(), *map(self._meets, entity.only))",
+                "self._counts = sa.and_(sa.true())",
+            ),
+        ),
+    ),
     "S2 row security may hide rows": Mutant(
         f"{_HERE}/test_losing_data.py::test_s02_a_policy_that_hides_rows_fails_the_run_before_the_index_is_touched",
         (

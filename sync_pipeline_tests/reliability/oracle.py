@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -17,12 +16,24 @@ ODD: Final = "⚠"
 TYPES: Final = {"materials": "material", "works": "work"}
 """Document types by table."""
 
+ID_COLUMNS: Final = {"materials": ("id",), "works": ("shop_id", "sku")}
+"""What says which row, by table."""
+
 
 class Key(NamedTuple):
     """Which row."""
 
     table: str
-    row_id: str
+    values: tuple[str, ...]
+    """Of the id columns."""
+
+    @property
+    def row_id(self) -> str:
+        """The values as one text that no other row has."""
+        if len(self.values) == 1:
+            return self.values[0]
+        spelt = {"~": "~0", "/": "~1"}
+        return "/".join("".join(spelt.get(sign, sign) for sign in value) for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +55,20 @@ class Expected:
 Rows = Mapping[Key, Row]
 
 
+def owner_of(row: Row) -> str | None:
+    """The scope key of a row; None where nobody owns it."""
+    if row["is_global"]:
+        return "global"
+    return None if row["tenant_id"] is None else str(row["tenant_id"])
+
+
 def describe(key: Key, row: Row) -> Expected | None:
-    """The document of a row; None where nobody owns it or it has no text."""
-    if not row["is_global"] and row["tenant_id"] is None:
+    """The document of a row; None where nobody owns it, it does not count or it has no text."""
+    scope_key = owner_of(row)
+    if scope_key is None:
         return None
-    scope_key = "global" if row["is_global"] else str(row["tenant_id"])
+    if key.table == "works" and row["status"] not in ("active", None):
+        return None
     kind = "global" if row["is_global"] else "tenant"
     columns = ("name", "unit") if key.table == "materials" else ("name",)
     text = " ".join(" ".join(str(row[name]).split()) for name in columns if row[name]).strip()
@@ -101,7 +121,7 @@ class Oracle:
 
     def snapshot(self) -> dict[Key, Row]:
         """A copy of the rows."""
-        return copy.deepcopy(self.rows)
+        return {key: dict(row) for key, row in self.rows.items()}
 
     def scope_keys(self) -> Iterator[str]:
         """Global and every tenant that owns a row."""

@@ -18,12 +18,16 @@ from hypothesis.stateful import get_state_machine_test
 
 from sync_pipeline.engine import embed, export, upsert
 from sync_pipeline_tests.reliability.machine import InstallationMachine
+from sync_pipeline_tests.reliability.mutant import VARIABLE
 
 STEPS: Final = 2_000
 """Fewest steps of a test run."""
 SOAK_SECONDS: Final = float(os.environ.get("SYNC_PIPELINE_SOAK_SECONDS", "0"))
 SEED: Final = os.environ.get("SYNC_PIPELINE_SOAK_SEED")
 """Repeats one round of a soak."""
+
+PHASES: Final = [Phase.generate, *([] if VARIABLE in os.environ else [Phase.shrink])]
+"""Of a mutant it is enough to see that it fails: the shortest history takes minutes."""
 
 T = TypeVar("T")
 
@@ -70,11 +74,11 @@ def run_round(number: int) -> None:
     test = get_state_machine_test(
         InstallationMachine,
         settings=settings(
-            max_examples=12,
-            stateful_step_count=40,
+            max_examples=8,
+            stateful_step_count=60,
             deadline=None,
             database=None,
-            phases=[Phase.generate, Phase.shrink],
+            phases=PHASES,
             suppress_health_check=list(HealthCheck),
             print_blob=False,
             report_multiple_bugs=False,
