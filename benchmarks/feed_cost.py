@@ -26,7 +26,7 @@ from sync_pipeline.core.entity import Entity
 from sync_pipeline.database.embedded import embedded_database_url, stop_embedded_database
 from sync_pipeline.database.engine import make_engine
 from sync_pipeline.database.urls import driver_url
-from sync_pipeline.sources.feed import PostgresChangeFeed
+from sync_pipeline.sources.feed.change_feed import PostgresChangeFeed
 
 MATERIAL: Final = Entity(
     name="material",

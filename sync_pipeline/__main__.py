@@ -42,7 +42,7 @@ def _read(argument: str) -> str:
 def _dagster() -> Orchestrator:
     # Measured: importing dagster takes 0.6 s, so commands that run nothing do without.
     with importing_for_good():
-        from sync_pipeline.defs.orchestrator import DagsterOrchestrator
+        from sync_pipeline.hosting.orchestrator import DagsterOrchestrator
     return DagsterOrchestrator()
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.ports import Embedder, Lease, VectorStore
 from sync_pipeline.engine.context import SyncContext, SyncOptions
-from sync_pipeline.engine.doctor import Finding, ask, examine
+from sync_pipeline.engine.questions.doctor import Finding, ask, examine
 from sync_pipeline.redaction import redact_logs
 from sync_pipeline.settings import Settings, dagster_storage_url, mask_url
 
@@ -114,7 +114,7 @@ def _connect(settings: Settings) -> Installation:
     from sync_pipeline.database.scope_states import PostgresScopeStates
     from sync_pipeline.database.urls import driver_url
     from sync_pipeline.embedding.bm25 import Bm25Encoder
-    from sync_pipeline.sources.feed import PostgresChangeFeed
+    from sync_pipeline.sources.feed.change_feed import PostgresChangeFeed
     from sync_pipeline.sources.postgres import PostgresRowSource
     from sync_pipeline.staging.parquet import ParquetStaging
 
@@ -164,14 +164,14 @@ def _embedded_url(settings: Settings) -> str:
 def _store(settings: Settings) -> Lease[VectorStore]:
     url = settings.index_url
     if url.startswith(_EDGE_PREFIX):
-        from sync_pipeline.stores.edge import lease_edge_store
+        from sync_pipeline.stores.edge.store import lease_edge_store
 
         return lease_edge_store(
             Path(url.removeprefix(_EDGE_PREFIX)),
             wait_seconds=settings.index.wait_seconds,
             linger_seconds=_LINGER_SECONDS,
         )
-    from sync_pipeline.stores.server import lease_server_store
+    from sync_pipeline.stores.server.store import lease_server_store
 
     key = settings.index.api_key
     return lease_server_store(

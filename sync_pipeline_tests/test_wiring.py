@@ -9,7 +9,7 @@ import pytest
 from sync_pipeline.core.errors import ConfigurationError, SettingsError
 from sync_pipeline.embedding.openai import OpenAIEmbedder
 from sync_pipeline.settings import load_settings
-from sync_pipeline.stores.server import lease_server_store
+from sync_pipeline.stores.server.store import lease_server_store
 from sync_pipeline.wiring import _embedder, _store
 from sync_pipeline_tests.elsewhere import OTHER_MACHINE, elsewhere, lead_here
 from sync_pipeline_tests.embedding.service import DIMENSION, running_service

@@ -35,7 +35,7 @@ def explain(invocation: Invocation, *, entity: Entity, row_id: RowId) -> None:
     Looks at the row, its document, our record, the point in the index and the last
     sync of its scope. Writes nothing. Shows the beginning of the document's text.
     """
-    from sync_pipeline.engine.explain import explain_row
+    from sync_pipeline.engine.questions.explain import explain_row
 
     found = explain_row(invocation.installation.sync, entity_type=entity, row_id=row_id)
     invocation.answer(_object(found))

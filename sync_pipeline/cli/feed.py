@@ -72,7 +72,7 @@ def follow(
     process has to start: about a second from commit to searchable.
     """
     from sync_pipeline.engine.context import RunOptions, SilentProgress
-    from sync_pipeline.engine.follow import iter_changed_scopes
+    from sync_pipeline.engine.questions.follow import iter_changed_scopes
 
     sync = invocation.installation.sync
     feed = _feed(invocation)

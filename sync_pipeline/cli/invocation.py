@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sync_pipeline.cli.ports import Orchestrator
     from sync_pipeline.core.scope import Scope
-    from sync_pipeline.engine.status import ScopeStatusReport
+    from sync_pipeline.engine.questions.status import ScopeStatusReport
     from sync_pipeline.settings import Settings
     from sync_pipeline.wiring import Installation
 
@@ -102,19 +102,19 @@ class Invocation:
 
     def scope_statuses(self) -> list[ScopeStatusReport]:
         """Every scope that the source, our record or the index knows."""
-        from sync_pipeline.engine.status import scope_statuses
+        from sync_pipeline.engine.questions.status import scope_statuses
 
         return scope_statuses(self.installation.sync)
 
     def scope_status(self, scope: Scope) -> ScopeStatusReport:
         """One scope, looking at no other."""
-        from sync_pipeline.engine.status import scope_status
+        from sync_pipeline.engine.questions.status import scope_status
 
         return scope_status(self.installation.sync, scope=scope)
 
     def is_known(self, scope: Scope) -> bool:
         """Whether the source, our record or the index knows a scope; looks at no other."""
-        from sync_pipeline.engine.status import is_known
+        from sync_pipeline.engine.questions.status import is_known
 
         return is_known(self.installation.sync, scope=scope)
 

@@ -19,7 +19,7 @@ from sync_pipeline.cli.signals import run_stoppable
 
 if TYPE_CHECKING:
     from sync_pipeline.core.ports import StopSignal
-    from sync_pipeline.engine.plan import ScopePlan
+    from sync_pipeline.engine.questions.plan import ScopePlan
 
 app = typer.Typer()
 
@@ -35,7 +35,7 @@ def plan(
     ] = None,
 ) -> None:
     """Show what a sync would write, delete and embed, and what that would take; writes nothing."""
-    from sync_pipeline.engine.plan import plan_scope
+    from sync_pipeline.engine.questions.plan import plan_scope
 
     chosen = choose_scopes(read_choice(scopes), known=invocation)
     with open_bars(invocation.err, scopes=len(chosen)) as bars:

@@ -13,7 +13,7 @@ from sync_pipeline.core.errors import ConfigurationError
 if TYPE_CHECKING:
     from sync_pipeline.cli.invocation import Invocation
     from sync_pipeline.core.scope import Scope
-    from sync_pipeline.engine.plan import ScopePlan
+    from sync_pipeline.engine.questions.plan import ScopePlan
 
 VERSION: Final = 1
 

@@ -13,7 +13,7 @@ from sync_pipeline.core.errors import ConfigurationError, UnknownScopeError
 from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, in_run_order
 
 if TYPE_CHECKING:
-    from sync_pipeline.engine.status import ScopeStatusReport
+    from sync_pipeline.engine.questions.status import ScopeStatusReport
 
     Known = Sequence[ScopeStatusReport]
     """Every scope that the source, our record or the index knows."""

@@ -17,7 +17,7 @@ from sync_pipeline.core.filters import Filters
 
 if TYPE_CHECKING:
     from sync_pipeline.core.scope import Scope
-    from sync_pipeline.engine.search import SearchResult
+    from sync_pipeline.engine.questions.search import SearchResult
 
 app = typer.Typer()
 
@@ -85,7 +85,7 @@ def run_search(
     Raises:
         ConfigurationError: a request that cannot be answered, or nothing synced yet.
     """
-    from sync_pipeline.engine import search as engine
+    from sync_pipeline.engine.questions import search as engine
 
     sync = invocation.installation.sync
     names = [found.name for found in sync.entities]

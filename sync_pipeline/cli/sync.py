@@ -32,7 +32,7 @@ from sync_pipeline.core.reports import ScopeReport
 if TYPE_CHECKING:
     from sync_pipeline.core.scope import Scope
     from sync_pipeline.engine.context import RunOptions
-    from sync_pipeline.engine.status import ScopeStatusReport
+    from sync_pipeline.engine.questions.status import ScopeStatusReport
 
 app = typer.Typer()
 
@@ -60,7 +60,7 @@ def sync(
     others from being synced; the exit code is 1 then.
     """
     from sync_pipeline.engine.context import RunOptions
-    from sync_pipeline.engine.entities import left_entities
+    from sync_pipeline.engine.removal.entities import left_entities
 
     choice = read_choice(scopes)
     known = _LookedAt(invocation)
@@ -128,7 +128,7 @@ def unchanged_scopes(
     invocation: Invocation, scopes: Sequence[Scope], *, are_all: bool
 ) -> dict[Scope, ScopeReport]:
     """Scopes that need no run, each with its report: what its last full sync found."""
-    from sync_pipeline.engine.due import judge_scopes
+    from sync_pipeline.engine.questions.due import judge_scopes
 
     return {
         found.scope: found.skipped_report()

@@ -21,8 +21,8 @@ from sync_pipeline.core.scope import GLOBAL_KEY
 if TYPE_CHECKING:
     from sync_pipeline.core.ports import StopSignal
     from sync_pipeline.core.scope import Scope
-    from sync_pipeline.engine.offboard import Removal
-    from sync_pipeline.engine.status import ScopeStatusReport
+    from sync_pipeline.engine.questions.status import ScopeStatusReport
+    from sync_pipeline.engine.removal.offboard import Removal
 
 tenants_app = typer.Typer()
 
@@ -112,7 +112,7 @@ def _only_tell(invocation: Invocation, status: ScopeStatusReport) -> None:
 
 
 def _remove(invocation: Invocation, scope: Scope, *, even_with_rows: bool) -> Removal:
-    from sync_pipeline.engine.offboard import offboard_tenant
+    from sync_pipeline.engine.removal.offboard import offboard_tenant
 
     def work(should_stop: StopSignal) -> Removal:
         return offboard_tenant(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sync_pipeline.core.ports import StopSignal
     from sync_pipeline.core.reports import ScopeReport
     from sync_pipeline.core.scope import Scope
-    from sync_pipeline.engine.verify import Verification
+    from sync_pipeline.engine.questions.verify import Verification
 
 app = typer.Typer()
 
@@ -62,7 +62,7 @@ def verify(
 
 
 def _verify_each(invocation: Invocation, scopes: Sequence[Scope]) -> dict[Scope, Verification]:
-    from sync_pipeline.engine.verify import verify_scope
+    from sync_pipeline.engine.questions.verify import verify_scope
 
     with open_bars(invocation.err, scopes=len(scopes)) as bars:
 

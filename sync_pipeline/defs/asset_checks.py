@@ -8,8 +8,8 @@ import dagster as dg
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.assets import stale_cleanup
 from sync_pipeline.defs.failures import RETRIES, as_dagster_failures
-from sync_pipeline.engine.checks import check_scope
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.questions.checks import check_scope
 
 CLAIMS: Final = {
     "points_match_rows": "The scope has a point for every row that can have one.",

@@ -27,14 +27,19 @@ from sync_pipeline.defs.failures import RETRIES, as_dagster_failures
 from sync_pipeline.defs.partitions import scope_partitions
 from sync_pipeline.defs.run_history import name_process
 from sync_pipeline.defs.stopping import stopping_on_signals
-from sync_pipeline.engine.cleanup import clean_scope
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.embed import embed_scope
-from sync_pipeline.engine.export import export_scope
 from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
-from sync_pipeline.engine.sync import current_applied, current_changes, current_export, scope_report
-from sync_pipeline.engine.upsert import upsert_scope
+from sync_pipeline.engine.steps.cleanup import clean_scope
+from sync_pipeline.engine.steps.embed import embed_scope
+from sync_pipeline.engine.steps.export import export_scope
+from sync_pipeline.engine.steps.sync import (
+    current_applied,
+    current_changes,
+    current_export,
+    scope_report,
+)
+from sync_pipeline.engine.steps.upsert import upsert_scope
 
 
 def _scope_asset(*kinds: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:

@@ -27,7 +27,7 @@ from sync_pipeline.defs.run_history import (
 from sync_pipeline.defs.stopping import stopping_on_signals
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import optimize_index
-from sync_pipeline.engine.maintenance import (
+from sync_pipeline.engine.removal.maintenance import (
     VanishedPolicy,
     leftover_partitions,
     remove_vanished,

@@ -12,7 +12,7 @@ from sync_pipeline.defs.failures import withholding_foreign_messages
 from sync_pipeline.defs.jobs import sync_scope_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.engine.context import SyncContext, SyncMode
-from sync_pipeline.engine.due import judge_scopes
+from sync_pipeline.engine.questions.due import judge_scopes
 from sync_pipeline.settings import Settings
 
 MAINTENANCE_CRON: Final = "0 5 * * *"

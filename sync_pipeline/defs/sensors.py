@@ -14,7 +14,7 @@ from sync_pipeline.defs.jobs import sync_scope_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME, scope_partitions
 from sync_pipeline.defs.schedules import sync_request
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.follow import pending_scopes
+from sync_pipeline.engine.questions.follow import pending_scopes
 
 MAX_NEW_SCOPES: Final = 200
 """Most scopes added by one tick, which has 60 seconds; the next one finds the others."""

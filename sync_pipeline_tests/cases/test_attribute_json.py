@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.export import preview_export
+from sync_pipeline.engine.steps.export import preview_export
 from sync_pipeline_tests.reliability.site import Site
 
 TENANT: Final = "9007199254740993"

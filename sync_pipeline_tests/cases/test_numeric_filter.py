@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from sync_pipeline.cli.filters import parse_filters
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.search import SearchRequest, search
+from sync_pipeline.engine.questions.search import SearchRequest, search
 from sync_pipeline.settings import Settings
 from sync_pipeline_tests.reliability.site import Site
 

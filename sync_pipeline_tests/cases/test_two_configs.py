@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from sync_pipeline.__main__ import _dagster
 from sync_pipeline.cli.invocation import Surroundings
 from sync_pipeline.cli.main import app
-from sync_pipeline.stores.edge_index import close_idle_indexes
+from sync_pipeline.stores.edge.index import close_idle_indexes
 
 TABLES = """
 CREATE TABLE furniture (id int PRIMARY KEY, tenant_id text, is_global boolean, name text,

@@ -11,8 +11,8 @@ from sqlalchemy import Engine, text
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
-from sync_pipeline.engine.doctor import words_known
-from sync_pipeline.engine.sync import sync_scope
+from sync_pipeline.engine.questions.doctor import words_known
+from sync_pipeline.engine.steps.sync import sync_scope
 from sync_pipeline_tests.reliability.site import Site
 
 TABLE = """

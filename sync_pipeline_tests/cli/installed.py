@@ -20,8 +20,8 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.embedding.bm25 import Bm25Encoder
 from sync_pipeline.embedding.hashing import HashingEmbedder
 from sync_pipeline.engine.context import RunOptions, SyncContext
-from sync_pipeline.engine.doctor import Finding
-from sync_pipeline.engine.sync import sync_scope
+from sync_pipeline.engine.questions.doctor import Finding
+from sync_pipeline.engine.steps.sync import sync_scope
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources.postgres import PostgresRowSource
 from sync_pipeline.staging.parquet import ParquetStaging

@@ -19,8 +19,8 @@ from sync_pipeline.cli.render import (
 from sync_pipeline.core.point import Hit
 from sync_pipeline.core.reports import ScopeReport, StepSeconds
 from sync_pipeline.core.vocabulary import HELPS
-from sync_pipeline.engine.status import ScopeStatusReport
-from sync_pipeline.engine.verify import Verification
+from sync_pipeline.engine.questions.status import ScopeStatusReport
+from sync_pipeline.engine.questions.verify import Verification
 
 WIDE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 

@@ -15,7 +15,7 @@ from sync_pipeline.cli.scopes import (
 )
 from sync_pipeline.core.errors import ConfigurationError, UnknownScopeError
 from sync_pipeline.core.scope import GLOBAL, Scope
-from sync_pipeline.engine.status import ScopeStatusReport
+from sync_pipeline.engine.questions.status import ScopeStatusReport
 
 
 def status(key: str, *, rows: int = 0, documents: int = 0, points: int = 0) -> ScopeStatusReport:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sync_pipeline import __version__
-from sync_pipeline.engine.doctor import Finding
+from sync_pipeline.engine.questions.doctor import Finding
 from sync_pipeline_tests.cli.installed import CommandLine
 
 GOOD = Finding(name="index", ok=True, detail="6 points")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from sync_pipeline.core.reports import CleanupReport
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.cleanup import clean_scope
 from sync_pipeline.engine.context import SyncContext, SyncMode
-from sync_pipeline.engine.embed import embed_scope
-from sync_pipeline.engine.export import export_scope
 from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
-from sync_pipeline.engine.sync import current_applied, current_changes, current_export
-from sync_pipeline.engine.upsert import upsert_scope
+from sync_pipeline.engine.steps.cleanup import clean_scope
+from sync_pipeline.engine.steps.embed import embed_scope
+from sync_pipeline.engine.steps.export import export_scope
+from sync_pipeline.engine.steps.sync import current_applied, current_changes, current_export
+from sync_pipeline.engine.steps.upsert import upsert_scope
 
 
 class SteppedRun:

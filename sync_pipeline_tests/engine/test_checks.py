@@ -12,7 +12,7 @@ from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.point import StoredPoint
 from sync_pipeline.core.ports import EntitySnapshot
 from sync_pipeline.core.scope import GLOBAL, Scope
-from sync_pipeline.engine.checks import (
+from sync_pipeline.engine.questions.checks import (
     known_document_is_found,
     points_carry_their_scope,
     points_match_rows,

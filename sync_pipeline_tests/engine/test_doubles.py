@@ -7,8 +7,8 @@ import pytest
 from sync_pipeline.core.document import Reason
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncMode
-from sync_pipeline.engine.explain import explain_row
-from sync_pipeline.engine.plan import plan_scope
+from sync_pipeline.engine.questions.explain import explain_row
+from sync_pipeline.engine.questions.plan import plan_scope
 from sync_pipeline_tests.engine.world import World
 
 

@@ -19,16 +19,16 @@ from sync_pipeline.core.errors import (
     StoppedError,
 )
 from sync_pipeline.core.scope import GLOBAL, Scope
-from sync_pipeline.engine.checks import check_scope
 from sync_pipeline.engine.context import SyncContext, SyncMode
-from sync_pipeline.engine.due import judge_scopes
-from sync_pipeline.engine.entities import entity_reports, left_entities, remove_entity
 from sync_pipeline.engine.lease import scope_lease
-from sync_pipeline.engine.maintenance import VanishedPolicy, remove_vanished, sweep_orphans
-from sync_pipeline.engine.plan import plan_scope
-from sync_pipeline.engine.search import SearchRequest, search
-from sync_pipeline.engine.status import coverage, scope_statuses
-from sync_pipeline.engine.verify import verify_scope
+from sync_pipeline.engine.questions.checks import check_scope
+from sync_pipeline.engine.questions.due import judge_scopes
+from sync_pipeline.engine.questions.plan import plan_scope
+from sync_pipeline.engine.questions.search import SearchRequest, search
+from sync_pipeline.engine.questions.status import coverage, scope_statuses
+from sync_pipeline.engine.questions.verify import verify_scope
+from sync_pipeline.engine.removal.entities import entity_reports, left_entities, remove_entity
+from sync_pipeline.engine.removal.maintenance import VanishedPolicy, remove_vanished, sweep_orphans
 from sync_pipeline_tests.engine.world import MATERIAL, UNGUARDED, WORK, World, counts
 from sync_pipeline_tests.fakes.feed import FakeChangeFeed
 from sync_pipeline_tests.fakes.watched import When, watch_context

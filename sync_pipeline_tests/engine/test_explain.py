@@ -11,7 +11,7 @@ from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.explanation import Explanation, Outcome
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.embedding.hashing import HashingEmbedder
-from sync_pipeline.engine.explain import SHOWN_CHARACTERS, explain_row
+from sync_pipeline.engine.questions.explain import SHOWN_CHARACTERS, explain_row
 from sync_pipeline_tests.engine.world import MATERIAL, World
 from sync_pipeline_tests.fakes.feed import FakeChangeFeed
 

@@ -16,8 +16,8 @@ from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.due import FEW_SCOPES, judge_scopes
-from sync_pipeline.engine.plan import plan_scope
+from sync_pipeline.engine.questions.due import FEW_SCOPES, judge_scopes
+from sync_pipeline.engine.questions.plan import plan_scope
 from sync_pipeline_tests.engine.world import MATERIAL, WORK, World, counts
 from sync_pipeline_tests.fakes.feed import FakeChangeFeed
 from sync_pipeline_tests.fakes.watched import When, watch_context

@@ -8,7 +8,11 @@ import pytest
 
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.scope import GLOBAL_KEY
-from sync_pipeline.engine.maintenance import VanishedPolicy, leftover_partitions, plan_removal
+from sync_pipeline.engine.removal.maintenance import (
+    VanishedPolicy,
+    leftover_partitions,
+    plan_removal,
+)
 
 NOW = datetime(2026, 1, 20, tzinfo=UTC)
 WEEK = VanishedPolicy(grace=timedelta(days=7))

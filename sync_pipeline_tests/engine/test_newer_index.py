@@ -14,16 +14,16 @@ from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.payload import PAYLOAD_SCHEMA_VERSION
 from sync_pipeline.core.point import StoredPoint
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.checks import check_scope
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.explain import explain_row
-from sync_pipeline.engine.plan import plan_scope
-from sync_pipeline.engine.search import SearchRequest, search
-from sync_pipeline.engine.sync import sync_scope
-from sync_pipeline.engine.verify import verify_scope
+from sync_pipeline.engine.questions.checks import check_scope
+from sync_pipeline.engine.questions.explain import explain_row
+from sync_pipeline.engine.questions.plan import plan_scope
+from sync_pipeline.engine.questions.search import SearchRequest, search
+from sync_pipeline.engine.questions.verify import verify_scope
+from sync_pipeline.engine.steps.sync import sync_scope
 from sync_pipeline.stores import stored
-from sync_pipeline.stores.edge import lease_edge_store
-from sync_pipeline.stores.server import lease_server_store
+from sync_pipeline.stores.edge.store import lease_edge_store
+from sync_pipeline.stores.server.store import lease_server_store
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.qdrant_stub import running_stub
 

@@ -18,10 +18,10 @@ from sync_pipeline.core.errors import (
 from sync_pipeline.core.point import CollectionSpec
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.export import export_scope
 from sync_pipeline.engine.lease import scope_lease
-from sync_pipeline.engine.offboard import UNUSED_GRACE_SECONDS, Removal, offboard_tenant
+from sync_pipeline.engine.removal.offboard import UNUSED_GRACE_SECONDS, Removal, offboard_tenant
 from sync_pipeline.engine.staged import run_folder
+from sync_pipeline.engine.steps.export import export_scope
 from sync_pipeline_tests.engine.world import MATERIAL, World
 from sync_pipeline_tests.fakes.feed import FakeChangeFeed
 

@@ -11,8 +11,8 @@ from sync_pipeline.core.errors import PermanentError, UnconfirmedSyncError
 from sync_pipeline.core.point import Point
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.lease import scope_lease
-from sync_pipeline.engine.maintenance import OrphanReport, VanishedPolicy, sweep_orphans
-from sync_pipeline.engine.offboard import offboard_tenant
+from sync_pipeline.engine.removal.maintenance import OrphanReport, VanishedPolicy, sweep_orphans
+from sync_pipeline.engine.removal.offboard import offboard_tenant
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.watched import When, watch_context
 

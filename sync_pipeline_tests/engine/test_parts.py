@@ -14,11 +14,11 @@ import pytest
 from sync_pipeline.core.errors import StoppedError
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.compare import iter_parts
-from sync_pipeline.engine.export import preview_export
 from sync_pipeline.engine.spread import MAX_FAN_OUT, open_parts
 from sync_pipeline.engine.staged import part_bounds, parts_for
-from sync_pipeline.engine.sync import sync_scope
+from sync_pipeline.engine.steps.compare import iter_parts
+from sync_pipeline.engine.steps.export import preview_export
+from sync_pipeline.engine.steps.sync import sync_scope
 from sync_pipeline.staging import parquet
 from sync_pipeline.staging.parquet import ParquetStaging
 from sync_pipeline_tests.engine.world import UNGUARDED, World, counts

@@ -10,9 +10,9 @@ import pytest
 from sync_pipeline.core.errors import PermanentError, UnconfirmedSyncError
 from sync_pipeline.core.point import Point
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.checks import check_scope
 from sync_pipeline.engine.lease import scope_lease
-from sync_pipeline.engine.maintenance import VanishedPolicy, VanishedReport, remove_vanished
+from sync_pipeline.engine.questions.checks import check_scope
+from sync_pipeline.engine.removal.maintenance import VanishedPolicy, VanishedReport, remove_vanished
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.watched import When, watch_context
 

@@ -10,9 +10,9 @@ import pytest
 
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.search import SearchRequest, search
-from sync_pipeline.engine.sync import sync_scope
-from sync_pipeline.stores.server import lease_server_store
+from sync_pipeline.engine.questions.search import SearchRequest, search
+from sync_pipeline.engine.steps.sync import sync_scope
+from sync_pipeline.stores.server.store import lease_server_store
 from sync_pipeline_tests.elsewhere import elsewhere, lead_here
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.qdrant_stub import QdrantStub, running_stub

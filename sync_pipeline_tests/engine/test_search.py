@@ -11,7 +11,7 @@ from sync_pipeline.core.errors import ConfigurationError, IndexMismatchError, Is
 from sync_pipeline.core.filters import Range
 from sync_pipeline.core.point import Point, SearchQuery, StoredPoint
 from sync_pipeline.core.scope import GLOBAL, Scope
-from sync_pipeline.engine.search import (
+from sync_pipeline.engine.questions.search import (
     MAX_LIMIT,
     MAX_QUERY_CHARACTERS,
     SearchRequest,

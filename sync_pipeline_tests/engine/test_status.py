@@ -6,8 +6,13 @@ import pytest
 
 from sync_pipeline.core.errors import SourceUnavailableError
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.doctor import Finding, ask, examine
-from sync_pipeline.engine.status import ScopeStatusReport, is_known, scope_status, scope_statuses
+from sync_pipeline.engine.questions.doctor import Finding, ask, examine
+from sync_pipeline.engine.questions.status import (
+    ScopeStatusReport,
+    is_known,
+    scope_status,
+    scope_statuses,
+)
 from sync_pipeline_tests.engine.world import UNGUARDED, World
 
 

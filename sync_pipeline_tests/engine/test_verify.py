@@ -9,7 +9,7 @@ import pytest
 
 from sync_pipeline.core.errors import IndexMismatchError, StoppedError
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.verify import Verification, verify_scope
+from sync_pipeline.engine.questions.verify import Verification, verify_scope
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.row_source import FakeSnapshot
 

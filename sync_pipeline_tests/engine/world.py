@@ -16,9 +16,9 @@ from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.embedding.bm25 import Bm25Encoder
 from sync_pipeline.engine.context import SyncContext, SyncMode, SyncOptions
-from sync_pipeline.engine.search import SearchRequest, search
-from sync_pipeline.engine.sync import sync_scope
-from sync_pipeline.engine.verify import verify_scope
+from sync_pipeline.engine.questions.search import SearchRequest, search
+from sync_pipeline.engine.questions.verify import verify_scope
+from sync_pipeline.engine.steps.sync import sync_scope
 from sync_pipeline.staging.parquet import ParquetStaging
 from sync_pipeline_tests.fakes.embedder import FakeEmbedder
 from sync_pipeline_tests.fakes.feed import FakeChangeFeed

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from sync_pipeline.stores.server import lease_server_store
+from sync_pipeline.stores.server.store import lease_server_store
 from sync_pipeline_tests.fakes.qdrant_stub import QdrantStub, running_stub
 from sync_pipeline_tests.reliability.site import TABLE, Site
 

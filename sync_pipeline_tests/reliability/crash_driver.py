@@ -34,11 +34,11 @@ from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.ports import Embedder, EmbeddingCache
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext, SyncOptions
+from sync_pipeline.engine.questions.verify import verify_scope
 from sync_pipeline.engine.staged import gather
-from sync_pipeline.engine.sync import sync_scope
-from sync_pipeline.engine.verify import verify_scope
+from sync_pipeline.engine.steps.sync import sync_scope
 from sync_pipeline.settings import load_settings
-from sync_pipeline.stores.edge import lease_edge_store
+from sync_pipeline.stores.edge.store import lease_edge_store
 from sync_pipeline.wiring import open_installation
 from sync_pipeline_tests.fakes.watched import When, watch_context
 

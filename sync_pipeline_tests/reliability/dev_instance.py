@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 import psutil
 
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.defs.instance import instance_settings
+from sync_pipeline.hosting.instance import instance_settings
 from sync_pipeline.settings import load_settings
 from sync_pipeline.wiring import open_installation
 from sync_pipeline_tests.reliability.catalogue import Found

@@ -31,9 +31,9 @@ from sync_pipeline.core.errors import (
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext, SyncMode
-from sync_pipeline.engine.follow import pending_scopes
-from sync_pipeline.engine.plan import plan_scope
-from sync_pipeline.engine.sync import sync_scope
+from sync_pipeline.engine.questions.follow import pending_scopes
+from sync_pipeline.engine.questions.plan import plan_scope
+from sync_pipeline.engine.steps.sync import sync_scope
 from sync_pipeline_tests.engine.steps import SteppedRun
 from sync_pipeline_tests.engine.world import MATERIAL, UNGUARDED, World
 from sync_pipeline_tests.engine.world import WORK as PLAIN_WORK

@@ -59,7 +59,7 @@ MUTANTS: Final = {
         "sync_pipeline_tests/cases/test_two_configs.py::test_s65_one_team_deletes_nothing_of_the_other",
         (
             Change(
-                "sync_pipeline.stores.edge",
+                "sync_pipeline.stores.edge.store",
                 "matching=scope_filter([scope_key], entity_types=entity_types)",
                 "matching=scope_filter([scope_key])",
             ),
@@ -69,7 +69,7 @@ MUTANTS: Final = {
         f"{_ENGINE}/test_incremental.py::test_events_of_an_entity_that_the_settings_do_not_name_stay_for_who_syncs_it",
         (
             Change(
-                "sync_pipeline.engine.touched",
+                "sync_pipeline.engine.steps.touched",
                 "limit=limit, entity_types=sync.entity_names)",
                 "limit=limit)",
             ),
@@ -79,7 +79,7 @@ MUTANTS: Final = {
         f"{_ENGINE}/test_entities.py::test_a_search_finds_only_documents_of_the_settings",
         (
             Change(
-                "sync_pipeline.engine.search",
+                "sync_pipeline.engine.questions.search",
                 'equals["type"] = _searched_entities(sync, request)',
                 "_searched_entities(sync, request)",
             ),
@@ -89,7 +89,7 @@ MUTANTS: Final = {
         f"{_ENGINE}/test_entities.py::test_too_many_of_one_entity_do_not_make_up_for_too_few_of_another",
         (
             Change(
-                "sync_pipeline.engine.status",
+                "sync_pipeline.engine.questions.status",
                 "    of = sum(max(points.get(name, 0), count) for name, count in wanted.items())",
                 "    of = sum(wanted.values())",
             ),
@@ -119,7 +119,7 @@ MUTANTS: Final = {
         f"{_HERE}/test_state_machine.py",
         (
             Change(
-                "sync_pipeline.engine.touched",
+                "sync_pipeline.engine.steps.touched",
                 "    if lost:",
                 "    if False:",
             ),
@@ -159,7 +159,7 @@ MUTANTS: Final = {
         f"{_HERE}/test_losing_data.py::test_s08_an_embedder_that_fails_anywhere_takes_nothing_away",
         (
             Change(
-                "sync_pipeline.engine.embed",
+                "sync_pipeline.engine.steps.embed",
                 "            wanted = _embed_missing(",
                 "            with sync.store() as store:\n"
                 "                gone = found.wanted.column('point_id').to_pylist()\n"
@@ -172,7 +172,7 @@ MUTANTS: Final = {
         f"{_HERE}/test_losing_data.py::test_s12_a_late_duplicate_undoes_nothing",
         (
             Change(
-                "sync_pipeline.stores.server",
+                "sync_pipeline.stores.server.store",
                 "update_filter=condition",
                 "update_filter=None",
             ),
@@ -192,7 +192,7 @@ MUTANTS: Final = {
         f"{_HERE}/test_concurrency.py::test_s15_s16_s34_a_process_that_slept_before_its_delete_spares_a_newer_point[embedded]",
         (
             Change(
-                "sync_pipeline.engine.cleanup",
+                "sync_pipeline.engine.steps.cleanup",
                 "up_to_revision=staged.revision",
                 "up_to_revision=None",
             ),
@@ -202,7 +202,7 @@ MUTANTS: Final = {
         f"{_HERE}/test_state_machine.py",
         (
             Change(
-                "sync_pipeline.engine.upsert",
+                "sync_pipeline.engine.steps.upsert",
                 '"source_revision": staged.revision',
                 '"source_revision": 0',
             ),
@@ -212,7 +212,7 @@ MUTANTS: Final = {
         f"{_HERE}/test_concurrency.py::test_s15_s16_s34_a_process_that_slept_before_its_delete_spares_a_newer_record",
         (
             Change(
-                "sync_pipeline.engine.cleanup",
+                "sync_pipeline.engine.steps.cleanup",
                 "up_to=staged.taken_at",
                 "up_to=None",
             ),
@@ -232,7 +232,7 @@ MUTANTS: Final = {
         f"{_ENGINE}/test_stopping.py::test_a_run_that_another_one_overtook_between_two_steps_starts_over[exported]",
         (
             Change(
-                "sync_pipeline.engine.sync",
+                "sync_pipeline.engine.steps.sync",
                 "if export.run_id == run_id and export.fence_token == fence.token:",
                 "if export.run_id == run_id:",
             ),
@@ -242,7 +242,7 @@ MUTANTS: Final = {
         f"{_HERE}/test_security.py::test_s45_ten_thousand_searches_as_twenty_tenants_show_no_foreign_document",
         (
             Change(
-                "sync_pipeline.stores.edge_requests",
+                "sync_pipeline.stores.edge.requests",
                 "must=[scope_filter(query.scope_keys), *wanted]",
                 "must=[*wanted]",
             ),
@@ -252,7 +252,7 @@ MUTANTS: Final = {
         f"{_HERE}/test_security.py::test_s45_an_index_that_returns_a_foreign_document_shows_nothing",
         (
             Change(
-                "sync_pipeline.engine.search",
+                "sync_pipeline.engine.questions.search",
                 "    if foreign:",
                 "    if False:",
             ),

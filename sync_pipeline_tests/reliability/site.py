@@ -23,13 +23,13 @@ from sync_pipeline.database.quarantine import PostgresQuarantine
 from sync_pipeline.database.scope_states import PostgresScopeStates
 from sync_pipeline.embedding.bm25 import Bm25Encoder
 from sync_pipeline.engine.context import SyncContext, SyncMode, SyncOptions
-from sync_pipeline.engine.search import SearchRequest, search
+from sync_pipeline.engine.questions.search import SearchRequest, search
+from sync_pipeline.engine.questions.verify import verify_scope
 from sync_pipeline.engine.staged import gather
-from sync_pipeline.engine.sync import sync_scope
-from sync_pipeline.engine.verify import verify_scope
+from sync_pipeline.engine.steps.sync import sync_scope
 from sync_pipeline.sources.postgres import PostgresRowSource
 from sync_pipeline.staging.parquet import ParquetStaging
-from sync_pipeline.stores.edge import lease_edge_store
+from sync_pipeline.stores.edge.store import lease_edge_store
 from sync_pipeline_tests.fakes.embedder import FakeEmbedder
 from sync_pipeline_tests.fakes.state import FakeEmbeddingRates
 

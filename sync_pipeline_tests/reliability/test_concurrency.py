@@ -26,7 +26,7 @@ from sync_pipeline.database.urls import driver_url
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.sources.postgres import PostgresRowSource
-from sync_pipeline.stores.server import lease_server_store
+from sync_pipeline.stores.server.store import lease_server_store
 from sync_pipeline_tests.conftest import REPOSITORY
 from sync_pipeline_tests.engine.steps import SteppedRun
 from sync_pipeline_tests.fakes.qdrant_stub import QdrantStub

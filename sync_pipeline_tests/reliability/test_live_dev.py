@@ -20,8 +20,8 @@ import psutil
 import pytest
 
 from sync_pipeline.database.urls import driver_url
-from sync_pipeline.defs.dev import CLOSE_SECONDS
 from sync_pipeline.defs.run_history import MAX_SILENCE
+from sync_pipeline.hosting.dev import CLOSE_SECONDS
 from sync_pipeline_tests.reliability.catalogue import Catalogue
 from sync_pipeline_tests.reliability.dev_instance import (
     FASTER,

@@ -23,10 +23,10 @@ from sync_pipeline.core.errors import (
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.engine import make_engine
-from sync_pipeline.engine.maintenance import VanishedPolicy, remove_vanished, sweep_orphans
-from sync_pipeline.engine.offboard import offboard_tenant
+from sync_pipeline.engine.removal.maintenance import VanishedPolicy, remove_vanished, sweep_orphans
+from sync_pipeline.engine.removal.offboard import offboard_tenant
 from sync_pipeline.sources.postgres import PostgresRowSource
-from sync_pipeline.stores.server import lease_server_store
+from sync_pipeline.stores.server.store import lease_server_store
 from sync_pipeline_tests.engine.steps import SteppedRun
 from sync_pipeline_tests.engine.world import counts
 from sync_pipeline_tests.fakes.qdrant_stub import Fault, QdrantStub, Step

@@ -25,8 +25,8 @@ from sync_pipeline.core.errors import (
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.engine import make_engine
 from sync_pipeline.database.urls import driver_url
-from sync_pipeline.engine.search import SearchRequest, search
-from sync_pipeline.engine.verify import verify_scope
+from sync_pipeline.engine.questions.search import SearchRequest, search
+from sync_pipeline.engine.questions.verify import verify_scope
 from sync_pipeline.sources.postgres import PostgresRowSource
 from sync_pipeline_tests.engine.steps import SteppedRun
 from sync_pipeline_tests.engine.world import counts

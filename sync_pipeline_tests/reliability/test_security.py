@@ -32,10 +32,10 @@ from sync_pipeline.core.filters import Range
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.urls import driver_url, parse_url
 from sync_pipeline.embedding.hashing import HashingEmbedder
-from sync_pipeline.engine.search import SearchRequest, search
+from sync_pipeline.engine.questions.search import SearchRequest, search
 from sync_pipeline.settings import load_settings
-from sync_pipeline.stores.edge import lease_edge_store
-from sync_pipeline.stores.server import lease_server_store
+from sync_pipeline.stores.edge.store import lease_edge_store
+from sync_pipeline.stores.server.store import lease_server_store
 from sync_pipeline_tests.conftest import REPOSITORY
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.qdrant_stub import QdrantStub

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import get_state_machine_test
 
-from sync_pipeline.engine import embed, export, upsert
+from sync_pipeline.engine.steps import embed, export, upsert
 from sync_pipeline_tests.reliability.machine import InstallationMachine
 from sync_pipeline_tests.reliability.mutant import VARIABLE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from sync_pipeline.core.entity import Entity
-from sync_pipeline.sources.feed import PostgresChangeFeed
+from sync_pipeline.sources.feed.change_feed import PostgresChangeFeed
 
 
 def things(**changes: object) -> Entity:

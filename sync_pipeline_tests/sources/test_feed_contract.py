@@ -11,7 +11,7 @@ from sync_pipeline.core.changes import ChangedRow, ChangeFeed, FeedState, Operat
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import SourceSchemaError
 from sync_pipeline.core.scope import GLOBAL, Scope
-from sync_pipeline.sources.feed import PostgresChangeFeed
+from sync_pipeline.sources.feed.change_feed import PostgresChangeFeed
 from sync_pipeline_tests.fakes.feed import FakeChangeFeed
 
 ACME = Scope("acme")

@@ -21,7 +21,7 @@ from sync_pipeline.core.errors import SourceUnavailableError
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.database.embedded import embedded_database_url, stop_embedded_database
 from sync_pipeline.database.engine import make_engine
-from sync_pipeline.sources.feed import PostgresChangeFeed
+from sync_pipeline.sources.feed.change_feed import PostgresChangeFeed
 from sync_pipeline_tests.sources.feed_support import (
     create_things,
     installed,
@@ -207,7 +207,7 @@ PROCESS_AND_HANG = """
 import sys, time
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.engine import make_engine
-from sync_pipeline.sources.feed import PostgresChangeFeed
+from sync_pipeline.sources.feed.change_feed import PostgresChangeFeed
 
 batch = PostgresChangeFeed(make_engine(sys.argv[1])).read(Scope("acme"))
 print(*batch.event_ids, flush=True)

@@ -12,7 +12,7 @@ from sync_pipeline.core.changes import FeedState, FeedStatus
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.database.engine import make_engine
 from sync_pipeline.database.urls import parse_url
-from sync_pipeline.sources.feed import PostgresChangeFeed
+from sync_pipeline.sources.feed.change_feed import PostgresChangeFeed
 from sync_pipeline_tests.sources.feed_support import (
     create_things,
     has_virtual_columns,

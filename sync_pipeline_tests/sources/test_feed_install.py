@@ -14,7 +14,7 @@ from sync_pipeline.core.errors import ConfigurationError, SourceSchemaError, Tra
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.engine import make_engine
 from sync_pipeline.database.urls import parse_url
-from sync_pipeline.sources.feed import PostgresChangeFeed
+from sync_pipeline.sources.feed.change_feed import PostgresChangeFeed
 from sync_pipeline_tests.sources.feed_support import create_things, installed, run_sql, things
 
 ACME = Scope("acme")

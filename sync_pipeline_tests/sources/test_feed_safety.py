@@ -13,8 +13,8 @@ from sync_pipeline.core.changes import FeedState, FeedStatus
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.engine import psycopg_of
-from sync_pipeline.sources.feed import PostgresChangeFeed
-from sync_pipeline.sources.feed_sql import FeedNames
+from sync_pipeline.sources.feed.change_feed import PostgresChangeFeed
+from sync_pipeline.sources.feed.sql import FeedNames
 from sync_pipeline_tests.sources.feed_support import (
     create_things,
     installed,

@@ -12,8 +12,8 @@ import pytest
 from qdrant_client import QdrantClient
 
 from sync_pipeline.core.ports import VectorStore
-from sync_pipeline.stores.edge import lease_edge_store
-from sync_pipeline.stores.server import ServerStore, lease_server_store
+from sync_pipeline.stores.edge.store import lease_edge_store
+from sync_pipeline.stores.server.store import ServerStore, lease_server_store
 from sync_pipeline_tests.fakes.qdrant_stub import QdrantStub, running_stub
 from sync_pipeline_tests.fakes.vector_store import FakeVectorStore
 from sync_pipeline_tests.stores.samples import SPEC

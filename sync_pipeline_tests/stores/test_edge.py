@@ -25,17 +25,17 @@ from sync_pipeline.core.errors import (
 )
 from sync_pipeline.core.ports import VectorStore
 from sync_pipeline.stores.checks import RefusedError
-from sync_pipeline.stores.edge import lease_edge_store
-from sync_pipeline.stores.edge_errors import edge_errors, translate
-from sync_pipeline.stores.edge_files import file_errors, write_text
-from sync_pipeline.stores.edge_lock import Owner, describe_command
-from sync_pipeline.stores.edge_requests import PAYLOAD_INDEXES
+from sync_pipeline.stores.edge.errors import edge_errors, translate
+from sync_pipeline.stores.edge.files import file_errors, write_text
+from sync_pipeline.stores.edge.lock import Owner, describe_command
+from sync_pipeline.stores.edge.requests import PAYLOAD_INDEXES
+from sync_pipeline.stores.edge.store import lease_edge_store
 from sync_pipeline_tests.stores.samples import COLLECTION, SPEC, digest_ids, make_point, stored
 
 HOLDER = """
 import sys
 from pathlib import Path
-from sync_pipeline.stores.edge import lease_edge_store
+from sync_pipeline.stores.edge.store import lease_edge_store
 from sync_pipeline_tests.stores.samples import COLLECTION, SPEC, make_point
 
 sys.argv = ["/usr/bin/sync-pipeline", "sync", "--api-key", "s3cret"]

@@ -29,10 +29,10 @@ from sync_pipeline.core.errors import (
 )
 from sync_pipeline.core.point import CollectionSpec, Point, SearchQuery
 from sync_pipeline.core.ports import VectorStore
-from sync_pipeline.stores.server import lease_server_store
-from sync_pipeline.stores.server_connection import close_connections, shared_connection
-from sync_pipeline.stores.server_schema import creation
-from sync_pipeline.stores.server_version import OLDEST_SERVER
+from sync_pipeline.stores.server.connection import close_connections, shared_connection
+from sync_pipeline.stores.server.schema import creation
+from sync_pipeline.stores.server.store import lease_server_store
+from sync_pipeline.stores.server.version import OLDEST_SERVER
 from sync_pipeline_tests.conftest import REPOSITORY
 from sync_pipeline_tests.elsewhere import elsewhere, lead_here
 from sync_pipeline_tests.fakes.qdrant_stub import Fault, QdrantStub, Step

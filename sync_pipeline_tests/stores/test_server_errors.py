@@ -22,7 +22,7 @@ from sync_pipeline.core.errors import (
     SyncPipelineError,
 )
 from sync_pipeline.stores.checks import RefusedError
-from sync_pipeline.stores.server_errors import (
+from sync_pipeline.stores.server.errors import (
     UnconfirmedError,
     keep_retry_after,
     server_errors,

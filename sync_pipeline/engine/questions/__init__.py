@@ -1,0 +1,1 @@
+"""What people and programs ask of an installation; nothing here writes to the index."""

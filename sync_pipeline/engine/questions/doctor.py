@@ -1,0 +1,115 @@
+"""Is the installation sound? One finding per question, each with its mend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from sync_pipeline.core.errors import SyncPipelineError
+from sync_pipeline.core.ports import Weakness
+from sync_pipeline.core.vocabulary import HELPS
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.questions.vocabulary import sample_vocabulary
+from sync_pipeline.engine.removal.entities import left_entities
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """The answer to one question."""
+
+    name: str
+    ok: bool
+    detail: str
+    """What was found."""
+    fix: str = ""
+    """What to do where it is not ok."""
+
+
+def examine(sync: SyncContext) -> list[Finding]:
+    """Ask source, index and model; writes nothing and loads no model."""
+    return [
+        *_tables(sync),
+        ask("index engine", lambda: _engine(sync)),
+        ask("index", lambda: _index(sync)),
+        ask("embedding model", lambda: _model(sync)),
+        words_known(sync),
+    ]
+
+
+def ask(name: str, question: Callable[[], str]) -> Finding:
+    """Turn an answer, or the error it raises, into a finding."""
+    try:
+        return Finding(name=name, ok=True, detail=question())
+    except SyncPipelineError as error:
+        return Finding(
+            name=name, ok=False, detail=error.what.strip().removesuffix("."), fix=error.remedy
+        )
+
+
+def words_known(sync: SyncContext) -> Finding:
+    """Whether the model knows the texts of the source, by a sample of each view."""
+    told: list[str] = []
+
+    def sample() -> str:
+        found = sample_vocabulary(sync)
+        told.extend(
+            f"{name}: {vocabulary.told}" for name, vocabulary in found.items() if vocabulary.is_high
+        )
+        texts = sum(vocabulary.texts for vocabulary in found.values())
+        return f"the model knows the {texts} texts that were looked at"
+
+    finding = ask("words of the texts", sample)
+    if not told:
+        return finding
+    fix = f"{HELPS[0].upper()}{HELPS[1:]}; such texts are found by their words only"
+    return replace(finding, ok=False, detail="; ".join(told), fix=fix)
+
+
+def _tables(sync: SyncContext) -> list[Finding]:
+    """What the tables are, and, where they fit, what makes trouble for single rows of them."""
+    weaknesses: list[Weakness] = []
+
+    def question() -> str:
+        weaknesses.extend(sync.source.find_weaknesses(sync.entities))
+        return _rows(sync)
+
+    found = ask("source tables", question)
+    return [
+        found,
+        *(
+            Finding(name="row ids", ok=False, detail=weakness.what, fix=weakness.fix)
+            for weakness in weaknesses
+        ),
+    ]
+
+
+def _rows(sync: SyncContext) -> str:
+    rows = sum(sync.source.count_by_scope(sync.entities).values())
+    tables = ", ".join(entity.table for entity in sync.entities)
+    return f"{rows} rows in {tables} of {sync.source.database}"
+
+
+def _engine(sync: SyncContext) -> str:
+    with sync.store() as store:
+        return store.check_engine()
+
+
+def _index(sync: SyncContext) -> str:
+    with sync.store() as store:
+        collection = check_index(sync, store)
+        if collection is None:
+            return f"reachable, nothing behind {sync.alias!r} yet"
+        points = f"{store.count(collection)} points in {collection}"
+    left = left_entities(sync)
+    if not left:
+        return points
+    others = ", ".join(f"{count} of {name}" for name, count in left.items())
+    return (
+        f"{points}; among them documents of entities that the settings do not name: {others}. They "
+        "are kept; `sync-pipeline entities remove NAME` removes them"
+    )
+
+
+def _model(sync: SyncContext) -> str:
+    return f"{sync.embedder.model_id}, {sync.embedder.dimension} dimensions"

@@ -1,0 +1,190 @@
+"""Finding out why a row is searchable or not; writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sync_pipeline.core.document import (
+    Document,
+    DocumentBuilder,
+    Rejection,
+    document_id,
+    row_document_ids,
+)
+from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.errors import ConfigurationError, IndexMismatchError
+from sync_pipeline.core.explanation import (
+    DocumentFinding,
+    Explanation,
+    PointFinding,
+    ScopeFinding,
+    judge,
+)
+from sync_pipeline.core.hashing import point_id
+from sync_pipeline.core.point import StoredPoint
+from sync_pipeline.core.ports import DocumentRecord
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.records import read_record
+from sync_pipeline.engine.steps.doubles import find_set_aside
+
+SHOWN_CHARACTERS: Final = 200
+"""How much of a document is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """A row in its scope, and what it becomes."""
+
+    scope: Scope
+    result: Document | Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """What the index holds of the documents that a row can be."""
+
+    points: Mapping[str, StoredPoint]
+    """By point id."""
+    fault: str | None
+    """Why it cannot be used with these settings."""
+
+
+def explain_row(sync: SyncContext, *, entity_type: str, row_id: str) -> Explanation:
+    """Look for a row in source, record and index, and say what follows.
+
+    Args:
+        sync: Where to look.
+        entity_type: Name of the row's entity.
+        row_id: Its id, as PostgreSQL writes it.
+
+    Raises:
+        ConfigurationError: no such entity.
+        SourceUnavailableError: the source cannot be read.
+    """
+    entity = _entity(sync, entity_type)
+    rows = _read_rows(sync, entity=entity, row_id=row_id)
+    names = row_document_ids(entity.name, row_id)
+    index = _look_up(sync, names)
+    found = [
+        _finding(sync, name, entity=entity, row=row, index=index)
+        for name in names
+        for row in (_of_document(rows, name, entity=entity, row_id=row_id) or [None])
+    ]
+    documents = tuple(one for one in found if one is not None)
+    return Explanation(
+        entity_type=entity.name,
+        db_id=row_id,
+        documents=documents,
+        verdict=judge(documents, entity_type=entity.name, db_id=row_id, index_fault=index.fault),
+    )
+
+
+def _entity(sync: SyncContext, name: str) -> Entity:
+    for entity in sync.entities:
+        if entity.name == name:
+            return entity
+    known = ", ".join(entity.name for entity in sync.entities)
+    raise ConfigurationError(f"no entity {name!r}; the configured ones are {known}")
+
+
+def _read_rows(sync: SyncContext, *, entity: Entity, row_id: str) -> list[_Built]:
+    """The row in every scope that has it, rendered as a sync would."""
+    found: list[_Built] = []
+    with sync.source.open_snapshot([entity]) as snapshot:
+        for scope in snapshot.list_owners(entity=entity, row_id=row_id):
+            builder = DocumentBuilder(entity=entity, scope=scope, model_id=sync.embedder.model_id)
+            set_aside = find_set_aside(
+                sync, snapshot=snapshot, entity=entity, scope=scope, ids=[row_id]
+            )
+            if set_aside:
+                found += [_Built(scope, rejection) for rejection in set_aside.values()]
+                continue
+            for rows in snapshot.iter_rows(entity=entity, scope=scope, ids=[row_id]):
+                found += [_Built(scope, builder.build(row)) for row in rows]
+    return found
+
+
+def _look_up(sync: SyncContext, names: list[str]) -> _Index:
+    with sync.store() as store:
+        try:
+            check_index(sync, store)
+        except IndexMismatchError as error:
+            return _Index({}, str(error))
+        points = store.retrieve(sync.spec.collection, [point_id(name) for name in names])
+    return _Index({point.point_id: point for point in points}, None)
+
+
+def _of_document(
+    rows: list[_Built], name: str, *, entity: Entity, row_id: str
+) -> list[_Built | None]:
+    return [
+        row
+        for row in rows
+        if document_id(scope=row.scope, entity_type=entity.name, row_id=row_id) == name
+    ]
+
+
+def _finding(
+    sync: SyncContext, name: str, *, entity: Entity, row: _Built | None, index: _Index
+) -> DocumentFinding | None:
+    """What there is of one document; None where there is nothing."""
+    record = sync.state.get(collection=sync.spec.collection, document_id=name)
+    stored = index.points.get(point_id(name))
+    scope_key = _scope_key(row, stored=stored, record=record)
+    if scope_key is None:
+        return None
+    built = row.result if row is not None else None
+    document = built if isinstance(built, Document) else None
+    return DocumentFinding(
+        document_id=name,
+        has_row=row is not None,
+        text=None if document is None else _beginning(document),
+        rejection=built if isinstance(built, Rejection) else None,
+        record=record,
+        point=None if stored is None else _point(stored, document=document, entity=entity),
+        scope=_scope(sync, Scope.from_key(scope_key), entity=entity),
+    )
+
+
+def _scope_key(
+    row: _Built | None, *, stored: StoredPoint | None, record: DocumentRecord | None
+) -> str | None:
+    if row is not None:
+        return row.scope.key
+    if stored is not None:
+        return str(stored.scope_key)
+    return None if record is None else record.scope_key
+
+
+def _beginning(document: Document) -> str:
+    text = " ".join(filter(None, document.texts))
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
+
+
+def _point(stored: StoredPoint, *, document: Document | None, entity: Entity) -> PointFinding:
+    views = [name for name, _ in entity.views]
+    hashes = {} if document is None else dict(zip(views, document.embed_hashes, strict=True))
+    wanted = {view: value for view, value in hashes.items() if value}
+    return PointFinding(
+        scope_key=str(stored.scope_key),
+        synced_at=str(stored.synced_at),
+        has_current_text=document is not None and stored.embed_hashes == wanted,
+        has_current_payload=document is not None and stored.payload_hash == document.payload_hash,
+    )
+
+
+def _scope(sync: SyncContext, scope: Scope, *, entity: Entity) -> ScopeFinding:
+    record = read_record(sync, scope=scope).entities.get(entity.name)
+    return ScopeFinding(
+        scope_key=scope.key,
+        last_success_at=None if record is None else record.last_success_at,
+        in_sync_to=None if record is None else record.source_snapshot_at,
+        lease=sync.scopes.holder(scope=scope),
+        pending_events=None
+        if sync.feed is None
+        else len(sync.feed.read(scope, entity_types=sync.entity_names).event_ids),
+    )

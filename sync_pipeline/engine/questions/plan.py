@@ -1,0 +1,150 @@
+"""What a sync would do, exactly, without doing it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sync_pipeline.core.cleanup import plan_cleanup
+from sync_pipeline.core.diff import Action
+from sync_pipeline.core.errors import MassDeletionRefusedError
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.steps.compare import (
+    NO_CHANGES,
+    Comparison,
+    change_digest,
+    distinct_texts,
+    iter_comparisons,
+)
+from sync_pipeline.engine.steps.export import preview_export
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopePlan:
+    """One scope of ``plan --json``."""
+
+    scope_key: str
+    new: int
+    changed: int
+    payload_changed: int
+    unchanged: int
+    deletes: int
+    texts_to_embed: int
+    """Distinct texts that the cache does not have."""
+    tokens: int
+    """Of those texts."""
+    estimated_seconds: float | None
+    """For embedding, at the rate last measured; None where the model was never used."""
+    estimated_cost: float | None
+    """At the provider's price; None where it has none."""
+    blocked_by: str | None
+    """Why the deletes would be refused; None where they would not."""
+    change_digest: str
+    """Identifies exactly this set of changes, see ``sync --plan``."""
+    note: str | None = None
+    """Why an incremental sync would compare everything; None where it would not."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    new: int = 0
+    changed: int = 0
+    payload_changed: int = 0
+    unchanged: int = 0
+    new_of: Counter[str] = field(default_factory=Counter)
+    stale: dict[str, set[str]] = field(default_factory=dict)
+    """Per entity the ids of its stale points."""
+    texts: set[str] = field(default_factory=set)
+    """Embed hashes of the texts to embed; the texts themselves would be too much to keep."""
+    tokens: int = 0
+    digest: str = NO_CHANGES
+
+
+def plan_scope(sync: SyncContext, *, scope: Scope, mode: SyncMode = "full") -> ScopePlan:
+    """Compare one scope as a sync would; writes neither index nor state, loads no model.
+
+    Raises:
+        IndexMismatchError: the index was built with other settings.
+        SourceUnavailableError: the source cannot be read.
+    """
+    tally = _Tally()
+    with sync.store() as store:
+        check_index(sync, store)
+    with preview_export(sync, scope=scope, mode=mode) as export:
+        for found in iter_comparisons(sync, export=export):
+            tally.new += len(found.diff.new)
+            tally.changed += len(found.diff.changed)
+            tally.payload_changed += len(found.diff.payload)
+            tally.unchanged += found.diff.unchanged
+            _count_texts(sync, scope, distinct_texts(found.wanted, sync.views), tally=tally)
+            _count_deletes(found, tally=tally)
+            tally.digest = change_digest(tally.digest, found)
+            sync.progress.advance("compare", done=found.part + 1, total=export.parts)
+        note = export.note
+    return _plan(sync, scope=scope, tally=tally, note=note)
+
+
+def _count_deletes(found: Comparison, *, tally: _Tally) -> None:
+    for row in found.gone.to_pylist():
+        if row["entity_type"] is not None:
+            tally.stale.setdefault(row["entity_type"], set()).add(row["point_id"])
+    actions = found.wanted.column("action").to_pylist()
+    entities = found.wanted.column("entity_type").to_pylist()
+    tally.new_of.update(
+        str(name)
+        for name, action in zip(entities, actions, strict=True)
+        if action == str(Action.NEW)
+    )
+
+
+def _count_texts(
+    sync: SyncContext, scope: Scope, texts: Mapping[str, str], *, tally: _Tally
+) -> None:
+    """Count those that the cache lacks and that no earlier part had."""
+    missing = sync.cache.missing(model_id=sync.cache_model(scope), text_hashes=list(texts))
+    new = missing - tally.texts
+    if new:
+        tally.texts |= new
+        tally.tokens += sync.embedder.count_tokens([texts[key] for key in new])
+
+
+def _plan(sync: SyncContext, *, scope: Scope, tally: _Tally, note: str | None) -> ScopePlan:
+    rate = sync.rates.texts_per_second(model_id=sync.embedder.model_id)
+    seconds = 0.0 if not tally.texts else None if rate is None else len(tally.texts) / rate
+    price = sync.price_per_million_tokens
+    return ScopePlan(
+        scope_key=scope.key,
+        new=tally.new,
+        changed=tally.changed,
+        payload_changed=tally.payload_changed,
+        unchanged=tally.unchanged,
+        deletes=sum(map(len, tally.stale.values())),
+        texts_to_embed=len(tally.texts),
+        tokens=tally.tokens,
+        estimated_seconds=None if seconds is None else round(seconds, 1),
+        estimated_cost=None if price is None else round(tally.tokens * price / 1_000_000, 6),
+        blocked_by=_blocked_by(sync, scope=scope, tally=tally),
+        change_digest=tally.digest,
+        note=note,
+    )
+
+
+def _blocked_by(sync: SyncContext, *, scope: Scope, tally: _Tally) -> str | None:
+    """Ask the policy as the cleanup would: after the new documents were written."""
+    if not tally.stale:
+        return None
+    with sync.store() as store:
+        indexed = store.count_by_entity(sync.spec.collection, scope_key=scope.key)
+    try:
+        plan_cleanup(
+            scope=scope,
+            stale=tally.stale,
+            indexed=Counter(indexed) + tally.new_of,
+            policy=sync.options.cleanup,
+        )
+    except MassDeletionRefusedError as error:
+        return str(error)
+    return None

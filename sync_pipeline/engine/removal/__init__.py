@@ -1,0 +1,1 @@
+"""What removes documents by decision: tenants, entities, leftovers."""

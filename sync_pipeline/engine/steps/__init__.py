@@ -1,0 +1,1 @@
+"""The steps of a sync: export, embed, upsert, cleanup; each takes what the one before staged."""

@@ -1,0 +1,266 @@
+"""Step 2: compare with the index, embed what is new, stage what has to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from sync_pipeline.core.batching import batched, by_length
+from sync_pipeline.core.diff import Action
+from sync_pipeline.core.errors import PermanentError
+from sync_pipeline.core.point import check_vectors
+from sync_pipeline.core.ports import FailedDocument, Fence
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.core.vocabulary import TokenCount, Vocabulary
+from sync_pipeline.engine.bisect import apply_bisecting
+from sync_pipeline.engine.changes import Change, iter_changes
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.index import ensure_index
+from sync_pipeline.engine.overlap import record_behind
+from sync_pipeline.engine.staged import (
+    STALE_SCHEMA,
+    StagedChanges,
+    StagedExport,
+    change_schema,
+    dataset_name,
+    hash_column,
+    inherited,
+)
+from sync_pipeline.engine.steps.compare import (
+    Comparison,
+    distinct_texts,
+    iter_comparisons,
+    require_planned,
+)
+
+_ENOUGH_TO_MEASURE: Final = 256
+"""Fewer texts say more about loading the model than about its speed."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts of a comparison that is under way."""
+
+    new: int = 0
+    changed: int = 0
+    payload_changed: int = 0
+    unchanged: int = 0
+    recorded: int = 0
+    stale_points: int = 0
+    forgotten: int = 0
+    texts: int = 0
+    cache_hits: int = 0
+    embedded_texts: int = 0
+    truncated: int = 0
+    failed_of: dict[str, int] = field(default_factory=dict)
+    absent_of: dict[str, int] = field(default_factory=dict)
+    unknown: dict[str, Vocabulary] = field(default_factory=dict)
+    """Per view, of the texts that were embedded."""
+
+    def note(self, counts: Iterable[tuple[Sequence[str], TokenCount]]) -> None:
+        """Count embedded texts, each for every view that has it."""
+        by_view: dict[str, list[TokenCount]] = {}
+        for views, count in counts:
+            for view in views:
+                by_view.setdefault(view, []).append(count)
+        for view, found in by_view.items():
+            self.unknown[view] = self.unknown.get(view, Vocabulary()) + Vocabulary.of(found)
+
+
+@dataclass(slots=True)
+class _Refused:
+    """Texts that the model refuses, by hash, with the reason."""
+
+    errors: dict[str, PermanentError] = field(default_factory=dict)
+
+
+def embed_scope(
+    sync: SyncContext,
+    *,
+    export: StagedExport,
+    fence: Fence,
+    planned: str | None = None,
+) -> StagedChanges:
+    """Work out what the index needs, and put every vector it needs into the cache.
+
+    Compares the export with what the points carry and with our record, part by
+    part; the index is not written. Vectors reach the cache batch by batch, one
+    batch behind the model, so an interrupted run goes on where it stopped.
+
+    Args:
+        sync: The ports.
+        export: What to compare.
+        fence: The lease under which it was made.
+        planned: Digest of the changes of a saved plan; anything else is refused.
+
+    Raises:
+        DuplicateDocumentError: two rows of the snapshot have the same id.
+        PlanOutdatedError: other changes than planned; nothing was embedded.
+        IndexMismatchError: the index was built with other settings.
+        ModelUnavailableError: the model cannot be loaded; asked only if a text is missing.
+        StoppedError: asked to stop; what was embedded is in the cache.
+    """
+    began = sync.seconds()
+    scope = export.scope
+    with sync.store() as store:
+        ensure_index(sync, store)
+    if planned is not None:
+        require_planned(sync, export=export, planned=planned)
+    names = {
+        step: dataset_name(step, scope=scope, run_id=export.run_id)
+        for step in ("changed_documents", "stale_points")
+    }
+    tally = _Tally()
+    with (
+        sync.staging.open_writer(
+            names["changed_documents"], schema=change_schema(sync.views), parts=export.parts
+        ) as changes,
+        sync.staging.open_writer(
+            names["stale_points"], schema=STALE_SCHEMA, parts=export.parts
+        ) as stale,
+    ):
+        for found in iter_comparisons(sync, export=export):
+            wanted = _embed_missing(sync, scope=scope, wanted=found.wanted, tally=tally)
+            changes.write(found.part, wanted)
+            stale.write(found.part, found.gone)
+            _count(tally, found)
+            sync.progress.advance("compare", done=found.part + 1, total=export.parts)
+    return StagedChanges(
+        **inherited(export),
+        changes=names["changed_documents"],
+        stale=names["stale_points"],
+        fence_token=fence.token,
+        seconds=sync.seconds() - began,
+        **{name: getattr(tally, name) for name in _Tally.__slots__ if name != "unknown"},
+        unknown={view: found.to_dict() for view, found in sorted(tally.unknown.items())},
+    )
+
+
+def _count(tally: _Tally, found: Comparison) -> None:
+    diff = found.diff
+    tally.new += len(diff.new)
+    tally.changed += len(diff.changed)
+    tally.payload_changed += len(diff.payload)
+    tally.unchanged += diff.unchanged
+    tally.recorded += len(diff.record)
+    tally.stale_points += len(diff.stale)
+    tally.forgotten += found.gone.num_rows - len(diff.stale)
+
+
+def _embed_missing(sync: SyncContext, *, scope: Scope, wanted: pa.Table, tally: _Tally) -> pa.Table:
+    """Embed what the cache lacks; set aside the documents whose text the model refuses."""
+    texts = distinct_texts(wanted, sync.views)
+    if not texts:
+        return wanted
+    missing = sync.cache.missing(model_id=sync.cache_model(scope), text_hashes=list(texts))
+    refused = _Refused()
+    to_embed = {key: text for key, text in texts.items() if key in missing}
+    tally.texts += len(texts)
+    tally.cache_hits += len(texts) - len(to_embed)
+    began = sync.seconds()
+    views = _views_of(wanted, sync.views) if to_embed else {}
+    for keys, truncated, counts in _embed_batches(
+        sync, scope=scope, texts=to_embed, refused=refused
+    ):
+        tally.embedded_texts += len(keys)
+        tally.truncated += truncated
+        tally.note((views[key], count) for key, count in zip(keys, counts, strict=True))
+        sync.progress.advance("embed", done=tally.embedded_texts, total=None)
+    if len(to_embed) >= _ENOUGH_TO_MEASURE:
+        sync.rates.record(
+            model_id=sync.embedder.model_id,
+            texts=len(to_embed),
+            seconds=sync.seconds() - began,
+        )
+    if not refused.errors:
+        return wanted
+    return _set_aside(sync, scope=scope, wanted=wanted, refused=refused.errors, tally=tally)
+
+
+def note_failure(change: Change, *, failed_of: dict[str, int], absent_of: dict[str, int]) -> None:
+    """Count a document of a change set that failed, under its entity."""
+    name = change.entity_type
+    failed_of[name] = failed_of.get(name, 0) + 1
+    if change.action is Action.NEW:
+        absent_of[name] = absent_of.get(name, 0) + 1
+
+
+def _embed_batches(
+    sync: SyncContext, *, scope: Scope, texts: Mapping[str, str], refused: _Refused
+) -> Iterator[tuple[list[str], int, list[TokenCount]]]:
+    """Embed distinct texts, longest first, and cache each batch at once.
+
+    Yields:
+        Per batch the hashes of the texts that were embedded, how many of them were truncated, and
+        the tokens of each.
+    """
+    keys, values = list(texts), list(texts.values())
+
+    def embed(run: Sequence[int]) -> NDArray[np.float32]:
+        chosen = [values[position] for position in run]
+        vectors = sync.embedder.embed(chosen)
+        origin = f"the model {sync.embedder.model_id}"
+        check_vectors(vectors, dimension=sync.embedder.dimension, origin=origin)
+        if len(vectors) != len(run):
+            raise PermanentError(f"{origin} returned {len(vectors)} vectors for {len(run)} texts")
+        return vectors
+
+    def blame(position: int, error: PermanentError) -> None:
+        refused.errors[keys[position]] = error
+
+    def keep(done: tuple[Sequence[int], NDArray[np.float32]]) -> None:
+        run, vectors = done
+        sync.cache.put(
+            model_id=sync.cache_model(scope),
+            text_hashes=[keys[position] for position in run],
+            vectors=vectors,
+        )
+
+    chunk = min(sync.options.embed_chunk_size, sync.embedder.max_batch)
+    with record_behind(keep) as keep_behind:
+        for batch in batched(by_length(values), chunk):
+            sync.checkpoint(scope=scope)
+            for run, vectors in apply_bisecting(batch, embed, blame=blame):
+                keep_behind((run, vectors))
+                done = [values[at] for at in run]
+                # First, for what was embedded last costs it nothing.
+                counts = sync.embedder.count_unknown(done)
+                yield [keys[at] for at in run], sync.embedder.count_truncated(done), counts
+
+
+def _views_of(wanted: pa.Table, views: Sequence[str]) -> dict[str, list[str]]:
+    """Per embed hash the views that have its text."""
+    found: dict[str, list[str]] = {}
+    for view in views:
+        for key in wanted.column(hash_column(view)).unique().to_pylist():
+            found.setdefault(str(key), []).append(view)
+    return found
+
+
+def _set_aside(
+    sync: SyncContext,
+    *,
+    scope: Scope,
+    wanted: pa.Table,
+    refused: Mapping[str, PermanentError],
+    tally: _Tally,
+) -> pa.Table:
+    """Record the documents with a refused text as failed; return the others."""
+    failures: list[FailedDocument] = []
+    kept: list[int] = []
+    for place, change in enumerate(iter_changes(wanted, sync.views)):
+        keys = change.embed_hashes.values() if change.writes_point else ()
+        error = next((refused[key] for key in keys if key in refused), None)
+        if error is None:
+            kept.append(place)
+            continue
+        note_failure(change, failed_of=tally.failed_of, absent_of=tally.absent_of)
+        failures.append(change.as_failed(error))
+    sync.state.record_failed(collection=sync.spec.collection, scope=scope, failures=failures)
+    # An array with a type: PyArrow cannot take an empty list of nothing.
+    return wanted.take(np.array(kept, dtype=np.int64))

@@ -1,0 +1,114 @@
+"""The four steps as one, and what binds them: a step never works on another run's leftovers."""
+
+from __future__ import annotations
+
+from sync_pipeline.core.ports import Fence
+from sync_pipeline.core.reports import (
+    CleanupReport,
+    ScopeReport,
+    StepSeconds,
+)
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.lease import scope_lease
+from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
+from sync_pipeline.engine.steps.cleanup import clean_scope
+from sync_pipeline.engine.steps.embed import embed_scope
+from sync_pipeline.engine.steps.export import export_scope
+from sync_pipeline.engine.steps.upsert import upsert_scope
+
+
+def current_export(
+    sync: SyncContext, *, export: StagedExport, run_id: str, fence: Fence
+) -> StagedExport:
+    """The export to compare: the staged one, or a new one where that is out of date.
+
+    Compared later, an old export would delete what a run in between has added.
+    """
+    if export.run_id == run_id and export.fence_token == fence.token:
+        return export
+    return export_scope(sync, scope=export.scope, run_id=run_id, fence=fence, mode=export.mode)
+
+
+def current_changes(
+    sync: SyncContext, *, staged: StagedChanges, run_id: str, fence: Fence
+) -> StagedChanges:
+    """The change set to apply: the staged one, or a new one where that is out of date.
+
+    A change set is out of date when another run made it (a step executed again
+    by itself) or when another run has held the scope since. Making it again is
+    cheap: the vectors are in the cache.
+    """
+    if staged.run_id == run_id and staged.fence_token == fence.token:
+        return staged
+    export = export_scope(sync, scope=staged.scope, run_id=run_id, fence=fence, mode=staged.mode)
+    return embed_scope(sync, export=export, fence=fence)
+
+
+def current_applied(
+    sync: SyncContext, *, applied: AppliedChanges, run_id: str, fence: Fence
+) -> AppliedChanges:
+    """What was written by this run, written again where another run has come in between."""
+    staged = current_changes(sync, staged=applied.staged, run_id=run_id, fence=fence)
+    if staged is applied.staged:
+        return applied
+    return upsert_scope(sync, staged=staged, fence=fence)
+
+
+def sync_scope(
+    sync: SyncContext,
+    *,
+    scope: Scope,
+    run_id: str,
+    mode: SyncMode = "full",
+    planned: str | None = None,
+) -> ScopeReport:
+    """Bring one scope in step: export, embed, upsert, clean up. What the Dagster job does.
+
+    Raises:
+        SyncPipelineError: as the steps do; what was written before stays.
+    """
+    with scope_lease(sync, scope=scope, owner=run_id) as fence:
+        export = export_scope(sync, scope=scope, run_id=run_id, fence=fence, mode=mode)
+        staged = embed_scope(sync, export=export, fence=fence, planned=planned)
+        applied = upsert_scope(sync, staged=staged, fence=fence)
+        cleaned = clean_scope(sync, applied=applied, fence=fence)
+    return scope_report(
+        applied=applied, cleaned=cleaned, export_seconds=export.seconds, run_id=run_id
+    )
+
+
+def scope_report(
+    *, applied: AppliedChanges, cleaned: CleanupReport, export_seconds: float, run_id: str
+) -> ScopeReport:
+    """What a finished sync of one scope reports.
+
+    A document that another scope has taken over counts as deleted here and as
+    new there, whichever of the two was synced first.
+    """
+    staged = applied.staged
+    return ScopeReport(
+        scope_key=staged.scope_key,
+        status="success",
+        run_id=run_id,
+        rows=staged.rows,
+        documents=staged.documents,
+        quarantined=staged.quarantined,
+        new=staged.new,
+        changed=staged.changed,
+        payload_changed=staged.payload_changed,
+        unchanged=staged.unchanged,
+        deleted=cleaned.deleted + cleaned.moved_away,
+        failed=applied.failed,
+        repaired=staged.recorded + staged.forgotten,
+        embedded_texts=staged.embedded_texts,
+        cache_hits=staged.cache_hits,
+        unknown=staged.unknown,
+        seconds=StepSeconds(
+            export=export_seconds,
+            embed=staged.seconds,
+            upsert=applied.seconds,
+            cleanup=cleaned.seconds,
+        ),
+        note=staged.note,
+    )

@@ -1,0 +1,191 @@
+"""Step 3: write what is new or changed, and record what the store has confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+
+import orjson
+
+from sync_pipeline.core.diff import Action
+from sync_pipeline.core.errors import PermanentError, TransientError
+from sync_pipeline.core.payload import TEXT, stamped
+from sync_pipeline.core.point import Point
+from sync_pipeline.core.ports import FailedDocument, Fence
+from sync_pipeline.engine.bisect import apply_bisecting
+from sync_pipeline.engine.changes import Change, iter_changes
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.lease import before_write
+from sync_pipeline.engine.overlap import read_ahead, record_behind
+from sync_pipeline.engine.staged import AppliedChanges, StagedChanges
+from sync_pipeline.engine.steps.embed import note_failure
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts of a write that is under way."""
+
+    points_written: int = 0
+    payloads_written: int = 0
+    failed_of: dict[str, int] = field(default_factory=dict)
+    absent_of: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Documents of a change set, and everything that is needed to write them."""
+
+    changes: list[Change]
+    points: dict[str, Point]
+    """By document id: of those whose point is written."""
+    payloads: dict[str, dict[str, object]]
+    """By document id: of those whose payload alone is written."""
+
+
+def upsert_scope(sync: SyncContext, *, staged: StagedChanges, fence: Fence) -> AppliedChanges:
+    """Write points and payloads in batches; record each batch once the store confirmed it.
+
+    Nothing is deleted. A batch that the store refuses is halved until the
+    culprit is alone; it is recorded as failed and the rest goes on. Documents
+    that a newer snapshot has written meanwhile are left alone.
+
+    Raises:
+        SupersededError: another run has the scope now.
+        StoreUnavailableError: a write was not confirmed; run the step again.
+        StoppedError: asked to stop.
+    """
+    began = sync.seconds()
+    tally = _Tally(failed_of=dict(staged.failed_of), absent_of=dict(staged.absent_of))
+    total = staged.new + staged.changed + staged.payload_changed + staged.recorded
+    done = 0
+    with (
+        closing(read_ahead(_iter_batches(sync, staged=staged))) as batches,
+        record_behind(partial(_record, sync, staged)) as record,
+    ):
+        for batch in batches:
+            before_write(sync, fence)
+            record(_write(sync, staged=staged, batch=batch, tally=tally))
+            done += len(batch.changes)
+            sync.progress.advance("upsert", done=done, total=total)
+    return AppliedChanges(
+        staged=staged,
+        points_written=tally.points_written,
+        payloads_written=tally.payloads_written,
+        failed_of=tally.failed_of,
+        absent_of=tally.absent_of,
+        seconds=sync.seconds() - began,
+    )
+
+
+def _iter_batches(sync: SyncContext, *, staged: StagedChanges) -> Iterator[_Batch]:
+    """Batches of the change set, with their points made."""
+    dataset = sync.staging.open_dataset(staged.changes)
+    for part in range(staged.parts):
+        for rows in dataset.iter_batches(part, batch_size=sync.options.upsert_batch_size):
+            changes = list(iter_changes(rows, sync.views))
+            now = sync.now()
+            payloads = {
+                change.document_id: _payload(change, synced_at=now, revision=staged.revision)
+                for change in changes
+                if change.action is not Action.RECORD
+            }
+            yield _Batch(
+                changes=changes,
+                points=_points(sync, staged, changes, payloads=payloads),
+                payloads={
+                    change.document_id: payloads[change.document_id]
+                    for change in changes
+                    if change.action is Action.PAYLOAD
+                },
+            )
+
+
+def _write(
+    sync: SyncContext, *, staged: StagedChanges, batch: _Batch, tally: _Tally
+) -> list[Change]:
+    """Write one batch; return the documents that are in the index now."""
+    written = [change for change in batch.changes if change.action is Action.RECORD]
+    failures: list[FailedDocument] = []
+
+    def blame(change: Change, error: PermanentError) -> None:
+        note_failure(change, failed_of=tally.failed_of, absent_of=tally.absent_of)
+        failures.append(change.as_failed(error))
+
+    def upsert(run: Sequence[Change]) -> None:
+        store.upsert(staged.collection, [batch.points[change.document_id] for change in run])
+
+    def write_payloads(run: Sequence[Change]) -> None:
+        payloads = [(change.point_id, batch.payloads[change.document_id]) for change in run]
+        store.write_payloads(staged.collection, payloads)
+
+    points = [change for change in batch.changes if change.document_id in batch.points]
+    payloads = [change for change in batch.changes if change.document_id in batch.payloads]
+    with sync.store() as store:
+        for run, _ in apply_bisecting(points, upsert, blame=blame):
+            tally.points_written += len(run)
+            written += run
+        for run, _ in apply_bisecting(payloads, write_payloads, blame=blame):
+            tally.payloads_written += len(run)
+            written += run
+    if failures:
+        sync.state.record_failed(
+            collection=staged.collection, scope=staged.scope, failures=failures
+        )
+    return written
+
+
+def _record(sync: SyncContext, staged: StagedChanges, changes: Sequence[Change]) -> None:
+    """Note what the store has confirmed."""
+    sync.state.record_synced(
+        collection=staged.collection,
+        scope=staged.scope,
+        rows=[change.as_recorded() for change in changes],
+        snapshot_at=staged.taken_at,
+        vector_version=sync.embedder.model_id,
+    )
+
+
+def _points(
+    sync: SyncContext,
+    staged: StagedChanges,
+    changes: Sequence[Change],
+    *,
+    payloads: Mapping[str, dict[str, object]],
+) -> dict[str, Point]:
+    """Points of new and changed documents, by document id.
+
+    Raises:
+        TransientError: a vector has left the cache since it was embedded.
+    """
+    written = [change for change in changes if change.writes_point]
+    wanted = {key for change in written for key in change.embed_hashes.values()}
+    vectors = sync.cache.get(model_id=sync.cache_model(staged.scope), text_hashes=sorted(wanted))
+    if len(vectors) != len(wanted):
+        raise TransientError(
+            f"{len(wanted) - len(vectors)} of {len(wanted)} vectors have left the embedding cache "
+            "since they were embedded; run the scope again, they will be embedded again"
+        )
+    texts = [str(payloads[change.document_id][TEXT]) for change in written]
+    return {
+        change.document_id: Point(
+            point_id=change.point_id,
+            vectors={view: vectors[key] for view, key in change.embed_hashes.items()},
+            sparse=weights,
+            payload=payloads[change.document_id],
+        )
+        for change, weights in zip(written, sync.sparse.encode_documents(texts), strict=True)
+    }
+
+
+def _payload(change: Change, *, synced_at: datetime, revision: int) -> dict[str, object]:
+    """A point's payload: what the document says, and the hashes that later runs compare."""
+    return stamped(
+        orjson.loads(change.payload),
+        embed_hashes=change.embed_hashes,
+        payload_hash=change.payload_hash,
+        synced_at=synced_at,
+        revision=revision,
+    )

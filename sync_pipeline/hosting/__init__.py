@@ -1,0 +1,1 @@
+"""Running Dagster on this machine: its instance, its processes, and this project in them."""

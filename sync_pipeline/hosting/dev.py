@@ -1,0 +1,182 @@
+"""Dagster's user interface and daemon, beside the embedded services."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from types import FrameType
+from typing import TYPE_CHECKING, Final
+
+from sync_pipeline.core.addresses import is_this_machine
+from sync_pipeline.core.errors import ConfigurationError, TransientError
+from sync_pipeline.defs.run_history import close_dead_runs
+from sync_pipeline.hosting.code_servers import mend_code_servers
+from sync_pipeline.hosting.instance import open_instance, prepare_instance
+
+if TYPE_CHECKING:
+    from sync_pipeline.wiring import Installation
+
+MODULE: Final = "sync_pipeline.definitions"
+PROGRAM: Final = "sync_pipeline.hosting.dagster_program"
+
+FOLLOWER_STOP_SECONDS: Final = 30
+"""How long the batch in flight of a followed change may take to finish."""
+
+STOP_CHECK_SECONDS: Final = 0.2
+"""How soon a follower is told that ``dev`` ends."""
+
+FOLLOWER_PAUSE_SECONDS: Final = 2.0
+"""How long to wait before a follower that ended is started again."""
+
+CLOSE_SECONDS: Final = 60.0
+"""How often runs whose process is gone are looked for."""
+
+WRONG_SETTINGS: Final = 2
+"""Exit code of a follower that would end the same way again."""
+
+UNASKED: Final = 1
+"""Exit code where Dagster ended with 0 although nobody had asked: one of its processes was gone."""
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_dev(
+    installation: Installation,
+    *,
+    host: str,
+    port: int,
+    environment: Mapping[str, str],
+    is_behind_proxy: bool = False,
+) -> int:
+    """Run ``dagster dev`` and ``feed follow`` until the former ends or we are asked to stop.
+
+    The embedded PostgreSQL stays for as long as this process does. Call it in the
+    main thread, which is where signals arrive; they are passed on.
+
+    Args:
+        installation: Its database is running; its folder becomes Dagster's.
+        host: Address to listen on.
+        port: Port to listen on.
+        environment: Of this process; the children get it too, settings included.
+        is_behind_proxy: Whether something in front of ``host`` asks for a password.
+
+    Returns:
+        The exit code; 0 only where it was stopped by a signal.
+
+    Raises:
+        ConfigurationError: ``host`` can be reached from other machines.
+    """
+    if not is_behind_proxy and not is_this_machine(host):
+        raise ConfigurationError(
+            f"Dagster's user interface has no password, so it does not listen on {host!r}. Leave "
+            "--host out, or put a proxy that asks for one in front of it and say "
+            "--behind-auth-proxy."
+        )
+    # A copy: opening an instance sets variables of this process for a moment.
+    environment = dict(environment)
+    variables = prepare_instance(installation, environment=environment)
+    with open_instance(installation, environment=environment) as instance:
+        close_dead_runs(instance, scopes=installation.sync.scopes)
+    command = [sys.executable, "-m", PROGRAM, "dev", "-m", MODULE, "-h", host, "-p", str(port)]
+    follow = partial(_follow_changes, environment=environment)
+    close = partial(_close_dead_runs, installation=installation, environment=environment)
+    with _beside(follow), _beside(mend_code_servers), _beside(close):
+        return _run_child(command, environment={**environment, **variables})
+
+
+@contextmanager
+def _beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Do ``work`` in a thread; it is given what is set when it has to come to its end."""
+    is_over = threading.Event()
+    thread = threading.Thread(target=work, args=(is_over,))
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _follow_changes(is_over: threading.Event, *, environment: Mapping[str, str]) -> None:
+    """Sync changed scopes at once, in a process that keeps the model loaded.
+
+    One that ended, whatever killed it, is started again.
+    """
+    command = [sys.executable, "-m", "sync_pipeline", "feed", "follow"]
+    while not is_over.is_set():
+        with subprocess.Popen(command, env=dict(environment), process_group=0) as follower:  # noqa: S603 - our own program, no shell
+            while follower.poll() is None and not is_over.wait(STOP_CHECK_SECONDS):
+                pass
+            if is_over.is_set():
+                _stop_follower(follower)
+        if follower.returncode == WRONG_SETTINGS:
+            return
+        is_over.wait(FOLLOWER_PAUSE_SECONDS)
+
+
+def _close_dead_runs(
+    is_over: threading.Event, *, installation: Installation, environment: Mapping[str, str]
+) -> None:
+    """End runs whose process was killed while nobody was there to notice."""
+    while not is_over.wait(CLOSE_SECONDS):
+        # A database that is away now will be there at one of the next looks.
+        with (
+            suppress(TransientError),
+            open_instance(installation, environment=environment) as instance,
+        ):
+            close_dead_runs(instance, scopes=installation.sync.scopes)
+
+
+def _stop_follower(follower: subprocess.Popen[bytes]) -> None:
+    follower.send_signal(signal.SIGINT)
+    try:
+        follower.wait(timeout=FOLLOWER_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        follower.kill()
+
+
+def _run_child(command: Sequence[str], *, environment: Mapping[str, str]) -> int:
+    """Run a program until it ends; 0 only where it did because this process was asked to stop.
+
+    The first signal asks it to end in order, the second ends it and all of its
+    children at once.
+    """
+    asked: list[int] = []
+    started: list[subprocess.Popen[bytes]] = []
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+        for child in started:
+            if len(asked) == 1:
+                child.send_signal(signal.SIGINT)
+            else:
+                os.killpg(child.pid, signal.SIGKILL)
+
+    # Caught before the child starts, which inherits a signal that is ignored: in the background
+    # of a shell SIGINT is, and then nothing but SIGKILL would stop `dagster dev`.
+    before = {number: signal.signal(number, pass_on) for number in _SIGNALS}
+    try:
+        # A process group of its own: Ctrl-C reaches it once, from here.
+        with subprocess.Popen(command, env=environment, process_group=0) as child:  # noqa: S603 - our own interpreter, no shell
+            started.append(child)
+            if asked:
+                child.send_signal(signal.SIGINT)
+            code = child.wait()
+            if not asked:
+                _end_group(child.pid)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0 if asked else code or UNASKED
+
+
+def _end_group(leader: int) -> None:
+    """Ask what a process that ended left behind in its group to end: a killed one ends nothing."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGTERM)

@@ -1,0 +1,246 @@
+"""Runs of the command line: the same job, in its own process, recorded in the same history."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import dagster as dg
+from dagster._core.execution.plan.objects import StepFailureData
+from dagster._core.storage.tags import MAX_RETRIES_TAG
+
+from sync_pipeline.core.ports import Progress, StopSignal
+from sync_pipeline.core.reports import CleanupReport, ScopeReport
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.defs.failures import ERROR_FACT
+from sync_pipeline.defs.io_managers import staged_manifests
+from sync_pipeline.defs.jobs import ASSETS, CHECKS, forget_partition, sync_scope_job
+from sync_pipeline.defs.partitions import PARTITIONS_NAME
+from sync_pipeline.defs.run_history import PROCESS_TAG, close_dead_runs, process_tag
+from sync_pipeline.engine.context import RunOptions, SyncContext
+from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.staged import AppliedChanges, StagedExport
+from sync_pipeline.engine.steps.sync import scope_report
+from sync_pipeline.hosting.dev import run_dev
+from sync_pipeline.hosting.instance import open_instance
+from sync_pipeline.settings import Settings
+from sync_pipeline.wiring import open_installation
+
+ORIGIN_TAG: Final = "sync_pipeline/origin"
+"""Run tag that tells runs of the command line from those that Dagster started."""
+
+OUTAGES: Final = frozenset(
+    {"SourceUnavailableError", "StoreUnavailableError", "StoreLockedError", "OutOfSpaceError"}
+)
+"""Errors that the next scope would meet as well."""
+
+MAX_OUTAGES: Final = 2
+"""After so many scopes in a row that met an outage the rest is not tried: each costs minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What became of one scope."""
+
+    report: ScopeReport
+    error_name: str | None = None
+    """Class name of the error that ended it."""
+
+
+class DagsterOrchestrator:
+    """Runs ``sync_scope_job`` in this process; see ``cli.ports.Orchestrator`` for the promises."""
+
+    def run_scopes(
+        self,
+        settings: Settings,
+        scopes: Sequence[Scope],
+        *,
+        options: RunOptions,
+        progress: Progress,
+        should_stop: StopSignal,
+        on_report: Callable[[ScopeReport], None],
+    ) -> list[ScopeReport]:
+        """Sync scopes one after the other, in the order given.
+
+        Raises:
+            ConfigurationError: settings, source or index are wrong for every scope alike.
+            TransientError: a database or the index cannot be reached to begin with.
+        """
+        installation = open_installation(settings)
+        sync = replace(installation.sync, progress=progress, should_stop=should_stop)
+        _require_sound(sync)
+        with open_instance(installation, environment=os.environ) as instance:
+            close_dead_runs(instance, scopes=sync.scopes)
+            return run_scopes(
+                instance,
+                sync,
+                scopes,
+                options=options,
+                on_report=on_report,
+            )
+
+    def forget_scope(self, settings: Settings, scope: Scope) -> None:
+        """Delete the scope's partition and its assets' latest manifests."""
+        installation = open_installation(settings)
+        with open_instance(installation, environment=os.environ) as instance:
+            forget_partition(instance, installation.sync, scope.key)
+
+    def run_dev(self, settings: Settings, *, host: str, port: int, is_behind_proxy: bool) -> int:
+        """Run the user interface and the daemon until stopped; see ``dev.run_dev``."""
+        return run_dev(
+            open_installation(settings),
+            host=host,
+            port=port,
+            environment=os.environ,
+            is_behind_proxy=is_behind_proxy,
+        )
+
+
+def run_scopes(
+    instance: dg.DagsterInstance,
+    sync: SyncContext,
+    scopes: Sequence[Scope],
+    *,
+    options: RunOptions,
+    on_report: Callable[[ScopeReport], None],
+) -> list[ScopeReport]:
+    """Run the job once per scope, each a run of its own in the history."""
+    instance.add_dynamic_partitions(PARTITIONS_NAME, [scope.key for scope in scopes])
+    job = _job(sync)
+    reports: list[ScopeReport] = []
+    outages = 0
+    for scope in scopes:
+        reason = _why_not_begun(sync, outages=outages, reports=reports)
+        if reason is None:
+            config = _run_config(options, scope=scope)
+            run = _run_scope(instance, job, scope=scope, config=config)
+            outages = outages + 1 if run.error_name in OUTAGES else 0
+            report = run.report
+        else:
+            report = ScopeReport(scope_key=scope.key, status="skipped", error=reason)
+        reports.append(report)
+        on_report(report)
+    return reports
+
+
+def _job(sync: SyncContext) -> dg.JobDefinition:
+    """The job of every scope, with these ports instead of those of the settings."""
+    return dg.Definitions(
+        assets=ASSETS,
+        asset_checks=CHECKS,
+        jobs=[sync_scope_job],
+        resources={"sync": sync, "staged_manifests": staged_manifests},
+    ).resolve_job_def(sync_scope_job.name)
+
+
+def _require_sound(sync: SyncContext) -> None:
+    """Find out before the first run what would be wrong with every one of them."""
+    sync.source.check_schema(sync.entities)
+    with sync.store() as store:
+        check_index(sync, store)
+
+
+def _why_not_begun(
+    sync: SyncContext, *, outages: int, reports: Sequence[ScopeReport]
+) -> str | None:
+    if sync.should_stop():
+        return "not begun: asked to stop"
+    if outages >= MAX_OUTAGES:
+        return f"not begun, for the {outages} scopes before it failed alike: {reports[-1].error}"
+    return None
+
+
+def _run_config(options: RunOptions, *, scope: Scope) -> dict[str, Any]:
+    steps: dict[str, dict[str, object]] = {
+        "exported_documents": {"mode": options.mode},
+        "embedded_documents": {"change_digest": options.change_digests.get(scope.key)},
+        "stale_cleanup": {
+            "max_deleted_fraction": options.max_deleted_fraction,
+            "approve_deletions": options.approve_deletions,
+        },
+    }
+    return {
+        "ops": {step: {"config": config} for step, config in steps.items()},
+        # Every event would be a line on the terminal.
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }
+
+
+def _run_scope(
+    instance: dg.DagsterInstance, job: dg.JobDefinition, *, scope: Scope, config: dict[str, Any]
+) -> _Run:
+    result = job.execute_in_process(
+        run_config=config,
+        instance=instance,
+        partition_key=scope.key,
+        raise_on_error=False,
+        tags={
+            ORIGIN_TAG: "cli",
+            PROCESS_TAG: process_tag(),
+            # Whoever typed the command sees that it failed; the daemon must not repeat it later.
+            MAX_RETRIES_TAG: "0",
+        },
+    )
+    error_name, error = _root_error(result)
+    report = _report(_outputs(result), scope=scope, run_id=result.run_id)
+    if error is not None:
+        report = replace(report, status="failed", error=error)
+    return _Run(report, error_name)
+
+
+def _report(outputs: Mapping[str, object], *, scope: Scope, run_id: str) -> ScopeReport:
+    """What the run did; of one that failed, as far as it came."""
+    export, applied = outputs.get("exported_documents"), outputs.get("upserted_points")
+    report = outputs.get("stale_cleanup")
+    if not isinstance(report, ScopeReport):
+        report = ScopeReport(scope_key=scope.key, status="failed", run_id=run_id)
+        if isinstance(applied, AppliedChanges):
+            nothing = CleanupReport(indexed=0, deleted=0, moved_away=0, seconds=0.0)
+            report = scope_report(
+                applied=applied, cleaned=nothing, export_seconds=0.0, run_id=run_id
+            )
+    if not isinstance(export, StagedExport):
+        return report
+    # The last step does not know how long the first one took.
+    seconds = replace(report.seconds, export=export.seconds)
+    return replace(
+        report,
+        seconds=seconds,
+        rows=export.rows,
+        documents=export.documents,
+        quarantined=export.quarantined,
+        note=export.note,
+    )
+
+
+def _outputs(result: dg.ExecuteInProcessResult) -> dict[str, object]:
+    """Values of the assets that were materialised, by asset."""
+    return {
+        str(event.step_key): result.output_for_node(str(event.step_key))
+        for event in result.all_events
+        if event.is_step_materialization
+    }
+
+
+def _root_error(result: dg.ExecuteInProcessResult) -> tuple[str | None, str | None]:
+    """Class name and message of what ended a run, without a traceback; None where nothing did."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            return _step_error(event.step_failure_data)
+    broken = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    if broken:
+        names = ", ".join(sorted(check.check_name for check in broken))
+        return "AssetCheckFailed", f"synced, but a check of the index failed: {names}"
+    if not result.success:
+        return "RunFailed", "the run ended early; its events in `sync-pipeline dev` say why"
+    return None, None
+
+
+def _step_error(data: StepFailureData) -> tuple[str | None, str]:
+    if data.user_failure_data is None:
+        # Not from a step's own code: Dagster could not start it or load its input.
+        return None, str(data.error.message).strip() if data.error else "the step failed"
+    name = data.user_failure_data.metadata.get(ERROR_FACT)
+    return str(name.value) if name else None, str(data.user_failure_data.description)

@@ -1,0 +1,248 @@
+"""One index folder as this process has it open: shared by its leases, closed after the last.
+
+Opening and closing 55,000 points costs 0.2 s, as much as the work of a whole
+lease, so a folder may linger: it stays open for some seconds after its last lease,
+until another process waits for it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from weakref import WeakValueDictionary
+
+import qdrant_edge as edge
+
+from sync_pipeline.core.errors import CollectionMissingError
+from sync_pipeline.core.point import CollectionSpec
+from sync_pipeline.stores.checks import VectorSchema
+from sync_pipeline.stores.edge.errors import edge_errors
+from sync_pipeline.stores.edge.files import IndexFiles, damaged, file_errors
+from sync_pipeline.stores.edge.lock import Clock, FolderLock
+from sync_pipeline.stores.edge.requests import PAYLOAD_INDEXES, shard_config
+from sync_pipeline.tuning import return_free_memory
+
+_FLUSH_POINTS: Final = 20_000
+"""Points written between two flushes. Measured: without any, the engine holds 0.5 MB more for
+every thousand points written; with these 0.3 MB. Each takes 0.2 s."""
+_LOOK_SECONDS: Final = 0.25
+"""How often a folder that lingers looks for processes that wait for it."""
+
+
+class EdgeIndex:
+    """An index folder: its lock, its files and its open shards.
+
+    Nothing is opened before the first lease, and a shard not before it is used.
+    """
+
+    def __init__(self, path: Path, *, now: Clock) -> None:
+        self.path = path
+        self.files = IndexFiles(path)
+        self.writing = threading.RLock()
+        """Held around every write: a guarded delete reads before it deletes."""
+        self._now = now
+        self._mutex = threading.RLock()
+        self._lock: FolderLock | None = None
+        self._leases = 0
+        self._lingering: threading.Timer | None = None
+        self._shards: dict[str, edge.EdgeShard] = {}
+        self._unflushed: Counter[str] = Counter()
+        self._schemas: dict[str, VectorSchema] = {}
+
+    @contextmanager
+    def leased(self, *, wait_seconds: float, linger_seconds: float = 0.0) -> Iterator[None]:
+        """Keep the folder open; leases may nest and come from several threads.
+
+        Args:
+            wait_seconds: How long to wait for another process.
+            linger_seconds: How long the folder stays open after the last lease, at most;
+                a process that waits for it gets it within a quarter of a second.
+
+        Raises:
+            StoreLockedError: another process has it and kept it for ``wait_seconds``.
+        """
+        with self._mutex:
+            self._stop_lingering()
+            if self._lock is None:
+                self._open(wait_seconds)
+            self._leases += 1
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._leases -= 1
+                if self._leases == 0:
+                    self._linger(linger_seconds)
+
+    def close_if_idle(self) -> None:
+        """Close what lingers; a folder in use stays open."""
+        with self._mutex:
+            self._stop_lingering()
+            if self._leases == 0 and self._lock is not None:
+                self._close()
+
+    def _linger(self, seconds: float) -> None:
+        """Close now, or look again a little later."""
+        if self._lock is None or seconds <= 0 or self._lock.is_wanted():
+            self._close()
+            return
+        pause = min(seconds, _LOOK_SECONDS)
+        self._lingering = threading.Timer(pause, self._linger_on, args=(seconds - pause,))
+        self._lingering.daemon = True
+        self._lingering.start()
+
+    def _linger_on(self, seconds: float) -> None:
+        with self._mutex:
+            # A lease that came meanwhile has taken the timer's place.
+            if self._leases == 0 and self._lingering is threading.current_thread():
+                self._linger(seconds)
+
+    def _stop_lingering(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+
+    def has(self, collection: str) -> bool:
+        """Whether there is such a collection."""
+        return collection in self._shards or self.files.shard_path(collection).is_dir()
+
+    def shard(self, collection: str) -> edge.EdgeShard:
+        """The open shard of a collection.
+
+        Raises:
+            CollectionMissingError: there is none.
+            PermanentError: its files cannot be read.
+        """
+        with self._mutex:
+            if self._leases == 0:
+                raise RuntimeError("the embedded index was used outside of its lease")
+            if collection not in self._shards:
+                self._shards[collection] = self._load(collection)
+            return self._shards[collection]
+
+    def wrote(self, collection: str, *, points: int) -> None:
+        """Give back the memory that the engine needs for what it has not flushed, if it is much.
+
+        Nothing depends on it: what was written is in the engine's log already.
+        """
+        self._unflushed[collection] += points
+        if self._unflushed[collection] >= _FLUSH_POINTS:
+            self.shard(collection).flush()
+            return_free_memory()
+            del self._unflushed[collection]
+
+    def schema(self, collection: str) -> VectorSchema:
+        """The vectors of a collection.
+
+        Raises:
+            CollectionMissingError: there is none.
+        """
+        if not self.has(collection):
+            raise CollectionMissingError(collection=collection, store=f"the index at {self.path}")
+        if collection not in self._schemas:
+            self._schemas[collection] = self.files.read_schema(collection)
+        return self._schemas[collection]
+
+    def create(self, spec: CollectionSpec) -> bool:
+        """Make a collection where it is missing; whether it was."""
+        with self._mutex:
+            if self.has(spec.collection):
+                return False
+            self.files.write_manifest(spec)
+            with (
+                self.files.making(spec.collection) as path,
+                edge_errors(self.path, doing=f"making collection {spec.collection!r}"),
+            ):
+                shard = edge.EdgeShard.create(str(path), shard_config(spec))
+                _add_indexes(shard)
+                shard.close()
+            return True
+
+    def index_payloads(self, collection: str) -> None:
+        """Make the payload indexes that a collection of an earlier release lacks.
+
+        Measured: 0.8 s for 60,000 points.
+        """
+        with self.writing, edge_errors(self.path, doing=f"indexing collection {collection!r}"):
+            _add_indexes(self.shard(collection))
+
+    def drop(self, collection: str) -> None:
+        """Delete a collection and the aliases that serve it."""
+        with self._mutex, self.writing:
+            if not self.has(collection):
+                return
+            aliases = self.files.read_aliases()
+            kept = {alias: name for alias, name in aliases.items() if name != collection}
+            if kept != aliases:
+                self.files.write_aliases(kept)
+            self._schemas.pop(collection, None)
+            shard = self._shards.pop(collection, None)
+            if shard is not None:
+                with edge_errors(self.path, doing=f"closing collection {collection!r}"):
+                    shard.close()
+            self.files.remove(collection)
+
+    def _open(self, wait_seconds: float) -> None:
+        with file_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            # Made per opening: a lock object remembers the process that made it.
+            lock = FolderLock(self.path, now=self._now)
+            lock.acquire(wait_seconds=wait_seconds)
+        self._lock = lock
+
+    def _close(self) -> None:
+        shards, self._shards, self._schemas = self._shards, {}, {}
+        self._unflushed.clear()
+        lock, self._lock = self._lock, None
+        try:
+            with edge_errors(self.path, doing="closing"):
+                for shard in shards.values():
+                    shard.close()
+        finally:
+            if lock is not None:
+                lock.release()
+        return_free_memory()
+
+    def _load(self, collection: str) -> edge.EdgeShard:
+        self.schema(collection)
+        path = self.files.shard_path(collection)
+        if not (path / "edge_config.json").is_file():
+            raise damaged(self.path, f"collection {collection!r} has lost its configuration")
+        with edge_errors(self.path, doing=f"opening collection {collection!r}"):
+            shard = edge.EdgeShard.load(str(path))
+        return_free_memory()
+        return shard
+
+
+def _add_indexes(shard: edge.EdgeShard) -> None:
+    for field in PAYLOAD_INDEXES.keys() - shard.info().payload_schema.keys():
+        shard.update(edge.UpdateOperation.create_field_index(field, PAYLOAD_INDEXES[field]))
+
+
+_open_indexes: Final[WeakValueDictionary[Path, EdgeIndex]] = WeakValueDictionary()
+_registry: Final = threading.Lock()
+
+
+def close_idle_indexes() -> None:
+    """Close every folder of this process that only lingers."""
+    for index in list(_open_indexes.values()):
+        index.close_if_idle()
+
+
+atexit.register(close_idle_indexes)
+
+
+def shared_index(path: Path, *, now: Clock) -> EdgeIndex:
+    """The one ``EdgeIndex`` of a folder in this process; the engine opens a folder only once."""
+    resolved = path.resolve()
+    with _registry:
+        index = _open_indexes.get(resolved)
+        if index is None:
+            index = EdgeIndex(resolved, now=now)
+            _open_indexes[resolved] = index
+        return index
