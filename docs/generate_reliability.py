@@ -243,7 +243,7 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
     42: Scenario(
         "Everything at once after an outage",
         "A command stops after two scopes that met the outage; all converge later.",
-        ("defs/test_orchestrator.py::test_an_outage_ends_the_command_after_two_scopes",),
+        ("hosting/test_orchestrator.py::test_an_outage_ends_the_command_after_two_scopes",),
     ),
     43: Scenario(
         "Old and new releases side by side",
@@ -273,7 +273,9 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
     50: Scenario(
         "Dagster's interface has no password",
         "It is shown to this machine only.",
-        ("defs/test_dev.py::test_an_interface_without_a_password_is_not_shown_to_other_machines",),
+        (
+            "hosting/test_dev.py::test_an_interface_without_a_password_is_not_shown_to_other_machines",
+        ),
     ),
     51: Scenario(
         "Secrets and texts in logs",

@@ -6,7 +6,7 @@ import heapq
 import json
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +16,7 @@ from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.cli.json_output import as_json
 from sync_pipeline.cli.options import Tenant
 from sync_pipeline.cli.scopes import ScopeChoice, ScopeWord, choose_scopes
-from sync_pipeline.core.document import Document, DocumentBuilder
+from sync_pipeline.core.document import Document
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.payload import TEXT, shown
 
@@ -119,17 +119,16 @@ def page(lines: Iterator[Line], *, limit: int | None, offset: int) -> Iterator[L
 def _iter_lines(
     sync: SyncContext, *, entities: Sequence[Entity], scopes: Sequence[Scope]
 ) -> Iterator[Line]:
-    """Render every document, all from one snapshot."""
+    """Render every document that a sync would make, all from one snapshot."""
+    from sync_pipeline.engine.steps.export import iter_built
+
     with sync.source.open_snapshot(entities) as snapshot:
         for scope in scopes:
             for entity in entities:
-                builder = DocumentBuilder(
-                    entity=entity, scope=scope, model_id=sync.embedder.model_id
-                )
-                for rows in snapshot.iter_rows(entity=entity, scope=scope):
-                    for built in map(builder.build, rows):
-                        if isinstance(built, Document):
-                            yield _line(built, entity=entity)
+                batches = iter_built(sync, snapshot=snapshot, entity=entity, scope=scope)
+                for built in chain.from_iterable(batches):
+                    if isinstance(built, Document):
+                        yield _line(built, entity=entity)
 
 
 def _line(document: Document, *, entity: Entity) -> Line:

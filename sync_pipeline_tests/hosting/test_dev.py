@@ -16,7 +16,7 @@ from sync_pipeline.core.addresses import is_this_machine
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.hosting.dev import UNASKED, _run_child, run_dev
 from sync_pipeline.wiring import Installation, open_installation
-from sync_pipeline_tests.defs.test_instance import settings_for
+from sync_pipeline_tests.hosting.test_instance import settings_for
 
 READY = "open('ready', 'w').close()"
 OBEDIENT = f"""

@@ -28,8 +28,8 @@ from sync_pipeline.hosting.instance import open_instance
 from sync_pipeline.hosting.orchestrator import DagsterOrchestrator, run_scopes
 from sync_pipeline.wiring import open_installation
 from sync_pipeline_tests.defs.conftest import set_rows
-from sync_pipeline_tests.defs.test_instance import settings_for
 from sync_pipeline_tests.engine.world import World
+from sync_pipeline_tests.hosting.test_instance import settings_for
 
 pytestmark = pytest.mark.dagster
 

@@ -80,7 +80,7 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.questions.search",
-                'equals["type"] = _searched_entities(sync, request)',
+                "equals[ENTITY_TYPE] = _searched_entities(sync, request)",
                 "_searched_entities(sync, request)",
             ),
         ),
@@ -144,11 +144,6 @@ MUTANTS: Final = {
                 '"row_security": "on"',
             ),
             Change(
-                "sync_pipeline.sources.digests",
-                '"row_security": "off"',
-                '"row_security": "on"',
-            ),
-            Change(
                 "sync_pipeline.sources.layout",
                 "row_security_active(c.oid) AS hides_rows",
                 "false AS hides_rows",
@@ -203,8 +198,8 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.steps.upsert",
-                '"source_revision": staged.revision',
-                '"source_revision": 0',
+                "revision=staged.revision",
+                "revision=0",
             ),
         ),
     ),
@@ -243,8 +238,8 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.stores.edge.requests",
-                "must=[scope_filter(query.scope_keys), *wanted]",
-                "must=[*wanted]",
+                "must=[scope_filter(query.scope_keys), *map(_condition, wanted)]",
+                "must=[*map(_condition, wanted)]",
             ),
         ),
     ),

@@ -340,6 +340,30 @@ def _check_quarantined(sync: SyncContext, *, scope: Scope, tally: _Tally) -> Non
         )
 
 
+def iter_built(
+    sync: SyncContext,
+    *,
+    snapshot: SourceSnapshot,
+    entity: Entity,
+    scope: Scope,
+    ids: Sequence[str] | None = None,
+) -> Iterator[list[Document | Rejection]]:
+    """Turn the scope's rows of one entity into documents, or say why one cannot be, in batches.
+
+    Args:
+        sync: Model that names the embed hashes; index, asked where ids are doubled.
+        snapshot: Where the rows are read.
+        entity: Which table.
+        scope: Whose rows.
+        ids: Only rows with these ids.
+    """
+    builder = DocumentBuilder(entity=entity, scope=scope, model_id=sync.embedder.model_id)
+    set_aside = find_set_aside(sync, snapshot=snapshot, entity=entity, scope=scope, ids=ids)
+    with closing(read_ahead(snapshot.iter_rows(entity=entity, scope=scope, ids=ids))) as batches:
+        for rows in batches:
+            yield [set_aside.get(str(row[0])) or builder.build(row) for row in rows]
+
+
 def _iter_documents(
     sync: SyncContext,
     *,
@@ -349,22 +373,18 @@ def _iter_documents(
     ids: Sequence[str] | None,
     tally: _Tally,
 ) -> Iterator[list[Document]]:
-    """Build the documents of one entity batch by batch, counting and setting rejections aside."""
+    """The documents of one entity batch by batch, counting and setting rejections aside."""
     counts = tally.entities[entity.name]
-    builder = DocumentBuilder(entity=entity, scope=scope, model_id=sync.embedder.model_id)
-    set_aside = find_set_aside(sync, snapshot=snapshot, entity=entity, scope=scope, ids=ids)
-    with closing(read_ahead(snapshot.iter_rows(entity=entity, scope=scope, ids=ids))) as batches:
-        for rows in batches:
-            documents: list[Document] = []
-            for row in rows:
-                built = set_aside.get(str(row[0])) or builder.build(row)
-                if isinstance(built, Document):
-                    documents.append(built)
-                    tally.accept(built)
-                else:
-                    tally.reject(built)
-            counts.rows += len(rows)
-            yield documents
+    for batch in iter_built(sync, snapshot=snapshot, entity=entity, scope=scope, ids=ids):
+        documents: list[Document] = []
+        for built in batch:
+            if isinstance(built, Document):
+                documents.append(built)
+                tally.accept(built)
+            else:
+                tally.reject(built)
+        counts.rows += len(batch)
+        yield documents
 
 
 def _as_table(sync: SyncContext, *, entity: Entity, documents: list[Document]) -> pa.Table:
