@@ -40,6 +40,7 @@ from sqlalchemy.engine import URL
 from sync_pipeline.core.errors import ConfigurationError, SourceUnavailableError
 from sync_pipeline.database.embedded_programs import SUPERUSER
 from sync_pipeline.database.embedded_server import (
+    PORT,
     START_SECONDS,
     Server,
     ensure_running,
@@ -203,7 +204,7 @@ def _has_guests(folder: Path) -> bool:
 
 
 def _url(server: Server, *, database: str) -> URL:
-    query = {"host": server.socket_dir}
+    query = {"host": server.socket_dir, "port": str(PORT)}
     return URL.create("postgresql+psycopg", username=SUPERUSER, database=database, query=query)
 
 

@@ -34,11 +34,15 @@ START_SECONDS: Final = 120.0
 MAX_SOCKET_PATH_BYTES: Final = 100
 """Unix sockets have paths of at most 107 bytes (Linux) or 103 (macOS)."""
 
-_SETTINGS: Final = ("shared_buffers=256MB", "max_wal_size=2GB")
+PORT: Final = 5432
+"""Names the socket; nothing listens on the network. Said to server and clients: the environment
+of either may name another one (``PGPORT``)."""
+
+_SETTINGS: Final = ("shared_buffers=256MB", "max_wal_size=2GB", f"port={PORT}")
 """Room for the vectors and records of 100,000 documents, and fewer checkpoints while they are
 written: with PostgreSQL's own settings a first sync took a tenth longer."""
 
-_SOCKET_NAME: Final = ".s.PGSQL.5432"
+_SOCKET_NAME: Final = f".s.PGSQL.{PORT}"
 _END_SECONDS: Final = 10.0
 """How long a server whose data is gone may take to end by itself."""
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_./-]+")

@@ -26,7 +26,7 @@ U = TypeVar("U")
 def make_engine(url: str, *, pool_size: int = 5) -> Engine:
     """Make an engine on psycopg 3; nothing is opened before the first use.
 
-    Sessions speak UTC and UTF-8. Errors of SQLAlchemy never show parameters.
+    Sessions speak UTC, ISO and UTF-8. Errors of SQLAlchemy never show parameters.
 
     Args:
         url: ``postgresql://`` in any spelling; what it sets in its query wins.
@@ -43,7 +43,7 @@ def make_engine(url: str, *, pool_size: int = 5) -> Engine:
         max_overflow=pool_size,
     )
     event.listen(engine, "do_connect", _add_defaults)
-    event.listen(engine, "connect", _speak_utc)
+    event.listen(engine, "connect", _speak_plainly)
     return engine
 
 
@@ -60,10 +60,13 @@ def _add_defaults(
     parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_SECONDS)
 
 
-def _speak_utc(connection: psycopg.Connection, record: object) -> None:
-    """Set the time zone by a statement: poolers refuse the start-up parameter ``options``."""
+def _speak_plainly(connection: psycopg.Connection, record: object) -> None:
+    """Set how times are written by a statement: poolers refuse the start-up parameter ``options``.
+
+    A role, a database or the environment may ask for forms that the driver cannot read.
+    """
     del record
-    connection.execute("SET TIME ZONE 'UTC'")
+    connection.execute("SET TIME ZONE 'UTC'; SET DateStyle TO ISO; SET IntervalStyle TO postgres")
     connection.commit()
 
 

@@ -113,6 +113,31 @@ def test_s71_a_first_sync_works_with_hardly_an_environment(
     assert all(scope["coverage"] == 1 for scope in status["scopes"])
 
 
+def test_s71_a_shell_that_is_set_up_for_another_server_changes_nothing(folder: Path) -> None:
+    """What psql and others take from the environment is not meant for the embedded server."""
+    for_psql = {
+        "PGHOST": "db.example.org",
+        "PGPORT": "55432",
+        "PGUSER": "somebody",
+        "PGDATABASE": "theirs",
+        "PGPASSWORD": "secret",
+        "PGDATESTYLE": "German",
+        "PGTZ": "Asia/Kathmandu",
+        "PGCLIENTENCODING": "LATIN1",
+    }
+
+    def ask(*words: str) -> Any:
+        return answer(*words, folder=folder, environment={**CRON, **for_psql})
+
+    ask("sample", "load", "builtin")
+    synced = ask("sync", "all")
+    status = ask("status")
+
+    assert synced["ok"]
+    assert synced["totals"]["documents"] > 0
+    assert all(scope["coverage"] == 1 for scope in status["scopes"])
+
+
 LEAVES_OUT_THE_USER: Final = (
     "cp -a /etc {folder}/etc",
     "mount --bind {folder}/etc /etc",
