@@ -79,7 +79,11 @@ def stream(
     if encoding == UTF8 or (encoding != SQL_ASCII and _decodes(connection, statement)):
         options = {"yield_per": batch_size}
         with connection.execute(statement, execution_options=options) as result:
-            yield from result.partitions()
+            for batch in result.partitions():
+                yield batch
+                # The end is known without asking for it.
+                if len(batch) < batch_size:
+                    return
     else:
         yield from _read_raw(connection, statement, encoding, batch_size=batch_size)
 

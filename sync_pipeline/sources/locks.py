@@ -50,6 +50,12 @@ _LOCK_NOT_AVAILABLE: Final = "55P03"
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
 
 
+_PATIENCE: Final = "SET LOCAL lock_timeout = {milliseconds}"
+_LOCK: Final = """
+SAVEPOINT before_lock; LOCK TABLE {names} IN ACCESS SHARE MODE; RELEASE SAVEPOINT before_lock
+"""
+
+
 class TableHold:
     """Holds the tables of one snapshot; made for one connection that is in no transaction.
 
@@ -61,6 +67,7 @@ class TableHold:
     def __init__(self, connection: sa.Connection, *, timeout_seconds: float) -> None:
         self._connection = connection
         self._timeout_seconds = timeout_seconds
+        self._patience = _PATIENCE.format(milliseconds=max(1, round(timeout_seconds * 1000)))
         self._touched: list[sa.Row[Any]] = []
 
     def take(self, tables: Sequence[str]) -> None:
@@ -73,11 +80,11 @@ class TableHold:
         self._connection.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
-        timeout = f"SET LOCAL lock_timeout = {max(1, round(self._timeout_seconds * 1000))}"
-        self._connection.exec_driver_sql(timeout)
         lockable = [row for row in found if row.is_lockable]
         self._touched = [row for row in found if not row.is_lockable]
-        if lockable and not self._lock(lockable):
+        if not lockable:
+            self._connection.exec_driver_sql(self._patience)
+        elif not self._lock(lockable):
             self._touched += [row for row in lockable if not self._lock([row])]
 
     def check(self) -> None:
@@ -111,12 +118,12 @@ class TableHold:
         ]
 
     def _lock(self, rows: Sequence[sa.Row[Any]]) -> bool:
-        """Lock them all; False where the role may not."""
-        names = ", ".join(row.quoted for row in rows)
+        """Lock them all, in one round trip; False where the role may not."""
         try:
-            with self._connection.begin_nested():
-                self._connection.exec_driver_sql(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
+            names = ", ".join(row.quoted for row in rows)
+            self._connection.exec_driver_sql(f"{self._patience};{_LOCK.format(names=names)}")
         except sa.exc.DBAPIError as error:
+            self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT before_lock")
             state = getattr(error.orig, "sqlstate", None)
             if state == _INSUFFICIENT_PRIVILEGE:
                 return False
