@@ -13,6 +13,7 @@ from email.message import EmailMessage
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from sync_pipeline.core.addresses import is_this_machine
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.settings import AlertSettings
 
@@ -113,7 +114,7 @@ def _connect(scheme: str, *, host: str, port: int | None) -> smtplib.SMTP:
     server.ehlo_or_helo_if_needed()
     if server.has_extn("starttls"):
         server.starttls(context=context)
-    elif host not in {"localhost", "127.0.0.1", "::1"}:
+    elif not is_this_machine(host):
         server.close()
         raise ConfigurationError(
             f"the mail server {host} offers no encryption (STARTTLS); use smtps:// in "

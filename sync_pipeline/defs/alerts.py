@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import dagster as dg
-from dagster._core.execution.plan.objects import StepFailureData
-from dagster._core.storage.tags import PARTITION_NAME_TAG, WILL_RETRY_TAG
 
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.alert_channels import Channel, open_channels, send
+from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG, WILL_RETRY_TAG, StepFailureData
 from sync_pipeline.defs.failures import ERROR_FACT
 from sync_pipeline.redaction import redact
 from sync_pipeline.settings import AlertSettings

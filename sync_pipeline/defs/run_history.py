@@ -13,9 +13,9 @@ from typing import Final
 
 import dagster as dg
 import psutil
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from sync_pipeline.core.ports import ScopeStates
+from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG
 
 CHUNK: Final = 200
 """Runs read at once."""

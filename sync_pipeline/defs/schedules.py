@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Final
 
 import dagster as dg
-from dagster._core.storage.tags import PRIORITY_TAG
 
 from sync_pipeline.core.scope import Scope, in_run_order
+from sync_pipeline.defs.dagster_private import PRIORITY_TAG
 from sync_pipeline.defs.failures import withholding_foreign_messages
 from sync_pipeline.defs.jobs import sync_scope_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME

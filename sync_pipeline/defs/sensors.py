@@ -4,11 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from sync_pipeline.core.errors import TransientError
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.defs.dagster_private import NOT_FINISHED_STATUSES, PARTITION_NAME_TAG
 from sync_pipeline.defs.failures import withholding_foreign_messages
 from sync_pipeline.defs.jobs import sync_scope_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME, scope_partitions

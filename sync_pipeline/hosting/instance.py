@@ -6,14 +6,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.instance.ref import InstanceRef
 from dagster_postgres.utils import DagsterPostgresException
 
 from sync_pipeline.core.connecting import settings_fault
@@ -23,6 +21,7 @@ from sync_pipeline.core.errors import (
     StateEncodingError,
     SyncPipelineError,
 )
+from sync_pipeline.defs.dagster_private import NO_OUTPUT_CAPTURE, InstanceRef, remember_tables
 from sync_pipeline.settings.urls import DAGSTER_SCHEMA
 
 if TYPE_CHECKING:
@@ -33,19 +32,6 @@ URL_VARIABLE: Final = "SYNC_PIPELINE_DAGSTER_URL"
 FILE_NAME: Final = "dagster.yaml"
 UNTRANSLATABLE: Final = "22P05"
 """SQLSTATE of a character that the database's encoding lacks."""
-
-_TABLE_QUESTIONS: Final = {
-    "event_log_storage": ("has_table", "has_asset_key_col"),
-    "run_storage": ("has_run_stats_index_cols", "has_backfill_id_column"),
-}
-"""Methods of Dagster's storages that ask PostgreSQL for its catalogue."""
-
-_NO_OUTPUT_CAPTURE: Final = {
-    "compute_logs": {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    }
-}
 
 
 def prepare_instance(
@@ -95,26 +81,14 @@ def open_instance(
     variables = prepare_instance(installation, environment=environment)
     with _storage_errors(installation.dagster_storage_url):
         with _environment(variables):
-            reference = InstanceRef.from_dir(variables[HOME_VARIABLE], overrides=_NO_OUTPUT_CAPTURE)
+            reference = InstanceRef.from_dir(variables[HOME_VARIABLE], overrides=NO_OUTPUT_CAPTURE)
             instance = dg.DagsterInstance.from_ref(reference)
         with instance:
             instance.optimize_for_webserver(
                 statement_timeout=60_000, pool_recycle=3600, max_overflow=4
             )
-            _remember_tables(instance)
+            remember_tables(instance)
             yield instance
-
-
-def _remember_tables(instance: dg.DagsterInstance) -> None:
-    """Look only once which tables and columns Dagster's database has, and not for every event.
-
-    Measured: a quarter of the statements of a run, and 0.1 s of each. Only a migration changes
-    them, and while a command runs nobody migrates.
-    """
-    for storage, questions in _TABLE_QUESTIONS.items():
-        answering = getattr(instance, storage)
-        for question in questions:
-            setattr(answering, question, cache(getattr(answering, question)))
 
 
 def instance_settings(*, max_runs: int) -> str:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import dagster as dg
-from dagster._core.execution.plan.objects import StepFailureData
-from dagster._core.storage.tags import MAX_RETRIES_TAG
 
 from sync_pipeline.core.ports import Progress, StopSignal
 from sync_pipeline.core.reports import CleanupReport, ScopeReport
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.defs.dagster_private import MAX_RETRIES_TAG, StepFailureData
 from sync_pipeline.defs.failures import ERROR_FACT
 from sync_pipeline.defs.io_managers import staged_manifests
 from sync_pipeline.defs.jobs import ASSETS, CHECKS, forget_partition, sync_scope_job

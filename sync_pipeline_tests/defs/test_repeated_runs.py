@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 from dagster._core.events import DagsterEvent, DagsterEventType
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from sync_pipeline.definitions import build_definitions
+from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.defs.run_history import MAX_SILENCE, PROCESS_TAG, close_dead_runs, process_tag
 from sync_pipeline_tests.defs.conftest import QUIET
