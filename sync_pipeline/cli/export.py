@@ -1,4 +1,4 @@
-"""``export``: the documents as the source has them now, as JSON lines."""
+"""``export``: the documents as the source has them now, as JSON lines or as a table."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ Line = dict[str, object]
 """One document as it is printed."""
 
 
+class Format(StrEnum):
+    """How documents are printed."""
+
+    JSON = "json"
+    CSV = "csv"
+
+
 class ScopeKind(StrEnum):
     """Whose documents."""
 
@@ -53,18 +60,29 @@ def export(
     tenant: Tenant = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Most documents.")] = None,
     offset: Annotated[int, typer.Option(min=0, metavar="N", help="Documents to leave out.")] = 0,
+    form: Annotated[
+        Format,
+        typer.Option("--format", help="JSON lines, or CSV with a column per payload field."),
+    ] = Format.JSON,
 ) -> None:
-    """Print documents as JSON lines, rendered from the source as it is now.
+    """Print documents, rendered from the source as it is now: JSON lines, or CSV.
 
     With --limit or --offset they come in the order of their ids, so that pages
     fit together; without, in the order of reading, however many there are.
     """
+    from sync_pipeline.cli.spreadsheet import columns_of, iter_csv
+
     choice = scope_choice(kind, tenant=tenant)
     sync = invocation.installation.sync
     wanted = choose_entities(entities, known=sync.entities)
     scopes = choose_scopes(choice, known=invocation)
-    lines = _iter_lines(sync, entities=wanted, scopes=scopes)
-    for line in page(lines, limit=limit, offset=offset):
+    every = _iter_lines(sync, entities=wanted, scopes=scopes)
+    lines = page(every, limit=limit, offset=offset)
+    if form is Format.CSV:
+        for piece in iter_csv(lines, columns=columns_of(wanted)):
+            print(piece, end="")  # noqa: T201 - a file, not for people
+        return
+    for line in lines:
         print(as_json(line))  # noqa: T201 - rich would wrap long lines
 
 
