@@ -61,9 +61,9 @@ def sync_table(reports: Sequence[ScopeReport]) -> Table:
     if len(reports) > 1:
         table.add_section()
         _add(
-            table, f"{len(reports)} scopes", "", sums["rows"], sums["new"], sums["changed"],
-            sums["payload_changed"], sums["unchanged"], sums["deleted"], sums["failed"],
-            sums["embedded_texts"], "",
+            table, f"{len(reports)} scopes", "", sums.rows, sums.new, sums.changed,
+            sums.payload_changed, sums.unchanged, sums.deleted, sums.failed,
+            sums.embedded_texts, "",
         )  # fmt: skip
     return table
 
@@ -71,18 +71,16 @@ def sync_table(reports: Sequence[ScopeReport]) -> Table:
 def sync_remarks(reports: Sequence[ScopeReport], *, duration_seconds: float) -> list[str]:
     """What the table of a sync cannot say: where vectors came from, and what went wrong."""
     sums = totals(reports)
-    embedded = f"{sums['embedded_texts']:,} texts embedded, {sums['cache_hits']:,} from the cache"
-    remarks = [f"{sums['documents']:,} documents in {duration_seconds:.1f} s: {embedded}."]
-    if sums["repaired"]:
-        remarks.append(f"Records that did not match the index and were mended: {sums['repaired']}.")
-    if sums["failed"]:
+    embedded = f"{sums.embedded_texts:,} texts embedded, {sums.cache_hits:,} from the cache"
+    remarks = [f"{sums.documents:,} documents in {duration_seconds:.1f} s: {embedded}."]
+    if sums.repaired:
+        remarks.append(f"Records that did not match the index and were mended: {sums.repaired}.")
+    if sums.failed:
         remarks.append(
-            f"Documents that could not be embedded or written: {sums['failed']}; {LIST_FAILED}."
+            f"Documents that could not be embedded or written: {sums.failed}; {LIST_FAILED}."
         )
-    if sums["quarantined"]:
-        remarks.append(
-            f"Rows that cannot become documents: {sums['quarantined']}; {LIST_QUARANTINE}."
-        )
+    if sums.quarantined:
+        remarks.append(f"Rows that cannot become documents: {sums.quarantined}; {LIST_QUARANTINE}.")
     remarks += _unknown_remarks(reports)
     remarks += [
         f"{report.scope_key}: {report.status}: {report.error}" for report in reports if report.error

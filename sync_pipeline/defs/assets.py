@@ -6,7 +6,7 @@ step does and may raise stands with the function of the engine that it calls.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import dagster as dg
@@ -15,13 +15,7 @@ from pydantic import Field
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.hashing import RENDERING_VERSION
 from sync_pipeline.core.ports import Fence
-from sync_pipeline.core.reports import (
-    CleanupReport,
-    EmbedReport,
-    ExportReport,
-    ScopeReport,
-    UpsertReport,
-)
+from sync_pipeline.core.reports import Counts, ScopeReport, Step, shown_counts
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.failures import RETRIES, as_dagster_failures
 from sync_pipeline.defs.partitions import scope_partitions
@@ -33,12 +27,7 @@ from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExp
 from sync_pipeline.engine.steps.cleanup import clean_scope
 from sync_pipeline.engine.steps.embed import embed_scope
 from sync_pipeline.engine.steps.export import export_scope
-from sync_pipeline.engine.steps.sync import (
-    current_applied,
-    current_changes,
-    current_export,
-    scope_report,
-)
+from sync_pipeline.engine.steps.sync import current_applied, current_changes, current_export
 from sync_pipeline.engine.steps.upsert import upsert_scope
 
 
@@ -108,15 +97,10 @@ def exported_documents(
             fence=step.fence,
             mode=config.mode,
         )
-    report = ExportReport(
-        rows=export.rows,
-        documents=export.documents,
-        quarantined=export.quarantined,
-        dropped_values=export.dropped_values,
-        seconds=export.seconds,
-        note=export.note,
+    return dg.MaterializeResult(
+        value=export,
+        metadata=_shown("export", export.counts, seconds=export.seconds.export, note=export.note),
     )
-    return dg.MaterializeResult(value=export, metadata=_shown(report))
 
 
 class EmbedConfig(dg.Config):
@@ -147,22 +131,12 @@ def embedded_documents(
         staged = embed_scope(
             step.sync, export=export, fence=step.fence, planned=config.change_digest
         )
-    report = EmbedReport(
-        new=staged.new,
-        changed=staged.changed,
-        payload_changed=staged.payload_changed,
-        unchanged=staged.unchanged,
-        stale=staged.stale_points,
-        repaired=staged.recorded + staged.forgotten,
-        texts=staged.texts,
-        cache_hits=staged.cache_hits,
-        embedded_texts=staged.embedded_texts,
-        truncated=staged.truncated,
-        failed=staged.failed,
-        seconds=staged.seconds,
-        unknown=staged.unknown,
+    return dg.MaterializeResult(
+        value=staged,
+        metadata=_shown(
+            "embed", staged.counts, seconds=staged.seconds.embed, unknown=staged.unknown
+        ),
     )
-    return dg.MaterializeResult(value=staged, metadata=_shown(report))
 
 
 @_scope_asset("qdrant")
@@ -177,13 +151,9 @@ def upserted_points(
             step.sync, staged=embedded_documents, run_id=step.run_id, fence=step.fence
         )
         applied = upsert_scope(step.sync, staged=staged, fence=step.fence)
-    report = UpsertReport(
-        points_written=applied.points_written,
-        payloads_written=applied.payloads_written,
-        failed=applied.failed,
-        seconds=applied.seconds,
+    return dg.MaterializeResult(
+        value=applied, metadata=_shown("upsert", applied.counts, seconds=applied.seconds.upsert)
     )
-    return dg.MaterializeResult(value=applied, metadata=_shown(report))
 
 
 class CleanupConfig(dg.Config):
@@ -219,11 +189,10 @@ def stale_cleanup(
         applied = current_applied(
             limited, applied=upserted_points, run_id=step.run_id, fence=step.fence
         )
-        cleaned = clean_scope(limited, applied=applied, fence=step.fence)
-    report = scope_report(
-        applied=applied, cleaned=cleaned, export_seconds=0.0, run_id=context.run.run_id
+        report = clean_scope(limited, applied=applied, fence=step.fence)
+    return dg.MaterializeResult(
+        value=report, metadata=_shown("cleanup", report, seconds=report.seconds.cleanup)
     )
-    return dg.MaterializeResult(value=report, metadata=_shown(cleaned))
 
 
 def _with_limit(sync: SyncContext, config: CleanupConfig) -> SyncContext:
@@ -241,11 +210,7 @@ def _with_limit(sync: SyncContext, config: CleanupConfig) -> SyncContext:
     return replace(sync, options=replace(sync.options, cleanup=policy))
 
 
-def _shown(report: ExportReport | EmbedReport | UpsertReport | CleanupReport) -> dict[str, Any]:
-    """A step's report as metadata that people read: counts, and seconds to the millisecond."""
-    values = asdict(report)
-    return {
-        name: round(value, 3) if isinstance(value, float) else value
-        for name, value in values.items()
-        if value is not None
-    }
+def _shown(step: Step, counts: Counts, *, seconds: float, **more: object) -> dict[str, Any]:
+    """A step's result as metadata that people read; seconds to the millisecond."""
+    told = {name: value for name, value in more.items() if value is not None}
+    return {**shown_counts(step, counts), "seconds": round(seconds, 3), **told}

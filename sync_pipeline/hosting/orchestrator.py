@@ -12,7 +12,7 @@ from dagster._core.execution.plan.objects import StepFailureData
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 
 from sync_pipeline.core.ports import Progress, StopSignal
-from sync_pipeline.core.reports import CleanupReport, ScopeReport
+from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.failures import ERROR_FACT
 from sync_pipeline.defs.io_managers import staged_manifests
@@ -22,7 +22,6 @@ from sync_pipeline.defs.run_history import PROCESS_TAG, close_dead_runs, process
 from sync_pipeline.engine.context import RunOptions, SyncContext
 from sync_pipeline.engine.index import check_index
 from sync_pipeline.engine.staged import AppliedChanges, StagedExport
-from sync_pipeline.engine.steps.sync import scope_report
 from sync_pipeline.hosting.dev import run_dev
 from sync_pipeline.hosting.instance import open_instance
 from sync_pipeline.settings import Settings
@@ -194,25 +193,13 @@ def _report(outputs: Mapping[str, object], *, scope: Scope, run_id: str) -> Scop
     """What the run did; of one that failed, as far as it came."""
     export, applied = outputs.get("exported_documents"), outputs.get("upserted_points")
     report = outputs.get("stale_cleanup")
-    if not isinstance(report, ScopeReport):
-        report = ScopeReport(scope_key=scope.key, status="failed", run_id=run_id)
-        if isinstance(applied, AppliedChanges):
-            nothing = CleanupReport(indexed=0, deleted=0, moved_away=0, seconds=0.0)
-            report = scope_report(
-                applied=applied, cleaned=nothing, export_seconds=0.0, run_id=run_id
-            )
-    if not isinstance(export, StagedExport):
+    if isinstance(report, ScopeReport):
         return report
-    # The last step does not know how long the first one took.
-    seconds = replace(report.seconds, export=export.seconds)
-    return replace(
-        report,
-        seconds=seconds,
-        rows=export.rows,
-        documents=export.documents,
-        quarantined=export.quarantined,
-        note=export.note,
-    )
+    if isinstance(applied, AppliedChanges):
+        return applied.report()
+    if isinstance(export, StagedExport):
+        return export.report()
+    return ScopeReport(scope_key=scope.key, status="failed", run_id=run_id)
 
 
 def _outputs(result: dg.ExecuteInProcessResult) -> dict[str, object]:

@@ -52,7 +52,13 @@ def test_metadata_are_the_numbers_of_the_reports(
     assert (upserted["points_written"], upserted["failed"]) == (3, 0)
     assert (cleaned["indexed"], cleaned["deleted"]) == (3, 0)
     assert all(isinstance(cleaned[name], int) for name in ("indexed", "deleted", "moved_away"))
-    assert isinstance(exported["seconds"], float)
+    assert all(
+        isinstance(shown["seconds"], float) for shown in (exported, embedded, upserted, cleaned)
+    )
+    assert (set(upserted), set(cleaned)) == (
+        {"points_written", "payloads_written", "failed", "seconds"},
+        {"indexed", "deleted", "moved_away", "seconds"},
+    )
 
 
 def test_events_of_a_run_without_changes_stay_small(

@@ -19,6 +19,7 @@ from sync_pipeline.core.document import Document, DocumentBuilder, Reason, Rejec
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import IncompleteExportError, TooManyQuarantinedError
 from sync_pipeline.core.ports import Fence, SourceSnapshot
+from sync_pipeline.core.reports import Counts, StepSeconds
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext, SyncMode
 from sync_pipeline.engine.overlap import read_ahead
@@ -97,12 +98,14 @@ class _Tally:
         return sum(entity.rows for entity in self.entities.values())
 
     @property
-    def documents(self) -> int:
-        return sum(entity.documents for entity in self.entities.values())
-
-    @property
-    def quarantined(self) -> int:
-        return sum(entity.quarantined for entity in self.entities.values())
+    def counts(self) -> Counts:
+        """So far, of all entities."""
+        return Counts(
+            rows=self.rows,
+            documents=sum(entity.documents for entity in self.entities.values()),
+            quarantined=sum(entity.quarantined for entity in self.entities.values()),
+            dropped_values=self.dropped.total(),
+        )
 
 
 def export_scope(
@@ -131,7 +134,7 @@ def export_scope(
         among=_looked_at(touched),
     )
     _tell_dropped(tally, scope=scope)
-    _check_quarantined(sync, scope=scope, tally=tally)
+    _check_quarantined(sync, scope=scope, counts=tally.counts)
     return export
 
 
@@ -188,10 +191,8 @@ def _stage(
         mode="full" if touched is None else "incremental",
         snapshot_at=taken_at.isoformat(),
         collection=sync.spec.collection,
-        rows=tally.rows,
-        documents=tally.documents,
-        quarantined=tally.quarantined,
-        dropped_values=tally.dropped.total(),
+        counts=tally.counts,
+        seconds=StepSeconds(export=sync.seconds() - began),
         parts=parts,
         entities=_staged_entities(sync, tally=tally, digests=digests, feed=feed),
         note=note,
@@ -200,7 +201,6 @@ def _stage(
         event_keys=() if events is None else events.keys,
         dataset=dataset,
         fence_token=fence_token,
-        seconds=sync.seconds() - began,
     )
     return export, tally, touched
 
@@ -329,13 +329,13 @@ def _tell_dropped(tally: _Tally, *, scope: Scope) -> None:
         )
 
 
-def _check_quarantined(sync: SyncContext, *, scope: Scope, tally: _Tally) -> None:
+def _check_quarantined(sync: SyncContext, *, scope: Scope, counts: Counts) -> None:
     fraction = sync.options.max_quarantined_fraction
-    if fraction is not None and tally.quarantined > fraction * tally.rows:
+    if fraction is not None and counts.quarantined > fraction * counts.rows:
         raise TooManyQuarantinedError(
             scope_key=scope.key,
-            quarantined=tally.quarantined,
-            rows=tally.rows,
+            quarantined=counts.quarantined,
+            rows=counts.rows,
             fraction=fraction,
         )
 
