@@ -7,10 +7,13 @@ To count something more, add a field to ``Counts``, have a step add to it, and n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Literal
 
 ScopeStatus = Literal["success", "failed", "skipped"]
+
+ASKED_TO_STOP: Final = "asked to stop"
+"""Why a run ends early without a fault: by a signal, so far."""
 
 Step = Literal["export", "embed", "upsert", "cleanup"]
 """A step of a sync."""
@@ -121,5 +124,19 @@ class ScopeReport(Counts):
     seconds: StepSeconds = field(default_factory=StepSeconds)
     error: str | None = None
     """What went wrong, or why the scope was skipped."""
+    stopped_reason: str | None = None
+    """Why the run ended early where nothing went wrong; the counts are what was done by then, up
+    to the last batch. None where it did not."""
     note: str | None = None
     """What else there is to know: why an incremental sync compared everything."""
+
+    def stopped(self, reason: str, *, error: str, counts: Counts | None) -> ScopeReport:
+        """Report the same run as stopped.
+
+        Args:
+            reason: Why.
+            error: The same for people, with what to do.
+            counts: Of the whole run, with the step in flight; None where that did not count.
+        """
+        numbers = {} if counts is None else counts.numbers()
+        return replace(self, status="failed", error=error, stopped_reason=reason, **numbers)

@@ -29,6 +29,7 @@ from sync_pipeline.engine.steps.embed import embed_scope
 from sync_pipeline.engine.steps.export import export_scope
 from sync_pipeline.engine.steps.sync import current_applied, current_changes, current_export
 from sync_pipeline.engine.steps.upsert import upsert_scope
+from sync_pipeline.engine.stopping import counted
 
 
 def _scope_asset(*kinds: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
@@ -43,7 +44,7 @@ def _scope_asset(*kinds: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinit
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Step:
     """One scope's turn in one step of a run."""
 
@@ -51,20 +52,33 @@ class _Step:
     scope: Scope
     fence: Fence
     run_id: str
+    done: Counts
+    """By the run so far: set at the end of the step, which may still be stopped then."""
 
 
 @contextmanager
-def _scope_step(context: dg.AssetExecutionContext, sync: SyncContext) -> Iterator[_Step]:
-    """What every step needs: the scope's lease, a clean stop, failures that Dagster understands."""
+def _scope_step(
+    context: dg.AssetExecutionContext, sync: SyncContext, *, before: Counts
+) -> Iterator[_Step]:
+    """What every step needs: the scope's lease, a clean stop, failures that Dagster understands.
+
+    Args:
+        context: Which scope and run.
+        sync: The ports.
+        before: What the steps before this one did.
+    """
     scope, run_id = Scope.from_key(context.partition_key), context.run.run_id
     name_process(context.instance, run=context.run)
+    step: _Step | None = None
     with (
         as_dagster_failures(retry_number=context.retry_number),
+        counted(lambda: before if step is None else step.done),
         stopping_on_signals(sync) as stoppable,
         scope_lease(stoppable, scope=scope, owner=run_id) as fence,
     ):
         stoppable.checkpoint(scope=scope)
-        yield _Step(sync=stoppable, scope=scope, fence=fence, run_id=run_id)
+        step = _Step(sync=stoppable, scope=scope, fence=fence, run_id=run_id, done=before)
+        yield step
 
 
 class ExportConfig(dg.Config):
@@ -89,7 +103,7 @@ def exported_documents(
     In an incremental run only the rows that may have changed. Rows that cannot
     become documents are in the quarantine, with the reason.
     """
-    with _scope_step(context, sync) as step:
+    with _scope_step(context, sync, before=Counts()) as step:
         export = export_scope(
             step.sync,
             scope=step.scope,
@@ -97,6 +111,7 @@ def exported_documents(
             fence=step.fence,
             mode=config.mode,
         )
+        step.done = export.counts
     return dg.MaterializeResult(
         value=export,
         metadata=_shown("export", export.counts, seconds=export.seconds.export, note=export.note),
@@ -124,13 +139,14 @@ def embedded_documents(
 
     Vectors are in the embedding cache; the index is not written yet.
     """
-    with _scope_step(context, sync) as step:
+    with _scope_step(context, sync, before=exported_documents.counts) as step:
         export = current_export(
             step.sync, export=exported_documents, run_id=step.run_id, fence=step.fence
         )
         staged = embed_scope(
             step.sync, export=export, fence=step.fence, planned=config.change_digest
         )
+        step.done = staged.counts
     return dg.MaterializeResult(
         value=staged,
         metadata=_shown(
@@ -146,11 +162,12 @@ def upserted_points(
     embedded_documents: StagedChanges,
 ) -> dg.MaterializeResult[AppliedChanges]:
     """The scope's points with every new and changed document, stale ones still among them."""
-    with _scope_step(context, sync) as step:
+    with _scope_step(context, sync, before=embedded_documents.counts) as step:
         staged = current_changes(
             step.sync, staged=embedded_documents, run_id=step.run_id, fence=step.fence
         )
         applied = upsert_scope(step.sync, staged=staged, fence=step.fence)
+        step.done = applied.counts
     return dg.MaterializeResult(
         value=applied, metadata=_shown("upsert", applied.counts, seconds=applied.seconds.upsert)
     )
@@ -184,12 +201,13 @@ def stale_cleanup(
     Its result is the report of the run. Where more would be deleted than one run
     may, nothing is, and what was written before stays.
     """
-    with _scope_step(context, sync) as step:
+    with _scope_step(context, sync, before=upserted_points.counts) as step:
         limited = _with_limit(step.sync, config)
         applied = current_applied(
             limited, applied=upserted_points, run_id=step.run_id, fence=step.fence
         )
         report = clean_scope(limited, applied=applied, fence=step.fence)
+        step.done = report
     return dg.MaterializeResult(
         value=report, metadata=_shown("cleanup", report, seconds=report.seconds.cleanup)
     )

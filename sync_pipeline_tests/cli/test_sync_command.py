@@ -52,7 +52,7 @@ def test_the_answer_has_the_fields_that_programs_rely_on(run: CommandLine) -> No
     assert answer["mode"] == "full"
     assert answer["duration_seconds"] >= 0
     assert set(answer["totals"]) == COUNTS | MORE_COUNTS
-    extra = MORE_COUNTS | {"unknown", "note"}
+    extra = MORE_COUNTS | {"unknown", "note", "stopped_reason"}
     assert all(set(scope) == SCOPE_FIELDS | extra for scope in answer["scopes"])
     assert all(list(scope)[:2] == ["scope_key", "status"] for scope in answer["scopes"])
     seconds = answer["scopes"][0]["seconds"]

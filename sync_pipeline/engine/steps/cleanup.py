@@ -16,6 +16,7 @@ from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import iter_points
 from sync_pipeline.engine.lease import before_write
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, read_texts, run_folder
+from sync_pipeline.engine.stopping import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
         MassDeletionRefusedError: before anything was deleted.
         UnconfirmedSyncError: the index does not hold what it should; nothing is recorded as done.
         SupersededError: another run has the scope now.
+        StoppedError: asked to stop.
     """
     began = sync.seconds()
     staged = applied.staged
@@ -58,19 +60,20 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
         stale = plan_cleanup(
             scope=scope, stale=gone.stale, indexed=indexed, policy=sync.options.cleanup
         )
-    for ids in batched(stale, sync.options.delete_batch_size):
+    with counted(lambda: counts):
+        for ids in batched(stale, sync.options.delete_batch_size):
+            before_write(sync, fence)
+            with sync.store() as store:
+                store.delete(
+                    staged.collection, ids, scope_key=scope.key, up_to_revision=staged.revision
+                )
+            counts += Counts(points_deleted=len(ids), deleted=len(ids))
+            _forget(sync, staged=staged, point_ids=ids)
+        for ids in batched(gone.forgotten, sync.options.delete_batch_size):
+            before_write(sync, fence)
+            _forget(sync, staged=staged, point_ids=ids)
+        # Whoever was overtaken during the last delete must not take the index for its own work.
         before_write(sync, fence)
-        with sync.store() as store:
-            store.delete(
-                staged.collection, ids, scope_key=scope.key, up_to_revision=staged.revision
-            )
-        counts += Counts(points_deleted=len(ids), deleted=len(ids))
-        _forget(sync, staged=staged, point_ids=ids)
-    for ids in batched(gone.forgotten, sync.options.delete_batch_size):
-        before_write(sync, fence)
-        _forget(sync, staged=staged, point_ids=ids)
-    # Whoever was overtaken during the last delete must not take the index for its own work.
-    before_write(sync, fence)
     moved_away = sync.state.take_departed(
         collection=staged.collection, scope=scope, entity_types=sync.entity_names
     )

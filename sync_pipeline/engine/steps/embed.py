@@ -37,6 +37,7 @@ from sync_pipeline.engine.steps.compare import (
     iter_comparisons,
     require_planned,
 )
+from sync_pipeline.engine.stopping import counted
 
 _ENOUGH_TO_MEASURE: Final = 256
 """Fewer texts say more about loading the model than about its speed."""
@@ -110,6 +111,7 @@ def embed_scope(
     }
     tally = _Tally(export.counts)
     with (
+        counted(lambda: tally.counts),
         sync.staging.open_writer(
             names["changed_documents"], schema=change_schema(sync.views), parts=export.parts
         ) as changes,

@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Self
 
 import pyarrow as pa
 
@@ -44,6 +44,7 @@ from sync_pipeline.engine.steps.touched import (
     find_touched,
     read_feed,
 )
+from sync_pipeline.engine.stopping import counted
 
 _log: Final = logging.getLogger(__name__)
 
@@ -71,6 +72,11 @@ class _Tally:
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By entity and payload field: values that no index can hold."""
     rows_with_dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, sync: SyncContext) -> Self:
+        """Nothing counted yet."""
+        return cls({name: _EntityTally() for name in sync.entity_names})
 
     def accept(self, document: Document) -> None:
         """Count a document, and what its payload could not keep."""
@@ -124,9 +130,11 @@ def export_scope(
         TooManyQuarantinedError: more rows are unusable than the settings accept.
         StoppedError: asked to stop.
     """
-    export, tally, touched = _stage(
-        sync, scope=scope, run_id=run_id, mode=mode, fence_token=fence.token
-    )
+    tally = _Tally.of(sync)
+    with counted(lambda: tally.counts):
+        export, touched = _stage(
+            sync, scope=scope, run_id=run_id, mode=mode, fence_token=fence.token, tally=tally
+        )
     sync.quarantine.replace(
         scope=scope,
         rejections=tally.rejections,
@@ -146,8 +154,13 @@ def preview_export(sync: SyncContext, *, scope: Scope, mode: SyncMode) -> Iterat
     """
     run_id = f"preview-{uuid.uuid4()}"
     try:
-        export, _, _ = _stage(
-            sync, scope=scope, run_id=run_id, mode=mode, fence_token=NO_FENCE_TOKEN
+        export, _ = _stage(
+            sync,
+            scope=scope,
+            run_id=run_id,
+            mode=mode,
+            fence_token=NO_FENCE_TOKEN,
+            tally=_Tally.of(sync),
         )
         yield export
     finally:
@@ -155,10 +168,15 @@ def preview_export(sync: SyncContext, *, scope: Scope, mode: SyncMode) -> Iterat
 
 
 def _stage(
-    sync: SyncContext, *, scope: Scope, run_id: str, mode: SyncMode, fence_token: int
-) -> tuple[StagedExport, _Tally, Touched | None]:
+    sync: SyncContext,
+    *,
+    scope: Scope,
+    run_id: str,
+    mode: SyncMode,
+    fence_token: int,
+    tally: _Tally,
+) -> tuple[StagedExport, Touched | None]:
     began = sync.seconds()
-    tally = _Tally({name: _EntityTally() for name in sync.entity_names})
     record = read_record(sync, scope=scope)
     # Before the snapshot, which then contains every change that the events name.
     feed = read_feed(sync, scope=scope, mode=mode)
@@ -202,7 +220,7 @@ def _stage(
         dataset=dataset,
         fence_token=fence_token,
     )
-    return export, tally, touched
+    return export, touched
 
 
 def _staged_entities(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sync_pipeline.core.errors import StoppedError
 from sync_pipeline.core.ports import Fence
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
@@ -61,11 +62,22 @@ def sync_scope(
 ) -> ScopeReport:
     """Bring one scope in step: export, embed, upsert, clean up. What the Dagster job does.
 
+    Returns:
+        What was done; of a run that was stopped, until then.
+
     Raises:
         SyncPipelineError: as the steps do; what was written before stays.
     """
-    with scope_lease(sync, scope=scope, owner=run_id) as fence:
-        export = export_scope(sync, scope=scope, run_id=run_id, fence=fence, mode=mode)
-        staged = embed_scope(sync, export=export, fence=fence, planned=planned)
-        applied = upsert_scope(sync, staged=staged, fence=fence)
-        return clean_scope(sync, applied=applied, fence=fence)
+    reached: StagedExport | StagedChanges | AppliedChanges | None = None
+    try:
+        with scope_lease(sync, scope=scope, owner=run_id) as fence:
+            reached = export = export_scope(
+                sync, scope=scope, run_id=run_id, fence=fence, mode=mode
+            )
+            reached = staged = embed_scope(sync, export=export, fence=fence, planned=planned)
+            reached = applied = upsert_scope(sync, staged=staged, fence=fence)
+            return clean_scope(sync, applied=applied, fence=fence)
+    except StoppedError as stop:
+        nothing = ScopeReport(scope_key=scope.key, status="failed", run_id=run_id)
+        report = nothing if reached is None else reached.report()
+        return report.stopped(stop.stopped_reason, error=str(stop), counts=stop.counts)

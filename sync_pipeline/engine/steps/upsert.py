@@ -23,6 +23,7 @@ from sync_pipeline.engine.lease import before_write
 from sync_pipeline.engine.overlap import read_ahead, record_behind
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges
 from sync_pipeline.engine.steps.embed import note_failure
+from sync_pipeline.engine.stopping import counted
 
 
 @dataclass(slots=True)
@@ -62,6 +63,7 @@ def upsert_scope(sync: SyncContext, *, staged: StagedChanges, fence: Fence) -> A
     tally = _Tally(staged.counts, dict(staged.failed_of), dict(staged.absent_of))
     done = 0
     with (
+        counted(lambda: tally.counts),
         closing(read_ahead(_iter_batches(sync, staged=staged))) as batches,
         record_behind(partial(_record, sync, staged)) as record,
     ):
