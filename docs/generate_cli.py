@@ -33,7 +33,9 @@ error: errors, warnings, and on a terminal progress bars.
 | 2 | the command line or the settings have to be changed |
 
 SIGINT (Ctrl-C) and SIGTERM end a command after the batch in flight, with exit code 1; a second one
-ends it at once. Either way the same command goes on where it stopped.
+ends it at once. Either way the same command goes on where it stopped. `sync --json` has
+`stopped_reason` for the scope that the first one stopped, null for all others, and in its counts
+what was done by then: `embedded_texts`, `points_written`, `payloads_written`, `points_deleted`.
 
 SCOPES is `all` (the global scope, then every tenant), `global` (the rows that every tenant shares),
 `tenants`, or `tenant ID`, also with several ids.

@@ -83,7 +83,7 @@ def demo(
     seconds = time.perf_counter() - began
     show_reports(invocation, reports, duration_seconds=seconds)
     is_synced = json_output.all_done(reports)
-    if is_synced and not json_output.totals(reports)["embedded_texts"]:
+    if is_synced and not json_output.totals(reports).embedded_texts:
         invocation.say("No text is new since the last run, so nothing had to be embedded.")
     shown = _search(invocation) if is_synced else []
     is_done = is_synced and all(one.is_as_claimed for one in shown)

@@ -6,30 +6,15 @@ import json
 import sys
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sync_pipeline.cli.streams import holds_any_text
+from sync_pipeline.core.reports import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sync_pipeline.core.reports import ScopeReport
-
-COUNTS: Final = (
-    "rows",
-    "documents",
-    "quarantined",
-    "new",
-    "changed",
-    "payload_changed",
-    "unchanged",
-    "deleted",
-    "failed",
-    "repaired",
-    "embedded_texts",
-    "cache_hits",
-)
-"""Numbers of a scope's report that add up over scopes."""
 
 
 def as_json(value: object) -> str:
@@ -54,20 +39,26 @@ def sync_summary(
         "ok": all_done(reports),
         "mode": mode,
         "duration_seconds": round(duration_seconds, 3),
-        "totals": totals(reports),
-        "scopes": [asdict(report) for report in reports],
+        "totals": totals(reports).numbers(),
+        "scopes": [_flat(report) for report in reports],
         **({"left_entities": dict(left_entities)} if left_entities else {}),
     }
 
 
-def totals(reports: Sequence[ScopeReport]) -> dict[str, int]:
+def totals(reports: Sequence[ScopeReport]) -> Counts:
     """Counts of all scopes together."""
-    return {name: sum(getattr(report, name) for report in reports) for name in COUNTS}
+    return sum(reports, start=Counts())
 
 
 def all_done(reports: Sequence[ScopeReport]) -> bool:
     """Whether no scope failed, and no document either."""
     return not any(report.status == "failed" or report.failed for report in reports)
+
+
+def _flat(report: ScopeReport) -> dict[str, object]:
+    """A report with what it is about first."""
+    about = {"scope_key": report.scope_key, "status": report.status, "run_id": report.run_id}
+    return about | asdict(report)
 
 
 def _encode(value: object) -> object:

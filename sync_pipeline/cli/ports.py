@@ -36,8 +36,9 @@ class Orchestrator(Protocol):
         the second one in a row that met an outage (source or index out of reach, index
         held by another process, no space left): then those not begun are reported as
         skipped, for each would wait for minutes and fail alike. Once ``should_stop``
-        says yes, the scope in flight ends after its batch and is reported as failed,
-        and those not begun are reported as skipped. ``error`` says why.
+        says yes, the scope in flight ends after its batch and is reported as failed, with
+        ``stopped_reason`` and the counts until then, and those not begun are reported as
+        skipped. ``error`` says why.
 
         Args:
             settings: Of the installation.

@@ -52,8 +52,9 @@ def sync_table(reports: Sequence[ScopeReport]) -> Table:
     )  # fmt: skip
     for report in reports:
         seconds = report.seconds
+        status = report.status if report.stopped_reason is None else "stopped"
         _add(
-            table, report.scope_key, report.status, report.rows, report.new, report.changed,
+            table, report.scope_key, status, report.rows, report.new, report.changed,
             report.payload_changed, report.unchanged, report.deleted, report.failed,
             report.embedded_texts,
             seconds.export + seconds.embed + seconds.upsert + seconds.cleanup,
@@ -61,9 +62,9 @@ def sync_table(reports: Sequence[ScopeReport]) -> Table:
     if len(reports) > 1:
         table.add_section()
         _add(
-            table, f"{len(reports)} scopes", "", sums["rows"], sums["new"], sums["changed"],
-            sums["payload_changed"], sums["unchanged"], sums["deleted"], sums["failed"],
-            sums["embedded_texts"], "",
+            table, f"{len(reports)} scopes", "", sums.rows, sums.new, sums.changed,
+            sums.payload_changed, sums.unchanged, sums.deleted, sums.failed,
+            sums.embedded_texts, "",
         )  # fmt: skip
     return table
 
@@ -71,23 +72,31 @@ def sync_table(reports: Sequence[ScopeReport]) -> Table:
 def sync_remarks(reports: Sequence[ScopeReport], *, duration_seconds: float) -> list[str]:
     """What the table of a sync cannot say: where vectors came from, and what went wrong."""
     sums = totals(reports)
-    embedded = f"{sums['embedded_texts']:,} texts embedded, {sums['cache_hits']:,} from the cache"
-    remarks = [f"{sums['documents']:,} documents in {duration_seconds:.1f} s: {embedded}."]
-    if sums["repaired"]:
-        remarks.append(f"Records that did not match the index and were mended: {sums['repaired']}.")
-    if sums["failed"]:
+    embedded = f"{sums.embedded_texts:,} texts embedded, {sums.cache_hits:,} from the cache"
+    remarks = [f"{sums.documents:,} documents in {duration_seconds:.1f} s: {embedded}."]
+    if sums.repaired:
+        remarks.append(f"Records that did not match the index and were mended: {sums.repaired}.")
+    if sums.failed:
         remarks.append(
-            f"Documents that could not be embedded or written: {sums['failed']}; {LIST_FAILED}."
+            f"Documents that could not be embedded or written: {sums.failed}; {LIST_FAILED}."
         )
-    if sums["quarantined"]:
-        remarks.append(
-            f"Rows that cannot become documents: {sums['quarantined']}; {LIST_QUARANTINE}."
-        )
+    if sums.quarantined:
+        remarks.append(f"Rows that cannot become documents: {sums.quarantined}; {LIST_QUARANTINE}.")
     remarks += _unknown_remarks(reports)
-    remarks += [
-        f"{report.scope_key}: {report.status}: {report.error}" for report in reports if report.error
-    ]
+    remarks += [_what_went_wrong(report) for report in reports if report.error]
     return remarks + scope_notes({report.scope_key: report.note for report in reports})
+
+
+def _what_went_wrong(report: ScopeReport) -> str:
+    """One line about a scope that is not done: why, and of a stopped run what it had done."""
+    if report.stopped_reason is None:
+        return f"{report.scope_key}: {report.status}: {report.error}"
+    return (
+        f"{report.scope_key}: stopped, {report.stopped_reason}: {report.rows:,} rows read, "
+        f"{report.embedded_texts:,} texts embedded, {report.points_written:,} points and "
+        f"{report.payloads_written:,} payloads written, {report.points_deleted:,} points deleted; "
+        "run the same command again for the rest."
+    )
 
 
 def scope_notes(notes: Mapping[str, str | None]) -> list[str]:
@@ -188,7 +197,7 @@ def feed_remarks(found: Sequence[FeedStatus]) -> list[str]:
 def followed(report: ScopeReport) -> str:
     """One line per sync of a followed change."""
     if report.error:
-        return f"{report.scope_key}: {report.status}: {report.error}"
+        return _what_went_wrong(report)
     seconds = report.seconds
     took = seconds.export + seconds.embed + seconds.upsert + seconds.cleanup
     return (

@@ -44,6 +44,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from sync_pipeline.core.reports import ASKED_TO_STOP, Counts
 from sync_pipeline.core.scope import Scope
 
 MESSAGE_PARTS: Final = frozenset({"what", "remedy"})
@@ -407,4 +408,14 @@ class OutOfSpaceError(PermanentError):
 
 
 class StoppedError(SyncPipelineError):
-    """Asked to stop: the batch in flight was finished, the rest is left to the next run."""
+    """Asked to stop: the batch in flight was finished, the rest is left to the next run.
+
+    Attributes:
+        stopped_reason: As reports and Dagster's metadata have it.
+        counts: What the run had done by then, in all steps; None where nobody counted.
+    """
+
+    def __init__(self, what: str, *, counts: Counts | None = None) -> None:
+        self.stopped_reason = ASKED_TO_STOP
+        self.counts = counts
+        super().__init__(what)

@@ -6,7 +6,7 @@ step does and may raise stands with the function of the engine that it calls.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import dagster as dg
@@ -15,13 +15,7 @@ from pydantic import Field
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.hashing import RENDERING_VERSION
 from sync_pipeline.core.ports import Fence
-from sync_pipeline.core.reports import (
-    CleanupReport,
-    EmbedReport,
-    ExportReport,
-    ScopeReport,
-    UpsertReport,
-)
+from sync_pipeline.core.reports import Counts, ScopeReport, Step, shown_counts
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.failures import RETRIES, as_dagster_failures
 from sync_pipeline.defs.partitions import scope_partitions
@@ -33,13 +27,9 @@ from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExp
 from sync_pipeline.engine.steps.cleanup import clean_scope
 from sync_pipeline.engine.steps.embed import embed_scope
 from sync_pipeline.engine.steps.export import export_scope
-from sync_pipeline.engine.steps.sync import (
-    current_applied,
-    current_changes,
-    current_export,
-    scope_report,
-)
+from sync_pipeline.engine.steps.sync import current_applied, current_changes, current_export
 from sync_pipeline.engine.steps.upsert import upsert_scope
+from sync_pipeline.engine.stopping import counted
 
 
 def _scope_asset(*kinds: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
@@ -54,7 +44,7 @@ def _scope_asset(*kinds: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinit
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Step:
     """One scope's turn in one step of a run."""
 
@@ -62,20 +52,33 @@ class _Step:
     scope: Scope
     fence: Fence
     run_id: str
+    done: Counts
+    """By the run so far: set at the end of the step, which may still be stopped then."""
 
 
 @contextmanager
-def _scope_step(context: dg.AssetExecutionContext, sync: SyncContext) -> Iterator[_Step]:
-    """What every step needs: the scope's lease, a clean stop, failures that Dagster understands."""
+def _scope_step(
+    context: dg.AssetExecutionContext, sync: SyncContext, *, before: Counts
+) -> Iterator[_Step]:
+    """What every step needs: the scope's lease, a clean stop, failures that Dagster understands.
+
+    Args:
+        context: Which scope and run.
+        sync: The ports.
+        before: What the steps before this one did.
+    """
     scope, run_id = Scope.from_key(context.partition_key), context.run.run_id
     name_process(context.instance, run=context.run)
+    step: _Step | None = None
     with (
         as_dagster_failures(retry_number=context.retry_number),
+        counted(lambda: before if step is None else step.done),
         stopping_on_signals(sync) as stoppable,
         scope_lease(stoppable, scope=scope, owner=run_id) as fence,
     ):
         stoppable.checkpoint(scope=scope)
-        yield _Step(sync=stoppable, scope=scope, fence=fence, run_id=run_id)
+        step = _Step(sync=stoppable, scope=scope, fence=fence, run_id=run_id, done=before)
+        yield step
 
 
 class ExportConfig(dg.Config):
@@ -100,7 +103,7 @@ def exported_documents(
     In an incremental run only the rows that may have changed. Rows that cannot
     become documents are in the quarantine, with the reason.
     """
-    with _scope_step(context, sync) as step:
+    with _scope_step(context, sync, before=Counts()) as step:
         export = export_scope(
             step.sync,
             scope=step.scope,
@@ -108,15 +111,11 @@ def exported_documents(
             fence=step.fence,
             mode=config.mode,
         )
-    report = ExportReport(
-        rows=export.rows,
-        documents=export.documents,
-        quarantined=export.quarantined,
-        dropped_values=export.dropped_values,
-        seconds=export.seconds,
-        note=export.note,
+        step.done = export.counts
+    return dg.MaterializeResult(
+        value=export,
+        metadata=_shown("export", export.counts, seconds=export.seconds.export, note=export.note),
     )
-    return dg.MaterializeResult(value=export, metadata=_shown(report))
 
 
 class EmbedConfig(dg.Config):
@@ -140,29 +139,20 @@ def embedded_documents(
 
     Vectors are in the embedding cache; the index is not written yet.
     """
-    with _scope_step(context, sync) as step:
+    with _scope_step(context, sync, before=exported_documents.counts) as step:
         export = current_export(
             step.sync, export=exported_documents, run_id=step.run_id, fence=step.fence
         )
         staged = embed_scope(
             step.sync, export=export, fence=step.fence, planned=config.change_digest
         )
-    report = EmbedReport(
-        new=staged.new,
-        changed=staged.changed,
-        payload_changed=staged.payload_changed,
-        unchanged=staged.unchanged,
-        stale=staged.stale_points,
-        repaired=staged.recorded + staged.forgotten,
-        texts=staged.texts,
-        cache_hits=staged.cache_hits,
-        embedded_texts=staged.embedded_texts,
-        truncated=staged.truncated,
-        failed=staged.failed,
-        seconds=staged.seconds,
-        unknown=staged.unknown,
+        step.done = staged.counts
+    return dg.MaterializeResult(
+        value=staged,
+        metadata=_shown(
+            "embed", staged.counts, seconds=staged.seconds.embed, unknown=staged.unknown
+        ),
     )
-    return dg.MaterializeResult(value=staged, metadata=_shown(report))
 
 
 @_scope_asset("qdrant")
@@ -172,18 +162,15 @@ def upserted_points(
     embedded_documents: StagedChanges,
 ) -> dg.MaterializeResult[AppliedChanges]:
     """The scope's points with every new and changed document, stale ones still among them."""
-    with _scope_step(context, sync) as step:
+    with _scope_step(context, sync, before=embedded_documents.counts) as step:
         staged = current_changes(
             step.sync, staged=embedded_documents, run_id=step.run_id, fence=step.fence
         )
         applied = upsert_scope(step.sync, staged=staged, fence=step.fence)
-    report = UpsertReport(
-        points_written=applied.points_written,
-        payloads_written=applied.payloads_written,
-        failed=applied.failed,
-        seconds=applied.seconds,
+        step.done = applied.counts
+    return dg.MaterializeResult(
+        value=applied, metadata=_shown("upsert", applied.counts, seconds=applied.seconds.upsert)
     )
-    return dg.MaterializeResult(value=applied, metadata=_shown(report))
 
 
 class CleanupConfig(dg.Config):
@@ -214,16 +201,16 @@ def stale_cleanup(
     Its result is the report of the run. Where more would be deleted than one run
     may, nothing is, and what was written before stays.
     """
-    with _scope_step(context, sync) as step:
+    with _scope_step(context, sync, before=upserted_points.counts) as step:
         limited = _with_limit(step.sync, config)
         applied = current_applied(
             limited, applied=upserted_points, run_id=step.run_id, fence=step.fence
         )
-        cleaned = clean_scope(limited, applied=applied, fence=step.fence)
-    report = scope_report(
-        applied=applied, cleaned=cleaned, export_seconds=0.0, run_id=context.run.run_id
+        report = clean_scope(limited, applied=applied, fence=step.fence)
+        step.done = report
+    return dg.MaterializeResult(
+        value=report, metadata=_shown("cleanup", report, seconds=report.seconds.cleanup)
     )
-    return dg.MaterializeResult(value=report, metadata=_shown(cleaned))
 
 
 def _with_limit(sync: SyncContext, config: CleanupConfig) -> SyncContext:
@@ -241,11 +228,7 @@ def _with_limit(sync: SyncContext, config: CleanupConfig) -> SyncContext:
     return replace(sync, options=replace(sync.options, cleanup=policy))
 
 
-def _shown(report: ExportReport | EmbedReport | UpsertReport | CleanupReport) -> dict[str, Any]:
-    """A step's report as metadata that people read: counts, and seconds to the millisecond."""
-    values = asdict(report)
-    return {
-        name: round(value, 3) if isinstance(value, float) else value
-        for name, value in values.items()
-        if value is not None
-    }
+def _shown(step: Step, counts: Counts, *, seconds: float, **more: object) -> dict[str, Any]:
+    """A step's result as metadata that people read; seconds to the millisecond."""
+    told = {name: value for name, value in more.items() if value is not None}
+    return {**shown_counts(step, counts), "seconds": round(seconds, 3), **told}

@@ -8,7 +8,12 @@ from typing import Final
 
 import dagster as dg
 
-from sync_pipeline.core.errors import MESSAGE_PARTS, SyncPipelineError, TransientError
+from sync_pipeline.core.errors import (
+    MESSAGE_PARTS,
+    StoppedError,
+    SyncPipelineError,
+    TransientError,
+)
 
 RETRIES: Final = dg.RetryPolicy(
     max_retries=5, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
@@ -20,6 +25,12 @@ MAX_WAIT_SECONDS: Final = 120.0
 
 ERROR_FACT: Final = "error"
 """Metadata key of a failure with the class name of our error."""
+
+STOPPED_FACT: Final = "stopped_reason"
+"""Metadata key of the failure of a run that was stopped: why."""
+
+COUNTS_FACT: Final = "counts"
+"""Metadata key of such a failure: what the run had done by then, by name, without zeros."""
 
 Fact = str | int | float
 
@@ -110,9 +121,16 @@ def as_failure(error: SyncPipelineError) -> dg.Failure:
     """Show an error in Dagster: its message, and its facts as metadata."""
     return dg.Failure(
         description=str(error),
-        metadata={ERROR_FACT: type(error).__name__, **error_facts(error)},
+        metadata={ERROR_FACT: type(error).__name__, **error_facts(error), **_counts(error)},
         allow_retries=False,
     )
+
+
+def _counts(error: SyncPipelineError) -> dict[str, dict[str, int]]:
+    if not isinstance(error, StoppedError) or error.counts is None:
+        return {}
+    numbers = error.counts.numbers()
+    return {COUNTS_FACT: {name: count for name, count in numbers.items() if count}}
 
 
 def error_facts(error: SyncPipelineError) -> dict[str, Fact]:

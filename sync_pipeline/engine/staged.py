@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Self
@@ -21,6 +21,7 @@ from sync_pipeline.core.document import Document
 from sync_pipeline.core.payload import content_digest, revision_at
 from sync_pipeline.core.point import PointDigests, StoredPoint
 from sync_pipeline.core.ports import Dataset
+from sync_pipeline.core.reports import Counts, ScopeReport, StepSeconds
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncMode
 
@@ -220,13 +221,13 @@ class _Manifest:
     snapshot_at: str
     """ISO time of the source snapshot, by the source's clock."""
     collection: str
-    rows: int
-    """Rows read: all of the scope, or in an incremental sync those touched."""
-    documents: int
-    quarantined: int
+    counts: Counts
+    """Of the run so far, this step included."""
+    seconds: StepSeconds
+    """Likewise."""
     parts: int
     entities: Sequence[StagedEntity]
-    """The same per entity of the settings, in their order."""
+    """What was read of each entity of the settings, in their order."""
     note: str | None
     """Why an incremental sync became a full one; None where it did not."""
     touched: str | None
@@ -235,14 +236,14 @@ class _Manifest:
     """Dataset of the change events that this sync answers; None where there are none."""
     event_keys: Sequence[str] = ()
     """How those events spell the scope."""
-    dropped_values: int = 0
-    """Payload values that no index can hold; null stands in their place."""
+    unknown: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Per view what the model knows of the texts embedded so far."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what ``to_dict`` wrote."""
         entities = [StagedEntity(**found) for found in values["entities"]]
-        return cls(**{**values, "entities": entities})
+        return cls(**{**values, **_run_so_far(values), "entities": entities})
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -268,6 +269,18 @@ class _Manifest:
         """The snapshot's time in microseconds: larger is newer, see ``source_revision``."""
         return revision_at(self.taken_at)
 
+    def report(self) -> ScopeReport:
+        """What a run reports that came so far and no further."""
+        return ScopeReport(
+            scope_key=self.scope_key,
+            status="failed",
+            run_id=self.run_id,
+            unknown=self.unknown,
+            seconds=self.seconds,
+            note=self.note,
+            **self.counts.numbers(),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedExport(_Manifest):
@@ -280,12 +293,16 @@ class StagedExport(_Manifest):
     dataset: str
     fence_token: int
     """Lease token under which the snapshot was taken."""
-    seconds: float
 
 
-def inherited(manifest: _Manifest) -> dict[str, Any]:
-    """What a step's manifest takes over from the one before it."""
-    return {part.name: getattr(manifest, part.name) for part in fields(_Manifest)}
+def _run_so_far(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {"counts": Counts(**values["counts"]), "seconds": StepSeconds(**values["seconds"])}
+
+
+def inherited(manifest: _Manifest, **since: object) -> dict[str, Any]:
+    """What a step's manifest takes over from the one before it, but for what was done since."""
+    same = {part.name: getattr(manifest, part.name) for part in fields(_Manifest)}
+    return {**same, **since}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,35 +311,16 @@ class StagedChanges(_Manifest):
 
     changes: str
     """Dataset of documents with their action."""
+    changes_rows: int
     stale: str
     """Dataset of point ids that the index or our record has and the export has not."""
+    stale_rows: int
     fence_token: int
     """Lease token under which the comparison was made."""
-    new: int
-    changed: int
-    payload_changed: int
-    unchanged: int
-    recorded: int
-    stale_points: int
-    forgotten: int
-    """Records without document or point."""
-    texts: int
-    cache_hits: int
-    embedded_texts: int
-    truncated: int
     failed_of: Mapping[str, int]
     """Per entity the failed documents."""
     absent_of: Mapping[str, int]
     """Per entity the failed documents that have no older point in the index either."""
-    seconds: float
-    unknown: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Per view what the model knows of the embedded texts; manifests of earlier versions say
-    nothing."""
-
-    @property
-    def failed(self) -> int:
-        """Failed documents of all entities."""
-        return sum(self.failed_of.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,25 +328,28 @@ class AppliedChanges:
     """A change set that has been written, before anything was deleted."""
 
     staged: StagedChanges
-    points_written: int
-    payloads_written: int
+    counts: Counts
+    """Of the run so far, this step included."""
+    seconds: StepSeconds
+    """Likewise."""
     failed_of: Mapping[str, int]
+    """Per entity the failed documents, in all steps."""
     absent_of: Mapping[str, int]
-    seconds: float
-
-    @property
-    def failed(self) -> int:
-        """Failed documents of all entities, in all steps."""
-        return sum(self.failed_of.values())
+    """As in ``StagedChanges``, in all steps."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what ``to_dict`` wrote."""
-        return cls(**{**values, "staged": StagedChanges.from_dict(values["staged"])})
+        staged = StagedChanges.from_dict(values["staged"])
+        return cls(**{**values, **_run_so_far(values), "staged": staged})
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
+
+    def report(self) -> ScopeReport:
+        """What a run reports that came so far and no further."""
+        return replace(self.staged.report(), seconds=self.seconds, **self.counts.numbers())
 
 
 def scope_folder(scope: Scope) -> str:

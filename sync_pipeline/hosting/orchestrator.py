@@ -10,18 +10,17 @@ from typing import Any, Final
 import dagster as dg
 
 from sync_pipeline.core.ports import Progress, StopSignal
-from sync_pipeline.core.reports import CleanupReport, ScopeReport
+from sync_pipeline.core.reports import Counts, ScopeReport
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.dagster_private import MAX_RETRIES_TAG, StepFailureData
-from sync_pipeline.defs.failures import ERROR_FACT
+from sync_pipeline.defs.failures import COUNTS_FACT, ERROR_FACT, STOPPED_FACT
 from sync_pipeline.defs.io_managers import staged_manifests
 from sync_pipeline.defs.jobs import ASSETS, CHECKS, forget_partition, sync_scope_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.defs.run_history import PROCESS_TAG, close_dead_runs, process_tag
 from sync_pipeline.engine.context import RunOptions, SyncContext
 from sync_pipeline.engine.index import check_index
-from sync_pipeline.engine.staged import AppliedChanges, StagedExport
-from sync_pipeline.engine.steps.sync import scope_report
+from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
 from sync_pipeline.hosting.dev import run_dev
 from sync_pipeline.hosting.instance import open_instance
 from sync_pipeline.settings import Settings
@@ -37,6 +36,20 @@ OUTAGES: Final = frozenset(
 
 MAX_OUTAGES: Final = 2
 """After so many scopes in a row that met an outage the rest is not tried: each costs minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """What ended a run before its end."""
+
+    message: str
+    """Without a traceback."""
+    error_name: str | None = None
+    """Class name of the error; None where none of a step's own ended it."""
+    stopped_reason: str | None = None
+    """As in ``ScopeReport``."""
+    counts: Counts | None = None
+    """What a stopped run had done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,36 +195,26 @@ def _run_scope(
             MAX_RETRIES_TAG: "0",
         },
     )
-    error_name, error = _root_error(result)
     report = _report(_outputs(result), scope=scope, run_id=result.run_id)
-    if error is not None:
-        report = replace(report, status="failed", error=error)
-    return _Run(report, error_name)
+    ending = _ending(result)
+    if ending is None:
+        return _Run(report)
+    if ending.stopped_reason is None:
+        report = replace(report, status="failed", error=ending.message)
+    else:
+        report = report.stopped(ending.stopped_reason, error=ending.message, counts=ending.counts)
+    return _Run(report, ending.error_name)
 
 
 def _report(outputs: Mapping[str, object], *, scope: Scope, run_id: str) -> ScopeReport:
-    """What the run did; of one that failed, as far as it came."""
-    export, applied = outputs.get("exported_documents"), outputs.get("upserted_points")
-    report = outputs.get("stale_cleanup")
-    if not isinstance(report, ScopeReport):
-        report = ScopeReport(scope_key=scope.key, status="failed", run_id=run_id)
-        if isinstance(applied, AppliedChanges):
-            nothing = CleanupReport(indexed=0, deleted=0, moved_away=0, seconds=0.0)
-            report = scope_report(
-                applied=applied, cleaned=nothing, export_seconds=0.0, run_id=run_id
-            )
-    if not isinstance(export, StagedExport):
-        return report
-    # The last step does not know how long the first one took.
-    seconds = replace(report.seconds, export=export.seconds)
-    return replace(
-        report,
-        seconds=seconds,
-        rows=export.rows,
-        documents=export.documents,
-        quarantined=export.quarantined,
-        note=export.note,
-    )
+    """What the steps did that came to their end."""
+    for asset in reversed(ASSETS):
+        match outputs.get(asset.key.path[-1]):
+            case ScopeReport() as report:
+                return report
+            case StagedExport() | StagedChanges() | AppliedChanges() as reached:
+                return reached.report()
+    return ScopeReport(scope_key=scope.key, status="failed", run_id=run_id)
 
 
 def _outputs(result: dg.ExecuteInProcessResult) -> dict[str, object]:
@@ -223,23 +226,32 @@ def _outputs(result: dg.ExecuteInProcessResult) -> dict[str, object]:
     }
 
 
-def _root_error(result: dg.ExecuteInProcessResult) -> tuple[str | None, str | None]:
-    """Class name and message of what ended a run, without a traceback; None where nothing did."""
+def _ending(result: dg.ExecuteInProcessResult) -> _Ending | None:
+    """What ended a run before its end; None where nothing did."""
     for event in result.all_events:
         if event.is_step_failure:
-            return _step_error(event.step_failure_data)
+            return _step_ending(event.step_failure_data)
     broken = [check for check in result.get_asset_check_evaluations() if not check.passed]
     if broken:
         names = ", ".join(sorted(check.check_name for check in broken))
-        return "AssetCheckFailed", f"synced, but a check of the index failed: {names}"
+        return _Ending(f"synced, but a check of the index failed: {names}", "AssetCheckFailed")
     if not result.success:
-        return "RunFailed", "the run ended early; its events in `sync-pipeline dev` say why"
-    return None, None
+        return _Ending(
+            "the run ended early; its events in `sync-pipeline dev` say why", "RunFailed"
+        )
+    return None
 
 
-def _step_error(data: StepFailureData) -> tuple[str | None, str]:
+def _step_ending(data: StepFailureData) -> _Ending:
     if data.user_failure_data is None:
         # Not from a step's own code: Dagster could not start it or load its input.
-        return None, str(data.error.message).strip() if data.error else "the step failed"
-    name = data.user_failure_data.metadata.get(ERROR_FACT)
-    return str(name.value) if name else None, str(data.user_failure_data.description)
+        return _Ending(str(data.error.message).strip() if data.error else "the step failed")
+    facts: dict[str, Any] = {
+        name: found.value for name, found in data.user_failure_data.metadata.items()
+    }
+    return _Ending(
+        str(data.user_failure_data.description),
+        error_name=facts.get(ERROR_FACT),
+        stopped_reason=facts.get(STOPPED_FACT),
+        counts=Counts(**facts[COUNTS_FACT]) if COUNTS_FACT in facts else None,
+    )

@@ -91,7 +91,7 @@ def test_what_could_not_be_kept_is_named_by_entity_and_field(
 
 def test_what_could_not_be_kept_is_counted(devices: Site) -> None:
     with preview_export(devices.sync, scope=Scope(TENANT), mode="full") as export:
-        counted = (export.documents, export.dropped_values)
+        counted = (export.counts.documents, export.counts.dropped_values)
 
     assert counted == (4, 1)
 

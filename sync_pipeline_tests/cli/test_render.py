@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sync_pipeline.cli.render import (
+    followed,
     hits_table,
     printable,
     status_table,
@@ -93,6 +94,26 @@ def test_remarks_name_errors_and_where_to_look() -> None:
         "Rows that cannot become documents: 3; `sync-pipeline quarantine list` names them.",
         "globex: failed: no connection",
     ]
+
+
+def test_a_stopped_scope_is_told_in_one_line_with_what_was_done() -> None:
+    stopped = replace(
+        report(rows=1500, new=20, embedded_texts=40, points_written=12, payloads_written=3),
+        status="failed",
+        error="stopped in scope 'acme' after the batch in flight",
+        stopped_reason="asked to stop",
+    )
+
+    table = drawn(sync_table([stopped]))
+    remarks = sync_remarks([stopped], duration_seconds=1.0)
+
+    line = (
+        "acme: stopped, asked to stop: 1,500 rows read, 40 texts embedded, 12 points and 3 "
+        "payloads written, 0 points deleted; run the same command again for the rest."
+    )
+    assert table.splitlines()[-2].split()[:3] == ["acme", "stopped", "1,500"]
+    assert remarks[1:] == [line]
+    assert followed(stopped) == line
 
 
 def test_a_verification_says_whether_all_is_equal() -> None:

@@ -83,6 +83,17 @@ def answer(environment: Mapping[str, str], *words: str, cwd: Path) -> dict[str, 
     return found
 
 
+def what_is_held(environment: Mapping[str, str], url: str, *, cwd: Path) -> dict[str, int]:
+    """What the index and the embedding cache hold, by the counts of a first sync."""
+    status = answer(environment, "status", cwd=cwd)
+    with psycopg.connect(url) as connection:
+        cached = connection.execute("SELECT count(*) FROM sync_pipeline.embedding_cache").fetchone()
+    return {
+        "points_written": sum(scope["points"] for scope in status["scopes"]),
+        "embedded_texts": 0 if cached is None else int(cached[0]),
+    }
+
+
 def wait_for_documents(url: str, *, at_least: int) -> None:
     """Wait until the sync in flight has recorded so many documents."""
     with psycopg.connect(url, autocommit=True) as connection:
@@ -118,6 +129,7 @@ def test_a_stopped_sync_ends_with_1_and_the_next_one_finishes_it(
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     stopped = json.loads(stdout)
+    held = what_is_held(environment, url, cwd=home)
     finished = answer(environment, "sync", "all", cwd=home)
     verified = answer(environment, "verify", "all", cwd=home)
 
@@ -126,6 +138,11 @@ def test_a_stopped_sync_ends_with_1_and_the_next_one_finishes_it(
     assert "Traceback" not in stderr
     assert [scope["status"] for scope in stopped["scopes"]] == ["failed", "skipped"]
     assert "stopped in scope 'global' after the batch in flight" in stopped["scopes"][0]["error"]
+    told, left = stopped["scopes"]
+    assert (told["stopped_reason"], left["stopped_reason"]) == ("asked to stop", None)
+    assert (told["rows"], told["new"], told["embedded_texts"]) == (ROWS / 2,) * 3
+    assert {name: told[name] for name in held} == held
     assert finished["totals"]["documents"] == ROWS
+    assert finished["totals"]["unchanged"] == told["points_written"]
     assert 10 <= finished["totals"]["unchanged"] < ROWS
     assert verified["ok"] is True

@@ -6,6 +6,7 @@ import json
 import pickle
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -96,9 +97,26 @@ def test_any_scope_key_can_name_a_result(staging: ParquetStaging, key: str) -> N
     assert read(manager, key=key) == REPORT
 
 
-def test_a_result_of_another_release_asks_for_a_new_run(staging: ParquetStaging) -> None:
-    name = manifest_name("stale_cleanup", partition_key="acme")
-    staging.write_manifest(name, {"kind": "ScopeReport", "values": {"unheard_of": 1}})
+@pytest.mark.parametrize(
+    "stored",
+    [
+        pytest.param({"kind": "ScopeReport", "values": {"unheard_of": 1}}, id="a field too many"),
+        pytest.param({"kind": "StagedExport", "values": {"entities": []}}, id="without counts"),
+        pytest.param(
+            {"kind": "StagedExport", "values": {"entities": [], "counts": 3, "seconds": 0.5}},
+            id="counts of another form",
+        ),
+        pytest.param(
+            {"kind": "AppliedChanges", "values": {"staged": {"entities": [], "rows": 3}}},
+            id="with loose numbers",
+        ),
+        pytest.param({"kind": "Unheard", "values": {}}, id="another kind"),
+    ],
+)
+def test_a_result_of_another_release_asks_for_a_new_run(
+    staging: ParquetStaging, stored: dict[str, Any]
+) -> None:
+    staging.write_manifest(manifest_name("stale_cleanup", partition_key="acme"), stored)
 
     with pytest.raises(dg.Failure, match="another release; run the partition from") as raised:
         read(StagedManifestIOManager(staging))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -14,6 +17,10 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.failures import RETRIES
 from sync_pipeline.defs.jobs import ASSETS
 from sync_pipeline.engine.context import SyncOptions
+from sync_pipeline.engine.steps.cleanup import clean_scope
+from sync_pipeline.engine.steps.embed import embed_scope
+from sync_pipeline.engine.steps.export import export_scope
+from sync_pipeline.engine.steps.upsert import upsert_scope
 from sync_pipeline_tests.defs.conftest import failure_of, metadata_of, run_job, set_rows
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.state import FakeScopeStates
@@ -52,7 +59,13 @@ def test_metadata_are_the_numbers_of_the_reports(
     assert (upserted["points_written"], upserted["failed"]) == (3, 0)
     assert (cleaned["indexed"], cleaned["deleted"]) == (3, 0)
     assert all(isinstance(cleaned[name], int) for name in ("indexed", "deleted", "moved_away"))
-    assert isinstance(exported["seconds"], float)
+    assert all(
+        isinstance(shown["seconds"], float) for shown in (exported, embedded, upserted, cleaned)
+    )
+    assert (set(upserted), set(cleaned)) == (
+        {"points_written", "payloads_written", "failed", "seconds"},
+        {"indexed", "deleted", "moved_away", "seconds"},
+    )
 
 
 def test_events_of_a_run_without_changes_stay_small(
@@ -208,7 +221,18 @@ def test_a_stop_ends_the_run_between_batches_and_the_next_run_finishes(
     again = run_job(instance, world.sync, scope_key="acme")
 
     message, facts = failure_of(result, "upserted_points")
-    assert facts == {"error": "StoppedError"}
+    assert facts == {
+        "error": "StoppedError",
+        "stopped_reason": "asked to stop",
+        "counts": {
+            "rows": 3,
+            "documents": 3,
+            "new": 3,
+            "texts": 3,
+            "embedded_texts": 3,
+            "points_written": 2,
+        },
+    }
     assert "after the batch in flight" in message
     assert retries_of(result) == []
     assert left == 2
@@ -237,6 +261,51 @@ def test_a_signal_lets_the_batch_in_flight_finish_and_fails_the_step_with_the_re
     assert message.startswith("stopped in scope 'acme' after the batch in flight")
     assert len(world.points) == 1
     assert len(world.recorded("acme")) == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "function", "shown"),
+    [
+        pytest.param("exported_documents", export_scope, {"documents": 3}, id="export"),
+        pytest.param("embedded_documents", embed_scope, {"embedded_texts": 3}, id="embed"),
+        pytest.param("upserted_points", upsert_scope, {"points_written": 3}, id="upsert"),
+        pytest.param("stale_cleanup", clean_scope, {"indexed": 3}, id="cleanup"),
+    ],
+)
+def test_a_signal_after_the_last_batch_of_a_step_tells_all_that_the_step_did(
+    world: World,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    step: str,
+    function: Callable[..., Any],
+    shown: dict[str, int],
+) -> None:
+    def then_signal(*args: Any, **kwargs: Any) -> Any:
+        done = function(*args, **kwargs)
+        signal.raise_signal(signal.SIGTERM)
+        return done
+
+    monkeypatch.setattr(f"sync_pipeline.defs.assets.{function.__name__}", then_signal)
+
+    result = run_job(instance, world.sync, scope_key="acme")
+
+    message, facts = failure_of(result, step)
+    assert message.startswith("stopped after this step")
+    assert facts["counts"].items() >= shown.items()
+
+
+def test_a_stop_between_two_steps_tells_what_the_first_one_did(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    # The first look is at the beginning of the export, the second after its one batch.
+    looks = itertools.count(1)
+    sync = replace(world.sync, should_stop=lambda: next(looks) == 3)
+
+    result = run_job(instance, sync, scope_key="acme")
+
+    _, facts = failure_of(result, "embedded_documents")
+    assert facts["counts"] == {"rows": 3, "documents": 3}
 
 
 @pytest.mark.parametrize(

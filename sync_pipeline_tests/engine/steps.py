@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sync_pipeline.core.reports import CleanupReport
+from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext, SyncMode
 from sync_pipeline.engine.lease import scope_lease
@@ -27,7 +27,7 @@ class SteppedRun:
         self.export: StagedExport | None = None
         self.staged: StagedChanges | None = None
         self.applied: AppliedChanges | None = None
-        self.report: CleanupReport | None = None
+        self.report: ScopeReport | None = None
 
     @property
     def is_done(self) -> bool:
@@ -52,7 +52,7 @@ class SteppedRun:
                 applied = current_applied(sync, applied=self.applied, run_id=run_id, fence=fence)
                 self.report = clean_scope(sync, applied=applied, fence=fence)
 
-    def finish(self) -> CleanupReport:
+    def finish(self) -> ScopeReport:
         """Take all steps that are left."""
         while self.report is None:
             self.step()

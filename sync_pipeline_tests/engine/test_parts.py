@@ -11,7 +11,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from sync_pipeline.core.errors import StoppedError
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.spread import MAX_FAN_OUT, open_parts
@@ -111,9 +110,10 @@ def test_an_export_stops_between_its_two_passes(world: World) -> None:
     # The fakes' source yields one batch; the second question is of the second pass.
     stopping = replace(world.sync, should_stop=lambda: next(asked) >= 2)
 
-    with pytest.raises(StoppedError, match="stopped in scope 'acme'"):
-        sync_scope(stopping, scope=ACME, run_id="first")
+    stopped = sync_scope(stopping, scope=ACME, run_id="first")
 
+    assert "stopped in scope 'acme'" in str(stopped.error)
+    assert (stopped.stopped_reason, stopped.rows) == ("asked to stop", 1_500)
     assert counts(world.run())["new"] == 1_500
 
 

@@ -13,7 +13,7 @@ from sync_pipeline.core.errors import (
     SourceSchemaError,
     StoreUnavailableError,
 )
-from sync_pipeline.core.reports import ScopeReport
+from sync_pipeline.core.reports import Counts, ScopeReport
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.defs.io_managers import manifest_name
 from sync_pipeline.defs.jobs import forget_partition
@@ -106,6 +106,36 @@ def test_a_stop_ends_the_scope_in_flight_and_begins_no_other(
     assert "after the batch in flight" in str(stopped.error)
     assert skipped.error == "not begun: asked to stop"
     assert len(world.points) == 1
+    assert (stopped.stopped_reason, skipped.stopped_reason) == ("asked to stop", None)
+    assert (stopped.new, stopped.embedded_texts, stopped.points_written) == (3, 3, 1)
+    assert stopped.unknown == {
+        "text": {"texts": 3, "unknown_texts": 0, "tokens": 9, "unknown_tokens": 0}
+    }
+    assert all((stopped.seconds.export, stopped.seconds.embed))
+
+
+def test_a_stop_before_anything_was_read_is_reported_as_such(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    looks = iter([False, True])
+    sync = replace(world.sync, should_stop=lambda: next(looks))
+
+    (report,) = sync_scopes(instance, sync, ACME)
+
+    assert (report.status, report.stopped_reason) == ("failed", "asked to stop")
+    assert report.numbers() == Counts().numbers()
+
+
+def test_a_failed_scope_counts_the_steps_that_were_done(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    outages(world, 1)
+
+    (report,) = sync_scopes(instance, world.sync, ACME)
+
+    assert (report.status, report.stopped_reason) == ("failed", None)
+    assert (report.rows, report.new, report.embedded_texts) == (3, 3, 3)
+    assert report.points_written == 0
 
 
 def test_an_outage_ends_the_command_after_two_scopes(

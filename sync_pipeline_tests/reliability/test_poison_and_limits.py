@@ -329,8 +329,8 @@ def test_s27_a_change_beyond_the_models_window_is_noticed_and_truncation_counted
 
     assert first.staged is not None
     assert second.staged is not None
-    assert (first.staged.truncated, second.staged.truncated) == (1, 1)
-    assert second.staged.changed == 1
+    assert (first.staged.counts.truncated, second.staged.counts.truncated) == (1, 1)
+    assert second.staged.counts.changed == 1
     assert site.texts()["m0001"].endswith("y kg")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from sync_pipeline.core.cleanup import plan_cleanup
 from sync_pipeline.core.diff import Action
 from sync_pipeline.core.errors import MassDeletionRefusedError
+from sync_pipeline.core.reports import Counts
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext, SyncMode
 from sync_pipeline.engine.index import check_index
@@ -50,10 +51,7 @@ class ScopePlan:
 
 @dataclass(slots=True)
 class _Tally:
-    new: int = 0
-    changed: int = 0
-    payload_changed: int = 0
-    unchanged: int = 0
+    counts: Counts = field(default_factory=Counts)
     new_of: Counter[str] = field(default_factory=Counter)
     stale: dict[str, set[str]] = field(default_factory=dict)
     """Per entity the ids of its stale points."""
@@ -75,10 +73,7 @@ def plan_scope(sync: SyncContext, *, scope: Scope, mode: SyncMode = "full") -> S
         check_index(sync, store)
     with preview_export(sync, scope=scope, mode=mode) as export:
         for found in iter_comparisons(sync, export=export):
-            tally.new += len(found.diff.new)
-            tally.changed += len(found.diff.changed)
-            tally.payload_changed += len(found.diff.payload)
-            tally.unchanged += found.diff.unchanged
+            tally.counts += found.counts
             _count_texts(sync, scope, distinct_texts(found.wanted, sync.views), tally=tally)
             _count_deletes(found, tally=tally)
             tally.digest = change_digest(tally.digest, found)
@@ -117,10 +112,10 @@ def _plan(sync: SyncContext, *, scope: Scope, tally: _Tally, note: str | None) -
     price = sync.price_per_million_tokens
     return ScopePlan(
         scope_key=scope.key,
-        new=tally.new,
-        changed=tally.changed,
-        payload_changed=tally.payload_changed,
-        unchanged=tally.unchanged,
+        new=tally.counts.new,
+        changed=tally.counts.changed,
+        payload_changed=tally.counts.payload_changed,
+        unchanged=tally.counts.unchanged,
         deletes=sum(map(len, tally.stale.values())),
         texts_to_embed=len(tally.texts),
         tokens=tally.tokens,

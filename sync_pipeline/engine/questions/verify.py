@@ -89,7 +89,7 @@ def verify_scope(sync: SyncContext, *, scope: Scope) -> Verification:
         with preview_export(sync, scope=scope, mode="full") as export:
             for part in iter_parts(sync, export=export):
                 _verify_part(sync, part=part, tally=tally)
-                done, total = tally.source_documents, export.documents
+                done, total = tally.source_documents, export.counts.documents
                 sync.progress.advance("verify", done=done, total=total)
                 sync.checkpoint(scope=scope)
     except DuplicateDocumentError as error:

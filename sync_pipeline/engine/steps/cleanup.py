@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.changes import ChangeBatch
 from sync_pipeline.core.cleanup import plan_cleanup
 from sync_pipeline.core.errors import UnconfirmedSyncError
 from sync_pipeline.core.ports import EntityResult, Fence, VectorStore
-from sync_pipeline.core.reports import CleanupReport
+from sync_pipeline.core.reports import Counts, ScopeReport
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import iter_points
 from sync_pipeline.engine.lease import before_write
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, read_texts, run_folder
+from sync_pipeline.engine.stopping import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class _Gone:
     """Only in our record."""
 
 
-def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> CleanupReport:
+def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> ScopeReport:
     """Delete the scope's stale points, then measure that the index equals the export.
 
     Only an ``AppliedChanges`` leads here: it comes from a complete export whose
@@ -37,14 +38,20 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
     has taken over meanwhile is not touched, nor one that was written from a later
     snapshot: this process may have slept since it last asked for its lease.
 
+    Returns:
+        What the whole run did. A document that another scope has taken over counts as
+        deleted here and as new there, whichever of the two was synced first.
+
     Raises:
         MassDeletionRefusedError: before anything was deleted.
         UnconfirmedSyncError: the index does not hold what it should; nothing is recorded as done.
         SupersededError: another run has the scope now.
+        StoppedError: asked to stop.
     """
     began = sync.seconds()
     staged = applied.staged
     scope = staged.scope
+    counts = applied.counts
     gone = _read_gone(sync, staged=staged)
     stale: list[str] = []
     if gone.stale:
@@ -53,34 +60,38 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
         stale = plan_cleanup(
             scope=scope, stale=gone.stale, indexed=indexed, policy=sync.options.cleanup
         )
-    for ids in batched(stale, sync.options.delete_batch_size):
+    with counted(lambda: counts):
+        for ids in batched(stale, sync.options.delete_batch_size):
+            before_write(sync, fence)
+            with sync.store() as store:
+                store.delete(
+                    staged.collection, ids, scope_key=scope.key, up_to_revision=staged.revision
+                )
+            counts += Counts(points_deleted=len(ids), deleted=len(ids))
+            _forget(sync, staged=staged, point_ids=ids)
+        for ids in batched(gone.forgotten, sync.options.delete_batch_size):
+            before_write(sync, fence)
+            _forget(sync, staged=staged, point_ids=ids)
+        # Whoever was overtaken during the last delete must not take the index for its own work.
         before_write(sync, fence)
-        with sync.store() as store:
-            store.delete(
-                staged.collection, ids, scope_key=scope.key, up_to_revision=staged.revision
-            )
-        _forget(sync, staged=staged, point_ids=ids)
-    for ids in batched(gone.forgotten, sync.options.delete_batch_size):
-        before_write(sync, fence)
-        _forget(sync, staged=staged, point_ids=ids)
-    # Whoever was overtaken during the last delete must not take the index for its own work.
-    before_write(sync, fence)
     moved_away = sync.state.take_departed(
         collection=staged.collection, scope=scope, entity_types=sync.entity_names
     )
     points = _confirm(sync, applied=applied, moved_away=moved_away)
     sync.staging.delete(run_folder(scope=scope, run_id=staged.run_id))
-    return CleanupReport(
-        indexed=points + len(stale),
-        deleted=len(stale),
-        moved_away=sum(moved_away.values()),
-        seconds=sync.seconds() - began,
+    moved = sum(moved_away.values())
+    counts += Counts(indexed=points + len(stale), moved_away=moved, deleted=moved)
+    return replace(
+        applied.report(),
+        status="success",
+        seconds=replace(applied.seconds, cleanup=sync.seconds() - began),
+        **counts.numbers(),
     )
 
 
 def _read_gone(sync: SyncContext, *, staged: StagedChanges) -> _Gone:
     gone = _Gone()
-    if not staged.stale_points + staged.forgotten:
+    if not staged.stale_rows:
         return gone
     dataset = sync.staging.open_dataset(staged.stale)
     for part in range(staged.parts):

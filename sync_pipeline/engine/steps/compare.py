@@ -15,6 +15,7 @@ from sync_pipeline.core.errors import DuplicateDocumentError, PlanOutdatedError
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import PointDigests
 from sync_pipeline.core.ports import Dataset
+from sync_pipeline.core.reports import Counts
 from sync_pipeline.engine.changes import POINT_ACTIONS
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import iter_points
@@ -57,6 +58,20 @@ class Comparison:
     gone: pa.Table
     """What has to go (``staged.STALE_SCHEMA``)."""
     diff: Diff
+
+    @property
+    def counts(self) -> Counts:
+        """What was found."""
+        diff = self.diff
+        forgotten = self.gone.num_rows - len(diff.stale)
+        return Counts(
+            new=len(diff.new),
+            changed=len(diff.changed),
+            payload_changed=len(diff.payload),
+            unchanged=diff.unchanged,
+            stale=len(diff.stale),
+            repaired=len(diff.record) + forgotten,
+        )
 
 
 def iter_comparisons(sync: SyncContext, *, export: StagedExport) -> Iterator[Comparison]:

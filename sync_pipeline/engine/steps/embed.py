@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from sync_pipeline.core.diff import Action
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.point import check_vectors
 from sync_pipeline.core.ports import FailedDocument, Fence
+from sync_pipeline.core.reports import Counts
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.vocabulary import TokenCount, Vocabulary
 from sync_pipeline.engine.bisect import apply_bisecting
@@ -32,11 +33,11 @@ from sync_pipeline.engine.staged import (
     inherited,
 )
 from sync_pipeline.engine.steps.compare import (
-    Comparison,
     distinct_texts,
     iter_comparisons,
     require_planned,
 )
+from sync_pipeline.engine.stopping import counted
 
 _ENOUGH_TO_MEASURE: Final = 256
 """Fewer texts say more about loading the model than about its speed."""
@@ -46,17 +47,10 @@ _ENOUGH_TO_MEASURE: Final = 256
 class _Tally:
     """Counts of a comparison that is under way."""
 
-    new: int = 0
-    changed: int = 0
-    payload_changed: int = 0
-    unchanged: int = 0
-    recorded: int = 0
-    stale_points: int = 0
-    forgotten: int = 0
-    texts: int = 0
-    cache_hits: int = 0
-    embedded_texts: int = 0
-    truncated: int = 0
+    counts: Counts
+    """Of the run so far."""
+    changes_rows: int = 0
+    stale_rows: int = 0
     failed_of: dict[str, int] = field(default_factory=dict)
     absent_of: dict[str, int] = field(default_factory=dict)
     unknown: dict[str, Vocabulary] = field(default_factory=dict)
@@ -115,8 +109,9 @@ def embed_scope(
         step: dataset_name(step, scope=scope, run_id=export.run_id)
         for step in ("changed_documents", "stale_points")
     }
-    tally = _Tally()
+    tally = _Tally(export.counts)
     with (
+        counted(lambda: tally.counts),
         sync.staging.open_writer(
             names["changed_documents"], schema=change_schema(sync.views), parts=export.parts
         ) as changes,
@@ -125,31 +120,28 @@ def embed_scope(
         ) as stale,
     ):
         for found in iter_comparisons(sync, export=export):
+            tally.counts += found.counts
             wanted = _embed_missing(sync, scope=scope, wanted=found.wanted, tally=tally)
             changes.write(found.part, wanted)
             stale.write(found.part, found.gone)
-            _count(tally, found)
+            tally.changes_rows += wanted.num_rows
+            tally.stale_rows += found.gone.num_rows
             sync.progress.advance("compare", done=found.part + 1, total=export.parts)
     return StagedChanges(
-        **inherited(export),
+        **inherited(
+            export,
+            counts=tally.counts,
+            seconds=replace(export.seconds, embed=sync.seconds() - began),
+            unknown={view: found.to_dict() for view, found in sorted(tally.unknown.items())},
+        ),
         changes=names["changed_documents"],
+        changes_rows=tally.changes_rows,
         stale=names["stale_points"],
+        stale_rows=tally.stale_rows,
         fence_token=fence.token,
-        seconds=sync.seconds() - began,
-        **{name: getattr(tally, name) for name in _Tally.__slots__ if name != "unknown"},
-        unknown={view: found.to_dict() for view, found in sorted(tally.unknown.items())},
+        failed_of=tally.failed_of,
+        absent_of=tally.absent_of,
     )
-
-
-def _count(tally: _Tally, found: Comparison) -> None:
-    diff = found.diff
-    tally.new += len(diff.new)
-    tally.changed += len(diff.changed)
-    tally.payload_changed += len(diff.payload)
-    tally.unchanged += diff.unchanged
-    tally.recorded += len(diff.record)
-    tally.stale_points += len(diff.stale)
-    tally.forgotten += found.gone.num_rows - len(diff.stale)
 
 
 def _embed_missing(sync: SyncContext, *, scope: Scope, wanted: pa.Table, tally: _Tally) -> pa.Table:
@@ -160,17 +152,15 @@ def _embed_missing(sync: SyncContext, *, scope: Scope, wanted: pa.Table, tally: 
     missing = sync.cache.missing(model_id=sync.cache_model(scope), text_hashes=list(texts))
     refused = _Refused()
     to_embed = {key: text for key, text in texts.items() if key in missing}
-    tally.texts += len(texts)
-    tally.cache_hits += len(texts) - len(to_embed)
+    tally.counts += Counts(texts=len(texts), cache_hits=len(texts) - len(to_embed))
     began = sync.seconds()
     views = _views_of(wanted, sync.views) if to_embed else {}
     for keys, truncated, counts in _embed_batches(
         sync, scope=scope, texts=to_embed, refused=refused
     ):
-        tally.embedded_texts += len(keys)
-        tally.truncated += truncated
+        tally.counts += Counts(embedded_texts=len(keys), truncated=truncated)
         tally.note((views[key], count) for key, count in zip(keys, counts, strict=True))
-        sync.progress.advance("embed", done=tally.embedded_texts, total=None)
+        sync.progress.advance("embed", done=tally.counts.embedded_texts, total=None)
     if len(to_embed) >= _ENOUGH_TO_MEASURE:
         sync.rates.record(
             model_id=sync.embedder.model_id,
@@ -260,6 +250,7 @@ def _set_aside(
             kept.append(place)
             continue
         note_failure(change, failed_of=tally.failed_of, absent_of=tally.absent_of)
+        tally.counts += Counts(failed=1)
         failures.append(change.as_failed(error))
     sync.state.record_failed(collection=sync.spec.collection, scope=scope, failures=failures)
     # An array with a type: PyArrow cannot take an empty list of nothing.

@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Self
 
 import pyarrow as pa
 
@@ -19,6 +19,7 @@ from sync_pipeline.core.document import Document, DocumentBuilder, Reason, Rejec
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import IncompleteExportError, TooManyQuarantinedError
 from sync_pipeline.core.ports import Fence, SourceSnapshot
+from sync_pipeline.core.reports import Counts, StepSeconds
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext, SyncMode
 from sync_pipeline.engine.overlap import read_ahead
@@ -43,6 +44,7 @@ from sync_pipeline.engine.steps.touched import (
     find_touched,
     read_feed,
 )
+from sync_pipeline.engine.stopping import counted
 
 _log: Final = logging.getLogger(__name__)
 
@@ -71,6 +73,11 @@ class _Tally:
     """By entity and payload field: values that no index can hold."""
     rows_with_dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
 
+    @classmethod
+    def of(cls, sync: SyncContext) -> Self:
+        """Nothing counted yet."""
+        return cls({name: _EntityTally() for name in sync.entity_names})
+
     def accept(self, document: Document) -> None:
         """Count a document, and what its payload could not keep."""
         self.entities[document.entity_type].documents += 1
@@ -97,12 +104,14 @@ class _Tally:
         return sum(entity.rows for entity in self.entities.values())
 
     @property
-    def documents(self) -> int:
-        return sum(entity.documents for entity in self.entities.values())
-
-    @property
-    def quarantined(self) -> int:
-        return sum(entity.quarantined for entity in self.entities.values())
+    def counts(self) -> Counts:
+        """So far, of all entities."""
+        return Counts(
+            rows=self.rows,
+            documents=sum(entity.documents for entity in self.entities.values()),
+            quarantined=sum(entity.quarantined for entity in self.entities.values()),
+            dropped_values=self.dropped.total(),
+        )
 
 
 def export_scope(
@@ -121,9 +130,11 @@ def export_scope(
         TooManyQuarantinedError: more rows are unusable than the settings accept.
         StoppedError: asked to stop.
     """
-    export, tally, touched = _stage(
-        sync, scope=scope, run_id=run_id, mode=mode, fence_token=fence.token
-    )
+    tally = _Tally.of(sync)
+    with counted(lambda: tally.counts):
+        export, touched = _stage(
+            sync, scope=scope, run_id=run_id, mode=mode, fence_token=fence.token, tally=tally
+        )
     sync.quarantine.replace(
         scope=scope,
         rejections=tally.rejections,
@@ -131,7 +142,7 @@ def export_scope(
         among=_looked_at(touched),
     )
     _tell_dropped(tally, scope=scope)
-    _check_quarantined(sync, scope=scope, tally=tally)
+    _check_quarantined(sync, scope=scope, counts=tally.counts)
     return export
 
 
@@ -143,8 +154,13 @@ def preview_export(sync: SyncContext, *, scope: Scope, mode: SyncMode) -> Iterat
     """
     run_id = f"preview-{uuid.uuid4()}"
     try:
-        export, _, _ = _stage(
-            sync, scope=scope, run_id=run_id, mode=mode, fence_token=NO_FENCE_TOKEN
+        export, _ = _stage(
+            sync,
+            scope=scope,
+            run_id=run_id,
+            mode=mode,
+            fence_token=NO_FENCE_TOKEN,
+            tally=_Tally.of(sync),
         )
         yield export
     finally:
@@ -152,10 +168,15 @@ def preview_export(sync: SyncContext, *, scope: Scope, mode: SyncMode) -> Iterat
 
 
 def _stage(
-    sync: SyncContext, *, scope: Scope, run_id: str, mode: SyncMode, fence_token: int
-) -> tuple[StagedExport, _Tally, Touched | None]:
+    sync: SyncContext,
+    *,
+    scope: Scope,
+    run_id: str,
+    mode: SyncMode,
+    fence_token: int,
+    tally: _Tally,
+) -> tuple[StagedExport, Touched | None]:
     began = sync.seconds()
-    tally = _Tally({name: _EntityTally() for name in sync.entity_names})
     record = read_record(sync, scope=scope)
     # Before the snapshot, which then contains every change that the events name.
     feed = read_feed(sync, scope=scope, mode=mode)
@@ -188,10 +209,8 @@ def _stage(
         mode="full" if touched is None else "incremental",
         snapshot_at=taken_at.isoformat(),
         collection=sync.spec.collection,
-        rows=tally.rows,
-        documents=tally.documents,
-        quarantined=tally.quarantined,
-        dropped_values=tally.dropped.total(),
+        counts=tally.counts,
+        seconds=StepSeconds(export=sync.seconds() - began),
         parts=parts,
         entities=_staged_entities(sync, tally=tally, digests=digests, feed=feed),
         note=note,
@@ -200,9 +219,8 @@ def _stage(
         event_keys=() if events is None else events.keys,
         dataset=dataset,
         fence_token=fence_token,
-        seconds=sync.seconds() - began,
     )
-    return export, tally, touched
+    return export, touched
 
 
 def _staged_entities(
@@ -329,13 +347,13 @@ def _tell_dropped(tally: _Tally, *, scope: Scope) -> None:
         )
 
 
-def _check_quarantined(sync: SyncContext, *, scope: Scope, tally: _Tally) -> None:
+def _check_quarantined(sync: SyncContext, *, scope: Scope, counts: Counts) -> None:
     fraction = sync.options.max_quarantined_fraction
-    if fraction is not None and tally.quarantined > fraction * tally.rows:
+    if fraction is not None and counts.quarantined > fraction * counts.rows:
         raise TooManyQuarantinedError(
             scope_key=scope.key,
-            quarantined=tally.quarantined,
-            rows=tally.rows,
+            quarantined=counts.quarantined,
+            rows=counts.rows,
             fraction=fraction,
         )
 

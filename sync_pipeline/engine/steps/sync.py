@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+from sync_pipeline.core.errors import StoppedError
 from sync_pipeline.core.ports import Fence
-from sync_pipeline.core.reports import (
-    CleanupReport,
-    ScopeReport,
-    StepSeconds,
-)
+from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext, SyncMode
 from sync_pipeline.engine.lease import scope_lease
@@ -65,50 +62,22 @@ def sync_scope(
 ) -> ScopeReport:
     """Bring one scope in step: export, embed, upsert, clean up. What the Dagster job does.
 
+    Returns:
+        What was done; of a run that was stopped, until then.
+
     Raises:
         SyncPipelineError: as the steps do; what was written before stays.
     """
-    with scope_lease(sync, scope=scope, owner=run_id) as fence:
-        export = export_scope(sync, scope=scope, run_id=run_id, fence=fence, mode=mode)
-        staged = embed_scope(sync, export=export, fence=fence, planned=planned)
-        applied = upsert_scope(sync, staged=staged, fence=fence)
-        cleaned = clean_scope(sync, applied=applied, fence=fence)
-    return scope_report(
-        applied=applied, cleaned=cleaned, export_seconds=export.seconds, run_id=run_id
-    )
-
-
-def scope_report(
-    *, applied: AppliedChanges, cleaned: CleanupReport, export_seconds: float, run_id: str
-) -> ScopeReport:
-    """What a finished sync of one scope reports.
-
-    A document that another scope has taken over counts as deleted here and as
-    new there, whichever of the two was synced first.
-    """
-    staged = applied.staged
-    return ScopeReport(
-        scope_key=staged.scope_key,
-        status="success",
-        run_id=run_id,
-        rows=staged.rows,
-        documents=staged.documents,
-        quarantined=staged.quarantined,
-        new=staged.new,
-        changed=staged.changed,
-        payload_changed=staged.payload_changed,
-        unchanged=staged.unchanged,
-        deleted=cleaned.deleted + cleaned.moved_away,
-        failed=applied.failed,
-        repaired=staged.recorded + staged.forgotten,
-        embedded_texts=staged.embedded_texts,
-        cache_hits=staged.cache_hits,
-        unknown=staged.unknown,
-        seconds=StepSeconds(
-            export=export_seconds,
-            embed=staged.seconds,
-            upsert=applied.seconds,
-            cleanup=cleaned.seconds,
-        ),
-        note=staged.note,
-    )
+    reached: StagedExport | StagedChanges | AppliedChanges | None = None
+    try:
+        with scope_lease(sync, scope=scope, owner=run_id) as fence:
+            reached = export = export_scope(
+                sync, scope=scope, run_id=run_id, fence=fence, mode=mode
+            )
+            reached = staged = embed_scope(sync, export=export, fence=fence, planned=planned)
+            reached = applied = upsert_scope(sync, staged=staged, fence=fence)
+            return clean_scope(sync, applied=applied, fence=fence)
+    except StoppedError as stop:
+        nothing = ScopeReport(scope_key=scope.key, status="failed", run_id=run_id)
+        report = nothing if reached is None else reached.report()
+        return report.stopped(stop.stopped_reason, error=str(stop), counts=stop.counts)

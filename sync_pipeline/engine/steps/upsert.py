@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -15,6 +15,7 @@ from sync_pipeline.core.errors import PermanentError, TransientError
 from sync_pipeline.core.payload import TEXT, stamped
 from sync_pipeline.core.point import Point
 from sync_pipeline.core.ports import FailedDocument, Fence
+from sync_pipeline.core.reports import Counts
 from sync_pipeline.engine.bisect import apply_bisecting
 from sync_pipeline.engine.changes import Change, iter_changes
 from sync_pipeline.engine.context import SyncContext
@@ -22,16 +23,17 @@ from sync_pipeline.engine.lease import before_write
 from sync_pipeline.engine.overlap import read_ahead, record_behind
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges
 from sync_pipeline.engine.steps.embed import note_failure
+from sync_pipeline.engine.stopping import counted
 
 
 @dataclass(slots=True)
 class _Tally:
     """Counts of a write that is under way."""
 
-    points_written: int = 0
-    payloads_written: int = 0
-    failed_of: dict[str, int] = field(default_factory=dict)
-    absent_of: dict[str, int] = field(default_factory=dict)
+    counts: Counts
+    """Of the run so far."""
+    failed_of: dict[str, int]
+    absent_of: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,10 @@ def upsert_scope(sync: SyncContext, *, staged: StagedChanges, fence: Fence) -> A
         StoppedError: asked to stop.
     """
     began = sync.seconds()
-    tally = _Tally(failed_of=dict(staged.failed_of), absent_of=dict(staged.absent_of))
-    total = staged.new + staged.changed + staged.payload_changed + staged.recorded
+    tally = _Tally(staged.counts, dict(staged.failed_of), dict(staged.absent_of))
     done = 0
     with (
+        counted(lambda: tally.counts),
         closing(read_ahead(_iter_batches(sync, staged=staged))) as batches,
         record_behind(partial(_record, sync, staged)) as record,
     ):
@@ -69,14 +71,13 @@ def upsert_scope(sync: SyncContext, *, staged: StagedChanges, fence: Fence) -> A
             before_write(sync, fence)
             record(_write(sync, staged=staged, batch=batch, tally=tally))
             done += len(batch.changes)
-            sync.progress.advance("upsert", done=done, total=total)
+            sync.progress.advance("upsert", done=done, total=staged.changes_rows)
     return AppliedChanges(
         staged=staged,
-        points_written=tally.points_written,
-        payloads_written=tally.payloads_written,
+        counts=tally.counts,
+        seconds=replace(staged.seconds, upsert=sync.seconds() - began),
         failed_of=tally.failed_of,
         absent_of=tally.absent_of,
-        seconds=sync.seconds() - began,
     )
 
 
@@ -112,6 +113,7 @@ def _write(
 
     def blame(change: Change, error: PermanentError) -> None:
         note_failure(change, failed_of=tally.failed_of, absent_of=tally.absent_of)
+        tally.counts += Counts(failed=1)
         failures.append(change.as_failed(error))
 
     def upsert(run: Sequence[Change]) -> None:
@@ -125,10 +127,10 @@ def _write(
     payloads = [change for change in batch.changes if change.document_id in batch.payloads]
     with sync.store() as store:
         for run, _ in apply_bisecting(points, upsert, blame=blame):
-            tally.points_written += len(run)
+            tally.counts += Counts(points_written=len(run))
             written += run
         for run, _ in apply_bisecting(payloads, write_payloads, blame=blame):
-            tally.payloads_written += len(run)
+            tally.counts += Counts(payloads_written=len(run))
             written += run
     if failures:
         sync.state.record_failed(
