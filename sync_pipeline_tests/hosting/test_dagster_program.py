@@ -62,7 +62,7 @@ def test_a_file_of_somebody_elses_that_dagster_does_not_read_is_still_told(tmp_p
 @pytest.mark.slow
 def test_a_warning_about_anything_else_is_still_shown(tmp_path: Path) -> None:
     warns = (
-        "import sys, warnings, dagster; from sync_pipeline.defs import dagster_program as program\n"
+        "import warnings, dagster; from sync_pipeline.hosting import dagster_program as program\n"
         "program.runpy.run_module = lambda *_, **__: [\n"
         "    warnings.warn(text, dagster.SupersessionWarning)\n"
         "    for text in ('Function `dev_command` is superseded.', 'Another one is superseded.')]\n"
