@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -409,7 +409,8 @@ class PostgresRowSource:
         wanted = {"wanted": json.dumps(self._settings)}
         with ExitStack() as stack:
             with source_errors(self.database):
-                connection = stack.enter_context(self._engine.connect())
+                connection = self._engine.connect()
+                stack.callback(_close, connection)
                 hold = TableHold(connection, timeout_seconds=self._lock_timeout_seconds)
                 hold.take(tables)
                 taken_at = connection.execute(_OPEN, wanted).scalar_one()
@@ -419,6 +420,12 @@ class PostgresRowSource:
             )
             snapshot.check_schema(entities)
             yield snapshot
+
+
+def _close(connection: sa.Connection) -> None:
+    """Give a connection back; one that was lost after the last answer did no harm."""
+    with suppress(sa.exc.DBAPIError):
+        connection.close()
 
 
 def _owner_key(tenant: str | None) -> str:

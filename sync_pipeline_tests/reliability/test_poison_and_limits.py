@@ -46,7 +46,7 @@ def test_s21_a_connection_cut_in_the_middle_of_a_scan_deletes_nothing(
     site: Site, database_url: str, batch: int
 ) -> None:
     """An interrupted scan is an error; nothing is deleted because of it."""
-    site.fill(9999)
+    site.fill(12_500)
     reader = make_engine(database_url)
     site.source = PostgresRowSource(reader)
     site.run()
@@ -68,7 +68,7 @@ def test_s21_a_connection_cut_in_the_middle_of_a_scan_deletes_nothing(
     finally:
         reader.dispose()
 
-    assert after == 9999
+    assert after == 12_500
     assert report.deleted == 9
 
 

@@ -613,6 +613,21 @@ def test_reading_goes_on_after_a_lost_connection(engine: sa.Engine) -> None:
     assert count == 10
 
 
+def test_a_connection_lost_after_the_last_row_does_no_harm(engine: sa.Engine) -> None:
+    create_things(engine)
+    fill_things(engine, rows=10)
+    source = PostgresRowSource(engine)
+
+    with source.open_snapshot([]) as snapshot:
+        pid = snapshot._connection.scalar(sa.text("SELECT pg_backend_pid()"))
+        rows = [row for batch in snapshot.iter_rows(entity=things(), scope=ACME) for row in batch]
+        run_sql(engine, f"SELECT pg_terminate_backend({pid})")
+    with source.open_snapshot([]) as snapshot:
+        count = count_rows(snapshot, entity=things(), scope=ACME)
+
+    assert len(rows) == count == 10
+
+
 def test_an_unreachable_database_is_named_without_its_password() -> None:
     engine = sa.create_engine("postgresql+psycopg://bob:hunter2@127.0.0.1:1/shop")
 
