@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -112,11 +112,11 @@ class Invocation:
 
         return scope_status(self.installation.sync, scope=scope)
 
-    def is_known(self, scope: Scope) -> bool:
-        """Whether the source, our record or the index knows a scope; looks at no other."""
-        from sync_pipeline.engine.questions.status import is_known
+    def unknown_scopes(self, scopes: Sequence[Scope]) -> list[Scope]:
+        """Those that neither the source, our record nor the index knows; looks at no other."""
+        from sync_pipeline.engine.questions.status import unknown_scopes
 
-        return is_known(self.installation.sync, scope=scope)
+        return unknown_scopes(self.installation.sync, scopes=scopes)
 
     def say(self, line: str) -> None:
         """Print one line of a result for people; nothing with ``--json``."""

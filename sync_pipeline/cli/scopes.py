@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from sync_pipeline.core.errors import ConfigurationError, UnknownScopeError
-from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, in_run_order
+from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, in_run_order, why_not_a_tenant_id
 
 if TYPE_CHECKING:
     from sync_pipeline.engine.questions.status import ScopeStatusReport
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 class KnownScopes(Protocol):
     """What can be asked about scopes; ``Invocation`` answers."""
 
-    def is_known(self, scope: Scope) -> bool:
-        """Whether the source, our record or the index knows it; looks at no other scope."""
+    def unknown_scopes(self, scopes: Sequence[Scope]) -> list[Scope]:
+        """Those that neither the source, our record nor the index knows; looks at no other."""
 
     def scope_statuses(self) -> Known:
         """Every scope that one of them knows; looks at all of them."""
@@ -68,7 +67,7 @@ def choose_scopes(choice: ScopeChoice, *, known: KnownScopes) -> list[Scope]:
 
     Args:
         choice: What was asked for.
-        known: What exists; named tenants are looked up one by one.
+        known: What exists; of named tenants only these are looked up.
 
     Returns:
         The global scope first, then tenants, those with most rows first, so that
@@ -78,7 +77,7 @@ def choose_scopes(choice: ScopeChoice, *, known: KnownScopes) -> list[Scope]:
         UnknownScopeError: a tenant that is not among the known.
     """
     if choice.word is ScopeWord.TENANT:
-        return [known_tenant(tenant_id, known=known) for tenant_id in choice.tenant_ids]
+        return known_tenants(choice.tenant_ids, known=known)
     if choice.word is ScopeWord.GLOBAL:
         return [GLOBAL]
     rows = {
@@ -90,22 +89,34 @@ def choose_scopes(choice: ScopeChoice, *, known: KnownScopes) -> list[Scope]:
     return tenants if choice.word is ScopeWord.TENANTS else [GLOBAL, *tenants]
 
 
-def known_tenant(tenant_id: str, *, known: KnownScopes) -> Scope:
-    """The scope of a tenant that has rows, documents or a record.
+def known_tenants(tenant_ids: Sequence[str], *, known: KnownScopes) -> list[Scope]:
+    """The scopes of tenants that have rows, documents or a record.
 
-    Only where it is unknown are all others looked at, for the names spelled alike.
+    Only where one is unknown are all others looked at, for the names spelled alike.
 
     Raises:
-        UnknownScopeError: naming tenants that are spelled alike.
+        UnknownScopeError: naming the first unknown one, and tenants that are spelled alike.
     """
-    with suppress(ValueError):  # an id that no tenant can have
-        scope = Scope(tenant_id)
-        if known.is_known(scope):
-            return scope
-    keys = [one.scope_key for one in known.scope_statuses() if one.scope_key != GLOBAL_KEY]
-    raise UnknownScopeError(
-        scope_key=tenant_id, known=len(keys), similar=get_close_matches(tenant_id, keys)
-    )
+    impossible = [name for name in tenant_ids if why_not_a_tenant_id(name) is not None]
+    scopes = [Scope(name) for name in tenant_ids if name not in impossible]
+    unknown = {scope.key for scope in known.unknown_scopes(scopes)} | {*impossible}
+    for name in tenant_ids:
+        if name in unknown:
+            keys = [
+                status.scope_key
+                for status in known.scope_statuses()
+                if status.scope_key != GLOBAL_KEY
+            ]
+            raise UnknownScopeError(
+                scope_key=name, known=len(keys), similar=get_close_matches(name, keys)
+            )
+    return scopes
+
+
+def known_tenant(tenant_id: str, *, known: KnownScopes) -> Scope:
+    """The same for one."""
+    (scope,) = known_tenants([tenant_id], known=known)
+    return scope
 
 
 def one_scope(*, tenant: str | None, is_global: bool) -> Scope | None:

@@ -153,8 +153,8 @@ class _LookedAt:
     invocation: Invocation
     _statuses: list[ScopeStatusReport] | None = None
 
-    def is_known(self, scope: Scope) -> bool:
-        return self.invocation.is_known(scope)
+    def unknown_scopes(self, scopes: Sequence[Scope]) -> list[Scope]:
+        return self.invocation.unknown_scopes(scopes)
 
     def scope_statuses(self) -> list[ScopeStatusReport]:
         if self._statuses is None:

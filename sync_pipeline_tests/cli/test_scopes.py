@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -40,8 +41,9 @@ class Known:
     statuses: list[ScopeStatusReport]
     looks: int = 0
 
-    def is_known(self, scope: Scope) -> bool:
-        return any(one.scope_key == scope.key for one in self.statuses)
+    def unknown_scopes(self, scopes: Sequence[Scope]) -> list[Scope]:
+        keys = {status.scope_key for status in self.statuses}
+        return [scope for scope in scopes if scope.key not in keys]
 
     def scope_statuses(self) -> list[ScopeStatusReport]:
         self.looks += 1
@@ -125,6 +127,14 @@ def test_a_tenant_is_known_that(known: Known, tenant: str) -> None:
 
     assert choose_scopes(choice, known=known) == [Scope(tenant)]
     assert known.looks == 0
+
+
+def test_many_tenants_are_looked_up_at_once_and_keep_their_order(known: Known) -> None:
+    choice = ScopeChoice(ScopeWord.TENANT, ("initech", "acme"))
+
+    assert choose_scopes(choice, known=known) == [Scope("initech"), Scope("acme")]
+    with pytest.raises(UnknownScopeError, match="'nobody' among the 4"):
+        choose_scopes(ScopeChoice(ScopeWord.TENANT, ("acme", "nobody", "who")), known=known)
 
 
 def test_an_unknown_tenant_is_refused_with_names_that_are_spelled_alike(known: Known) -> None:

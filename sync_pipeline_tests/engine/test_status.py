@@ -9,9 +9,9 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.questions.doctor import Finding, ask, examine
 from sync_pipeline.engine.questions.status import (
     ScopeStatusReport,
-    is_known,
     scope_status,
     scope_statuses,
+    unknown_scopes,
 )
 from sync_pipeline_tests.engine.world import UNGUARDED, World
 
@@ -108,7 +108,8 @@ def test_one_scope_stands_as_it_does_among_all(world: World, key: str) -> None:
 
     among_all = statuses(world).get(key)
     assert alone == among_all or (among_all is None and alone.source_rows == alone.points == 0)
-    assert is_known(world.sync, scope=Scope.from_key(key)) is (among_all is not None)
+    unknown = unknown_scopes(world.sync, scopes=[Scope.from_key(key)])
+    assert (unknown == []) is (among_all is not None)
 
 
 def findings(world: World) -> dict[str, Finding]:

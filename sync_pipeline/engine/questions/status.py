@@ -135,22 +135,30 @@ def scope_status(sync: SyncContext, *, scope: Scope) -> ScopeStatusReport:
     return _summed(scope.key, entities, record=record, all_points=sum(points.values()))
 
 
-def is_known(sync: SyncContext, *, scope: Scope) -> bool:
-    """Whether the source, our record or the index knows a scope; looks at no other.
+def unknown_scopes(sync: SyncContext, *, scopes: Sequence[Scope]) -> list[Scope]:
+    """Those that neither the source, our record nor the index knows; looks at no other.
 
-    Asked in the order of cost: one record; one row by an index on the tenant column, or
-    else as many as come before it; the documents we recorded; the points.
+    Asked in the order of cost, each of those that are left: their records, in one question;
+    one row by an index on the tenant column, or else as many as come before it, all in one
+    snapshot; the documents we recorded; the points.
     """
     collection = sync.spec.collection
-    if scope.is_global or read_record(sync, scope=scope).entities:
-        return True
-    with sync.source.open_snapshot(sync.entities) as snapshot:
-        if any(snapshot.has_rows(entity=entity, scope=scope) for entity in sync.entities):
-            return True
-    if sync.state.count_by_scope(collection=collection, scope=scope):
-        return True
-    with sync.store() as store:
-        return store.count(collection, scope_key=scope.key) > 0
+    records = read_records(sync, scopes=scopes)
+    left = [scope for scope in scopes if not scope.is_global and scope.key not in records]
+    if left:
+        with sync.source.open_snapshot(sync.entities) as snapshot:
+            left = [
+                scope
+                for scope in left
+                if not any(snapshot.has_rows(entity=it, scope=scope) for it in sync.entities)
+            ]
+    left = [
+        scope for scope in left if not sync.state.count_by_scope(collection=collection, scope=scope)
+    ]
+    if left:
+        with sync.store() as store:
+            left = [scope for scope in left if not store.count(collection, scope_key=scope.key)]
+    return left
 
 
 def _entity_status(
