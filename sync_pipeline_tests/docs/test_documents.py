@@ -54,6 +54,7 @@ def test_every_link_leads_somewhere(document: Path) -> None:
     assert missing == []
 
 
+@pytest.mark.process
 def test_the_readmes_first_two_commands_are_targets_of_make() -> None:
     first_two = shown_commands("README.md")[:2]
 
