@@ -15,7 +15,7 @@ export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup demo dev test check format docs soak chaos bench bench-full clean
+.PHONY: help setup demo dev test fast check format docs soak chaos bench bench-full clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -48,11 +48,15 @@ chaos: SECONDS ?= 600
 chaos: setup ## Kill twenty times at every call, then command line and dev for SECONDS=600 each
 	SYNC_PIPELINE_CHAOS=20 SYNC_PIPELINE_CHAOS_SECONDS=$(SECONDS) $(BIN)/python -m pytest --timeout 7200 sync_pipeline_tests/reliability/test_crashes.py sync_pipeline_tests/reliability/test_chaos.py sync_pipeline_tests/reliability/test_live_dev.py
 
-check: setup ## Format, lint, types, import contracts
+fast: setup ## The tests that need nothing but this process, in a minute
+	$(BIN)/python -m pytest -q -m fast
+
+check: setup ## Format, lint, types, import contracts, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -m fast
 
 format: setup ## Format and mend what can be mended
 	$(BIN)/ruff format .

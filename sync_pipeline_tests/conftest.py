@@ -41,6 +41,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Fixtures end what they started, also where a time limit of the caller ends us; not so by default.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 
+pytest_plugins = ["pytester", "sync_pipeline_tests.fast"]
+
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 DATA_VARIABLE: Final = "SYNC_PIPELINE_TEST_DATA"
 MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - a private folder is made inside

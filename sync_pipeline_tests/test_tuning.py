@@ -10,6 +10,8 @@ import textwrap
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 
 def answer(program: str) -> str:
     done = subprocess.run(

@@ -40,6 +40,7 @@ def _embedding_settings(url: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.process
 def test_the_index_gets_its_key_in_the_clear_where_the_settings_allow_it() -> None:
     with running_stub() as stub:
         stub.api_key = "s3cret"
@@ -52,6 +53,7 @@ def test_the_index_gets_its_key_in_the_clear_where_the_settings_allow_it() -> No
             assert store.list_collections() == []
 
 
+@pytest.mark.process
 def test_the_embedding_service_gets_its_key_in_the_clear_where_the_settings_allow_it() -> None:
     with running_service() as service:
         env = _embedding_settings(elsewhere(service.url))

@@ -108,9 +108,9 @@ def judge(
     """
     if index_fault is not None:
         return Verdict(Outcome.OTHER_SETTINGS, False, index_fault, None)
-    ids = [found.document_id for found in documents if found.has_row]
+    ids = [finding.document_id for finding in documents if finding.has_row]
     if len(set(ids)) < len(ids):
-        owners = " and ".join(found.scope.scope_key for found in documents if found.has_row)
+        owners = " and ".join(finding.scope.scope_key for finding in documents if finding.has_row)
         return Verdict(
             Outcome.AMBIGUOUS,
             False,
@@ -125,68 +125,72 @@ def judge(
             "check the id: it is compared as PostgreSQL writes it, UUIDs in lower case",
         )
     order = list(Outcome)
-    verdicts = [_verdict(found) for found in documents]
+    verdicts = [_verdict(finding) for finding in documents]
     return min(verdicts, key=lambda verdict: order.index(verdict.outcome))
 
 
-def _verdict(found: DocumentFinding) -> Verdict:
-    if not found.has_row:
-        return _without_row(found)
-    if found.rejection is not None:
-        return _rejected(found, found.rejection)
-    if found.record is not None and found.record.status == "failed" and not _is_current(found):
-        return _failed(found, found.record)
-    if found.point is None:
-        return _absent(found)
-    if _is_current(found):
-        return Verdict(Outcome.SEARCHABLE, True, _seen_by(found.scope.scope_key), None)
-    return _outdated(found, found.point)
+def _verdict(finding: DocumentFinding) -> Verdict:
+    if not finding.has_row:
+        return _without_row(finding)
+    if finding.rejection is not None:
+        return _rejected(finding, finding.rejection)
+    if (
+        finding.record is not None
+        and finding.record.status == "failed"
+        and not _is_current(finding)
+    ):
+        return _failed(finding, finding.record)
+    if finding.point is None:
+        return _absent(finding)
+    if _is_current(finding):
+        return Verdict(Outcome.SEARCHABLE, True, _seen_by(finding.scope.scope_key), None)
+    return _outdated(finding, finding.point)
 
 
-def _is_current(found: DocumentFinding) -> bool:
-    point = found.point
+def _is_current(finding: DocumentFinding) -> bool:
+    point = finding.point
     return (
         point is not None
-        and point.scope_key == found.scope.scope_key
+        and point.scope_key == finding.scope.scope_key
         and point.has_current_text
         and point.has_current_payload
     )
 
 
-def _without_row(found: DocumentFinding) -> Verdict:
-    if found.point is None:
+def _without_row(finding: DocumentFinding) -> Verdict:
+    if finding.point is None:
         reason = "the row is gone, from the index too; only a record of it is left"
-        return Verdict(Outcome.NO_ROW, False, reason, _sync(found.scope))
+        return Verdict(Outcome.NO_ROW, False, reason, _sync(finding.scope))
     reason = (
         "the row is gone or has moved, and the index still has its document: "
-        f"{_seen_by(found.point.scope_key)}"
+        f"{_seen_by(finding.point.scope_key)}"
     )
-    return Verdict(Outcome.LEFTOVER, True, reason, _sync(found.scope))
+    return Verdict(Outcome.LEFTOVER, True, reason, _sync(finding.scope))
 
 
-def _rejected(found: DocumentFinding, rejection: Rejection) -> Verdict:
+def _rejected(finding: DocumentFinding, rejection: Rejection) -> Verdict:
     reason = f"the row cannot become a document: {rejection.reason.value}, {rejection.detail}"
-    if found.point is not None:
+    if finding.point is not None:
         reason += "; what it was before is searchable until the next sync"
-    step = f"mend the row, then {_sync(found.scope)}"
-    return Verdict(Outcome.QUARANTINED, found.point is not None, reason, step)
+    step = f"mend the row, then {_sync(finding.scope)}"
+    return Verdict(Outcome.QUARANTINED, finding.point is not None, reason, step)
 
 
-def _failed(found: DocumentFinding, record: DocumentRecord) -> Verdict:
+def _failed(finding: DocumentFinding, record: DocumentRecord) -> Verdict:
     times = "once" if record.attempts == 1 else f"{record.attempts} times"
     reason = f"it could not be embedded or written, {times}: {record.error_code}: {record.error}"
-    if found.point is not None:
+    if finding.point is not None:
         reason += "; what it was before is searchable"
     step = f"`sync-pipeline failed retry {record.entity_type} {record.db_id} --now`"
-    return Verdict(Outcome.FAILED, found.point is not None, reason, step)
+    return Verdict(Outcome.FAILED, finding.point is not None, reason, step)
 
 
-def _absent(found: DocumentFinding) -> Verdict:
-    scope = found.scope
+def _absent(finding: DocumentFinding) -> Verdict:
+    scope = finding.scope
     if scope.lease is not None:
         reason = f"scope {scope.scope_key!r} is being synced now by {scope.lease.owner}"
         return Verdict(Outcome.NOT_SYNCED, False, reason, "wait for that run, then ask again")
-    if found.record is not None:
+    if finding.record is not None:
         reason = "it is recorded as synced, but the index does not have it"
         return Verdict(Outcome.LOST, False, reason, _sync(scope))
     if scope.in_sync_to is None:
@@ -199,18 +203,18 @@ def _absent(found: DocumentFinding) -> Verdict:
     return Verdict(Outcome.NOT_SYNCED, False, reason, _sync(scope))
 
 
-def _outdated(found: DocumentFinding, point: PointFinding) -> Verdict:
-    if point.scope_key != found.scope.scope_key:
+def _outdated(finding: DocumentFinding, point: PointFinding) -> Verdict:
+    if point.scope_key != finding.scope.scope_key:
         reason = (
-            f"the row belongs to {found.scope.scope_key!r} now, but its document is still that "
+            f"the row belongs to {finding.scope.scope_key!r} now, but its document is still that "
             f"of {point.scope_key!r}: {_seen_by(point.scope_key)}"
         )
     else:
         what = "text" if not point.has_current_text else "payload"
         reason = f"it is searchable with an older {what}: {_seen_by(point.scope_key)}"
-    step = _sync(found.scope)
-    if found.scope.lease is not None:
-        step = f"wait for {found.scope.lease.owner}, which is syncing the scope, then ask again"
+    step = _sync(finding.scope)
+    if finding.scope.lease is not None:
+        step = f"wait for {finding.scope.lease.owner}, which is syncing the scope, then ask again"
     return Verdict(Outcome.OUTDATED, True, reason, step)
 
 

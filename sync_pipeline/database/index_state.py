@@ -126,12 +126,12 @@ class PostgresIndexState:
             rows = rows.where(self._is_of(entity_types))
         place = rows if start is None else rows.where(self._table.c.point_id >= start)
         while True:
-            found = self._read(place, views)
-            if len(found):
-                yield _digests(found, views)
-            if len(found) < DIGESTS_PER_STATEMENT:
+            page = self._read(place, views)
+            if len(page):
+                yield _digests(page, views)
+            if len(page) < DIGESTS_PER_STATEMENT:
                 return
-            place = rows.where(self._table.c.point_id > found["point_id"][-1].decode())
+            place = rows.where(self._table.c.point_id > page["point_id"][-1].decode())
 
     def delete(
         self,
@@ -142,14 +142,14 @@ class PostgresIndexState:
         up_to: datetime | None = None,
     ) -> int:
         """Forget documents of this scope up to a snapshot; how many there were."""
-        known = self._table.c
+        columns = self._table.c
         statement = delete(self._table).where(
-            known.collection == collection,
-            known.scope_key == scope.key,
-            known.point_id == any_(literal(list(point_ids), ARRAY(UUID(as_uuid=False)))),
+            columns.collection == collection,
+            columns.scope_key == scope.key,
+            columns.point_id == any_(literal(list(point_ids), ARRAY(UUID(as_uuid=False)))),
         )
         if up_to is not None:
-            at = known.source_snapshot_at
+            at = columns.source_snapshot_at
             statement = statement.where(or_(at.is_(None), at <= up_to))
         return self._database.run(
             "forgetting deleted documents", lambda it: it.execute(statement).rowcount
@@ -159,12 +159,12 @@ class PostgresIndexState:
         self, *, collection: str, scope: Scope, entity_types: Sequence[str] | None = None
     ) -> dict[str, int]:
         """Count the documents that moved to another scope since last asked, and forget it."""
-        known = self._table.c
+        columns = self._table.c
         statement = (
             update(self._table)
-            .where(known.collection == collection, known.previous_scope_key == scope.key)
+            .where(columns.collection == collection, columns.previous_scope_key == scope.key)
             .values(previous_scope_key=null())
-            .returning(known.entity_type)
+            .returning(columns.entity_type)
         )
         if entity_types is not None:
             statement = statement.where(self._is_of(entity_types))
@@ -176,14 +176,14 @@ class PostgresIndexState:
         self, *, collection: str, scope: Scope | None = None
     ) -> dict[str, dict[str, int]]:
         """Per scope key the number of documents per status, of one scope or of all."""
-        known = self._table.c
+        columns = self._table.c
         query = (
-            select(known.scope_key, known.status, func.count())
-            .where(known.collection == collection)
-            .group_by(known.scope_key, known.status)
+            select(columns.scope_key, columns.status, func.count())
+            .where(columns.collection == collection)
+            .group_by(columns.scope_key, columns.status)
         )
         if scope is not None:
-            query = query.where(known.scope_key == scope.key)
+            query = query.where(columns.scope_key == scope.key)
         counts: dict[str, dict[str, int]] = {}
         for scope_key, status, number in self._database.look_up(
             "counting documents", lambda it: it.execute(query).all(), nothing=()
@@ -195,11 +195,11 @@ class PostgresIndexState:
         self, *, collection: str, scope: Scope | None = None
     ) -> dict[str, dict[str, dict[str, int]]]:
         """Per scope key and entity the number of documents per status."""
-        known = self._table.c
-        keys = known.scope_key, known.entity_type, known.status
-        query = select(*keys, func.count()).where(known.collection == collection).group_by(*keys)
+        columns = self._table.c
+        keys = columns.scope_key, columns.entity_type, columns.status
+        query = select(*keys, func.count()).where(columns.collection == collection).group_by(*keys)
         if scope is not None:
-            query = query.where(known.scope_key == scope.key)
+            query = query.where(columns.scope_key == scope.key)
         counts: dict[str, dict[str, dict[str, int]]] = {}
         for scope_key, entity_type, status, number in self._database.look_up(
             "counting documents", lambda it: it.execute(query).all(), nothing=()
@@ -209,10 +209,10 @@ class PostgresIndexState:
 
     def get(self, *, collection: str, document_id: str) -> DocumentRecord | None:
         """What is recorded of one document."""
-        found = self._records(
+        records = self._records(
             self._table.c.collection == collection, self._table.c.document_id == document_id
         )
-        return found[0] if found else None
+        return records[0] if records else None
 
     def list_failed(
         self,
@@ -269,40 +269,40 @@ class PostgresIndexState:
     def _failed(
         self, collection: str, *, scope: Scope | None = None, only_due: bool = False
     ) -> list[ColumnElement[bool]]:
-        known = self._table.c
-        conditions = [known.collection == collection, known.status == "failed"]
+        columns = self._table.c
+        conditions = [columns.collection == collection, columns.status == "failed"]
         if scope is not None:
-            conditions.append(known.scope_key == scope.key)
+            conditions.append(columns.scope_key == scope.key)
         if only_due:
             # No wait is longer than a day: the clock was set back since that was written.
-            was_set_back = known.next_retry_at > func.now() + timedelta(hours=25)
-            conditions.append((known.next_retry_at <= func.now()) | was_set_back)
+            was_set_back = columns.next_retry_at > func.now() + timedelta(hours=25)
+            conditions.append((columns.next_retry_at <= func.now()) | was_set_back)
         return conditions
 
     def _records(
         self, *conditions: ColumnElement[bool], limit: int | None = None
     ) -> list[DocumentRecord]:
-        known = self._table.c
+        columns = self._table.c
         query = (
             select(
-                known.document_id,
-                known.point_id,
-                known.scope_key,
-                known.entity_type,
-                known.db_id,
-                known.status,
-                known.embed_hashes,
-                known.payload_hash,
-                known.error_code,
-                known.last_error.label("error"),
-                known.retry_count.label("attempts"),
-                known.next_retry_at,
-                known.last_synced_at,
-                known.last_sync_attempt_at.label("last_attempt_at"),
-                known.source_snapshot_at,
+                columns.document_id,
+                columns.point_id,
+                columns.scope_key,
+                columns.entity_type,
+                columns.db_id,
+                columns.status,
+                columns.embed_hashes,
+                columns.payload_hash,
+                columns.error_code,
+                columns.last_error.label("error"),
+                columns.retry_count.label("attempts"),
+                columns.next_retry_at,
+                columns.last_synced_at,
+                columns.last_sync_attempt_at.label("last_attempt_at"),
+                columns.source_snapshot_at,
             )
             .where(*conditions)
-            .order_by(known.scope_key, known.document_id)
+            .order_by(columns.scope_key, columns.document_id)
             .limit(limit)
         )
         rows = self._database.look_up(
@@ -320,12 +320,12 @@ class PostgresIndexState:
         Measured for 60,000 of them: 0.12 s instead of 0.28 s for one by one, and of that
         0.02 s instead of 0.16 s in this process, which compares meanwhile.
         """
-        given = rows.limit(DIGESTS_PER_STATEMENT).subquery()
-        point_id, *hashes = given.c
+        batch = rows.limit(DIGESTS_PER_STATEMENT).subquery()
+        point_id, *hashes = batch.c
         padded = [func.rpad(value, _HASH_CHARACTERS) for value in hashes]
         line = func.concat(point_id, *padded)
         query = select(func.string_agg(line, aggregate_order_by(literal(""), point_id)))
-        told = self._database.run("reading recorded hashes", lambda it: it.scalar(query))
+        encoded = self._database.run("reading recorded hashes", lambda it: it.scalar(query))
         width = f"S{_HASH_CHARACTERS}"
         fields = [
             ("point_id", "S36"),
@@ -333,25 +333,25 @@ class PostgresIndexState:
             *((_field(view), width) for view in views),
         ]
         # What is no ASCII is no hash of ours; a "?" keeps the other fields in their place.
-        return np.frombuffer((told or "").encode("ascii", "replace"), dtype=fields)
+        return np.frombuffer((encoded or "").encode("ascii", "replace"), dtype=fields)
 
     def _digest_rows(
         self, *, collection: str, scope: Scope, views: Sequence[str], stop: str | None
     ) -> Select[Any]:
         """Point id, payload hash, hash per view, in order; hashes only where synced."""
-        known = self._table.c
-        is_synced = known.status == "synced"
-        hashes = [known.payload_hash, *(known.embed_hashes[view].astext for view in views)]
+        columns = self._table.c
+        is_synced = columns.status == "synced"
+        hashes = [columns.payload_hash, *(columns.embed_hashes[view].astext for view in views)]
         shown = (case((is_synced, func.coalesce(value, "")), else_="") for value in hashes)
         query = (
             select(
-                known.point_id,
+                columns.point_id,
                 *(value.label(f"hash_{place}") for place, value in enumerate(shown)),
             )
-            .where(known.collection == collection, known.scope_key == scope.key)
-            .order_by(known.point_id)
+            .where(columns.collection == collection, columns.scope_key == scope.key)
+            .order_by(columns.point_id)
         )
-        return query if stop is None else query.where(known.point_id < stop)
+        return query if stop is None else query.where(columns.point_id < stop)
 
 
 def _digests(rows: NDArray[np.void], views: Sequence[str]) -> PointDigests:

@@ -62,8 +62,8 @@ class PostgresScopeStates:
 
     def get(self, *, collection: str, scope: Scope) -> ScopeSnapshot | None:
         """What is recorded of one scope."""
-        found = self._select(collection, self._state.c.scope_key == scope.key)
-        return found[0] if found else None
+        states = self._select(collection, self._state.c.scope_key == scope.key)
+        return states[0] if states else None
 
     def list_all(self, *, collection: str) -> list[ScopeSnapshot]:
         """What is recorded of every scope, by key."""
@@ -100,26 +100,30 @@ class PostgresScopeStates:
             {
                 "collection": collection,
                 "scope_key": scope.key,
-                "entity_type": found.entity_type,
-                "rows": found.rows,
-                "documents": found.documents,
-                "quarantined": found.quarantined,
-                "failed": found.failed,
-                "digest": found.digest,
+                "entity_type": entity.entity_type,
+                "rows": entity.rows,
+                "documents": entity.documents,
+                "quarantined": entity.quarantined,
+                "failed": entity.failed,
+                "digest": entity.digest,
                 **(
-                    {"feed_epoch": found.feed_epoch, "last_full_at": snapshot_at} if is_full else {}
+                    {"feed_epoch": entity.feed_epoch, "last_full_at": snapshot_at}
+                    if is_full
+                    else {}
                 ),
                 **common,
             }
             # Two writers lock common rows in the same order.
-            for found in sorted(entities, key=lambda found: found.entity_type)
+            for entity in sorted(entities, key=lambda entity: entity.entity_type)
         ]
         statement = insert(self._entity).values(rows)
-        known, keys = self._entity.c, ("collection", "scope_key", "entity_type")
+        columns, keys = self._entity.c, ("collection", "scope_key", "entity_type")
         statement = statement.on_conflict_do_update(
             index_elements=keys,
             set_={name: statement.excluded[name] for name in rows[0] if name not in keys},
-            where=or_(known.source_snapshot_at.is_(None), known.source_snapshot_at <= snapshot_at),
+            where=or_(
+                columns.source_snapshot_at.is_(None), columns.source_snapshot_at <= snapshot_at
+            ),
         )
 
         def work(connection: Connection) -> None:
@@ -132,15 +136,15 @@ class PostgresScopeStates:
         self, *, collection: str, scope_keys: Sequence[str], entity_types: Sequence[str]
     ) -> list[EntitySnapshot]:
         """Note which recorded scopes have no rows of these entities any more."""
-        known = self._entity.c
-        is_gone = known.scope_key == _one_of(scope_keys)
-        is_marked = known.vanished_at.is_not(None)
-        is_meant = known.entity_type == _one_of(entity_types)
+        columns = self._entity.c
+        is_gone = columns.scope_key == _one_of(scope_keys)
+        is_marked = columns.vanished_at.is_not(None)
+        is_meant = columns.entity_type == _one_of(entity_types)
         statement = (
             update(self._entity)
-            .where(known.collection == collection, is_meant, is_gone != is_marked)
+            .where(columns.collection == collection, is_meant, is_gone != is_marked)
             .values(vanished_at=case((is_gone, func.now()), else_=null()), updated_at=func.now())
-            .returning(known.scope_key)
+            .returning(columns.scope_key)
         )
 
         def work(connection: Connection) -> None:
@@ -258,36 +262,38 @@ class PostgresScopeStates:
         left = func.extract("epoch", lease.expires_at - func.clock_timestamp())
         shown = case((left > MAX_LEASE_SECONDS, 0), else_=func.greatest(left, 0))
         query = select(lease.owner, shown).where(lease.scope_key == scope_key)
-        found = self._database.look_up(
+        holder = self._database.look_up(
             "looking at a lease", lambda it: it.execute(query).first(), nothing=None
         )
-        return ("nobody", 0.0) if found is None else (found[0], float(found[1]))
+        return ("nobody", 0.0) if holder is None else (holder[0], float(holder[1]))
 
     def _sum_up(self, collection: str, scope_keys: Sequence[str]) -> Insert:
         """Write what the entities of scopes come to into ``scope_state``."""
-        known = self._entity.c
+        columns = self._entity.c
         values: dict[str, ColumnElement[Any]] = {
-            "collection": known.collection,
-            "scope_key": known.scope_key,
+            "collection": columns.collection,
+            "scope_key": columns.scope_key,
             **{
-                name: func.sum(known[name]).label(name)
+                name: func.sum(columns[name]).label(name)
                 for name in ("rows", "documents", "quarantined", "failed")
             },
             "digest": _unless_unknown(
-                known.digest,
-                func.string_agg(known.digest, aggregate_order_by(literal(" "), known.entity_type)),
+                columns.digest,
+                func.string_agg(
+                    columns.digest, aggregate_order_by(literal(" "), columns.entity_type)
+                ),
             ),
             **{
-                name: _unless_unknown(known[name], func.min(known[name]))
+                name: _unless_unknown(columns[name], func.min(columns[name]))
                 for name in ("source_snapshot_at", "last_success_at", "last_full_at")
             },
-            "vanished_at": _unless_unknown(known.vanished_at, func.max(known.vanished_at)),
+            "vanished_at": _unless_unknown(columns.vanished_at, func.max(columns.vanished_at)),
             "updated_at": func.now(),
         }
         sums = (
             select(*(value.label(name) for name, value in values.items()))
-            .where(known.collection == collection, known.scope_key == _one_of(scope_keys))
-            .group_by(known.collection, known.scope_key)
+            .where(columns.collection == collection, columns.scope_key == _one_of(scope_keys))
+            .group_by(columns.collection, columns.scope_key)
         )
         statement = insert(self._state).from_select(list(values), sums)
         return statement.on_conflict_do_update(
@@ -298,12 +304,12 @@ class PostgresScopeStates:
     def _select_entities(
         self, collection: str, *conditions: ColumnElement[bool]
     ) -> list[EntitySnapshot]:
-        known = self._entity.c
+        columns = self._entity.c
         names = [column.name for column in fields(EntitySnapshot)]
         query = (
-            select(*(known[name] for name in names))
-            .where(known.collection == collection, *conditions)
-            .order_by(known.scope_key, known.entity_type)
+            select(*(columns[name] for name in names))
+            .where(columns.collection == collection, *conditions)
+            .order_by(columns.scope_key, columns.entity_type)
         )
         rows = self._database.look_up(
             "reading recorded entities", lambda it: it.execute(query).mappings().all(), nothing=()
@@ -311,22 +317,22 @@ class PostgresScopeStates:
         return [EntitySnapshot(**row) for row in rows]
 
     def _select(self, collection: str, *conditions: ColumnElement[bool]) -> list[ScopeSnapshot]:
-        known = self._state.c
+        columns = self._state.c
         query = (
             select(
-                known.scope_key,
-                known.rows,
-                known.documents,
-                known.quarantined,
-                known.failed,
-                known.digest,
-                known.source_snapshot_at,
-                known.last_success_at,
-                known.last_full_at,
-                known.vanished_at,
+                columns.scope_key,
+                columns.rows,
+                columns.documents,
+                columns.quarantined,
+                columns.failed,
+                columns.digest,
+                columns.source_snapshot_at,
+                columns.last_success_at,
+                columns.last_full_at,
+                columns.vanished_at,
             )
-            .where(known.collection == collection, *conditions)
-            .order_by(known.scope_key)
+            .where(columns.collection == collection, *conditions)
+            .order_by(columns.scope_key)
         )
         rows = self._database.look_up(
             "reading recorded scopes", lambda it: it.execute(query).mappings().all(), nothing=()

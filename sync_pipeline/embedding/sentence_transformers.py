@@ -60,16 +60,16 @@ class _LoadedModel:
         encoded = self.model.tokenizer(
             list(texts), return_attention_mask=False, return_token_type_ids=False, verbose=False
         )
-        found: list[Sequence[int]] = encoded["input_ids"]
-        return found
+        ids: list[Sequence[int]] = encoded["input_ids"]
+        return ids
 
     def unknown_counts(self, tokens: Sequence[Sequence[int]]) -> list[TokenCount]:
         """Of each text's tokens, how many stand for something that the vocabulary lacks."""
         tokenizer = self.model.tokenizer
         special, unknown = tokenizer.num_special_tokens_to_add(), tokenizer.unk_token_id
         return [
-            TokenCount(tokens=max(0, len(one) - special), unknown=list(one).count(unknown))
-            for one in tokens
+            TokenCount(tokens=max(0, len(ids) - special), unknown=list(ids).count(unknown))
+            for ids in tokens
         ]
 
 
@@ -121,8 +121,10 @@ class SentenceTransformersEmbedder:
     def model_id(self) -> str:
         """Name, dtype and 16 hexadecimal digits over all that the vectors depend on."""
         name = Path(self._model).name if Path(self._model).is_dir() else self._model
-        told = digest(self._folder.content, self._dtype, self._document_prompt, str(self.dimension))
-        return f"{name}:{self._dtype}:{told[:16]}"
+        meaning = digest(
+            self._folder.content, self._dtype, self._document_prompt, str(self.dimension)
+        )
+        return f"{name}:{self._dtype}:{meaning[:16]}"
 
     @cached_property
     def dimension(self) -> int:
@@ -187,7 +189,7 @@ class SentenceTransformersEmbedder:
         prompted = [self._document_prompt + text for text in texts]
         if self._tokenizer is None:
             return sum(-(-len(text.encode()) // 3) for text in prompted)
-        return sum(len(found.ids) for found in self._tokenizer.encode_batch_fast(prompted))
+        return sum(len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(prompted))
 
     def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
         """Count tokens and unknown ones, without the model and without prompts.
@@ -195,18 +197,19 @@ class SentenceTransformersEmbedder:
         The last call of ``embed`` counted those of its texts already. Nothing is unknown for the
         rare model without a fast tokenizer.
         """
-        told = self._counted
-        if all(text in told for text in texts):
-            return [told[text] for text in texts]
+        counts = self._counted
+        if all(text in counts for text in texts):
+            return [counts[text] for text in texts]
         if self._tokenizer is None:
             return [TokenCount(tokens=-(-len(text.encode()) // 3), unknown=0) for text in texts]
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         unknown = _unknown_token(self._tokenizer)
         return [
             TokenCount(
-                tokens=len(one.ids), unknown=0 if unknown is None else one.ids.count(unknown)
+                tokens=len(encoding.ids),
+                unknown=0 if unknown is None else encoding.ids.count(unknown),
             )
-            for one in encoded
+            for encoding in encoded
         ]
 
     @cached_property
@@ -225,7 +228,7 @@ class SentenceTransformersEmbedder:
         window = loaded.model.max_seq_length
         tokens = loaded.tokens(texts)
         self._counted = dict(zip(texts, loaded.unknown_counts(tokens), strict=True))
-        lengths = [min(len(one), window or len(one)) for one in tokens]
+        lengths = [min(len(ids), window or len(ids)) for ids in tokens]
         return plan_passes(
             lengths,
             max_texts=self._batch_size,
@@ -281,8 +284,8 @@ class SentenceTransformersEmbedder:
 def _unknown_token(tokenizer: Tokenizer) -> int | None:
     """The token for what the vocabulary lacks, if there is one: some fall back on bytes."""
     names = (getattr(tokenizer.model, "unk_token", None), "[UNK]", "<unk>")
-    found = (tokenizer.token_to_id(name) for name in names if name)
-    return next((token for token in found if token is not None), None)
+    ids = (tokenizer.token_to_id(name) for name in names if name)
+    return next((token for token in ids if token is not None), None)
 
 
 def plan_passes(

@@ -28,47 +28,49 @@ class ScopeRecord:
     @property
     def rows(self) -> int:
         """Rows of all entities together."""
-        return sum(known.rows for known in self.entities.values())
+        return sum(entity.rows for entity in self.entities.values())
 
     @property
     def documents(self) -> int:
         """Documents of all entities together."""
-        return sum(known.documents for known in self.entities.values())
+        return sum(entity.documents for entity in self.entities.values())
 
     @property
     def quarantined(self) -> int:
         """Quarantined rows of all entities together."""
-        return sum(known.quarantined for known in self.entities.values())
+        return sum(entity.quarantined for entity in self.entities.values())
 
     @property
     def failed(self) -> int:
         """Failed documents of all entities together."""
-        return sum(known.failed for known in self.entities.values())
+        return sum(entity.failed for entity in self.entities.values())
 
     @property
     def in_sync_to(self) -> datetime | None:
         """The oldest snapshot; None while some entity was never synced."""
-        return self._oldest([known.source_snapshot_at for known in self.entities.values()])
+        return self._oldest([entity.source_snapshot_at for entity in self.entities.values()])
 
     @property
     def last_full_at(self) -> datetime | None:
         """The oldest full sync; None while some entity never had one."""
-        return self._oldest([known.last_full_at for known in self.entities.values()])
+        return self._oldest([entity.last_full_at for entity in self.entities.values()])
 
     @property
     def last_success_at(self) -> datetime | None:
         """The oldest last success of those that were ever synced; None where none was."""
-        return min(_known(known.last_success_at for known in self.entities.values()), default=None)
+        return min(
+            _known(entity.last_success_at for entity in self.entities.values()), default=None
+        )
 
     @property
     def newest_snapshot_at(self) -> datetime | None:
         """The newest snapshot of any entity; None where none was ever synced."""
-        taken = _known(known.source_snapshot_at for known in self.entities.values())
+        taken = _known(entity.source_snapshot_at for entity in self.entities.values())
         return max(taken, default=None)
 
     def _oldest(self, moments: Sequence[datetime | None]) -> datetime | None:
-        known = _known(moments)
-        return min(known) if known and len(known) == len(self.names) else None
+        dated = _known(moments)
+        return min(dated) if dated and len(dated) == len(self.names) else None
 
 
 def read_record(sync: SyncContext, *, scope: Scope) -> ScopeRecord:
@@ -83,11 +85,11 @@ def read_records(
 
     Scopes of which only entities are recorded that the settings do not name are not among them.
     """
-    found: dict[str, dict[str, EntitySnapshot]] = {}
-    for known in sync.scopes.list_entities(collection=sync.spec.collection, scopes=scopes):
-        if known.entity_type in sync.entity_names:
-            found.setdefault(known.scope_key, {})[known.entity_type] = known
-    return {key: ScopeRecord(sync.entity_names, entities) for key, entities in found.items()}
+    by_scope: dict[str, dict[str, EntitySnapshot]] = {}
+    for entity in sync.scopes.list_entities(collection=sync.spec.collection, scopes=scopes):
+        if entity.entity_type in sync.entity_names:
+            by_scope.setdefault(entity.scope_key, {})[entity.entity_type] = entity
+    return {key: ScopeRecord(sync.entity_names, entities) for key, entities in by_scope.items()}
 
 
 def _known(moments: Iterable[datetime | None]) -> list[datetime]:

@@ -63,9 +63,9 @@ def read_address(text: str) -> str | Mistake:
 
     One that has it already stays as it is, to the letter.
     """
-    found = _SCHEME.match(text)
-    if found is not None:
-        return _read_url(text, scheme=found)
+    scheme = _SCHEME.match(text)
+    if scheme is not None:
+        return _read_url(text, scheme=scheme)
     if _CONNINFO.match(text) and "://" not in text.partition("=")[0]:
         return _read_conninfo(text)
     if _BLANK.search(text):
@@ -129,17 +129,17 @@ def _read_conninfo(text: str) -> str | Mistake:
     at = 0
     stripped = text.strip()
     while at < len(stripped):
-        found = _PAIR.match(stripped, at)
-        if found is None:
+        pair = _PAIR.match(stripped, at)
+        if pair is None:
             return Mistake(
                 "cannot be taken apart",
                 "write KEY=VALUE with a space between two, and 'VALUE' where it has spaces, "
                 "or a URL: postgresql://USER:PASSWORD@HOST:5432/DATABASE",
             )
-        value = found[2]
+        value = pair[2]
         quoted = value[1:-1] if value.startswith("'") else value
-        _read_word(found[1], re.sub(r"\\(.)", r"\1", quoted), into=reading)
-        at = found.end()
+        _read_word(pair[1], re.sub(r"\\(.)", r"\1", quoted), into=reading)
+        at = pair.end()
     return _finish(reading, as_it_is=None)
 
 
@@ -149,11 +149,11 @@ def _read_hosts(hosts: str, *, into: dict[str, str]) -> Mistake | None:
         return None
     names, ports = [], []
     for each in hosts.split(","):
-        found = _HOST.fullmatch(each)
-        if found is None or (found[3] and not 0 < int(found[3]) <= MAX_PORT):
+        host = _HOST.fullmatch(each)
+        if host is None or (host[3] and not 0 < int(host[3]) <= MAX_PORT):
             return Mistake("cannot be taken apart", _ENCODE_FIX)
-        names.append(unquote(found[1] or found[2]))
-        ports.append(found[3] or "")
+        names.append(unquote(host[1] or host[2]))
+        ports.append(host[3] or "")
     if any(names):
         into["host"] = ",".join(names)
     if any(ports):
@@ -164,13 +164,14 @@ def _read_hosts(hosts: str, *, into: dict[str, str]) -> Mistake | None:
 def _pairs(query: str) -> list[tuple[str, str]] | None:
     """Parameters of a URL, as libpq reads them: a plus is a plus, except among options."""
     try:
-        found = parse_qsl(
+        parameters = parse_qsl(
             query.replace("+", "%2B"), keep_blank_values=True, strict_parsing=bool(query)
         )
     except ValueError:
         return None
     return [
-        (word, value.replace("+", " ") if word == "options" else value) for word, value in found
+        (word, value.replace("+", " ") if word == "options" else value)
+        for word, value in parameters
     ]
 
 
@@ -206,21 +207,21 @@ def _read_word(word: str, value: str, *, into: _Reading) -> None:
     elif letters in WITHOUT_MEANING:
         return
     elif letters in RENAMED:
-        known = RENAMED[letters]
-        fault = _why_not(known, value)
+        keyword = RENAMED[letters]
+        fault = _why_not(keyword, value)
         if fault is not None:
             into.mistakes[word] = fault
-        elif value or known not in {"host", "port", "user", "dbname"}:
-            _set(known, value, into=into.words)
+        elif value or keyword not in {"host", "port", "user", "dbname"}:
+            _set(keyword, value, into=into.words)
     else:
         into.mistakes[word] = ADVICE.get(letters) or _similar(word)
 
 
 def _set(word: str, value: str, *, into: dict[str, str]) -> None:
     """Keep a value; of several words for how strict a connection is, the strictest counts."""
-    given = into.get(word)
-    if word == "sslmode" and given is not None:
-        value = max(given, value, key=CHOICES["sslmode"].index)
+    earlier = into.get(word)
+    if word == "sslmode" and earlier is not None:
+        value = max(earlier, value, key=CHOICES["sslmode"].index)
     into[word] = value
 
 
@@ -238,8 +239,8 @@ def _why_not(word: str, value: str) -> str | None:
 
 
 def _similar(word: str) -> str:
-    found = get_close_matches(word.lower(), [*LIBPQ, *SESSION_SETTINGS.values()], n=1)
-    return f"did you mean {found[0]}?" if found else "take it out"
+    alike = get_close_matches(word.lower(), [*LIBPQ, *SESSION_SETTINGS.values()], n=1)
+    return f"did you mean {alike[0]}?" if alike else "take it out"
 
 
 def _quoted_name(schema: str) -> str:
@@ -263,8 +264,8 @@ def _finish(reading: _Reading, *, as_it_is: str | None) -> str | Mistake:
     if as_it_is is not None:
         return as_it_is
     if reading.session:
-        given = " ".join(filter(None, [words.get("options"), *_switches(reading.session)]))
-        words["options"] = given
+        options = " ".join(filter(None, [words.get("options"), *_switches(reading.session)]))
+        words["options"] = options
     return _written(words)
 
 

@@ -75,6 +75,7 @@ def test_ids_are_distinct(rows: list[SourceRow]) -> None:
     assert len({row.id for row in rows}) == len(rows)
 
 
+@pytest.mark.slow
 def test_ten_thousand_tenants_each_have_a_row() -> None:
     size = CatalogueSize(rows=60_000, tenants=10_000)
 

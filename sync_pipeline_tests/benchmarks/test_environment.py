@@ -49,6 +49,7 @@ def test_an_installation_under_test_has_its_own_settings(tmp_path: Path) -> None
     assert environment["SYNC_PIPELINE__EMBEDDING__PROVIDER"] == "hashing"
 
 
+@pytest.mark.process
 def test_a_program_is_measured_to_its_end(tmp_path: Path) -> None:
     code = "import time; held = bytearray(80 * 2**20); time.sleep(0.4); print('done')"
 
@@ -61,6 +62,7 @@ def test_a_program_is_measured_to_its_end(tmp_path: Path) -> None:
     assert finished.peak_bytes > 80 * 2**20
 
 
+@pytest.mark.process
 def test_a_program_that_fails_stops_the_benchmark_and_says_what_it_said(tmp_path: Path) -> None:
     with pytest.raises(ChildFailedError, match="ended with code 3: no luck"):
         run_child(
@@ -70,6 +72,7 @@ def test_a_program_that_fails_stops_the_benchmark_and_says_what_it_said(tmp_path
         )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("code", "was_running"),
     [

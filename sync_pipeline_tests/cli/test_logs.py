@@ -24,6 +24,7 @@ print("result")
 """
 
 
+@pytest.mark.process
 def test_a_retry_is_one_line_on_standard_error() -> None:
     done = subprocess.run([sys.executable, "-c", RETRY], capture_output=True, text=True, check=True)
 
@@ -33,6 +34,7 @@ def test_a_retry_is_one_line_on_standard_error() -> None:
     )
 
 
+@pytest.mark.process
 def test_everyday_records_of_libraries_are_not_shown() -> None:
     code = (
         "import logging\n"

@@ -65,6 +65,7 @@ def test_the_first_signal_lets_the_batch_in_flight_end(number: signal.Signals) -
     assert told == [STOPPING]
 
 
+@pytest.mark.process
 def test_the_second_signal_stops_at_once() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", SLOW_WORK, "--deaf"], stdout=subprocess.PIPE, text=True
@@ -80,6 +81,7 @@ def test_the_second_signal_stops_at_once() -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_a_program_that_only_waits_stops_at_once(number: signal.Signals, tmp_path: Path) -> None:
     nobody_listens = {"DATABASE_URL": "postgresql://somebody@127.0.0.1:1/shop"}

@@ -3,12 +3,15 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = (
     "alembic", "dagster", "numpy", "pandas", "psycopg", "pyarrow", "pydantic", "qdrant_client",
     "qdrant_edge", "sentence_transformers", "sqlalchemy", "torch",
 )  # fmt: skip
 
 
+@pytest.mark.process
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['sync-pipeline', '--help']\n"

@@ -33,6 +33,7 @@ def script(
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("encoding", "expected"),
     [
@@ -53,6 +54,7 @@ def test_s66_what_an_encoding_lacks_is_escaped_on_both_streams(
     assert (done.returncode, done.stdout, done.stderr) == (0, expected + b"\n", expected + b"\n")
 
 
+@pytest.mark.process
 def test_s66_a_lone_surrogate_is_escaped_too() -> None:
     """Bytes of a command line or a database that are no text are seen."""
     done = script("print('B\\udce9ton')", PYTHONIOENCODING="utf-8")
@@ -60,6 +62,7 @@ def test_s66_a_lone_surrogate_is_escaped_too() -> None:
     assert done.stdout == b"B\\udce9ton\n"
 
 
+@pytest.mark.process
 def test_s66_a_reader_that_leaves_ends_the_program_quietly() -> None:
     """The exit code is that of SIGPIPE, and nothing is said."""
     code = "for n in range(200_000): print('x' * 80)\nflush_output()"
@@ -70,6 +73,7 @@ def test_s66_a_reader_that_leaves_ends_the_program_quietly() -> None:
     assert done.stdout == b"x" * 80 + b"\n"
 
 
+@pytest.mark.process
 def test_s66_a_reader_of_errors_that_leaves_stops_nothing() -> None:
     """The work goes on without telling about itself."""
     code = "for n in range(2_000): print('x' * 80, file=sys.stderr)\nprint('done')"
@@ -79,6 +83,7 @@ def test_s66_a_reader_of_errors_that_leaves_stops_nothing() -> None:
     assert (done.returncode, done.stdout) == (0, b"done\n")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_s66_closed_streams_are_no_fault_and_no_other_file_takes_their_place(closed: str) -> None:
     """A file that is opened later is not written into by what was meant for a stream."""
@@ -94,6 +99,7 @@ def test_s66_closed_streams_are_no_fault_and_no_other_file_takes_their_place(clo
     assert script(code, redirected=closed).returncode == 7
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")  # noqa: PTH110
 def test_s66_a_full_disk_ends_with_one_line() -> None:
     """What cannot be written is said once, without a traceback."""

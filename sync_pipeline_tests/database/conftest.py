@@ -26,7 +26,7 @@ from sync_pipeline_tests.fakes.state import (
 )
 
 
-@pytest.fixture(params=["fake", "postgres"])
+@pytest.fixture(params=["fake", pytest.param("postgres", marks=pytest.mark.process)])
 def engine_or_fake(request: pytest.FixtureRequest) -> Engine | None:
     """None asks for the fake."""
     if request.param == "fake":

@@ -22,6 +22,13 @@ DOCUMENTS = sorted(
     for path in [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
 )
 PROGRAM = ".venv/bin/sync-pipeline"
+FILES_NAMED_IN = ("docs/how-it-works.md", "docs/extending.md", "CONTRIBUTING.md")
+NAMED_FILE = re.compile(r"`(\w[\w.*-]*/[\w./*-]*)`(?: \(`(\w+)`)?")
+"""A path, and what is said to be in it: ```core/document.py` (`keepable`)``."""
+PLACEHOLDER = "NAME"
+ROOTS = ("", "sync_pipeline", "sync_pipeline_tests")
+LONGEST_ANSWER = 12
+"""Lines of a section of the page on extending: what can be read before one begins."""
 NEVER_ENDS = ("dev",)
 """Commands that run until they are stopped."""
 
@@ -54,6 +61,56 @@ def test_every_link_leads_somewhere(document: Path) -> None:
     assert missing == []
 
 
+def named_files(text: str) -> list[tuple[str, str]]:
+    """Paths that a page names, without placeholders, each with the name said to be in it."""
+    return [(path, name) for path, name in NAMED_FILE.findall(text) if PLACEHOLDER not in path]
+
+
+@pytest.mark.parametrize("document", FILES_NAMED_IN)
+def test_every_file_that_a_page_names_is_there_with_what_is_said_to_be_in_it(document: str) -> None:
+    named = named_files((REPOSITORY / document).read_text(encoding="utf-8"))
+
+    missing = [
+        (path, name)
+        for path, name in named
+        if not any(
+            not name or re.search(rf"\b{name}\b", found.read_text(encoding="utf-8"))
+            for root in ROOTS
+            for found in (REPOSITORY / root).glob(path)
+        )
+    ]
+
+    assert missing == []
+    assert named
+
+
+def test_a_page_that_names_a_file_or_a_name_that_is_gone_is_found_out() -> None:
+    text = "see `core/nothing.py`, `stores/NAME/store.py` and `core/diff.py` (`diff_documents`)"
+
+    named = named_files(text)
+
+    assert named == [("core/nothing.py", ""), ("core/diff.py", "diff_documents")]
+
+
+def test_each_answer_on_extending_is_short() -> None:
+    text = (REPOSITORY / "docs/extending.md").read_text(encoding="utf-8")
+
+    answers = [section.strip().splitlines()[2:] for section in text.split("\n## ")[1:]]
+
+    assert len(answers) == 8
+    assert max(map(len, answers)) <= LONGEST_ANSWER
+
+
+def test_every_decision_is_in_the_index() -> None:
+    folder = REPOSITORY / "docs/decisions"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+
+    listed = re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", index)
+
+    assert listed == sorted(path.name for path in folder.glob("[0-9]*.md"))
+
+
+@pytest.mark.process
 def test_the_readmes_first_two_commands_are_targets_of_make() -> None:
     first_two = shown_commands("README.md")[:2]
 

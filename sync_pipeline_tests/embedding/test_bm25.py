@@ -216,6 +216,7 @@ def test_the_id_names_language_and_parameters() -> None:
     assert Bm25Encoder().sparse_id == "bm25-v1-mixed-k1.2-b0.75-avg10"
 
 
+@pytest.mark.process
 def test_weights_are_the_same_in_another_process() -> None:
     text = "Штукатурка гипсовая Rotband plasters 30кг"
     program = (

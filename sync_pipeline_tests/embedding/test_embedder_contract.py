@@ -39,7 +39,7 @@ MAKERS = {
     params=[
         "fake",
         "hashing",
-        "openai",
+        pytest.param("openai", marks=pytest.mark.process),
         pytest.param("bundled", marks=pytest.mark.model),
     ]
 )
@@ -119,6 +119,7 @@ def test_the_tokens_of_each_text_are_counted_alike_before_and_after_it_is_embedd
     assert [count.unknown for count in after] == [0] * len(TEXTS)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", [*MAKERS])
 def test_id_and_dimension_are_known_without_loading_and_the_same_in_every_process(
     name: str,

@@ -22,6 +22,7 @@ HashingEmbedder().embed(["b"])
 """
 
 
+@pytest.mark.process
 def test_it_warns_loudly_once_per_process() -> None:
     printed = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60

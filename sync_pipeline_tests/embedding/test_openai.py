@@ -27,6 +27,8 @@ from sync_pipeline_tests.embedding.service import (
 )
 from sync_pipeline_tests.fakes.embedder import FakeEmbedder
 
+pytestmark = pytest.mark.process
+
 TEXTS = ["Штукатурка", "Gypsum plaster", "Цемент М500"]
 UNREACHABLE = "http://127.0.0.1:9/v1"
 

@@ -45,6 +45,7 @@ def test_passes_go_from_long_to_short() -> None:
     assert list(plan_passes([3, 9, 5, 9], max_texts=2, max_tokens=None)) == [[1, 3], [2, 0]]
 
 
+@pytest.mark.process
 def test_importing_and_making_one_reads_and_loads_nothing() -> None:
     program = (
         "import sys; from sync_pipeline.embedding.sentence_transformers import *; "

@@ -415,6 +415,7 @@ changes = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(
     first=chosen,

@@ -32,7 +32,12 @@ NEWER = PAYLOAD_SCHEMA_VERSION + 1
 POINT = point_id("tenant-material-2")
 
 
-@pytest.fixture(params=["edge", "server"])
+@pytest.fixture(
+    params=[
+        pytest.param("edge", marks=pytest.mark.index),
+        pytest.param("server", marks=pytest.mark.process),
+    ]
+)
 def sync(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterator[SyncContext]:
     """Three synced documents of ``acme``; a newer program has written the second one again."""
     world.put_many("1", "2", "3")

@@ -50,6 +50,7 @@ def test_parts_cut_the_ids_without_a_gap(parts: int) -> None:
     assert edges == sorted(set(edges))
 
 
+@pytest.mark.slow
 def test_a_scope_of_more_than_256_parts_is_compared_in_small_ones(world: World) -> None:
     world.put_many(*map(str, range(1_500)))
     world.set_options(part_rows=4, cleanup=UNGUARDED)
@@ -66,6 +67,7 @@ def test_a_scope_of_more_than_256_parts_is_compared_in_small_ones(world: World) 
     assert ids == sorted(point_id(f"tenant-material-{number}") for number in range(1_500))
 
 
+@pytest.mark.slow
 def test_a_scope_of_more_than_256_parts_is_synced_and_nothing_is_left_behind(
     world: World, tmp_path: Path
 ) -> None:
@@ -103,6 +105,7 @@ def test_what_the_index_holds_is_compared_in_parts_too_where_the_rows_are_gone(
     assert (len(held), sum(held)) == (15, 60)
 
 
+@pytest.mark.slow
 def test_an_export_stops_between_its_two_passes(world: World) -> None:
     world.put_many(*map(str, range(1_500)))
     world.set_options(part_rows=4)
@@ -117,6 +120,7 @@ def test_an_export_stops_between_its_two_passes(world: World) -> None:
     assert counts(world.run())["new"] == 1_500
 
 
+@pytest.mark.slow
 def test_many_parts_are_written_in_few_files_and_a_small_buffer(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -6,22 +6,35 @@ files stay as they are.
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from types import CodeType
 from typing import Any, Final
 
 VARIABLE: Final = "SYNC_PIPELINE_TEST_MUTANT"
+GONE: Final = "is not there any more"
+
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Some code of a module, and what stands in its place."""
+    """A guard, and what stands in its place: both compared as syntax, however they are written.
+
+    The guard is an expression, a statement, or an argument as in ``limit=limit``. It stands
+    exactly once in its function; what stands in functions inside that one is theirs.
+    """
 
     module: str
+    function: str | None
+    """By its qualified name, such as ``EdgeStore.delete``; None is outside of all."""
     guard: str
     instead: str
+    """Of the same kind; statements may be several, and nothing takes an argument away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,10 @@ class Mutant:
     changes: tuple[Change, ...]
 
 
+class GuardGoneError(AssertionError):
+    """A mutant names a guard that the package does not have (any more)."""
+
+
 _HERE: Final = "sync_pipeline_tests/reliability"
 _ENGINE: Final = "sync_pipeline_tests/engine"
 MUTANTS: Final = {
@@ -40,8 +57,9 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.core.cleanup",
-                "if refused and total != policy.approved_deletions:",
-                "if False:",
+                "plan_cleanup",
+                "refused and total != policy.approved_deletions",
+                "False",
             ),
         ),
     ),
@@ -50,8 +68,9 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.core.cleanup",
-                "return max(0, min(allowed, indexed - 1))",
-                "return allowed",
+                "CleanupPolicy.allowance",
+                "max(0, min(allowed, indexed - 1))",
+                "allowed",
             ),
         ),
     ),
@@ -60,8 +79,9 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.stores.edge.store",
-                "matching=scope_filter([scope_key], entity_types=entity_types)",
-                "matching=scope_filter([scope_key])",
+                "EdgeStore.iter_digests",
+                "entity_types=entity_types",
+                "",
             ),
         ),
     ),
@@ -70,8 +90,9 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.steps.touched",
-                "limit=limit, entity_types=sync.entity_names)",
-                "limit=limit)",
+                "read_feed",
+                "entity_types=sync.entity_names",
+                "",
             ),
         ),
     ),
@@ -80,6 +101,7 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.questions.search",
+                "build_query",
                 "equals[ENTITY_TYPE] = _searched_entities(sync, request)",
                 "_searched_entities(sync, request)",
             ),
@@ -90,8 +112,9 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.questions.status",
-                "    of = sum(max(points.get(name, 0), count) for name, count in wanted.items())",
-                "    of = sum(wanted.values())",
+                "coverage",
+                "max(points.get(name, 0), count)",
+                "count",
             ),
         ),
     ),
@@ -100,8 +123,9 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.core.row_id",
-                "return SEPARATOR.join(map(_escaped, values))",
-                "return SEPARATOR.join(values)",
+                "join_row_id",
+                "map(_escaped, values)",
+                "values",
             ),
         ),
     ),
@@ -110,8 +134,9 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.core.changes",
-                "if recorded != status.epoch:",
-                "if False:",
+                "why_not_covered",
+                "recorded != status.epoch",
+                "False",
             ),
         ),
     ),
@@ -120,8 +145,9 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.steps.touched",
-                "    if lost:",
-                "    if False:",
+                "_why_everything",
+                "if lost: return '; '.join(lost)",
+                "pass",
             ),
         ),
     ),
@@ -130,8 +156,9 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.sources.statements",
-                "self._counts = sa.and_(sa.true(), *map(self._meets, entity.only))",
-                "self._counts = sa.and_(sa.true())",
+                "TableStatements.__init__",
+                "sa.and_(sa.true(), *map(self._meets, entity.only))",
+                "sa.true()",
             ),
         ),
     ),
@@ -140,13 +167,15 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.sources.postgres",
-                '"row_security": "off"',
-                '"row_security": "on"',
+                "PostgresRowSource.open_snapshot",
+                "self._settings",
+                'self._settings | {"row_security": "on"}',
             ),
             Change(
                 "sync_pipeline.sources.layout",
-                "row_security_active(c.oid) AS hides_rows",
-                "false AS hides_rows",
+                "read_tables",
+                "hides_rows=row.hides_rows",
+                "hides_rows=False",
             ),
         ),
     ),
@@ -155,11 +184,12 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.steps.embed",
-                "            wanted = _embed_missing(",
-                "            with sync.store() as store:\n"
-                "                gone = found.wanted.column('point_id').to_pylist()\n"
-                "                store.delete(export.collection, gone, scope_key=scope.key)\n"
-                "            wanted = _embed_missing(",
+                "embed_scope",
+                "wanted = _embed_missing(sync, scope=scope, wanted=found.wanted, tally=tally)",
+                "with sync.store() as store:\n"
+                "    gone = found.wanted.column('point_id').to_pylist()\n"
+                "    store.delete(export.collection, gone, scope_key=scope.key)\n"
+                "wanted = _embed_missing(sync, scope=scope, wanted=found.wanted, tally=tally)",
             ),
         ),
     ),
@@ -168,6 +198,7 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.stores.server.store",
+                "ServerStore._upsert",
                 "update_filter=condition",
                 "update_filter=None",
             ),
@@ -178,8 +209,9 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.stores.stored",
-                "    if payload.get(SCOPE_KEY) != scope_key:",
-                "    if False:",
+                "is_deletable",
+                "payload.get(SCOPE_KEY) != scope_key",
+                "False",
             ),
         ),
     ),
@@ -188,6 +220,7 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.steps.cleanup",
+                "clean_scope",
                 "up_to_revision=staged.revision",
                 "up_to_revision=None",
             ),
@@ -198,6 +231,7 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.steps.upsert",
+                "_iter_batches",
                 "revision=staged.revision",
                 "revision=0",
             ),
@@ -208,6 +242,7 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.steps.cleanup",
+                "_forget",
                 "up_to=staged.taken_at",
                 "up_to=None",
             ),
@@ -218,8 +253,9 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.lease",
-                "    sync.scopes.check(",
-                "    (lambda *_, **__: None)(",
+                "before_write",
+                "sync.scopes.check",
+                "(lambda *_, **__: None)",
             ),
         ),
     ),
@@ -228,8 +264,9 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.steps.sync",
-                "if export.run_id == run_id and export.fence_token == fence.token:",
-                "if export.run_id == run_id:",
+                "current_export",
+                "export.run_id == run_id and export.fence_token == fence.token",
+                "export.run_id == run_id",
             ),
         ),
     ),
@@ -238,6 +275,7 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.stores.edge.requests",
+                "search_filter",
                 "must=[scope_filter(query.scope_keys), *map(_condition, wanted)]",
                 "must=[*map(_condition, wanted)]",
             ),
@@ -248,8 +286,9 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.questions.search",
-                "    if foreign:",
-                "    if False:",
+                "search",
+                "if foreign: raise IsolationError(scope_key=scope.key, found=foreign)",
+                "pass",
             ),
         ),
     ),
@@ -257,26 +296,118 @@ MUTANTS: Final = {
 """By scenario and what is taken out."""
 
 
+def mutated(source: str, changes: Sequence[Change]) -> ast.Module:
+    """Parse a module's source, with each guard replaced.
+
+    Raises:
+        GuardGoneError: a function is not there, or its guard is not there exactly once.
+    """
+    tree = ast.parse(source)
+    for change in changes:
+        scope = _definition(tree, change)
+        replacement = _Replacement(change, scope)
+        replacement.visit(scope)
+        if replacement.times != 1:
+            raise GuardGoneError(
+                f"{change.guard!r} in {_place(change)} {GONE}, or not once:"
+                f" it stands there {replacement.times} times"
+            )
+    return ast.fix_missing_locations(tree)
+
+
+def source_of(module: str) -> str:
+    """The text of a module of the package."""
+    found = importlib.util.find_spec(module)
+    if found is None or not isinstance(found.loader, SourceFileLoader):
+        raise GuardGoneError(f"the module {module} {GONE}")
+    return found.loader.get_source(module) or ""
+
+
+def _place(change: Change) -> str:
+    return ".".join(filter(None, (change.module, change.function)))
+
+
+def _definition(tree: ast.Module, change: Change) -> ast.Module | _Definition:
+    scope: ast.Module | _Definition = tree
+    for name in change.function.split(".") if change.function else ():
+        inner = [found for found in _definitions(scope) if found.name == name]
+        if len(inner) != 1:
+            raise GuardGoneError(f"{_place(change)} {GONE}, or not once: {len(inner)} times")
+        (scope,) = inner
+    return scope
+
+
+def _definitions(node: ast.AST) -> Iterator[_Definition]:
+    """Functions and classes directly in a scope, also under ``if`` and ``try``."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, _Definition):
+            yield child
+        else:
+            yield from _definitions(child)
+
+
+class _Replacement(ast.NodeTransformer):
+    """Replaces a guard in one scope, and counts how often it stood there."""
+
+    def __init__(self, change: Change, scope: ast.AST) -> None:
+        self.times = 0
+        self._scope = scope
+        (guard,) = _statements(change.guard)
+        self._guard = _normal(guard)
+        self._instead = _statements(change.instead)
+
+    def visit(self, node: ast.AST) -> Any:
+        if isinstance(node, _Definition) and node is not self._scope:
+            return node
+        if not isinstance(node, ast.stmt | ast.expr | ast.keyword) or not self._is_guard(node):
+            return self.generic_visit(node)
+        self.times += 1
+        return self._replaced(node)
+
+    def _is_guard(self, node: ast.stmt | ast.expr | ast.keyword) -> bool:
+        return _normal(node) == self._guard
+
+    def _replaced(self, node: ast.stmt | ast.expr | ast.keyword) -> Any:
+        if isinstance(node, ast.stmt):
+            return self._instead
+        if isinstance(node, ast.keyword) and not self._instead:
+            return None
+        (instead,) = self._instead
+        if isinstance(node, ast.keyword):
+            assert isinstance(instead, ast.Assign)
+            return ast.keyword(node.arg, instead.value)
+        assert isinstance(instead, ast.Expr)
+        return instead.value
+
+
+def _statements(text: str) -> list[ast.stmt]:
+    return ast.parse(text).body
+
+
+def _normal(node: ast.AST) -> str:
+    """One spelling of a piece of code; that of an argument is that of an assignment."""
+    if isinstance(node, ast.keyword):
+        return f"{node.arg} = {ast.unparse(node.value)}"
+    return ast.unparse(node)
+
+
 def take_out(mutant: Mutant) -> None:
     """Change the modules when they are imported.
 
     Raises:
-        AssertionError: at the import, if a guard is not where it was.
+        GuardGoneError: at the import, if a guard is not where it was.
     """
-    changes = {change.module: change for change in mutant.changes}
+    modules = {change.module for change in mutant.changes}
     get_code: Any = SourceFileLoader.get_code
 
     def get_mutated_code(self: SourceFileLoader, fullname: str) -> CodeType | None:
-        if fullname not in changes:
+        if fullname not in modules:
             code: CodeType | None = get_code(self, fullname)
             return code
-        change = changes[fullname]
-        source = self.get_data(self.path).decode()
-        assert source.count(change.guard) == 1, f"{fullname} has no {change.guard!r} any more"
-        mutated: CodeType = compile(
-            source.replace(change.guard, change.instead), self.path, "exec", dont_inherit=True
-        )
-        return mutated
+        changes = [change for change in mutant.changes if change.module == fullname]
+        tree = mutated(self.get_data(self.path).decode(), changes)
+        changed: CodeType = compile(tree, self.path, "exec", dont_inherit=True)
+        return changed
 
     SourceFileLoader.get_code = get_mutated_code  # type: ignore[method-assign, assignment]  # for this process
 

@@ -135,6 +135,7 @@ def test_without_arguments_the_environment_of_the_process_is_read(
     assert load_settings().index.alias == "from_process"
 
 
+@pytest.mark.process
 def test_importing_reads_nothing_and_brings_no_heavy_library() -> None:
     Path("sync_pipeline.yaml").write_text("not: [valid")
     code = (

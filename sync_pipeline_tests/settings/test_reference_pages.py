@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from sync_pipeline.core import errors
 from sync_pipeline.settings import Settings, load_settings
 from sync_pipeline.settings.keys import PREFIX, paths, variable
@@ -15,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "sync_pipeline.example.yaml"
 
 
+@pytest.mark.process
 def test_the_generated_files_are_fresh() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"],

@@ -67,7 +67,7 @@ def create_tables(engine: sa.Engine, rows: Mapping[str, list[Row]]) -> None:
                 connection.execute(metadata.tables[table].insert(), row)
 
 
-@pytest.fixture(params=["fake", "postgres"])
+@pytest.fixture(params=["fake", pytest.param("postgres", marks=pytest.mark.process)])
 def make(request: pytest.FixtureRequest) -> Make:
     if request.param == "fake":
         return lambda rows: FakeRowSource({"materials": [], "works": [], **rows})

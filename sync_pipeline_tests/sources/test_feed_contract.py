@@ -152,7 +152,7 @@ class FakeCatalogue:
         self.feed.record(operation, entity_type=entity.name, db_id=db_id, old=old, new=new)
 
 
-@pytest.fixture(params=["fake", "postgres"])
+@pytest.fixture(params=["fake", pytest.param("postgres", marks=pytest.mark.process)])
 def catalogue(request: pytest.FixtureRequest) -> Catalogue:
     made: Catalogue
     if request.param == "fake":

@@ -51,6 +51,7 @@ with parquet.ParquetStaging(sys.argv[1]).open_writer("rows", schema=schema, part
 """
 
 
+@pytest.mark.process
 def test_a_killed_writer_leaves_the_old_dataset_and_the_next_one_cleans_up(tmp_path: Path) -> None:
     stage(tmp_path, "old")
 
@@ -80,6 +81,7 @@ except OutOfSpaceError as error:
 """
 
 
+@pytest.mark.process
 def test_a_full_quota_is_out_of_space_and_leaves_the_old_dataset(tmp_path: Path) -> None:
     stage(tmp_path, "old")
 

@@ -62,7 +62,13 @@ def _open(kind: str, folder: Path) -> AbstractContextManager[VectorStore]:
 
 
 @pytest.fixture(
-    params=["fake", "edge", "memory", "stub", pytest.param("server", marks=pytest.mark.server)]
+    params=[
+        "fake",
+        pytest.param("edge", marks=pytest.mark.index),
+        pytest.param("memory", marks=pytest.mark.index),
+        pytest.param("stub", marks=pytest.mark.process),
+        pytest.param("server", marks=pytest.mark.server),
+    ]
 )
 def empty_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
     """A store without collections."""

@@ -32,6 +32,8 @@ from sync_pipeline.stores.edge.requests import PAYLOAD_INDEXES
 from sync_pipeline.stores.edge.store import lease_edge_store
 from sync_pipeline_tests.stores.samples import COLLECTION, SPEC, digest_ids, make_point, stored
 
+pytestmark = pytest.mark.index
+
 HOLDER = """
 import sys
 from pathlib import Path

@@ -377,6 +377,7 @@ def _by_path(filters: Filters) -> Filters:
     )
 
 
+@pytest.mark.slow
 def test_a_float_is_found_though_an_engine_stores_the_one_beside_it(store: VectorStore) -> None:
     choose = random.Random(64)  # noqa: S311 - a test's own dice
     values = {
@@ -460,6 +461,7 @@ def _random_filters(choose: random.Random) -> Filters:
     )
 
 
+@pytest.mark.slow
 def test_random_filters_find_what_they_mean_and_nothing_of_another_scope(
     store: VectorStore,
 ) -> None:

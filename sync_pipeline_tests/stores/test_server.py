@@ -516,6 +516,7 @@ def test_an_address_that_cannot_be_used_is_refused_without_showing_secrets(
     assert "pass@" not in str(caught.value)
 
 
+@pytest.mark.process
 def test_nobody_listening_is_unavailable(waits: list[float]) -> None:
     lease = lease_server_store("http://127.0.0.1:1", api_key=None, sleep=waits.append)
 

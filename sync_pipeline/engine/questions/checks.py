@@ -63,7 +63,7 @@ def check_scope(sync: SyncContext, *, scope: Scope, seed: str) -> list[CheckResu
     with sync.store() as store:
         points = store.count_by_entity(collection, scope_key=scope.key)
         sample = _read_sample(store, sync=sync, scope=scope, seed=seed)
-        found = _find_known_document(store, sync=sync, scope=scope, sample=sample)
+        searched = _find_known_document(store, sync=sync, scope=scope, sample=sample)
     record = read_record(sync, scope=scope)
     counted = points_match_rows(points=points, record=record)
     if not counted.passed:
@@ -77,7 +77,7 @@ def check_scope(sync: SyncContext, *, scope: Scope, seed: str) -> list[CheckResu
         counted,
         points_carry_their_scope(scope=scope, sample=sample),
         vectors_are_valid(sample=sample, dimension=sync.spec.dimension),
-        found,
+        searched,
     ]
 
 
@@ -105,8 +105,8 @@ def points_match_rows(
         return CheckResult(claim=claim, passed=False, facts={"points": counted, "rows": "unknown"})
     differing = [
         name
-        for name, known in record.entities.items()
-        if not _fewest(known, recorded) <= points.get(name, 0) <= known.documents
+        for name, snapshot in record.entities.items()
+        if not _fewest(snapshot, recorded) <= points.get(name, 0) <= snapshot.documents
     ]
     facts: dict[str, Fact] = {
         "points": counted,
@@ -123,10 +123,10 @@ def points_match_rows(
     return CheckResult(claim=claim, passed=not differing, facts=facts)
 
 
-def _fewest(known: EntitySnapshot, recorded: Mapping[str, int] | None) -> int:
+def _fewest(snapshot: EntitySnapshot, recorded: Mapping[str, int] | None) -> int:
     """The least points that an entity must have."""
-    fewest = known.documents - known.failed
-    return fewest if recorded is None else min(fewest, recorded.get(known.entity_type, 0))
+    fewest = snapshot.documents - snapshot.failed
+    return fewest if recorded is None else min(fewest, recorded.get(snapshot.entity_type, 0))
 
 
 def points_carry_their_scope(*, scope: Scope, sample: Sequence[StoredPoint]) -> CheckResult:
@@ -195,21 +195,23 @@ def _read_sample(
             stop=stop,
             batch_size=SAMPLE_SIZE,
         )
-        found = (str(found) for batch in batches for found in batch.point_ids.astype("U36"))
-        ids += islice(found, SAMPLE_SIZE - len(ids))
+        from_here = (
+            str(point_id) for batch in batches for point_id in batch.point_ids.astype("U36")
+        )
+        ids += islice(from_here, SAMPLE_SIZE - len(ids))
     return store.retrieve(collection, ids, with_vectors=True) if ids else []
 
 
 def _find_known_document(
     store: VectorStore, *, sync: SyncContext, scope: Scope, sample: Sequence[StoredPoint]
 ) -> CheckResult:
-    known = _known_documents(sync, scope=scope, sample=sample)
-    if not known:
+    searchable = _known_documents(sync, scope=scope, sample=sample)
+    if not searchable:
         reason = "no sampled document has its vector in the cache" if sample else "empty scope"
         return CheckResult(
             claim="known_document_is_found", passed=True, facts={"skipped": reason, "sampled": 0}
         )
-    chosen = known[0]
+    chosen = searchable[0]
     query = SearchQuery(
         scope_keys=scope.visible_keys,
         vectors={chosen.view: chosen.vector},
@@ -217,7 +219,7 @@ def _find_known_document(
         limit=FIRST_HITS,
     )
     hits = [hit for _, hit in store.query(sync.spec.collection, query)]
-    return known_document_is_found(known=chosen.point, hits=hits, documents=len(known))
+    return known_document_is_found(known=chosen.point, hits=hits, documents=len(searchable))
 
 
 def _known_documents(
@@ -234,10 +236,10 @@ def _known_documents(
         model_id=sync.cache_model(scope), text_hashes=sorted(set(keys.values()))
     )
     return [
-        KnownDocument(point=point, view=view, vector=cached[found])
+        KnownDocument(point=point, view=view, vector=cached[embed_hash])
         for point in sample
-        for view, found in point.embed_hashes.items()
-        if found == keys[point.point_id] and found in cached
+        for view, embed_hash in point.embed_hashes.items()
+        if embed_hash == keys[point.point_id] and embed_hash in cached
     ]
 
 

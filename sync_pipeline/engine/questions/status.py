@@ -91,7 +91,7 @@ def scope_statuses(sync: SyncContext) -> list[ScopeStatusReport]:
         all_points = store.count_by_scope(collection)
     keys = {GLOBAL_KEY, *recorded, *all_points, *records}
     keys |= {key for counts in rows.values() for key in counts}
-    found = []
+    statuses = []
     for key in sorted(keys, key=lambda key: (key != GLOBAL_KEY, key)):
         record = records.get(key, ScopeRecord(sync.entity_names, {}))
         entities = [
@@ -106,8 +106,8 @@ def scope_statuses(sync: SyncContext) -> list[ScopeStatusReport]:
             )
             for name in sync.entity_names
         ]
-        found.append(_summed(key, entities, record=record, all_points=all_points.get(key, 0)))
-    return found
+        statuses.append(_summed(key, entities, record=record, all_points=all_points.get(key, 0)))
+    return statuses
 
 
 def scope_status(sync: SyncContext, *, scope: Scope) -> ScopeStatusReport:
@@ -198,25 +198,30 @@ def _summed(
     record: ScopeRecord,
     all_points: int,
 ) -> ScopeStatusReport:
-    points = sum(one.points for one in entities)
+    points = sum(entity.points for entity in entities)
     waits = [
-        one.oldest_unsynced_seconds for one in entities if one.oldest_unsynced_seconds is not None
+        entity.oldest_unsynced_seconds
+        for entity in entities
+        if entity.oldest_unsynced_seconds is not None
     ]
     return ScopeStatusReport(
         scope_key=scope_key,
-        source_rows=sum(one.source_rows for one in entities),
-        documents=sum(one.documents for one in entities),
+        source_rows=sum(entity.source_rows for entity in entities),
+        documents=sum(entity.documents for entity in entities),
         points=points,
         coverage=coverage(
-            points={one.entity_type: one.points for one in entities},
-            wanted={one.entity_type: max(one.source_rows - one.quarantined, 0) for one in entities},
+            points={entity.entity_type: entity.points for entity in entities},
+            wanted={
+                entity.entity_type: max(entity.source_rows - entity.quarantined, 0)
+                for entity in entities
+            },
         ),
-        failed=sum(one.failed for one in entities),
-        quarantined=sum(one.quarantined for one in entities),
-        pending=sum(one.pending for one in entities),
+        failed=sum(entity.failed for entity in entities),
+        quarantined=sum(entity.quarantined for entity in entities),
+        pending=sum(entity.pending for entity in entities),
         last_success_at=record.last_success_at,
         oldest_unsynced_seconds=max(waits, default=None),
-        surplus=sum(one.surplus for one in entities),
+        surplus=sum(entity.surplus for entity in entities),
         other_points=max(all_points - points, 0),
         entities=entities,
     )

@@ -186,9 +186,9 @@ def remove_vanished(
     synced_at = {key: recorded[key].newest_snapshot_at for key in vanished if key in recorded}
 
     def last_snapshot(scope: Scope) -> datetime | None:
-        found, seen_at = count_rows(sync, scope=scope)
+        row_count, seen_at = count_rows(sync, scope=scope)
         # A source whose clock was set back may have synced "later" than now.
-        return None if found else max(seen_at, synced_at.get(scope.key) or seen_at)
+        return None if row_count else max(seen_at, synced_at.get(scope.key) or seen_at)
 
     expired = plan_removal(vanished, known=known, now=sync.now(), policy=policy)
     done = _remove_each(sync, expired, owner=owner, last_snapshot=last_snapshot)
@@ -205,21 +205,21 @@ def remove_vanished(
 
 def _recorded_elsewhere(sync: SyncContext) -> set[str]:
     """Scopes with documents of entities that other settings name: they are somebody else's."""
-    known = sync.scopes.list_entities(collection=sync.spec.collection)
+    entities = sync.scopes.list_entities(collection=sync.spec.collection)
     return {
-        found.scope_key
-        for found in known
-        if found.documents and found.entity_type not in sync.entity_names
+        entity.scope_key
+        for entity in entities
+        if entity.documents and entity.entity_type not in sync.entity_names
     }
 
 
 def _by_scope(marked: Sequence[EntitySnapshot]) -> dict[str, datetime]:
     """Since when each scope has had no rows."""
     since: dict[str, datetime] = {}
-    for found in marked:
-        if found.vanished_at is not None:
-            since[found.scope_key] = max(
-                found.vanished_at, since.get(found.scope_key, found.vanished_at)
+    for entity in marked:
+        if entity.vanished_at is not None:
+            since[entity.scope_key] = max(
+                entity.vanished_at, since.get(entity.scope_key, entity.vanished_at)
             )
     return since
 
@@ -272,9 +272,9 @@ def sweep_orphans(sync: SyncContext, *, owner: str, policy: VanishedPolicy) -> O
     _require_few(len(old), known=known, policy=policy, kind="with neither rows nor a record")
 
     def last_snapshot(scope: Scope) -> datetime | None:
-        found, _ = count_rows(sync, scope=scope)
+        row_count, _ = count_rows(sync, scope=scope)
         is_known = read_record(sync, scope=scope).entities
-        return None if found or is_known else up_to
+        return None if row_count or is_known else up_to
 
     done = _remove_each(sync, old, owner=owner, last_snapshot=last_snapshot)
     return OrphanReport(
@@ -330,7 +330,7 @@ def _has_newer(
     revision = revision_at(up_to)
     with sync.store() as store:
         for name in collections:
-            found = gather(
+            digests = gather(
                 store.iter_digests(
                     name,
                     scope_key=scope.key,
@@ -338,7 +338,7 @@ def _has_newer(
                     entity_types=sync.entity_names,
                 )
             )
-            for point in iter_points(store, name, found.point_ids.astype("U36").tolist()):
+            for point in iter_points(store, name, digests.point_ids.astype("U36").tolist()):
                 if point.revision is not None and point.revision > revision:
                     return True
     return False

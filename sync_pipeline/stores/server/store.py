@@ -97,8 +97,8 @@ class ServerStore:
 
     def check_engine(self) -> str:
         """See ``VectorStore``."""
-        found = self._calls.ask("asking for its version", lambda client: client.info())
-        return require_recent(found.version, address=self._calls.address)
+        info = self._calls.ask("asking for its version", lambda client: client.info())
+        return require_recent(info.version, address=self._calls.address)
 
     def alias_target(self, alias: str) -> str | None:
         """See ``VectorStore``."""
@@ -125,8 +125,8 @@ class ServerStore:
 
     def list_collections(self) -> list[str]:
         """See ``VectorStore``."""
-        found = self._calls.ask("listing collections", lambda client: client.get_collections())
-        return sorted(entry.name for entry in found.collections)
+        answer = self._calls.ask("listing collections", lambda client: client.get_collections())
+        return sorted(entry.name for entry in answer.collections)
 
     def ensure_collection(self, spec: CollectionSpec) -> bool:
         """See ``VectorStore``; also makes an index that a crash or an old release left out."""
@@ -260,14 +260,14 @@ class ServerStore:
         if not point_ids:
             return []
         with suppress(CollectionMissingError):
-            found = self._calls.ask(
+            records = self._calls.ask(
                 "reading points",
                 lambda client: client.retrieve(
                     collection, list(point_ids), with_payload=True, with_vectors=with_vectors
                 ),
                 collection=collection,
             )
-            return known_points(map(stored_point, found))
+            return known_points(map(stored_point, records))
         return []
 
     def query(self, collection: str, query: SearchQuery) -> list[tuple[float, StoredPoint]]:
@@ -277,12 +277,12 @@ class ServerStore:
             check_query(query, schema=schema)
             if finds_nothing(query):
                 return []
-            found = self._calls.ask(
+            answer = self._calls.ask(
                 "searching",
                 lambda client: client.query_points(collection, **query_arguments(query)),
                 collection=collection,
             )
-            return known_hits((point.score, stored_point(point)) for point in found.points)
+            return known_hits((point.score, stored_point(point)) for point in answer.points)
 
         # The server itself refuses unknown views and other lengths, so a first search need not
         # ask for them. What finds nothing never reaches the server.
@@ -321,9 +321,9 @@ class ServerStore:
         wanted = {point.point_id: point.payload for point in points}
 
         def is_applied(client: QdrantClient) -> bool:
-            found = _payloads(client, collection, list(wanted))
+            stored = _payloads(client, collection, list(wanted))
             return all(
-                point_id in found and is_written(payload, over=found[point_id])
+                point_id in stored and is_written(payload, over=stored[point_id])
                 for point_id, payload in wanted.items()
             )
 
@@ -339,8 +339,8 @@ class ServerStore:
         wanted = dict(items)
 
         def is_applied(client: QdrantClient) -> bool:
-            found = _payloads(client, collection, list(wanted))
-            return all(is_written(wanted[point_id], over=found[point_id]) for point_id in found)
+            stored = _payloads(client, collection, list(wanted))
+            return all(is_written(wanted[point_id], over=stored[point_id]) for point_id in stored)
 
         self._calls.write(
             f"{len(items)} payloads",
@@ -417,15 +417,15 @@ class ServerStore:
             act: Does something with the schema; safe to repeat.
             assumed: What to act on where nothing is known yet; None asks the server first.
         """
-        known = self._schemas.get(collection, assumed)
-        if known is None:
+        schema = self._schemas.get(collection, assumed)
+        if schema is None:
             return act(self._read_schema(collection))
         try:
-            return act(known)
+            return act(schema)
         except (InvalidVectorError, RefusedError, CollectionMissingError) as error:
             self._schemas.pop(collection, None)
             fresh = self._read_schema(collection)
-            if fresh == known and not isinstance(error, CollectionMissingError):
+            if fresh == schema and not isinstance(error, CollectionMissingError):
                 raise
         return act(fresh)
 
@@ -471,8 +471,8 @@ class ServerStore:
 
 
 def _aliases(client: QdrantClient) -> dict[str, str]:
-    found = client.get_aliases().aliases
-    return {entry.alias_name: entry.collection_name for entry in found}
+    aliases = client.get_aliases().aliases
+    return {entry.alias_name: entry.collection_name for entry in aliases}
 
 
 def _payloads(
@@ -483,8 +483,8 @@ def _payloads(
     fields: Sequence[str] | None = None,
 ) -> dict[str, Payload]:
     selected = True if fields is None else list(fields)
-    found = client.retrieve(collection, list(point_ids), with_payload=selected)
-    return {str(record.id): record.payload or {} for record in found}
+    records = client.retrieve(collection, list(point_ids), with_payload=selected)
+    return {str(record.id): record.payload or {} for record in records}
 
 
 def lease_server_store(
