@@ -65,10 +65,11 @@ class Shell:
                 connection.execute(text(statement))
 
     def totals(self, config: str, *arguments: str) -> dict[str, int]:
-        """What a sync did, without what it left as it was."""
+        """What a sync found to do and where the vectors came from; only what is not zero."""
         found = self.answer(config, "sync", "all", *arguments)["totals"]
-        kept = {"rows", "documents", "unchanged"}
-        return {name: count for name, count in found.items() if count and name not in kept}
+        told = ("new", "changed", "payload_changed", "deleted", "failed", "quarantined", "repaired",
+                "embedded_texts", "cache_hits")  # fmt: skip
+        return {name: found[name] for name in told if found[name]}
 
     def points(self) -> dict[str, int]:
         """Points per entity."""
