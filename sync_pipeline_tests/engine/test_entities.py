@@ -17,6 +17,7 @@ from sync_pipeline.core.errors import (
     ConfigurationError,
     MassDeletionRefusedError,
     StoppedError,
+    StoreUnavailableError,
 )
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.context import SyncContext, SyncMode
@@ -182,9 +183,9 @@ def test_a_retry_after_a_crash_in_the_middle_of_deleting_judges_the_same(both: W
 
     def stop(called: str, when: When) -> None:
         if (called, when) == ("store.delete", "after"):
-            raise StoppedError("now")
+            raise StoreUnavailableError("gone")
 
-    with pytest.raises(StoppedError):
+    with pytest.raises(StoreUnavailableError):
         both.run(sync=watch_context(both.sync, stop), run_id="again")
     left = len([key for key in both.points if "material" in key])
     both.set_options(cleanup=UNGUARDED)
