@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from sync_pipeline_tests.conftest import REPOSITORY
-from sync_pipeline_tests.fast import SLOW_FIXTURES, SLOW_FOLDERS, SLOW_MARKS, is_fast
+from sync_pipeline_tests.fast import (
+    MODEL_LIBRARIES,
+    SLOW_FIXTURES,
+    SLOW_FOLDERS,
+    SLOW_MARKS,
+    is_fast,
+    offence,
+)
 
 BAD = """
     import os, socket, subprocess, time
@@ -58,6 +65,13 @@ def test_whatever_carries_such_a_mark_is_not_fast(mark: str) -> None:
 @pytest.mark.parametrize("fixture", sorted(SLOW_FIXTURES))
 def test_whatever_needs_such_a_fixture_is_not_fast(fixture: str) -> None:
     assert not is_fast(marks=set(), fixtures={"tmp_path", fixture})
+
+
+@pytest.mark.parametrize("library", sorted(MODEL_LIBRARIES))
+def test_importing_the_models_library_is_an_offence_and_any_other_is_none(library: str) -> None:
+    assert offence("import", (library, None)) == f"imports {library}"
+    assert offence("import", ("json", None)) is None
+    assert offence("open", ("a file",)) is None
 
 
 @pytest.mark.parametrize("folder", sorted(SLOW_FOLDERS))
