@@ -1,4 +1,4 @@
-"""What the command line asks of whoever runs syncs; the Dagster one lives in ``defs``."""
+"""What the command line asks of whoever runs syncs; the Dagster one lives in ``hosting``."""
 
 from __future__ import annotations
 
