@@ -27,7 +27,7 @@ entities_app = typer.Typer()
 @group_command(entities_app)
 def entities(invocation: Invocation) -> None:
     """List the entities of the settings, and those that left them and still have documents."""
-    from sync_pipeline.engine.removal.entities import entity_reports
+    from sync_pipeline.engine.questions.entities import entity_reports
 
     found = entity_reports(invocation.installation.sync)
     invocation.answer({"entities": found})
@@ -76,7 +76,7 @@ def remove(
 
 def _only_tell(invocation: Invocation, name: str) -> None:
     """Say what would go, and end."""
-    from sync_pipeline.engine.removal.entities import entity_reports, require_left
+    from sync_pipeline.engine.removal.entities import require_left
 
     sync = invocation.installation.sync
     require_left(sync, name)

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from sync_pipeline.core.ports import DocumentRecord
     from sync_pipeline.core.reports import ScopeReport
     from sync_pipeline.engine.questions.doctor import Finding
+    from sync_pipeline.engine.questions.entities import EntityReport
     from sync_pipeline.engine.questions.plan import ScopePlan
     from sync_pipeline.engine.questions.status import ScopeStatusReport
     from sync_pipeline.engine.questions.verify import Verification
-    from sync_pipeline.engine.removal.entities import EntityReport
     from sync_pipeline.sample.loading import LoadReport
 
 NAMED: Final = 5

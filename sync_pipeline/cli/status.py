@@ -16,7 +16,7 @@ app = typer.Typer()
 @command(app, "status")
 def status(invocation: Invocation) -> None:
     """Show per scope what is searchable, and what is not yet."""
-    from sync_pipeline.engine.removal.entities import left_entities
+    from sync_pipeline.engine.questions.entities import left_entities
 
     statuses = invocation.scope_statuses()
     has_others = any(found.other_points for found in statuses)

@@ -60,7 +60,7 @@ def sync(
     others from being synced; the exit code is 1 then.
     """
     from sync_pipeline.engine.context import RunOptions
-    from sync_pipeline.engine.removal.entities import left_entities
+    from sync_pipeline.engine.questions.entities import left_entities
 
     choice = read_choice(scopes)
     known = _LookedAt(invocation)

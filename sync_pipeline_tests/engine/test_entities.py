@@ -24,11 +24,12 @@ from sync_pipeline.engine.context import SyncContext, SyncMode
 from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.engine.questions.checks import check_scope
 from sync_pipeline.engine.questions.due import judge_scopes
+from sync_pipeline.engine.questions.entities import entity_reports, left_entities
 from sync_pipeline.engine.questions.plan import plan_scope
 from sync_pipeline.engine.questions.search import SearchRequest, search
 from sync_pipeline.engine.questions.status import coverage, scope_statuses
 from sync_pipeline.engine.questions.verify import verify_scope
-from sync_pipeline.engine.removal.entities import entity_reports, left_entities, remove_entity
+from sync_pipeline.engine.removal.entities import remove_entity
 from sync_pipeline.engine.removal.maintenance import VanishedPolicy, remove_vanished, sweep_orphans
 from sync_pipeline_tests.engine.world import MATERIAL, UNGUARDED, WORK, World, counts
 from sync_pipeline_tests.fakes.feed import FakeChangeFeed

@@ -10,8 +10,8 @@ from sync_pipeline.core.ports import Weakness
 from sync_pipeline.core.vocabulary import HELPS
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.questions.entities import left_entities
 from sync_pipeline.engine.questions.vocabulary import sample_vocabulary
-from sync_pipeline.engine.removal.entities import left_entities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,7 @@
-"""What each entity holds, and removing one that left the settings."""
+"""Removing an entity that left the settings."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sync_pipeline.core.errors import ConfigurationError, ScopeBusyError
@@ -11,21 +9,6 @@ from sync_pipeline.core.scope import GLOBAL_KEY, Scope
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.engine.removal.offboard import own_collections, remove_entity_of_scope
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntityReport:
-    """One entity of ``entities --json``, over all scopes."""
-
-    entity_type: str
-    in_settings: bool
-    source_rows: int | None
-    """None where the settings do not say which table it is."""
-    documents: int
-    """Documents recorded as synced."""
-    points: int
-    failed: int
-    quarantined: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,51 +27,6 @@ class EntityRemoval:
     """Scopes left as they are, for another run was writing them."""
     left: int
     """Points that are there now: 0 where nothing was busy."""
-
-
-def left_entities(sync: SyncContext) -> dict[str, int]:
-    """Points per entity that the settings do not name, in one or two questions to the index."""
-    with sync.store() as store:
-        points = store.count_by_entity(sync.spec.collection)
-    return {
-        name: count
-        for name, count in sorted(points.items())
-        if name and name not in sync.entity_names
-    }
-
-
-def entity_reports(sync: SyncContext) -> list[EntityReport]:
-    """Every entity that settings, record or index know: those of the settings first."""
-    collection = sync.spec.collection
-    rows = sync.source.count_by_entity(sync.entities)
-    with sync.store() as store:
-        points = store.count_by_entity(collection)
-    statuses = _statuses(sync, collection)
-    quarantined: Counter[str] = Counter()
-    for listed in sync.quarantine.count_by_entity().values():
-        quarantined.update(listed)
-    left = sorted((points.keys() | statuses.keys() | quarantined.keys()) - set(sync.entity_names))
-    return [
-        EntityReport(
-            entity_type=name,
-            in_settings=name in sync.entity_names,
-            source_rows=sum(rows[name].values()) if name in rows else None,
-            documents=statuses.get(name, Counter())["synced"],
-            points=points.get(name, 0),
-            failed=statuses.get(name, Counter())["failed"],
-            quarantined=quarantined[name],
-        )
-        for name in (*sync.entity_names, *left)
-    ]
-
-
-def _statuses(sync: SyncContext, collection: str) -> Mapping[str, Counter[str]]:
-    """Recorded documents per entity and status, over all scopes."""
-    found: dict[str, Counter[str]] = {}
-    for entities in sync.state.count_by_entity(collection=collection).values():
-        for name, counts in entities.items():
-            found.setdefault(name, Counter()).update(counts)
-    return found
 
 
 @dataclass(slots=True)
