@@ -76,6 +76,7 @@ def remove(
 
 def _only_tell(invocation: Invocation, name: str) -> None:
     """Say what would go, and end."""
+    from sync_pipeline.engine.questions.entities import entity_reports
     from sync_pipeline.engine.removal.entities import require_left
 
     sync = invocation.installation.sync
