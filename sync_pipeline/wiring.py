@@ -48,17 +48,14 @@ class Installation:
         Raises:
             StateEncodingError: their database lacks characters that the source may have.
         """
-        from sync_pipeline.database.encoding import check_encoding
         from sync_pipeline.database.migrate import migrate
-        from sync_pipeline.sources.encoding import read_encoding
 
-        if self.state_engine is not self.source_engine:
-            check_encoding(
-                self.state_engine,
-                self.settings.state.schema_name,
-                source_encoding=lambda: read_encoding(self.source_engine),
-            )
-        return migrate(self.state_engine, self.settings.state.schema_name)
+        is_elsewhere = self.state_engine is not self.source_engine
+        return migrate(
+            self.state_engine,
+            self.settings.state.schema_name,
+            before=self._check_encoding if is_elsewhere else None,
+        )
 
     def doctor(self) -> list[Finding]:
         """Ask every part of the installation how it is."""
@@ -67,6 +64,16 @@ class Installation:
             ask("state tables", self._state),
             *examine(self.sync),
         ]
+
+    def _check_encoding(self) -> None:
+        from sync_pipeline.database.encoding import check_encoding
+        from sync_pipeline.sources.encoding import read_encoding
+
+        check_encoding(
+            self.state_engine,
+            self.settings.state.schema_name,
+            source_encoding=lambda: read_encoding(self.source_engine),
+        )
 
     def _state(self) -> str:
         applied = self.migrate()

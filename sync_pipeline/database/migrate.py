@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,11 +13,21 @@ from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database
 
 
 def migrate(
-    engine: Engine, schema: str = DEFAULT_SCHEMA, *, retries: Retries | None = None
+    engine: Engine,
+    schema: str = DEFAULT_SCHEMA,
+    *,
+    retries: Retries | None = None,
+    before: Callable[[], None] | None = None,
 ) -> list[str]:
     """Apply the versions that are missing, all of them or none.
 
     Processes wait for each other; where nothing is missing, nothing is locked or written.
+
+    Args:
+        engine: Of the state.
+        schema: Of the state.
+        retries: How often to try.
+        before: Called where a version is missing, before anything is written; raises to refuse.
 
     Returns:
         The revisions applied, in order; empty where the schema was up to date.
@@ -28,6 +39,8 @@ def migrate(
     database = Database(engine, schema=schema, retries=retries or Retries())
     if not database.run("looking at the schema version", lambda it: _pending(it, schema)):
         return []
+    if before is not None:
+        before()
     from sync_pipeline.database.versions import upgrade
 
     return database.run("migrating the schema", lambda it: upgrade(it, schema))

@@ -40,7 +40,7 @@ def test_s66_the_source_is_asked_only_where_the_state_is_narrow(database_url: st
         pytest.fail("the source was asked")
 
     engine = make_engine(database_url)
-    check_encoding(engine, "sync_pipeline", source_encoding=ask)
+    check_encoding(engine, "not_made_yet", source_encoding=ask)
     engine.dispose()
 
 
