@@ -16,6 +16,7 @@ from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.cli.json_output import as_json
 from sync_pipeline.cli.options import Tenant
 from sync_pipeline.cli.scopes import ScopeChoice, ScopeWord, choose_scopes
+from sync_pipeline.cli.spreadsheet import columns_of, iter_csv
 from sync_pipeline.core.document import Document
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.payload import TEXT, shown
@@ -70,8 +71,6 @@ def export(
     With --limit or --offset they come in the order of their ids, so that pages
     fit together; without, in the order of reading, however many there are.
     """
-    from sync_pipeline.cli.spreadsheet import columns_of, iter_csv
-
     choice = scope_choice(kind, tenant=tenant)
     sync = invocation.installation.sync
     wanted = choose_entities(entities, known=sync.entities)

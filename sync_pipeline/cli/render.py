@@ -51,13 +51,12 @@ def sync_table(reports: Sequence[ScopeReport]) -> Table:
         "+failed", "+embedded", "+seconds",
     )  # fmt: skip
     for report in reports:
-        seconds = report.seconds
         status = report.status if report.stopped_reason is None else "stopped"
         _add(
             table, report.scope_key, status, report.rows, report.new, report.changed,
             report.payload_changed, report.unchanged, report.deleted, report.failed,
             report.embedded_texts,
-            seconds.export + seconds.embed + seconds.upsert + seconds.cleanup,
+            report.seconds.total,
         )  # fmt: skip
     if len(reports) > 1:
         table.add_section()
@@ -198,12 +197,10 @@ def followed(report: ScopeReport) -> str:
     """One line per sync of a followed change."""
     if report.error:
         return _what_went_wrong(report)
-    seconds = report.seconds
-    took = seconds.export + seconds.embed + seconds.upsert + seconds.cleanup
     return (
         f"{report.scope_key}: {report.new} new, {report.changed} changed, "
-        f"{report.payload_changed} payload, {report.deleted} deleted in {took:.1f} s"
-        + (f" ({report.note})" if report.note else "")
+        f"{report.payload_changed} payload, {report.deleted} deleted "
+        f"in {report.seconds.total:.1f} s" + (f" ({report.note})" if report.note else "")
     )
 
 

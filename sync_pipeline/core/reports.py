@@ -111,6 +111,11 @@ class StepSeconds:
     upsert: float = 0.0
     cleanup: float = 0.0
 
+    @property
+    def total(self) -> float:
+        """Of all steps."""
+        return self.export + self.embed + self.upsert + self.cleanup
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeReport(Counts):

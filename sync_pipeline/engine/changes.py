@@ -1,4 +1,4 @@
-"""One document of a change set, as the steps that write it see it."""
+"""A change set as the steps see it: its documents, its texts, and those that failed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
 from sync_pipeline.core.diff import Action
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.ports import FailedDocument, StateRow
-from sync_pipeline.engine.staged import hash_column
+from sync_pipeline.engine.staged import hash_column, text_column
 
 POINT_ACTIONS: Final = (Action.NEW, Action.CHANGED)
 """Actions that write a point, and so need its vectors."""
@@ -80,3 +81,29 @@ def iter_changes(rows: pa.RecordBatch | pa.Table, views: Sequence[str]) -> Itera
             payload_hash=payload_hash,
             embed_hashes={view: key for view, key in zip(views, keys, strict=True) if key},
         )
+
+
+def note_failure(change: Change, *, failed_of: dict[str, int], absent_of: dict[str, int]) -> None:
+    """Count a document of a change set that failed, under its entity."""
+    name = change.entity_type
+    failed_of[name] = failed_of.get(name, 0) + 1
+    if change.action is Action.NEW:
+        absent_of[name] = absent_of.get(name, 0) + 1
+
+
+def distinct_texts(table: pa.Table, views: Sequence[str]) -> dict[str, str]:
+    """The distinct texts of new and changed documents, by embed hash."""
+    is_written = np.isin(
+        table.column("action").to_numpy(), [str(action) for action in POINT_ACTIONS]
+    )
+    written = table.filter(pa.array(is_written))
+    return {
+        key: text
+        for view in views
+        for key, text in zip(
+            written.column(hash_column(view)).to_pylist(),
+            written.column(text_column(view)).to_pylist(),
+            strict=True,
+        )
+        if key and text
+    }

@@ -50,7 +50,6 @@ _LOCK_NOT_AVAILABLE: Final = "55P03"
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
 
 
-_PATIENCE: Final = "SET LOCAL lock_timeout = {milliseconds}"
 _LOCK: Final = """
 SAVEPOINT before_lock; LOCK TABLE {names} IN ACCESS SHARE MODE; RELEASE SAVEPOINT before_lock
 """
@@ -67,7 +66,7 @@ class TableHold:
     def __init__(self, connection: sa.Connection, *, timeout_seconds: float) -> None:
         self._connection = connection
         self._timeout_seconds = timeout_seconds
-        self._patience = _PATIENCE.format(milliseconds=max(1, round(timeout_seconds * 1000)))
+        self._patience = f"SET LOCAL lock_timeout = {max(1, round(timeout_seconds * 1000))}"
         self._touched: list[sa.Row[Any]] = []
 
     def take(self, tables: Sequence[str]) -> None:

@@ -11,13 +11,13 @@ from sync_pipeline.core.diff import Action
 from sync_pipeline.core.errors import MassDeletionRefusedError
 from sync_pipeline.core.reports import Counts
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.changes import distinct_texts
 from sync_pipeline.engine.context import SyncContext, SyncMode
 from sync_pipeline.engine.index import check_index
 from sync_pipeline.engine.steps.compare import (
     NO_CHANGES,
     Comparison,
     change_digest,
-    distinct_texts,
     iter_comparisons,
 )
 from sync_pipeline.engine.steps.export import preview_export

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -16,19 +16,16 @@ from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import PointDigests
 from sync_pipeline.core.ports import Dataset
 from sync_pipeline.core.reports import Counts
-from sync_pipeline.engine.changes import POINT_ACTIONS
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import iter_points
 from sync_pipeline.engine.staged import (
     STALE_SCHEMA,
     StagedExport,
     gather,
-    hash_column,
     part_bounds,
     point_digests,
     read_texts,
     table_digests,
-    text_column,
 )
 
 NO_CHANGES: Final = ""
@@ -232,21 +229,3 @@ def _stale_table(sync: SyncContext, *, export: StagedExport, part: Part, diff: D
         {"point_id": ids, "entity_type": [entities.get(point_id) for point_id in ids]},
         schema=STALE_SCHEMA,
     )
-
-
-def distinct_texts(table: pa.Table, views: Sequence[str]) -> dict[str, str]:
-    """The distinct texts of new and changed documents, by embed hash."""
-    is_written = np.isin(
-        table.column("action").to_numpy(), [str(action) for action in POINT_ACTIONS]
-    )
-    written = table.filter(pa.array(is_written))
-    return {
-        key: text
-        for view in views
-        for key, text in zip(
-            written.column(hash_column(view)).to_pylist(),
-            written.column(text_column(view)).to_pylist(),
-            strict=True,
-        )
-        if key and text
-    }

@@ -11,7 +11,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sync_pipeline.core.batching import batched, by_length
-from sync_pipeline.core.diff import Action
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.point import check_vectors
 from sync_pipeline.core.ports import FailedDocument, Fence
@@ -19,7 +18,7 @@ from sync_pipeline.core.reports import Counts
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.vocabulary import TokenCount, Vocabulary
 from sync_pipeline.engine.bisect import apply_bisecting
-from sync_pipeline.engine.changes import Change, iter_changes
+from sync_pipeline.engine.changes import distinct_texts, iter_changes, note_failure
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import ensure_index
 from sync_pipeline.engine.overlap import record_behind
@@ -32,11 +31,7 @@ from sync_pipeline.engine.staged import (
     hash_column,
     inherited,
 )
-from sync_pipeline.engine.steps.compare import (
-    distinct_texts,
-    iter_comparisons,
-    require_planned,
-)
+from sync_pipeline.engine.steps.compare import iter_comparisons, require_planned
 from sync_pipeline.engine.stopping import counted
 
 _ENOUGH_TO_MEASURE: Final = 256
@@ -170,14 +165,6 @@ def _embed_missing(sync: SyncContext, *, scope: Scope, wanted: pa.Table, tally: 
     if not refused.errors:
         return wanted
     return _set_aside(sync, scope=scope, wanted=wanted, refused=refused.errors, tally=tally)
-
-
-def note_failure(change: Change, *, failed_of: dict[str, int], absent_of: dict[str, int]) -> None:
-    """Count a document of a change set that failed, under its entity."""
-    name = change.entity_type
-    failed_of[name] = failed_of.get(name, 0) + 1
-    if change.action is Action.NEW:
-        absent_of[name] = absent_of.get(name, 0) + 1
 
 
 def _embed_batches(

@@ -17,12 +17,11 @@ from sync_pipeline.core.point import Point
 from sync_pipeline.core.ports import FailedDocument, Fence
 from sync_pipeline.core.reports import Counts
 from sync_pipeline.engine.bisect import apply_bisecting
-from sync_pipeline.engine.changes import Change, iter_changes
+from sync_pipeline.engine.changes import Change, iter_changes, note_failure
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.lease import before_write
 from sync_pipeline.engine.overlap import read_ahead, record_behind
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges
-from sync_pipeline.engine.steps.embed import note_failure
 from sync_pipeline.engine.stopping import counted
 
 
