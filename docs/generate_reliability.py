@@ -86,15 +86,22 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
     ),
     12: Scenario(
         "An old write arrives late",
-        "Writes carry the snapshot's time and lose against newer points.",
+        "Writes carry the snapshot's time and lose against newer points. A run that was cut off "
+        "while it wrote, or that finds after a write that another one has its scope, leaves a "
+        "note: the next sync is a full one.",
         (
             "stores/test_server.py::test_a_late_duplicate_does_not_undo_a_newer_write",
             "engine/test_orphans.py::test_a_point_that_came_back_after_its_tenant_was_removed_is_swept",
+            "engine/test_cut_off.py::test_a_late_write_over_a_row_that_changed_back_is_found",
+            "engine/test_cut_off.py::test_a_point_that_nobody_recorded_goes_although_its_row_went_before",
+            "engine/test_cut_off.py::test_a_scope_whose_run_was_cut_off_is_due_though_its_rows_are_as_they_were",
+            "engine/test_cut_off.py::test_a_run_does_not_vouch_for_what_another_wrote_after_it_had_compared",
         ),
-        "A late write can bring a deleted point back; the next full sync removes it, and where "
-        "the whole tenant is gone, the daily maintenance job. It can also put an older text or "
-        "owner into a document whose row was changed and changed back meanwhile, for then no "
-        "newer write stands against it; the next full sync mends that.",
+        "A request that the network itself delivers again, after its run has ended, leaves no "
+        "note. It can bring a deleted point back; the next full sync removes it, and where the "
+        "whole tenant is gone, the daily maintenance job. It can also put an older text or owner "
+        "into a document whose row was changed and changed back meanwhile, for then no newer "
+        "write stands against it; the next full sync mends that.",
     ),
     13: Scenario(
         "The index crashes",

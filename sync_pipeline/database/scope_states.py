@@ -79,11 +79,29 @@ class PostgresScopeStates:
             conditions.append(self._entity.c.scope_key == _one_of(keys))
         return self._select_entities(collection, *conditions)
 
+    def note_writing(
+        self, fence: Fence, *, collection: str, entity_types: Sequence[str], over_others: bool
+    ) -> None:
+        """Note that a run writes the index: until it succeeds, our record may be wrong about it."""
+        columns = self._entity.c
+        note = columns.writing_token
+        statement = (
+            update(self._entity)
+            .where(
+                columns.collection == collection,
+                columns.scope_key == fence.scope_key,
+                columns.entity_type == _one_of(entity_types),
+                note.is_distinct_from(fence.token) if over_others else note.is_(None),
+            )
+            .values(writing_token=fence.token)
+        )
+        self._database.run("noting that a scope is written", lambda it: it.execute(statement))
+
     def record_success(
         self,
+        fence: Fence,
         *,
         collection: str,
-        scope: Scope,
         entities: Sequence[EntityResult],
         snapshot_at: datetime,
         is_full: bool,
@@ -91,6 +109,7 @@ class PostgresScopeStates:
         """Record that the index was measured to equal the snapshot, of these entities."""
         if not entities:
             return
+        scope_key = fence.scope_key
         common = {
             "source_snapshot_at": snapshot_at,
             "last_success_at": func.now(),
@@ -99,7 +118,7 @@ class PostgresScopeStates:
         rows = [
             {
                 "collection": collection,
-                "scope_key": scope.key,
+                "scope_key": scope_key,
                 "entity_type": entity.entity_type,
                 "rows": entity.rows,
                 "documents": entity.documents,
@@ -118,9 +137,13 @@ class PostgresScopeStates:
         ]
         statement = insert(self._entity).values(rows)
         columns, keys = self._entity.c, ("collection", "scope_key", "entity_type")
+        note = columns.writing_token
         statement = statement.on_conflict_do_update(
             index_elements=keys,
-            set_={name: statement.excluded[name] for name in rows[0] if name not in keys},
+            set_={
+                **{name: statement.excluded[name] for name in rows[0] if name not in keys},
+                "writing_token": case((note != fence.token, note)),
+            },
             where=or_(
                 columns.source_snapshot_at.is_(None), columns.source_snapshot_at <= snapshot_at
             ),
@@ -128,7 +151,7 @@ class PostgresScopeStates:
 
         def work(connection: Connection) -> None:
             connection.execute(statement)
-            connection.execute(self._sum_up(collection, [scope.key]))
+            connection.execute(self._sum_up(collection, [scope_key]))
 
         self._database.run("recording a successful sync", work)
 

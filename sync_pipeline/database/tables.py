@@ -150,6 +150,7 @@ def _scopes(metadata: MetaData) -> None:
         Column("last_full_at", MOMENT),
         Column("vanished_at", MOMENT),
         Column("updated_at", MOMENT, nullable=False, server_default=func.now()),
+        Column("writing_token", BigInteger),
     )
     Table(
         "scope_lease",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sync_pipeline.core.errors import SupersededError
 from sync_pipeline.core.ports import Fence
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
@@ -32,9 +33,30 @@ def scope_lease(sync: SyncContext, *, scope: Scope, owner: str) -> Iterator[Fenc
 def before_write(sync: SyncContext, fence: Fence) -> None:
     """Renew the lease before a batch is written, and stop here if asked to.
 
+    A run that finds itself overtaken may have slept during its last write, and have written
+    after the other one: our record of what is in the index is not to be trusted then.
+
     Raises:
         SupersededError: another run has the scope now.
         StoppedError: asked to stop.
     """
     sync.checkpoint(scope=Scope.from_key(fence.scope_key))
-    sync.scopes.check(fence, ttl_seconds=sync.options.lease_ttl_seconds)
+    try:
+        sync.scopes.check(fence, ttl_seconds=sync.options.lease_ttl_seconds)
+    except SupersededError:
+        note_writing(sync, fence, over_others=True)
+        raise
+
+
+def note_writing(sync: SyncContext, fence: Fence, *, over_others: bool = False) -> None:
+    """Note that this run writes: unless it succeeds, the next sync compares in full.
+
+    Only before it reads anything may it take the note of another run over: what that one
+    writes later it has not seen, and its own success must not vouch for it.
+    """
+    sync.scopes.note_writing(
+        fence,
+        collection=sync.spec.collection,
+        entity_types=sync.entity_names,
+        over_others=over_others,
+    )

@@ -26,6 +26,11 @@ class ScopeRecord:
         return [name for name in self.names if name not in self.entities]
 
     @property
+    def cut_off(self) -> list[str]:
+        """Entities whose points a run began to write and has not confirmed since."""
+        return [name for name, known in self.entities.items() if known.writing_token is not None]
+
+    @property
     def rows(self) -> int:
         """Rows of all entities together."""
         return sum(entity.rows for entity in self.entities.values())

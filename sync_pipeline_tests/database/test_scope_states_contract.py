@@ -26,10 +26,11 @@ def succeed(
     digest: str | None = None,
     entity_types: Sequence[str] = ("material",),
     feed_epoch: str | None = None,
+    token: int = 1,
 ) -> None:
     scopes.record_success(
+        Fence(scope.key, "run-1", token),
         collection=COLLECTION,
-        scope=scope,
         entities=[
             EntityResult(
                 entity_type=entity_type,
@@ -398,3 +399,69 @@ def test_the_last_entity_that_is_forgotten_takes_the_scope_with_it(scopes: Scope
     scopes.forget(collection=COLLECTION, scope=ACME, entity_types=MATERIAL)
 
     assert [found.scope_key for found in scopes.list_all(collection=COLLECTION)] == ["globex"]
+
+
+# --- who writes -------------------------------------------------------------------------
+
+
+def note(
+    scopes: ScopeStates,
+    token: int,
+    *,
+    over_others: bool = False,
+    entities: Sequence[str] = MATERIAL,
+) -> None:
+    scopes.note_writing(
+        Fence("acme", f"run-{token}", token),
+        collection=COLLECTION,
+        entity_types=entities,
+        over_others=over_others,
+    )
+
+
+def noted(scopes: ScopeStates, scope: Scope = ACME) -> dict[str, int | None]:
+    listed = scopes.list_entities(collection=COLLECTION, scopes=[scope])
+    return {known.entity_type: known.writing_token for known in listed}
+
+
+def test_a_run_that_writes_is_noted_for_what_it_writes(scopes: ScopeStates) -> None:
+    succeed(scopes, ACME, entity_types=["material", "work"])
+    succeed(scopes, GLOBEX)
+    unnoted = noted(scopes)
+
+    note(scopes, 2)
+
+    assert unnoted == {"material": None, "work": None}
+    assert noted(scopes) == {"material": 2, "work": None}
+    assert noted(scopes, GLOBEX) == {"material": None}
+
+
+def test_nothing_is_noted_of_a_scope_that_was_never_synced(scopes: ScopeStates) -> None:
+    note(scopes, 2)
+
+    assert noted(scopes) == {}
+    assert scopes.get(collection=COLLECTION, scope=ACME) is None
+
+
+@pytest.mark.parametrize(("over_others", "expected"), [(False, 2), (True, 1)])
+def test_the_note_of_another_run_gives_way_only_where_it_is_to(
+    scopes: ScopeStates, *, over_others: bool, expected: int
+) -> None:
+    succeed(scopes, ACME)
+    note(scopes, 2)
+
+    note(scopes, 1, over_others=over_others)
+
+    assert noted(scopes) == {"material": expected}
+
+
+@pytest.mark.parametrize(("token", "expected"), [(2, None), (1, 2), (3, 2)])
+def test_a_success_ends_the_note_of_its_own_run_alone(
+    scopes: ScopeStates, token: int, expected: int | None
+) -> None:
+    succeed(scopes, ACME)
+    note(scopes, 2)
+
+    succeed(scopes, ACME, snapshot_at=LATER, token=token)
+
+    assert noted(scopes) == {"material": expected}

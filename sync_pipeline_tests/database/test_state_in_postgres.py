@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 from sync_pipeline.core.document import Reason, Rejection
 from sync_pipeline.core.errors import ScopeBusyError
 from sync_pipeline.core.point import CollectionSpec
-from sync_pipeline.core.ports import EntityResult
+from sync_pipeline.core.ports import EntityResult, Fence
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
 from sync_pipeline.database.generations import PostgresGenerations
@@ -241,8 +241,8 @@ def test_a_document_that_a_full_sync_left_unchanged_was_seen_by_it(engine: Engin
     record(engine, 1)
     fail(engine, 2)
     PostgresScopeStates(engine).record_success(
+        Fence("acme", "run-1", 1),
         collection=COLLECTION,
-        scope=ACME,
         entities=[
             EntityResult(entity_type="material", rows=2, documents=2, quarantined=0, failed=1)
         ],
@@ -272,8 +272,8 @@ def test_marking_the_same_scopes_again_writes_nothing(engine: Engine) -> None:
     scopes = PostgresScopeStates(engine)
     for scope in (ACME, GLOBEX):
         scopes.record_success(
+            Fence(scope.key, "run-1", 1),
             collection=COLLECTION,
-            scope=scope,
             entities=[
                 EntityResult(entity_type="material", rows=0, documents=0, quarantined=0, failed=0)
             ],

@@ -15,8 +15,7 @@ from sync_pipeline.core.changes import Operation
 from sync_pipeline.core.errors import SourceUnavailableError
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.point import Point, SparseVector
-from sync_pipeline.core.ports import EntityResult
-from sync_pipeline.core.scope import Scope
+from sync_pipeline.core.ports import EntityResult, Fence
 from sync_pipeline.definitions import build_definitions
 from sync_pipeline.defs.failures import WithheldError
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
@@ -79,8 +78,8 @@ def pretend_synced(world: World) -> None:
                 )
             )
         world.scopes.record_success(
+            Fence(key, "run-1", 1),
             collection=world.collection,
-            scope=Scope.from_key(key),
             entities=results,
             snapshot_at=world.clock(),
             is_full=True,

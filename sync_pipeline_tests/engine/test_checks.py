@@ -40,6 +40,7 @@ def record(**documents: int) -> ScopeRecord:
             last_success_at=None,
             last_full_at=None,
             vanished_at=None,
+            writing_token=None,
         )
         for name, count in documents.items()
     }

@@ -362,22 +362,31 @@ class FakeScopeStates:
             if owner == collection and (keys is None or scope_key in keys)
         ]
 
+    def note_writing(
+        self, fence: Fence, *, collection: str, entity_types: Sequence[str], over_others: bool
+    ) -> None:
+        for key, known in self.entities.items():
+            is_meant = key[:2] == (collection, fence.scope_key) and key[2] in entity_types
+            if is_meant and (over_others or known.writing_token is None):
+                self.entities[key] = replace(known, writing_token=fence.token)
+
     def record_success(
         self,
+        fence: Fence,
         *,
         collection: str,
-        scope: Scope,
         entities: Sequence[EntityResult],
         snapshot_at: datetime,
         is_full: bool,
     ) -> None:
         for found in entities:
-            key = collection, scope.key, found.entity_type
+            key = collection, fence.scope_key, found.entity_type
             known = self.entities.get(key)
             if known and known.source_snapshot_at and known.source_snapshot_at > snapshot_at:
                 continue
+            note = known.writing_token if known else None
             self.entities[key] = EntitySnapshot(
-                scope_key=scope.key,
+                scope_key=fence.scope_key,
                 entity_type=found.entity_type,
                 rows=found.rows,
                 documents=found.documents,
@@ -389,6 +398,7 @@ class FakeScopeStates:
                 last_success_at=self._clock(),
                 last_full_at=snapshot_at if is_full else known.last_full_at if known else None,
                 vanished_at=known.vanished_at if known else None,
+                writing_token=note if note != fence.token else None,
             )
 
     def mark_vanished(

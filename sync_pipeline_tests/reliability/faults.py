@@ -43,6 +43,7 @@ PLACES: Final = (
     "embedder.embed",
     "cache.put",
     "cache.get",
+    "scopes.note_writing",
     "scopes.check",
     "store.upsert",
     "store.write_payloads",

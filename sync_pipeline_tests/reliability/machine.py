@@ -752,16 +752,17 @@ class InstallationMachine(RuleBasedStateMachine):
         self.attempt(run, lambda: self.sync(run))
         self.run(run.key, "incremental")
 
-    @rule(key=scopes, change=keys, place=late_writes)
-    def oversleep(self, *, key: str, change: Key, place: str) -> None:
+    @rule(key=scopes, change=keys, place=late_writes, returns=st.booleans())
+    def oversleep(self, *, key: str, change: Key, place: str, returns: bool) -> None:
         """Between its look at the lease and a write, a run sleeps for longer than the lease.
 
         Meanwhile the row that it is about to write or to delete becomes another one, and
         another run of the scope comes and goes. The late write must undo nothing of it.
-        It becomes one that it never was: a row that returned to what the index holds is a
-        limit, see S12 in docs/reliability.md.
+        Or the row returns to what it was, so that no newer write stands against the late one:
+        then the next sync has to know that it may not take the record's word.
         """
         owner = {"tenant_id": "acme" if key == "global" else key, "is_global": key == "global"}
+        before = self.oracle.rows.get(change)
         self.commit({change: self.row(change, **owner, name=self.new_name(), price=1)})
         if place not in {"store.upsert", "state.record_synced"} and not self.succeeds(key):
             return
@@ -772,20 +773,32 @@ class InstallationMachine(RuleBasedStateMachine):
 
         def between() -> Run:
             self.world.clock.advance(seconds=LEASE_SECONDS + 1)
-            self.commit({change: self.row(change, **owner, name=self.new_name(), price=3)})
+            if not returns:
+                row = self.row(change, **owner, name=self.new_name(), price=3)
+            elif before is not None:
+                row = before | {"updated_at": self.world.source.now}
+            else:
+                row = None
+            self.commit({change: row})
             return self.start(key)
 
-        if self.overtake(self.start(key), between, place=place):
-            self.count("overslept")
+        run = self.start(key)
+        if self.overtake(run, between, may_undo=returns, place=place):
+            self.count("overslept, the row as before" if returns else "overslept")
+            if returns:
+                self.run(key, "incremental")
             if not any(document.is_refused for document in self.wanted(key).values()):
                 assert self.world.is_clean(key)
 
-    def overtake(self, run: Run, between: Callable[[], Run], **when: Any) -> bool:
+    def overtake(
+        self, run: Run, between: Callable[[], Run], *, may_undo: bool = False, **when: Any
+    ) -> bool:
         """Have another run come and go in the middle of one, which must undo nothing of it.
 
         Args:
             run: The one that is overtaken.
             between: Changes what is to be changed meanwhile; the other run.
+            may_undo: Whether it may undo something after all, for the next run to make good.
             when: Moment or place, as ``Fault`` has them.
 
         Returns:
@@ -799,10 +812,11 @@ class InstallationMachine(RuleBasedStateMachine):
             other = between()
             if self.attempt(other, lambda: self.sync(other)):
                 overtakers.append(other)
+                self.check_success(other)
 
         run.fault = Fault(happen=happen, **when)
         self.attempt(run, lambda: self.sync(run))
-        for other in overtakers:
+        for other in [] if may_undo else overtakers:
             self.check_success(other)
         return bool(overtakers)
 

@@ -204,6 +204,30 @@ MUTANTS: Final = {
             ),
         ),
     ),
+    "S12 a run that was cut off while it wrote leaves no note": Mutant(
+        "sync_pipeline_tests/engine/test_cut_off.py"
+        "::test_a_point_that_nobody_recorded_goes_although_its_row_went_before",
+        (
+            Change(
+                "sync_pipeline.engine.steps.upsert",
+                "upsert_scope",
+                "note_writing(sync, fence)",
+                "pass",
+            ),
+        ),
+    ),
+    "S12 a run that was overtaken leaves no note": Mutant(
+        "sync_pipeline_tests/engine/test_cut_off.py"
+        "::test_a_late_write_over_a_row_that_changed_back_is_found",
+        (
+            Change(
+                "sync_pipeline.engine.lease",
+                "before_write",
+                "note_writing(sync, fence, over_others=True)",
+                "pass",
+            ),
+        ),
+    ),
     "S15 deletes have no owner": Mutant(
         f"{_HERE}/test_losing_data.py::test_s15_a_delete_spares_a_point_whose_new_owner_read_the_source_earlier",
         (

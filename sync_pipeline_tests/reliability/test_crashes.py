@@ -37,6 +37,7 @@ PLACES: Final = (
     ("cache.put", "before", 1),
     ("cache.put", "after", 1),
     ("cache.get", "after", 1),
+    ("scopes.note_writing", "after", 1),
     ("scopes.check", "after", 1),
     ("store.upsert", "before", 1),
     ("store.upsert", "after", 1),

@@ -55,6 +55,8 @@ class EntitySnapshot:
     last_success_at: datetime | None
     last_full_at: datetime | None
     vanished_at: datetime | None
+    writing_token: int | None
+    """Lease token of a run that began to write the index and has not succeeded since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,18 +103,34 @@ class ScopeStates(Protocol):
     ) -> list[EntitySnapshot]:
         """What is recorded of each entity, of these scopes or of all, by scope key and name."""
 
+    def note_writing(
+        self, fence: Fence, *, collection: str, entity_types: Sequence[str], over_others: bool
+    ) -> None:
+        """Note that a run writes the index: until it succeeds, our record may be wrong about it.
+
+        Of entities that were ever synced in this scope; the others have no record to be wrong.
+
+        Args:
+            fence: Of the run.
+            collection: What it writes.
+            entity_types: Of what it writes.
+            over_others: Whether the note of another run gives way; otherwise it stays, and
+                with it the doubt.
+        """
+
     def record_success(
         self,
+        fence: Fence,
         *,
         collection: str,
-        scope: Scope,
         entities: Sequence[EntityResult],
         snapshot_at: datetime,
         is_full: bool,
     ) -> None:
         """Record that the index was measured to equal the snapshot, of these entities.
 
-        What is recorded of other entities stays, and so does a record of a later snapshot.
+        The note of this run's writing goes, another run's stays. What is recorded of other
+        entities stays, and so does a record of a later snapshot.
         Without a digest the old one is forgotten: it described another content. The feed's
         epoch is that of the last full sync.
         """

@@ -78,8 +78,8 @@ def judge_scopes(
     """Compare digests of the source with what was last synced.
 
     A scope is skipped if the rows and settings of each entity are what they were at its
-    last full sync, the index still holds as many points of each, nothing failed, and that
-    full sync is not older than ``full_every_seconds``.
+    last full sync, the index still holds as many points of each, nothing failed, no run was
+    cut off while it wrote, and that full sync is not older than ``full_every_seconds``.
 
     A few scopes among others are looked at one by one, and no other with them. Many,
     or all, cost one grouped query over the source, one read of our record and one
@@ -153,7 +153,7 @@ def why_not_due(
     # A full sync in the future was dated by a clock that has been set back: nobody knows its age.
     if last_full_at > now + _CLOCKS_DIFFER:
         return None
-    is_in_step = all(
+    is_in_step = not record.cut_off and all(
         known.digest == digests[name]
         and known.documents == points.get(name, 0)
         and not known.failed

@@ -14,7 +14,7 @@ from sync_pipeline.core.ports import EntityResult, Fence, VectorStore
 from sync_pipeline.core.reports import Counts, ScopeReport
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import iter_points
-from sync_pipeline.engine.lease import before_write
+from sync_pipeline.engine.lease import before_write, note_writing
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, read_texts, run_folder
 from sync_pipeline.engine.stopping import counted
 
@@ -60,6 +60,8 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
         stale = plan_cleanup(
             scope=scope, stale=gone.stale, indexed=indexed, policy=sync.options.cleanup
         )
+    if staged.stale_rows:
+        note_writing(sync, fence)
     with counted(lambda: counts):
         for ids in batched(stale, sync.options.delete_batch_size):
             before_write(sync, fence)
@@ -77,7 +79,7 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
     moved_away = sync.state.take_departed(
         collection=staged.collection, scope=scope, entity_types=sync.entity_names
     )
-    points = _confirm(sync, applied=applied, moved_away=moved_away)
+    points = _confirm(sync, applied=applied, moved_away=moved_away, fence=fence)
     sync.staging.delete(run_folder(scope=scope, run_id=staged.run_id))
     moved = sum(moved_away.values())
     counts += Counts(indexed=points + len(stale), moved_away=moved, deleted=moved)
@@ -112,7 +114,9 @@ def _forget(sync: SyncContext, *, staged: StagedChanges, point_ids: Sequence[str
     )
 
 
-def _confirm(sync: SyncContext, *, applied: AppliedChanges, moved_away: Mapping[str, int]) -> int:
+def _confirm(
+    sync: SyncContext, *, applied: AppliedChanges, moved_away: Mapping[str, int], fence: Fence
+) -> int:
     """Measure the index; record success only if it is, entity by entity, what the export says.
 
     Documents that moved to another scope between our export and now are in that
@@ -136,8 +140,8 @@ def _confirm(sync: SyncContext, *, applied: AppliedChanges, moved_away: Mapping[
                 points=found.get(name, 0),
             )
     sync.scopes.record_success(
+        fence,
         collection=staged.collection,
-        scope=staged.scope,
         entities=_results(sync, applied=applied, points=points),
         snapshot_at=staged.taken_at,
         is_full=staged.is_full,

@@ -22,6 +22,7 @@ from sync_pipeline.core.ports import Fence, SourceSnapshot
 from sync_pipeline.core.reports import Counts, StepSeconds
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.lease import note_writing
 from sync_pipeline.engine.overlap import read_ahead
 from sync_pipeline.engine.records import ScopeRecord, read_record
 from sync_pipeline.engine.spread import open_parts
@@ -133,7 +134,7 @@ def export_scope(
     tally = _Tally.of(sync)
     with counted(lambda: tally.counts):
         export, touched = _stage(
-            sync, scope=scope, run_id=run_id, mode=mode, fence_token=fence.token, tally=tally
+            sync, scope=scope, run_id=run_id, mode=mode, fence=fence, tally=tally
         )
     sync.quarantine.replace(
         scope=scope,
@@ -159,7 +160,7 @@ def preview_export(sync: SyncContext, *, scope: Scope, mode: SyncMode) -> Iterat
             scope=scope,
             run_id=run_id,
             mode=mode,
-            fence_token=NO_FENCE_TOKEN,
+            fence=None,
             tally=_Tally.of(sync),
         )
         yield export
@@ -173,11 +174,13 @@ def _stage(
     scope: Scope,
     run_id: str,
     mode: SyncMode,
-    fence_token: int,
+    fence: Fence | None,
     tally: _Tally,
 ) -> tuple[StagedExport, Touched | None]:
     began = sync.seconds()
     record = read_record(sync, scope=scope)
+    if fence is not None and record.cut_off:
+        note_writing(sync, fence, over_others=True)
     # Before the snapshot, which then contains every change that the events name.
     feed = read_feed(sync, scope=scope, mode=mode)
     with sync.source.open_snapshot(sync.entities) as snapshot:
@@ -218,7 +221,7 @@ def _stage(
         events=_stage_events(sync, scope=scope, run_id=run_id, events=events),
         event_keys=() if events is None else events.keys,
         dataset=dataset,
-        fence_token=fence_token,
+        fence_token=NO_FENCE_TOKEN if fence is None else fence.token,
     )
     return export, touched
 

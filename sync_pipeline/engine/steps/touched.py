@@ -87,9 +87,10 @@ def find_touched(
     events name of it comes on top. Either way a transaction that was missed is caught by
     the next full sync. Failed documents whose next try has come are looked at too.
 
-    A full sync it is for an entity that never had one, after a TRUNCATE, for an entity
-    without feed and time of change, after a feed was lost, where more than one part's
-    documents are touched, and where the source's clock was set back.
+    A full sync it is for an entity that never had one, after a run that was cut off while it
+    wrote, after a TRUNCATE, for an entity without feed and time of change, after a feed was
+    lost, where more than one part's documents are touched, and where the source's clock was
+    set back.
     """
     why = _why_everything(sync, snapshot=snapshot, record=record, feed=feed)
     if why is not None:
@@ -130,6 +131,8 @@ def _why_everything(
     ]
     if unsynced:
         return f"{_listed(unsynced)} never had a full sync in this scope"
+    if record.cut_off:
+        return f"a run was cut off while it wrote {_listed(record.cut_off)}"
     newest = record.newest_snapshot_at
     if newest is not None and snapshot.taken_at <= newest:
         return "the source's clock was set back"

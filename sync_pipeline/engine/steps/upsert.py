@@ -19,7 +19,7 @@ from sync_pipeline.core.reports import Counts
 from sync_pipeline.engine.bisect import apply_bisecting
 from sync_pipeline.engine.changes import Change, iter_changes, note_failure
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.lease import before_write
+from sync_pipeline.engine.lease import before_write, note_writing
 from sync_pipeline.engine.overlap import read_ahead, record_behind
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges
 from sync_pipeline.engine.stopping import counted
@@ -61,6 +61,8 @@ def upsert_scope(sync: SyncContext, *, staged: StagedChanges, fence: Fence) -> A
     began = sync.seconds()
     tally = _Tally(staged.counts, dict(staged.failed_of), dict(staged.absent_of))
     done = 0
+    if staged.changes_rows:
+        note_writing(sync, fence)
     with (
         counted(lambda: tally.counts),
         closing(read_ahead(_iter_batches(sync, staged=staged))) as batches,
