@@ -15,7 +15,7 @@ from sync_pipeline.core.undecodable import recoded
 from sync_pipeline.tuning import importing_for_good, keep_own_rights
 
 if TYPE_CHECKING:
-    from sync_pipeline.cli.ports import Orchestrator
+    from sync_pipeline.operations.ports import CreateToken, Orchestrator, RunService
 
 
 def main() -> None:
@@ -28,10 +28,15 @@ def main() -> None:
         app(
             [_read(argument) for argument in sys.argv[1:]],
             prog_name="sync-pipeline",
-            obj=Surroundings(orchestrator=_dagster),
+            obj=surroundings_here(),
         )
     finally:
         flush_output()
+
+
+def surroundings_here() -> Surroundings:
+    """What commands work with in this program."""
+    return Surroundings(orchestrator=_dagster, service=_service, tokens=_tokens)
 
 
 def _read(argument: str) -> str:
@@ -44,6 +49,18 @@ def _dagster() -> Orchestrator:
     with importing_for_good():
         from sync_pipeline.hosting.orchestrator import DagsterOrchestrator
     return DagsterOrchestrator()
+
+
+def _service() -> RunService:
+    from sync_pipeline.hosting.service import run_service
+
+    return run_service
+
+
+def _tokens() -> CreateToken:
+    from sync_pipeline.service.tokens import create_token
+
+    return create_token
 
 
 if __name__ == "__main__":

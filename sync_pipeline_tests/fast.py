@@ -25,7 +25,7 @@ SLOW_FIXTURES: Final = frozenset({"postgres_url", "stub", "instance", "run", "sh
 SLOW_FOLDERS: Final = frozenset({"cases", "defs", "hosting", "reliability"})
 """Of whole installations and of Dagster: not even collected, for that costs as much again."""
 MODEL_LIBRARIES: Final = frozenset({"torch", "sentence_transformers"})
-MOST_SECONDS: Final = 3.0
+MOST_SECONDS: Final = 5.0
 """Of CPU that one fast test may take; the longest takes about one."""
 REFUSED_EVENTS: Final = {
     "subprocess.Popen": "starts a program",

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from sync_pipeline.cli import json_output, render
+from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.failures import FAILED
 from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.cli.options import Mode
 from sync_pipeline.cli.sample import Catalogue, load_catalogue, load_remarks, report_object
-from sync_pipeline.cli.scopes import ScopeChoice, ScopeWord, choose_scopes
-from sync_pipeline.cli.search import run_search
-from sync_pipeline.cli.sync import run_sync, show_reports, unchanged_scopes
+from sync_pipeline.cli.sync import run_sync, show_reports
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.operations.answers import all_done, sync_summary, totals
+from sync_pipeline.operations.asking import search_as
+from sync_pipeline.operations.scopes import ScopeChoice, ScopeWord, choose_scopes
+from sync_pipeline.operations.syncing import unchanged_scopes
 
 if TYPE_CHECKING:
     from sync_pipeline.core.point import Hit
@@ -76,18 +78,18 @@ def demo(
     owners = ", ".join(loaded.rows)
     invocation.say(f"The sample catalogue of {owners}: {load_remarks(loaded)[0]}")
     began = time.perf_counter()
-    scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), known=invocation)
-    skipped = unchanged_scopes(invocation, scopes, are_all=True)
+    scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), among=invocation.scopes)
+    skipped = unchanged_scopes(invocation.installation.sync, scopes, are_all=True)
     due = [scope for scope in scopes if scope not in skipped]
     reports = [*skipped.values(), *run_sync(invocation, due, RunOptions())]
     seconds = time.perf_counter() - began
     show_reports(invocation, reports, duration_seconds=seconds)
-    is_synced = json_output.all_done(reports)
-    if is_synced and not json_output.totals(reports).embedded_texts:
+    is_synced = all_done(reports)
+    if is_synced and not totals(reports).embedded_texts:
         invocation.say("No text is new since the last run, so nothing had to be embedded.")
     shown = _search(invocation) if is_synced else []
     is_done = is_synced and all(one.is_as_claimed for one in shown)
-    summary = json_output.sync_summary(reports, mode=Mode.FULL, duration_seconds=seconds)
+    summary = sync_summary(reports, mode=Mode.FULL, duration_seconds=seconds)
     invocation.answer(
         {
             "ok": is_done,
@@ -121,8 +123,11 @@ def _search(invocation: Invocation) -> list[Shown]:
 
     results = []
     for search in DEMO_SEARCHES:
-        result = run_search(
-            invocation, search.text, scope=Scope(search.tenant_id), limit=HITS_SEARCHED
+        result = search_as(
+            invocation.installation.sync,
+            search.text,
+            scope=Scope(search.tenant_id),
+            limit=HITS_SEARCHED,
         )
         shown = Shown(search=search, hits=result.hits)
         results.append(shown)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import socket
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +13,8 @@ from sync_pipeline.cli.command import command, group_command
 from sync_pipeline.cli.failures import FAILED, WRONG_USAGE
 from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.cli.signals import run_stoppable
-from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.operations import asking
+from sync_pipeline.operations.removing import left_entity, remove_left_entity
 
 if TYPE_CHECKING:
     from sync_pipeline.core.ports import StopSignal
@@ -27,9 +26,7 @@ entities_app = typer.Typer()
 @group_command(entities_app)
 def entities(invocation: Invocation) -> None:
     """List the entities of the settings, and those that left them and still have documents."""
-    from sync_pipeline.engine.questions.entities import entity_reports
-
-    found = entity_reports(invocation.installation.sync)
+    found = asking.entities(invocation.installation.sync)
     invocation.answer({"entities": found})
     invocation.show(render.entities_table(found))
     left = {one.entity_type: max(one.points, one.documents) for one in found if not one.in_settings}
@@ -76,28 +73,18 @@ def remove(
 
 def _only_tell(invocation: Invocation, name: str) -> None:
     """Say what would go, and end."""
-    from sync_pipeline.engine.questions.entities import entity_reports
-    from sync_pipeline.engine.removal.entities import require_left
-
-    sync = invocation.installation.sync
-    require_left(sync, name)
-    found = next((one for one in entity_reports(sync) if one.entity_type == name), None)
-    if found is None:
-        raise ConfigurationError(
-            f"nothing is left of an entity {name!r}; `sync-pipeline entities` lists those that "
-            "there are"
-        )
+    left = left_entity(invocation.installation.sync, name)
     command_line = f"sync-pipeline entities remove {shlex.quote(name)} --yes"
     counts = {
-        "points": found.points,
-        "documents": found.documents,
-        "failed": found.failed,
-        "quarantined": found.quarantined,
+        "points": left.points,
+        "documents": left.documents,
+        "failed": left.failed,
+        "quarantined": left.quarantined,
     }
     invocation.answer({"ok": False, "would_remove": counts, "next_step": command_line})
     invocation.say(
-        f"This would remove {found.points} points, {found.documents + found.failed} records and "
-        f"{found.quarantined} quarantined rows of entity {name}. If another settings file on this "
+        f"This would remove {left.points} points, {left.documents + left.failed} records and "
+        f"{left.quarantined} quarantined rows of entity {name}. If another settings file on this "
         f"index names it, its next sync makes them again. Nothing was removed; to do it: "
         f"`{command_line}`"
     )
@@ -105,13 +92,8 @@ def _only_tell(invocation: Invocation, name: str) -> None:
 
 
 def _remove(invocation: Invocation, name: str) -> EntityRemoval:
-    from sync_pipeline.engine.removal.entities import remove_entity
-
     def work(should_stop: StopSignal) -> EntityRemoval:
-        return remove_entity(
-            replace(invocation.installation.sync, should_stop=should_stop),
-            entity_type=name,
-            owner=f"entities remove on {socket.gethostname()}:{os.getpid()}",
-        )
+        sync = replace(invocation.installation.sync, should_stop=should_stop)
+        return remove_left_entity(sync, name)
 
     return run_stoppable(work, tell=invocation.tell)

@@ -10,16 +10,13 @@ import typer
 from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.invocation import Invocation
+from sync_pipeline.operations import asking
+from sync_pipeline.operations.answers import explanation_answer
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sync_pipeline.core.explanation import (
-        DocumentFinding,
-        Explanation,
-        PointFinding,
-        ScopeFinding,
-    )
+    from sync_pipeline.core.explanation import DocumentFinding, PointFinding, ScopeFinding
     from sync_pipeline.core.ports import DocumentRecord
 
 app = typer.Typer()
@@ -35,31 +32,14 @@ def explain(invocation: Invocation, *, entity: Entity, row_id: RowId) -> None:
     Looks at the row, its document, our record, the point in the index and the last
     sync of its scope. Writes nothing. Shows the beginning of the document's text.
     """
-    from sync_pipeline.engine.questions.explain import explain_row
-
-    found = explain_row(invocation.installation.sync, entity_type=entity, row_id=row_id)
-    invocation.answer(_object(found))
+    found = asking.explain(invocation.installation.sync, entity=entity, row_id=row_id)
+    invocation.answer(explanation_answer(found))
     verdict = found.verdict
     invocation.say(f"{verdict.outcome.value.upper().replace('_', ' ')}: {verdict.reason}.")
     for document in found.documents:
         invocation.show(render.facts_table(document.document_id, dict(_facts(document))))
     if verdict.next_step is not None:
         invocation.say(f"Next: {verdict.next_step}")
-
-
-def _object(found: Explanation) -> dict[str, object]:
-    verdict = found.verdict
-    return {
-        "entity_type": found.entity_type,
-        "db_id": found.db_id,
-        "searchable": verdict.is_searchable,
-        "verdict": {
-            "outcome": verdict.outcome.value,
-            "reason": verdict.reason,
-            "next_step": verdict.next_step,
-        },
-        "documents": found.documents,
-    }
 
 
 def _facts(found: DocumentFinding) -> Iterator[tuple[str, str]]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
-import json
-from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from itertools import chain, islice
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,21 +11,12 @@ from sync_pipeline.cli.command import command
 from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.cli.json_output import as_json
 from sync_pipeline.cli.options import Tenant
-from sync_pipeline.cli.scopes import ScopeChoice, ScopeWord, choose_scopes
 from sync_pipeline.cli.spreadsheet import columns_of, iter_csv
-from sync_pipeline.core.document import Document
 from sync_pipeline.core.errors import ConfigurationError
-from sync_pipeline.core.payload import TEXT, shown
-
-if TYPE_CHECKING:
-    from sync_pipeline.core.entity import Entity
-    from sync_pipeline.core.scope import Scope
-    from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.operations.exporting import choose_entities, iter_lines, page
+from sync_pipeline.operations.scopes import ScopeChoice, ScopeWord, choose_scopes
 
 app = typer.Typer()
-
-Line = dict[str, object]
-"""One document as it is printed."""
 
 
 class Format(StrEnum):
@@ -73,9 +60,9 @@ def export(
     """
     choice = scope_choice(kind, tenant=tenant)
     sync = invocation.installation.sync
-    wanted = choose_entities(entities, known=sync.entities)
-    scopes = choose_scopes(choice, known=invocation)
-    every = _iter_lines(sync, entities=wanted, scopes=scopes)
+    wanted = choose_entities(entities, among=sync.entities)
+    scopes = choose_scopes(choice, among=invocation.scopes)
+    every = iter_lines(sync, entities=wanted, scopes=scopes)
     lines = page(every, limit=limit, offset=offset)
     if form is Format.CSV:
         for piece in iter_csv(lines, columns=columns_of(wanted)):
@@ -83,23 +70,6 @@ def export(
         return
     for line in lines:
         print(as_json(line))  # noqa: T201 - rich would wrap long lines
-
-
-def choose_entities(word: str, *, known: Sequence[Entity]) -> list[Entity]:
-    """Entities by name, plural or table.
-
-    Raises:
-        ConfigurationError: there is none of that name.
-    """
-    found = [
-        entity
-        for entity in known
-        if word in ("all", entity.name, f"{entity.name}s", entity.table.rpartition(".")[2])
-    ]
-    if not found:
-        names = ", ".join(entity.table.rpartition(".")[2] for entity in known)
-        raise ConfigurationError(f"no entity {word!r}; say all, or one of {names}")
-    return found
 
 
 def scope_choice(kind: ScopeKind | None, *, tenant: str | None) -> ScopeChoice:
@@ -118,42 +88,3 @@ def scope_choice(kind: ScopeKind | None, *, tenant: str | None) -> ScopeChoice:
         ScopeKind.TENANT: ScopeWord.TENANTS,
     }
     return ScopeChoice(words[kind])
-
-
-def page(lines: Iterator[Line], *, limit: int | None, offset: int) -> Iterator[Line]:
-    """All lines as they come, or one page of them in the order of document ids."""
-    if limit is None and not offset:
-        return lines
-
-    def document_id(line: Line) -> str:
-        return str(line["document_id"])
-
-    if limit is None:
-        return islice(sorted(lines, key=document_id), offset, None)
-    return islice(heapq.nsmallest(offset + limit, lines, key=document_id), offset, None)
-
-
-def _iter_lines(
-    sync: SyncContext, *, entities: Sequence[Entity], scopes: Sequence[Scope]
-) -> Iterator[Line]:
-    """Render every document that a sync would make, all from one snapshot."""
-    from sync_pipeline.engine.steps.export import iter_built
-
-    with sync.source.open_snapshot(entities) as snapshot:
-        for scope in scopes:
-            for entity in entities:
-                batches = iter_built(sync, snapshot=snapshot, entity=entity, scope=scope)
-                for built in chain.from_iterable(batches):
-                    if isinstance(built, Document):
-                        yield _line(built, entity=entity)
-
-
-def _line(document: Document, *, entity: Entity) -> Line:
-    payload = shown(json.loads(document.payload))
-    views = [name for name, _ in entity.views]
-    return {
-        "document_id": document.document_id,
-        "text": payload[TEXT],
-        "texts": dict(zip(views, document.texts, strict=True)),
-        "payload": payload,
-    }

@@ -10,20 +10,18 @@ import typer
 from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.invocation import Invocation
-from sync_pipeline.cli.options import IsGlobal, Tenant
-from sync_pipeline.cli.scopes import one_scope
+from sync_pipeline.cli.options import IsGlobal, Tenant, one_scope
 from sync_pipeline.cli.selection import (
     EntityName,
     Everything,
     Now,
     RowId,
-    Selection,
     finish,
     read_selection,
-    require_entity,
-    sync_commands,
     sync_now,
 )
+from sync_pipeline.operations.asking import failed_documents
+from sync_pipeline.operations.repairing import retry_failed, sync_commands
 
 failed_app = typer.Typer(
     help="Documents that could not be embedded or written.", no_args_is_help=True
@@ -45,8 +43,7 @@ def list_failed(
 ) -> None:
     """List failed documents with their error and their next try; all scopes by default."""
     scope = one_scope(tenant=tenant, is_global=is_global)
-    sync = invocation.installation.sync
-    found = sync.state.list_failed(collection=sync.spec.collection, scope=scope, limit=limit)
+    found = failed_documents(invocation.installation.sync, scope=scope, limit=limit)
     records = [asdict(record) for record in found]
     invocation.answer({"documents": [{name: one[name] for name in _SHOWN} for one in records]})
     if found:
@@ -74,7 +71,7 @@ def retry(
     chosen = read_selection(
         entity=entity, row_id=row_id, tenant=tenant, is_global=is_global, everything=everything
     )
-    due = _ask_for_retry(invocation, chosen)
+    due = retry_failed(invocation.installation.sync, chosen)
     if not due:
         invocation.say("Nothing to try again: no such document has failed.")
     elif not now:
@@ -83,15 +80,3 @@ def retry(
             f"their syncs within a minute; without it: {sync_commands(due)}."
         )
     finish(invocation, {"due": due, "sync": sync_now(invocation, due) if now and due else None})
-
-
-def _ask_for_retry(invocation: Invocation, chosen: Selection) -> dict[str, int]:
-    from sync_pipeline.core.document import row_document_ids
-
-    sync = invocation.installation.sync
-    require_entity(chosen, known=sync.entities)
-    return sync.state.retry_now(
-        collection=sync.spec.collection,
-        scope=chosen.scope,
-        document_ids=None if chosen.row is None else row_document_ids(*chosen.row),
-    )

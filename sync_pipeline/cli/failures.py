@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from sync_pipeline.core.errors import ConfigurationError, SyncPipelineError
+from sync_pipeline.operations.answers import error_answer
 from sync_pipeline.redaction import redact
 
 if TYPE_CHECKING:
@@ -43,17 +44,12 @@ def failures_end_here(invocation: Invocation) -> Iterator[None]:
         raise typer.Exit(FAILED) from error
 
 
-def error_object(error: BaseException, *, message: str) -> dict[str, object]:
-    """What ``--json`` prints instead of a result."""
-    return {"ok": False, "error": {"type": type(error).__name__, "message": message}}
-
-
 def _tell(invocation: Invocation, error: BaseException, *, message: str) -> None:
     if invocation.debug:
         invocation.tell(redact("".join(traceback.format_exception(error)).rstrip()))
     shown = redact(message)
     invocation.tell(f"error: {shown}")
-    invocation.answer(error_object(error, message=shown))
+    invocation.answer(error_answer(error, message=shown))
 
 
 def _unexpected(error: Exception, *, debug: bool) -> str:

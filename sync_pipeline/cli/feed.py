@@ -10,10 +10,10 @@ from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.cli.signals import run_stoppable
-from sync_pipeline.core.errors import ConfigurationError, TransientError
+from sync_pipeline.core.errors import TransientError
+from sync_pipeline.operations.following import change_feed, iter_changed
 
 if TYPE_CHECKING:
-    from sync_pipeline.core.changes import ChangeFeed
     from sync_pipeline.core.ports import StopSignal
 
 feed_app = typer.Typer(help="Triggers that tell which rows change.", no_args_is_help=True)
@@ -27,7 +27,7 @@ def install(invocation: Invocation) -> None:
     go by instead. The first sync afterwards looks at every row.
     """
     entities = invocation.installation.sync.entities
-    feed = _feed(invocation)
+    feed = change_feed(invocation.installation.sync)
     made = feed.install(entities)
     found = feed.status(entities)
     invocation.answer({"ok": True, "made": made, "entities": found})
@@ -42,7 +42,7 @@ def install(invocation: Invocation) -> None:
 @command(feed_app, "remove")
 def remove(invocation: Invocation) -> None:
     """Remove the triggers and forget pending events; what is not ours stays."""
-    removed = _feed(invocation).remove()
+    removed = change_feed(invocation.installation.sync).remove()
     invocation.answer({"ok": True, "removed": removed})
     for line in removed or ["No feed is installed; there was nothing to remove."]:
         invocation.say(line)
@@ -51,7 +51,8 @@ def remove(invocation: Invocation) -> None:
 @command(feed_app, "status")
 def status(invocation: Invocation) -> None:
     """Show per entity whether changes leave events, and how many wait."""
-    found = _feed(invocation).status(invocation.installation.sync.entities)
+    sync = invocation.installation.sync
+    found = change_feed(sync).status(sync.entities)
     invocation.answer({"ok": True, "entities": found})
     invocation.show(render.feed_table(found))
     for line in render.feed_remarks(found):
@@ -72,17 +73,14 @@ def follow(
     process has to start: about a second from commit to searchable.
     """
     from sync_pipeline.engine.context import RunOptions, SilentProgress
-    from sync_pipeline.engine.questions.follow import iter_changed_scopes
 
     sync = invocation.installation.sync
-    feed = _feed(invocation)
+    change_feed(sync)
     options = RunOptions(mode="incremental")
 
     def work(should_stop: StopSignal) -> int:
         runs = 0
-        for scopes in iter_changed_scopes(
-            sync, feed=feed, poll_seconds=poll_seconds, should_stop=should_stop
-        ):
+        for scopes in iter_changed(sync, poll_seconds=poll_seconds, should_stop=should_stop):
             try:
                 reports = invocation.orchestrator.run_scopes(
                     invocation.settings,
@@ -102,10 +100,3 @@ def follow(
     invocation.tell("Following the change feed; stop with Ctrl-C.")
     runs = run_stoppable(work, tell=invocation.tell)
     invocation.answer({"ok": True, "runs": runs})
-
-
-def _feed(invocation: Invocation) -> ChangeFeed:
-    feed = invocation.installation.sync.feed
-    if feed is None:
-        raise ConfigurationError("this source cannot have a change feed")
-    return feed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +12,13 @@ from rich.console import Console
 
 from sync_pipeline.cli.json_output import as_json
 from sync_pipeline.cli.logs import tell_of_loading
+from sync_pipeline.operations.scopes import InstalledScopes
 from sync_pipeline.tuning import tune_process
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sync_pipeline.cli.ports import Orchestrator
-    from sync_pipeline.core.scope import Scope
-    from sync_pipeline.engine.questions.status import ScopeStatusReport
+    from sync_pipeline.operations.ports import CreateToken, Orchestrator, RunService
     from sync_pipeline.settings import Settings
     from sync_pipeline.wiring import Installation
 
@@ -51,6 +50,8 @@ class Surroundings:
     """What commands work with, each made when first asked for; tests pass their own."""
 
     orchestrator: Callable[[], Orchestrator]
+    service: Callable[[], RunService]
+    tokens: Callable[[], CreateToken]
     settings: Callable[[Path | None], Settings] = read_settings
     installation: Callable[[Settings], Installation] = open_here
 
@@ -100,23 +101,10 @@ class Invocation:
         """Where everything else goes."""
         return _console(is_stderr=True)
 
-    def scope_statuses(self) -> list[ScopeStatusReport]:
-        """Every scope that the source, our record or the index knows."""
-        from sync_pipeline.engine.questions.status import scope_statuses
-
-        return scope_statuses(self.installation.sync)
-
-    def scope_status(self, scope: Scope) -> ScopeStatusReport:
-        """One scope, looking at no other."""
-        from sync_pipeline.engine.questions.status import scope_status
-
-        return scope_status(self.installation.sync, scope=scope)
-
-    def unknown_scopes(self, scopes: Sequence[Scope]) -> list[Scope]:
-        """Those that neither the source, our record nor the index knows; looks at no other."""
-        from sync_pipeline.engine.questions.status import unknown_scopes
-
-        return unknown_scopes(self.installation.sync, scopes=scopes)
+    @property
+    def scopes(self) -> InstalledScopes:
+        """The scopes that there are, as they are from now on."""
+        return InstalledScopes(self.installation.sync)
 
     def say(self, line: str) -> None:
         """Print one line of a result for people; nothing with ``--json``."""

@@ -23,16 +23,17 @@ from sync_pipeline.cli import (
     quarantine,
     sample,
     search,
+    serve,
     services,
     status,
     sync,
     tenants,
     verify,
 )
-from sync_pipeline.cli.failures import error_object
 from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.cli.json_output import as_json
 from sync_pipeline.cli.options import Config, Debug, Json
+from sync_pipeline.operations.answers import error_answer
 
 
 class Program(TyperGroup):
@@ -45,7 +46,7 @@ class Program(TyperGroup):
             return super().invoke(ctx)
         except typer.TyperException as error:
             if wants_json:
-                print(as_json(error_object(error, message=error.format_message())))  # noqa: T201
+                print(as_json(error_answer(error, message=error.format_message())))  # noqa: T201
             raise
 
 
@@ -89,12 +90,13 @@ def program(
     )
 
 
-for module in (sync, plan, verify, status, explain, search, export, services, demo):
+for module in (sync, plan, verify, status, explain, search, export, serve, services, demo):
     app.add_typer(module.app)
 app.add_typer(feed.feed_app, name="feed")
 app.add_typer(failed.failed_app, name="failed")
 app.add_typer(quarantine.quarantine_app, name="quarantine")
 app.add_typer(tenants.tenants_app, name="tenants")
 app.add_typer(entities.entities_app, name="entities")
+app.add_typer(serve.token_app, name="token")
 app.add_typer(services.database_app, name="database")
 app.add_typer(sample.sample_app, name="sample")

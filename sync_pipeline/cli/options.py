@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from sync_pipeline.cli.scopes import ScopeWord
+from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.core.scope import GLOBAL, Scope
+from sync_pipeline.operations.scopes import ScopeWord
 
 Config = Annotated[
     Path | None,
@@ -69,3 +71,19 @@ ApproveDeletions = Annotated[
         "for; another number is refused again.",
     ),
 ]
+
+
+def one_scope(*, tenant: str | None, is_global: bool) -> Scope | None:
+    """The scope that ``--tenant ID`` or ``--global`` names, None for neither.
+
+    Raises:
+        ConfigurationError: both, or an id that no tenant can have.
+    """
+    if tenant is None:
+        return GLOBAL if is_global else None
+    if is_global:
+        raise ConfigurationError("--tenant and --global exclude each other")
+    try:
+        return Scope(tenant)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error

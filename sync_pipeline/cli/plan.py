@@ -14,8 +14,10 @@ from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.cli.options import Mode, ModeOption, Scopes
 from sync_pipeline.cli.plan_file import write_plan_file
 from sync_pipeline.cli.progress import open_bars
-from sync_pipeline.cli.scopes import choose_scopes, read_choice
 from sync_pipeline.cli.signals import run_stoppable
+from sync_pipeline.operations.asking import iter_plans
+from sync_pipeline.operations.plans import saved_plan
+from sync_pipeline.operations.scopes import choose_scopes, read_choice
 
 if TYPE_CHECKING:
     from sync_pipeline.core.ports import StopSignal
@@ -35,22 +37,20 @@ def plan(
     ] = None,
 ) -> None:
     """Show what a sync would write, delete and embed, and what that would take; writes nothing."""
-    from sync_pipeline.engine.questions.plan import plan_scope
-
-    chosen = choose_scopes(read_choice(scopes), known=invocation)
+    chosen = choose_scopes(read_choice(scopes), among=invocation.scopes)
     with open_bars(invocation.err, scopes=len(chosen)) as bars:
 
         def work(should_stop: StopSignal) -> list[ScopePlan]:
             sync = replace(invocation.installation.sync, progress=bars, should_stop=should_stop)
-            found = []
-            for scope in chosen:
-                found.append(plan_scope(sync, scope=scope, mode=mode.value))
+            made = []
+            for scope_plan in iter_plans(sync, chosen, mode=mode.value):
+                made.append(scope_plan)
                 bars.finish_scope()
-            return found
+            return made
 
         plans = run_stoppable(work, tell=invocation.tell)
     if out is not None:
-        write_plan_file(out, invocation, plans=plans)
+        write_plan_file(out, saved_plan(invocation.installation.sync, plans=plans))
     invocation.answer({"ok": True, "mode": mode.value, "scopes": plans})
     invocation.show(render.plan_table(plans))
     for remark in render.plan_remarks(plans):

@@ -9,8 +9,7 @@ import typer
 from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.invocation import Invocation
-from sync_pipeline.cli.options import IsGlobal, Tenant
-from sync_pipeline.cli.scopes import one_scope
+from sync_pipeline.cli.options import IsGlobal, Tenant, one_scope
 from sync_pipeline.cli.selection import (
     EntityName,
     Everything,
@@ -18,10 +17,10 @@ from sync_pipeline.cli.selection import (
     RowId,
     finish,
     read_selection,
-    require_entity,
-    sync_commands,
     sync_now,
 )
+from sync_pipeline.operations.asking import quarantined_rows
+from sync_pipeline.operations.repairing import release_quarantined, sync_commands
 
 quarantine_app = typer.Typer(help="Rows that cannot become documents.", no_args_is_help=True)
 
@@ -32,7 +31,7 @@ def list_quarantine(
 ) -> None:
     """List the rows that cannot become documents, with the reason; all scopes by default."""
     scope = one_scope(tenant=tenant, is_global=is_global)
-    rows = invocation.installation.sync.quarantine.list_all(scope=scope)
+    rows = quarantined_rows(invocation.installation.sync, scope=scope)
     invocation.answer({"rows": [{"scope_key": key, **asdict(row)} for key, row in rows]})
     if rows:
         invocation.show(render.quarantine_table(rows))
@@ -59,10 +58,7 @@ def release(
     chosen = read_selection(
         entity=entity, row_id=row_id, tenant=tenant, is_global=is_global, everything=everything
     )
-    sync = invocation.installation.sync
-    require_entity(chosen, known=sync.entities)
-    rows = None if chosen.row is None else {chosen.row}
-    released = sync.quarantine.release(scope=chosen.scope, rows=rows)
+    released = release_quarantined(invocation.installation.sync, chosen)
     if not released:
         invocation.say("Nothing to release: no such row is quarantined.")
     elif not now:

@@ -11,9 +11,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sync_pipeline.cli.json_output import totals
 from sync_pipeline.core.payload import SCOPE_KEY
 from sync_pipeline.core.vocabulary import HELPS, told_high
+from sync_pipeline.operations.answers import totals
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,14 +10,11 @@ from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.filters import parse_filters
 from sync_pipeline.cli.invocation import Invocation
-from sync_pipeline.cli.options import IsGlobal, Tenant
-from sync_pipeline.cli.scopes import known_tenant, one_scope
+from sync_pipeline.cli.options import IsGlobal, Tenant, one_scope
 from sync_pipeline.core.errors import ConfigurationError
-from sync_pipeline.core.filters import Filters
-
-if TYPE_CHECKING:
-    from sync_pipeline.core.scope import Scope
-    from sync_pipeline.engine.questions.search import SearchResult
+from sync_pipeline.operations.answers import search_answer
+from sync_pipeline.operations.asking import search_as
+from sync_pipeline.operations.scopes import InstalledScopes, known_tenant
 
 app = typer.Typer()
 
@@ -53,9 +50,11 @@ def search(
     scope = one_scope(tenant=tenant, is_global=is_global)
     if scope is None:
         raise ConfigurationError("as whom? Say --tenant ID, or --global for shared documents only")
-    _check_known(invocation, scope)
-    result = run_search(
-        invocation,
+    sync = invocation.installation.sync
+    if scope.tenant_id is not None:
+        known_tenant(scope.tenant_id, among=InstalledScopes(sync))
+    result = search_as(
+        sync,
         text,
         scope=scope,
         limit=limit,
@@ -63,55 +62,8 @@ def search(
         views=tuple(view or ()),
         filters=parse_filters(filters or ()),
     )
-    invocation.answer({"hits": result.hits, "in_sync_to": result.in_sync_to})
+    invocation.answer(search_answer(result))
     if result.hits:
         invocation.show(render.hits_table(result.hits))
     else:
         invocation.say("Nothing found.")
-
-
-def run_search(
-    invocation: Invocation,
-    text: str,
-    *,
-    scope: Scope,
-    limit: int,
-    entity: str | None = None,
-    views: tuple[str, ...] = (),
-    filters: Filters | None = None,
-) -> SearchResult:
-    """Search as ``scope``.
-
-    Raises:
-        ConfigurationError: a request that cannot be answered, or nothing synced yet.
-    """
-    from sync_pipeline.engine.questions import search as engine
-
-    sync = invocation.installation.sync
-    names = [found.name for found in sync.entities]
-    if entity is not None and entity not in names:
-        raise ConfigurationError(f"no entity {entity!r}; the configured ones: {', '.join(names)}")
-    wanted = filters or Filters()
-    try:
-        request = engine.SearchRequest(
-            text=text,
-            limit=limit,
-            entity_type=entity,
-            views=views,
-            filters=wanted.equals,
-            ranges=wanted.ranges,
-            excluded=wanted.excluded,
-        )
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
-    return engine.search(sync, scope=scope, request=request)
-
-
-def _check_known(invocation: Invocation, scope: Scope) -> None:
-    """Refuse a misspelt tenant; one that was synced before costs no look at the source.
-
-    Raises:
-        UnknownScopeError: naming tenants that are spelled alike.
-    """
-    if scope.tenant_id is not None:
-        known_tenant(scope.tenant_id, known=invocation)

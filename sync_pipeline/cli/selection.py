@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sync_pipeline.cli import json_output
 from sync_pipeline.cli.failures import FAILED
 from sync_pipeline.cli.invocation import Invocation
-from sync_pipeline.cli.scopes import one_scope
+from sync_pipeline.cli.options import one_scope
 from sync_pipeline.cli.sync import run_sync, show_reports
 from sync_pipeline.core.errors import ConfigurationError
-from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope
-
-if TYPE_CHECKING:
-    from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.operations.answers import sync_summary
+from sync_pipeline.operations.repairing import Selection
 
 EntityName = Annotated[
     str | None, typer.Argument(metavar="ENTITY", help="Name of the row's entity: material.")
@@ -26,15 +23,6 @@ EntityName = Annotated[
 RowId = Annotated[str | None, typer.Argument(metavar="ROW_ID", help="Its id in the source table.")]
 Everything = Annotated[bool, typer.Option("--all", help="All of them.")]
 Now = Annotated[bool, typer.Option("--now", help="Sync the scopes concerned at once, in full.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """One row, all rows of a scope, or all."""
-
-    scope: Scope | None = None
-    row: tuple[str, str] | None = None
-    """Entity type and row id."""
 
 
 def read_selection(
@@ -60,28 +48,6 @@ def read_selection(
     return Selection(scope, row)
 
 
-def require_entity(selection: Selection, *, known: tuple[Entity, ...]) -> None:
-    """Refuse a row of an entity that is not configured.
-
-    Raises:
-        ConfigurationError: naming those that are.
-    """
-    names = [entity.name for entity in known]
-    if selection.row is not None and selection.row[0] not in names:
-        raise ConfigurationError(
-            f"no entity {selection.row[0]!r}; the configured ones are {', '.join(names)}"
-        )
-
-
-def sync_commands(scope_keys: Mapping[str, int]) -> str:
-    """The commands that sync these scopes in any case."""
-    tenants = [Scope.from_key(key) for key in scope_keys if key != GLOBAL_KEY]
-    words = [GLOBAL.words] if GLOBAL_KEY in scope_keys else []
-    if tenants:
-        words.append(" ".join(["tenant", *(scope.words.partition(" ")[2] for scope in tenants)]))
-    return " and ".join(f"`sync-pipeline sync {word} --force`" for word in words)
-
-
 def sync_now(invocation: Invocation, scope_keys: Mapping[str, int]) -> dict[str, object]:
     """Sync scopes in full and show the result; what ``sync --json`` prints."""
     from sync_pipeline.engine.context import RunOptions
@@ -91,7 +57,7 @@ def sync_now(invocation: Invocation, scope_keys: Mapping[str, int]) -> dict[str,
     reports = run_sync(invocation, scopes, RunOptions())
     seconds = time.perf_counter() - began
     show_reports(invocation, reports, duration_seconds=seconds)
-    return json_output.sync_summary(reports, mode="full", duration_seconds=seconds)
+    return sync_summary(reports, mode="full", duration_seconds=seconds)
 
 
 def finish(invocation: Invocation, answer: Mapping[str, object]) -> None:

@@ -9,6 +9,8 @@ import typer
 from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.invocation import Invocation
+from sync_pipeline.operations.answers import status_answer
+from sync_pipeline.operations.asking import kept_of_left_entities
 
 app = typer.Typer()
 
@@ -16,12 +18,9 @@ app = typer.Typer()
 @command(app, "status")
 def status(invocation: Invocation) -> None:
     """Show per scope what is searchable, and what is not yet."""
-    from sync_pipeline.engine.questions.entities import left_entities
-
-    statuses = invocation.scope_statuses()
-    has_others = any(found.other_points for found in statuses)
-    left = left_entities(invocation.installation.sync) if has_others else {}
-    invocation.answer({"scopes": statuses, **({"left_entities": left} if left else {})})
+    statuses = invocation.scopes.scope_statuses()
+    left = kept_of_left_entities(invocation.installation.sync, statuses)
+    invocation.answer(status_answer(statuses, left_entities=left))
     invocation.show(render.status_table(statuses, now=datetime.now(tz=UTC)))
     for line in (*render.surplus_remarks(statuses), *render.left_remarks(left)):
         invocation.say(line)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import socket
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +12,10 @@ from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command, group_command
 from sync_pipeline.cli.failures import WRONG_USAGE
 from sync_pipeline.cli.invocation import Invocation
-from sync_pipeline.cli.scopes import known_tenant
 from sync_pipeline.cli.signals import run_stoppable
 from sync_pipeline.core.scope import GLOBAL_KEY
+from sync_pipeline.operations.removing import remove_tenant, tenant_status
+from sync_pipeline.operations.scopes import known_tenant
 
 if TYPE_CHECKING:
     from sync_pipeline.core.ports import StopSignal
@@ -32,7 +31,7 @@ def tenants(invocation: Invocation) -> None:
     """List the tenants that have rows or points."""
     statuses = [
         one
-        for one in invocation.scope_statuses()
+        for one in invocation.scopes.scope_statuses()
         if one.scope_key != GLOBAL_KEY and (one.source_rows or one.points or one.other_points)
     ]
     found = [
@@ -69,9 +68,9 @@ def remove(
     partition. Points are counted and sampled afterwards. Its rows in the source and
     Dagster's history of its runs stay.
     """
-    scope = known_tenant(tenant_id, known=invocation)
+    scope = known_tenant(tenant_id, among=invocation.scopes)
     if not yes:
-        _only_tell(invocation, invocation.scope_status(scope))
+        _only_tell(invocation, tenant_status(invocation.installation.sync, scope))
     removal = _remove(invocation, scope, even_with_rows=even_with_rows)
     invocation.orchestrator.forget_scope(invocation.settings, scope)
     invocation.answer({"ok": True, **asdict(removal)})
@@ -112,14 +111,8 @@ def _only_tell(invocation: Invocation, status: ScopeStatusReport) -> None:
 
 
 def _remove(invocation: Invocation, scope: Scope, *, even_with_rows: bool) -> Removal:
-    from sync_pipeline.engine.removal.offboard import offboard_tenant
-
     def work(should_stop: StopSignal) -> Removal:
-        return offboard_tenant(
-            replace(invocation.installation.sync, should_stop=should_stop),
-            scope=scope,
-            owner=f"tenants remove on {socket.gethostname()}:{os.getpid()}",
-            even_with_rows=even_with_rows,
-        )
+        sync = replace(invocation.installation.sync, should_stop=should_stop)
+        return remove_tenant(sync, scope, even_with_rows=even_with_rows)
 
     return run_stoppable(work, tell=invocation.tell)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,9 +14,11 @@ from sync_pipeline.cli.failures import FAILED
 from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.cli.options import MaxDeletedFraction, Scopes
 from sync_pipeline.cli.progress import open_bars
-from sync_pipeline.cli.scopes import choose_scopes, read_choice
 from sync_pipeline.cli.signals import run_stoppable
 from sync_pipeline.cli.sync import run_sync
+from sync_pipeline.operations.answers import verification_answer
+from sync_pipeline.operations.asking import iter_verifications
+from sync_pipeline.operations.scopes import choose_scopes, read_choice
 
 if TYPE_CHECKING:
     from sync_pipeline.core.ports import StopSignal
@@ -44,7 +46,7 @@ def verify(
     from sync_pipeline.engine.context import RunOptions
 
     choice = read_choice(scopes)
-    chosen = choose_scopes(choice, known=invocation)
+    chosen = choose_scopes(choice, among=invocation.scopes)
     found = _verify_each(invocation, chosen)
     differing = [scope for scope in chosen if not found[scope].is_clean]
     repaired: list[ScopeReport] = []
@@ -55,31 +57,24 @@ def verify(
     results = list(found.values())
     is_clean = all(one.is_clean for one in results)
     extra = {"repaired": repaired} if repair else {}
-    invocation.answer({"ok": is_clean, "scopes": list(map(_for_programs, results)), **extra})
+    invocation.answer({"ok": is_clean, "scopes": list(map(verification_answer, results)), **extra})
     _show(invocation, results, repaired=repaired)
     if not is_clean:
         raise typer.Exit(FAILED)
 
 
 def _verify_each(invocation: Invocation, scopes: Sequence[Scope]) -> dict[Scope, Verification]:
-    from sync_pipeline.engine.questions.verify import verify_scope
-
     with open_bars(invocation.err, scopes=len(scopes)) as bars:
 
         def work(should_stop: StopSignal) -> dict[Scope, Verification]:
             sync = replace(invocation.installation.sync, progress=bars, should_stop=should_stop)
-            found = {}
-            for scope in scopes:
-                found[scope] = verify_scope(sync, scope=scope)
+            verified = {}
+            for scope, verification in zip(scopes, iter_verifications(sync, scopes), strict=True):
+                verified[scope] = verification
                 bars.finish_scope()
-            return found
+            return verified
 
         return run_stoppable(work, tell=invocation.tell)
-
-
-def _for_programs(found: Verification) -> dict[str, object]:
-    """The fields of ``verify --json``; ``error`` only where there is one."""
-    return {name: value for name, value in asdict(found).items() if value is not None}
 
 
 def _show(

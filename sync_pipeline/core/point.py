@@ -27,6 +27,8 @@ from sync_pipeline.core.payload import (
 
 BM25_VECTOR: Final = "bm25"
 """Name of the sparse vector."""
+_MIN_PREFETCH: Final = 100
+_PREFETCH_FACTOR: Final = 4
 
 NORM_TOLERANCE: Final = 0.01
 """How far a vector's length may be from 1 (bfloat16 models differ by up to 0.004)."""
@@ -185,6 +187,15 @@ class SearchQuery:
     def filters(self) -> Filters:
         """What the caller asks for, to be applied inside the scopes."""
         return Filters(equals=self.equals, ranges=self.ranges, excluded=self.excluded)
+
+
+def prefetch_limit(limit: int) -> int:
+    """How many candidates each ranking hands to the fusion.
+
+    More than are asked for: a document that is tenth in two rankings beats one
+    that is first in a single one.
+    """
+    return max(_MIN_PREFETCH, _PREFETCH_FACTOR * limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,10 +60,9 @@ class HashingEmbedder:
         vectors[~vectors.any(axis=1), 0] = 1
         return normalised(vectors)
 
-    def embed_query(self, text: str) -> NDArray[np.float32]:
-        """Embed one search text, shape ``(dimension,)``."""
-        vector: NDArray[np.float32] = self.embed([text])[0]
-        return vector
+    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed search texts, shape ``(len(texts), dimension)``: as documents are."""
+        return self.embed(texts)
 
     def count_truncated(self, texts: Sequence[str]) -> int:
         """None ever is: words are counted to the end."""

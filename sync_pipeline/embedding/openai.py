@@ -113,10 +113,17 @@ class OpenAIEmbedder:
             PermanentError: the service refuses one of the texts.
             TransientError: it kept failing; ``RateLimitedError`` if it asked to wait.
         """
+        return self._embed(texts, prompt=self._document_prompt)
+
+    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed search texts with the query prompt, shape ``(len(texts), dimension)``."""
+        return self._embed(texts, prompt=self._query_prompt)
+
+    def _embed(self, texts: Sequence[str], *, prompt: str) -> NDArray[np.float32]:
         vectors = [
             self._request(batch)
             for batch in batched_by_size(
-                (self._document_prompt + text for text in texts),
+                (prompt + text for text in texts),
                 max_items=self.max_batch,
                 max_bytes=_MAX_REQUEST_CHARACTERS,
                 size_of=len,
@@ -125,11 +132,6 @@ class OpenAIEmbedder:
         if not vectors:
             return np.empty((0, self.dimension), dtype=np.float32)
         return np.concatenate(vectors)
-
-    def embed_query(self, text: str) -> NDArray[np.float32]:
-        """Embed one search text with the query prompt, shape ``(dimension,)``."""
-        vector: NDArray[np.float32] = self._request([self._query_prompt + text])[0]
-        return vector
 
     def count_truncated(self, texts: Sequence[str]) -> int:
         """Always 0: these services refuse a text beyond the window and do not say how long it is.

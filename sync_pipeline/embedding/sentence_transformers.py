@@ -157,15 +157,16 @@ class SentenceTransformersEmbedder:
                 )
         return normalised(vectors)
 
-    def embed_query(self, text: str) -> NDArray[np.float32]:
-        """Embed one search text with the query prompt, shape ``(dimension,)``."""
+    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed search texts with the query prompt, shape ``(len(texts), dimension)``."""
+        if not texts:
+            return np.empty((0, self.dimension), dtype=np.float32)
         loaded = self._load()
         with loaded.lock, _memory_errors():
             vectors = loaded.model.encode_query(
-                [text], prompt=self._query_prompt, show_progress_bar=False
+                list(texts), prompt=self._query_prompt, show_progress_bar=False
             )
-        vector: NDArray[np.float32] = normalised(np.asarray(vectors, dtype=np.float32))[0]
-        return vector
+        return normalised(np.asarray(vectors, dtype=np.float32))
 
     def count_truncated(self, texts: Sequence[str]) -> int:
         """Count the texts that are longer than the model's window (its tail is ignored)."""

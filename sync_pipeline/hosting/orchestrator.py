@@ -62,7 +62,7 @@ class _Run:
 
 
 class DagsterOrchestrator:
-    """Runs ``sync_scope_job`` in this process; see ``cli.ports.Orchestrator`` for the promises."""
+    """Runs ``sync_scope_job`` in this process; ``operations.ports.Orchestrator`` promises what."""
 
     def run_scopes(
         self,

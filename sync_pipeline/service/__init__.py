@@ -1,1 +1,1 @@
-"""The HTTP service that answers searches."""
+"""The HTTP service and the operations page: what applications and their operators use."""

@@ -16,6 +16,7 @@ from sync_pipeline.settings.sections import (
     IndexSettings,
     ScheduleSettings,
     Section,
+    ServiceSettings,
     SourceSettings,
     StagingSettings,
     StateSettings,
@@ -44,6 +45,7 @@ class Settings(Section):
     staging: StagingSettings = StagingSettings()
     dagster: DagsterSettings = DagsterSettings()
     alerts: AlertSettings = AlertSettings()
+    service: ServiceSettings = ServiceSettings()
     entities: Entities = DEFAULT_ENTITIES
     """The source tables."""
 
@@ -104,7 +106,12 @@ class Settings(Section):
     def secret_values(self) -> list[str]:
         """Every key and password, for redaction; of an address its password."""
         urls = (self.source.url, self.state.url, self.dagster.storage_url, self.alerts.smtp_url)
-        keys = (self.index.api_key, self.embedding.api_key, self.alerts.webhook_url)
+        keys = (
+            self.index.api_key,
+            self.embedding.api_key,
+            self.alerts.webhook_url,
+            self.service.secret,
+        )
         given = [url.get_secret_value() for url in urls if url is not None]
         passwords = [password for url in given for password in passwords_of(url)]
         return [

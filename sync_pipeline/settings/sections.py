@@ -6,6 +6,7 @@ A field's docstring is its text in ``docs/reference/settings.md`` and in
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
@@ -46,6 +47,9 @@ Bm25Language = Literal[
     "romanian", "russian", "slovene", "spanish", "swedish", "tajik", "turkish",
 ]  # fmt: skip
 """``mixed``, ``none``, and the languages that qdrant-edge-py 0.9 can stem; a test compares."""
+
+MIN_SECRET_CHARACTERS: Final = 8
+"""Different characters that a secret has at least: fewer are a pattern."""
 
 BUNDLED_MODEL: Final = "bundled"
 """Names the model that is installed with the package."""
@@ -262,6 +266,68 @@ class AlertSettings(Section):
         if has_server and not addresses:
             raise refusal(Mistake("is empty", "name who gets the mails, e.g. [ops@example.org]"))
         return addresses
+
+
+class ServiceSettings(Section):
+    """The HTTP service and the operations page (`sync-pipeline serve`)."""
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Address to listen on. Any other than this machine's own needs `secret` or `key_file`."""
+    port: Annotated[int, Field(ge=1, le=65_535), NOT_A_BOOL] = 8080
+    """Port to listen on."""
+    algorithm: Literal["HS256", "RS256", "ES256", "EdDSA"] = "HS256"
+    """How tokens are signed; a token that names another algorithm is refused. HS256 takes `secret`,
+    the others `key_file`."""
+    secret: Annotated[SecretStr, Field(min_length=32)] | None = None
+    """Secret of HS256, at least 32 bytes, e.g. from `openssl rand -base64 48`. Better set in the
+    environment. Without it and without `key_file` nobody has to sign in, and the service listens
+    on this machine alone."""
+    key_file: Path | None = None
+    """Public key (PEM) of RS256, ES256 or EdDSA, or a JWKS file (`.json`) with several keys, which
+    are told apart by `kid`. Read again when it changes."""
+    signing_key_file: Path | None = None
+    """Private key (PEM) for `sync-pipeline token create`; the service itself needs none."""
+    issuer: Annotated[str, Field(min_length=1)] = "sync-pipeline"
+    """What a token's `iss` has to be."""
+    audience: Annotated[str, Field(min_length=1)] = "sync-pipeline"
+    """What a token's `aud` has to be, or contain."""
+    filter_fields: tuple[str, ...] | None = None
+    """Payload fields that searches may filter on. Null: all that the entities name."""
+    requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000), NOT_A_BOOL] = 1_200
+    """Most requests of one caller in a minute; more get 429."""
+    max_waiting_queries: Annotated[int, Field(ge=1, le=10_000), NOT_A_BOOL] = 64
+    """Most search texts that wait for the model at once; more get 503."""
+    max_body_bytes: Annotated[int, Field(ge=1_024, le=100_000_000), NOT_A_BOOL] = 262_144
+    """Longest body of a request."""
+    request_seconds: Seconds = 30
+    """Longest time for one request; then 503. Exports that stream have no end."""
+    index_wait_seconds: Annotated[float, Field(ge=0, le=60), NOT_A_BOOL] = 1.5
+    """How long a request waits for an embedded index that a sync is using; then 503."""
+    docs: Literal["admins", "everybody", "nobody"] = "admins"
+    """Who may read the OpenAPI description."""
+
+    @field_validator("secret")
+    @classmethod
+    def _long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(set(secret.get_secret_value())) < MIN_SECRET_CHARACTERS:
+            raise refusal(
+                Mistake(
+                    "is easy to guess", "take a random one, e.g. from `openssl rand -base64 48`"
+                )
+            )
+        return secret
+
+    @field_validator("key_file")
+    @classmethod
+    def _fits_algorithm(cls, key_file: Path | None, info: ValidationInfo) -> Path | None:
+        if key_file is not None and info.data.get("secret") is not None:
+            raise refusal(Mistake("stands beside service.secret", "set one of the two"))
+        return key_file
+
+    @property
+    def asks_for_tokens(self) -> bool:
+        """Whether callers have to say who they are."""
+        return self.secret is not None or self.key_file is not None
 
 
 class DagsterSettings(Section):

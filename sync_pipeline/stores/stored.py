@@ -36,20 +36,9 @@ OWNER_FIELDS: Final = (SCOPE_KEY, REVISION)
 
 RRF_K: Final = 2
 """Qdrant's constant of reciprocal rank fusion: rank ``n`` (from 0) is worth ``1 / (n + RRF_K)``."""
-_MIN_PREFETCH: Final = 100
-_PREFETCH_FACTOR: Final = 4
 
 Page = tuple[Sequence[tuple[str, Payload]], str | None]
 """Ids and payloads in ascending order of id, and the id that the next page starts at."""
-
-
-def prefetch_limit(limit: int) -> int:
-    """How many candidates each ranking hands to the fusion.
-
-    More than are asked for: a document that is tenth in two rankings beats one
-    that is first in a single one.
-    """
-    return max(_MIN_PREFETCH, _PREFETCH_FACTOR * limit)
 
 
 def has_words(query: SearchQuery) -> bool:

@@ -12,8 +12,7 @@ import pytest
 from sqlalchemy import Engine, text
 from typer.testing import CliRunner, Result
 
-from sync_pipeline.__main__ import _dagster
-from sync_pipeline.cli.invocation import Surroundings
+from sync_pipeline.__main__ import surroundings_here
 from sync_pipeline.cli.main import app
 from sync_pipeline.stores.edge.index import close_idle_indexes
 
@@ -49,7 +48,7 @@ class Shell:
         """Run a command with a settings file of this content."""
         path = self.folder / "settings.yaml"
         path.write_text(config)
-        surroundings = Surroundings(orchestrator=_dagster)
+        surroundings = surroundings_here()
         return CliRunner().invoke(app, ["--config", str(path), *arguments], obj=surroundings)
 
     def answer(self, config: str, *arguments: str) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from sync_pipeline.embedding.hashing import HashingEmbedder
 from sync_pipeline.engine.context import RunOptions, SyncContext
 from sync_pipeline.engine.questions.doctor import Finding
 from sync_pipeline.engine.steps.sync import sync_scope
+from sync_pipeline.service.app import require_safe_address
+from sync_pipeline.service.tokens import create_token
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources.postgres import PostgresRowSource
 from sync_pipeline.staging.parquet import ParquetStaging
@@ -174,10 +176,20 @@ class CommandLine:
     def __call__(self, *words: str) -> Result:
         surroundings = Surroundings(
             orchestrator=lambda: self.orchestrator,
+            service=lambda: self.serve,
+            tokens=lambda: create_token,
             settings=self._load,
             installation=lambda _settings: cast(Installation, self.installation),
         )
         return CliRunner().invoke(app, list(words), obj=surroundings, catch_exceptions=False)
+
+    def serve(
+        self, settings: Settings, *, host: str, port: int, on_ready: Callable[[str], None]
+    ) -> int:
+        """Stand in for the service: tells where it would be."""
+        require_safe_address(settings.service, host=host)
+        on_ready(f"http://{host}:{port}")
+        return 0
 
     def read_from(self, engine: Engine, *, embedder: Embedder) -> None:
         """Take the tables of a database, with the default entities, as the source."""

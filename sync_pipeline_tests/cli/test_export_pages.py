@@ -4,16 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from sync_pipeline.cli.export import (
-    Line,
-    ScopeKind,
-    choose_entities,
-    page,
-    scope_choice,
-)
-from sync_pipeline.cli.scopes import ScopeChoice, ScopeWord
+from sync_pipeline.cli.export import ScopeKind, scope_choice
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.operations.exporting import Line, choose_entities, page
+from sync_pipeline.operations.scopes import ScopeChoice, ScopeWord
 
 MATERIAL = Entity(name="material", table="shop.materials", views=(("text", ("name",)),))
 WORK = Entity(name="work", table="jobs", views=(("text", ("name",)),))
@@ -34,12 +29,12 @@ def lines(ids: str) -> Iterator[Line]:
     ],
 )
 def test_entities_are_chosen_by(word: str, entities: list[Entity]) -> None:
-    assert choose_entities(word, known=[MATERIAL, WORK]) == entities
+    assert choose_entities(word, among=[MATERIAL, WORK]) == entities
 
 
 def test_an_unknown_entity_is_refused_with_those_that_exist() -> None:
     with pytest.raises(ConfigurationError, match="no entity 'tools'; say all, or one of materials"):
-        choose_entities("tools", known=[MATERIAL, WORK])
+        choose_entities("tools", among=[MATERIAL, WORK])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 import typer
@@ -10,7 +11,6 @@ from typer.testing import CliRunner
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.invocation import Invocation, Surroundings
 from sync_pipeline.cli.main import Program, program
-from sync_pipeline.cli.ports import Orchestrator
 from sync_pipeline.core.errors import (
     ConfigurationError,
     PermanentError,
@@ -23,11 +23,11 @@ from sync_pipeline.core.errors import (
 RUNNER = CliRunner()
 
 
-def no_orchestrator() -> Orchestrator:
-    raise AssertionError("these commands sync nothing")
+def nobody() -> NoReturn:
+    raise AssertionError("these commands neither sync nor serve")
 
 
-NOWHERE = Surroundings(orchestrator=no_orchestrator)
+NOWHERE = Surroundings(orchestrator=nobody, service=nobody, tokens=nobody)
 
 
 def app_that_raises(error: BaseException) -> typer.Typer:

@@ -56,10 +56,12 @@ from sync_pipeline.cli.logs import configure_logging
 from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
 
 configure_logging()
-surroundings = Surroundings(orchestrator=None, installation=lambda settings: None)
+surroundings = Surroundings(
+    orchestrator=None, service=None, tokens=None, installation=lambda settings: None
+)
 Invocation(surroundings=surroundings, wants_json={wants_json}).installation
 for _ in range(2):
-    SentenceTransformersEmbedder(device="cpu").embed_query("plaster")
+    SentenceTransformersEmbedder(device="cpu").embed_queries(["plaster"])[0]
 """
 
 

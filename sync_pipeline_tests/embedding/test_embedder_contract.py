@@ -86,12 +86,15 @@ def test_the_same_text_twice_gets_the_same_vector(embedder: Embedder) -> None:
     assert vectors[0] @ vectors[1] < 0.99
 
 
-def test_a_query_is_one_normalised_vector(embedder: Embedder) -> None:
-    vector = embedder.embed_query(TEXTS[0])
+def test_queries_are_normalised_rows_in_their_order(embedder: Embedder) -> None:
+    vectors = embedder.embed_queries(TEXTS[:2])
 
-    assert vector.shape == (embedder.dimension,)
-    assert vector.dtype == np.float32
-    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+    assert vectors.shape == (2, embedder.dimension)
+    assert vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    for text, vector in zip(TEXTS[:2], vectors, strict=True):
+        assert embedder.embed_queries([text])[0] @ vector > 0.999
+    assert embedder.embed_queries([]).shape == (0, embedder.dimension)
 
 
 def test_a_full_batch_is_accepted(embedder: Embedder) -> None:

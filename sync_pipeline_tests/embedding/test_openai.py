@@ -106,7 +106,7 @@ def test_prompts_are_put_before_documents_and_queries() -> None:
             document_prompt="passage: ",
         )
         client.embed(["a"])
-        client.embed_query("b")
+        client.embed_queries(["b"])[0]
 
     assert service.texts() == ["passage: a", "query: b"]
 
@@ -366,7 +366,7 @@ def test_a_closed_client_opens_again() -> None:
         client.close()
         client.close()
 
-        assert client.embed_query("a").shape == (DIMENSION,)
+        assert client.embed_queries(["a"])[0].shape == (DIMENSION,)
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks4://127.0.0.1:9", "ftp://x"])

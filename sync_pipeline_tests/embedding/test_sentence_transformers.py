@@ -64,7 +64,7 @@ def test_importing_and_making_one_reads_and_loads_nothing() -> None:
 def test_vectors_carry_meaning() -> None:
     plaster, paint, cement = SentenceTransformersEmbedder(device="cpu").embed(TEXTS)
 
-    query = SentenceTransformersEmbedder(device="cpu").embed_query("wall coating colour")
+    query = SentenceTransformersEmbedder(device="cpu").embed_queries(["wall coating colour"])[0]
 
     assert query @ paint > max(query @ plaster, query @ cement)
 
@@ -114,7 +114,7 @@ def test_the_document_prompt_counts_towards_the_window_and_changes_vectors() -> 
 
     assert prompted.count_truncated(["plaster " * 254]) == 1
     assert plain.embed(TEXTS[:1])[0] @ prompted.embed(TEXTS[:1])[0] < 0.99
-    assert plain.embed_query("a") @ prompted.embed_query("a") > 0.9999
+    assert plain.embed_queries(["a"])[0] @ prompted.embed_queries(["a"])[0] > 0.9999
 
 
 @pytest.mark.model
@@ -134,7 +134,7 @@ def test_threads_can_embed_at_the_same_time() -> None:
     def embed() -> None:
         for _ in range(5):
             vectors = embedder.embed(TEXTS)
-            embedder.embed_query(TEXTS[0])
+            embedder.embed_queries([TEXTS[0]])[0]
             embedder.count_truncated(["plaster " * 300])
             found.append(float((vectors * expected).sum(axis=1).min()))
 

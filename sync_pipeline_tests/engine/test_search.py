@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from sync_pipeline.engine.questions.search import (
     SearchRequest,
     build_query,
     search,
+    search_batch,
 )
 from sync_pipeline_tests.engine.world import World
 
@@ -93,6 +95,11 @@ def test_an_excluded_value_narrows_a_search(stocked: World) -> None:
     assert found == ["tenant-material-a"]
 
 
+def query_of(world: World, request: SearchRequest, *, scope: Scope = ACME) -> SearchQuery:
+    vector = world.embedder.vector(request.text)
+    return build_query(world.sync, scope=scope, request=request, vector=vector)
+
+
 def test_two_spellings_of_a_path_are_one(stocked: World) -> None:
     request = SearchRequest(
         text="cement",
@@ -100,7 +107,7 @@ def test_two_spellings_of_a_path_are_one(stocked: World) -> None:
         ranges={"price": [Range(gt=1)], '"price"': [Range(lt=5)]},
     )
 
-    query = build_query(stocked.sync, scope=ACME, request=request)
+    query = query_of(stocked, request)
 
     assert query.equals == {
         "unit.a": ("x", "y"),
@@ -168,8 +175,8 @@ def test_a_point_whose_scope_was_lost_is_not_found_by_anybody(stocked: World) ->
 def test_the_query_names_exactly_the_visible_scopes(stocked: World) -> None:
     request = SearchRequest(text="cement")
 
-    assert build_query(stocked.sync, scope=ACME, request=request).scope_keys == ("global", "acme")
-    assert build_query(stocked.sync, scope=GLOBAL, request=request).scope_keys == ("global",)
+    assert query_of(stocked, request).scope_keys == ("global", "acme")
+    assert query_of(stocked, request, scope=GLOBAL).scope_keys == ("global",)
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "x" * (MAX_QUERY_CHARACTERS + 1)])
@@ -256,3 +263,77 @@ def test_in_sync_to_is_unknown_where_a_visible_scope_was_never_synced(world: Wor
 
     assert result.in_sync_to is None
     assert len(result.hits) == 1
+
+
+# --- modes, thresholds, explanations, batches -------------------------------------------
+
+
+def hits(world: World, text: str = "cement", **request: Any) -> list[str]:
+    wanted = SearchRequest(text=text, **request)
+    return [hit.document_id for hit in search(world.sync, scope=ACME, request=wanted).hits]
+
+
+def test_a_search_by_words_alone_embeds_nothing(stocked: World) -> None:
+    assert set(hits(stocked, mode="text")) == set(hits(stocked, mode="hybrid"))
+    asked = list(stocked.embedder.queries)
+
+    hits(stocked, mode="text")
+
+    assert stocked.embedder.queries == asked
+
+
+def test_a_search_by_words_alone_finds_no_other_words(stocked: World) -> None:
+    assert hits(stocked, "plaster", mode="text") == []
+    assert hits(stocked, "plaster", mode="dense") != []
+
+
+def test_hits_below_a_threshold_are_left_out(stocked: World) -> None:
+    request = SearchRequest(text="cement", mode="dense")
+    scores = [hit.score for hit in search(stocked.sync, scope=ACME, request=request).hits]
+
+    above = replace(request, score_threshold=scores[0])
+
+    assert len(scores) > 1
+    assert len(search(stocked.sync, scope=ACME, request=above).hits) == scores.count(scores[0])
+
+
+def test_an_explained_search_says_which_ranking_has_a_hit_where(stocked: World) -> None:
+    plain = search(stocked.sync, scope=ACME, request=SearchRequest(text="cement works"))
+    request = SearchRequest(text="cement works", explain=True)
+
+    result = search(stocked.sync, scope=ACME, request=request)
+
+    assert (plain.rankings, result.hits) == (None, plain.hits)
+    assert result.rankings is not None
+    places = result.rankings[result.hits[0].document_id]
+    assert set(places) <= {"text", "bm25"}
+    assert places["bm25"] == 1
+    assert all(result.rankings[hit.document_id] for hit in result.hits)
+    owners = {stocked.points[name].payload["scope_key"] for name in result.rankings}
+    assert owners == {"acme", "global"}
+
+
+def test_a_batch_answers_as_its_searches_would_alone_and_embeds_each_text_once(
+    stocked: World,
+) -> None:
+    requests = [
+        SearchRequest(text="cement"),
+        SearchRequest(text="works", limit=1),
+        SearchRequest(text="cement", mode="text"),
+        SearchRequest(text="cement", filters={"price": [5]}),
+        SearchRequest(text="cement", filters={"price": []}),
+    ]
+    alone = [search(stocked.sync, scope=ACME, request=request).hits for request in requests]
+    stocked.embedder.queries.clear()
+
+    results = search_batch(stocked.sync, scope=ACME, requests=requests)
+
+    assert [result.hits for result in results] == alone
+    assert sorted(stocked.embedder.queries) == ["cement", "works"]
+
+
+def test_one_bad_search_refuses_its_batch(stocked: World) -> None:
+    requests = [SearchRequest(text="cement"), SearchRequest(text="cement", views=("title",))]
+
+    with pytest.raises(ConfigurationError, match="no view title"):
+        search_batch(stocked.sync, scope=ACME, requests=requests)

@@ -105,9 +105,11 @@ class FakeEmbedder:
         self.embedded += texts
         return vectors if self.spoil is None else self.spoil(vectors)
 
-    def embed_query(self, text: str) -> NDArray[np.float32]:
-        self.queries.append(text)
-        return self.vector(text)
+    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.queries += texts
+        if not texts:
+            return np.empty((0, self.dimension), dtype=np.float32)
+        return np.stack([self.vector(text) for text in texts])
 
     def count_truncated(self, texts: Sequence[str]) -> int:
         return sum(len(text) > self.max_characters for text in texts)

@@ -263,7 +263,13 @@ class QdrantStub:
         )
 
     def query(self, name: str, body: bytes) -> object:
-        asked = models.QueryRequest.model_validate_json(body)
+        return self._query(name, models.QueryRequest.model_validate_json(body))
+
+    def query_batch(self, name: str, body: bytes) -> object:
+        asked = models.QueryRequestBatch.model_validate_json(body)
+        return [self._query(name, search) for search in asked.searches]
+
+    def _query(self, name: str, asked: models.QueryRequest) -> object:
         return self.client.query_points(
             name,
             query=asked.query,
@@ -295,6 +301,7 @@ _ROUTES: Final[tuple[tuple[str, str, Callable[..., object]], ...]] = (
     ("POST", f"{_NAME}/points/count", QdrantStub.count),
     ("POST", f"{_NAME}/facet", QdrantStub.facet),
     ("POST", f"{_NAME}/points/query", QdrantStub.query),
+    ("POST", f"{_NAME}/points/query/batch", QdrantStub.query_batch),
 )
 
 

@@ -24,6 +24,7 @@ from sync_pipeline.core.point import (
     SearchQuery,
     SparseVector,
     StoredPoint,
+    prefetch_limit,
 )
 from sync_pipeline.core.ports import StoreCapabilities, VectorStore
 from sync_pipeline.stores.checks import (
@@ -42,7 +43,6 @@ from sync_pipeline.stores.stored import (
     iter_page_digests,
     known_hits,
     known_points,
-    prefetch_limit,
 )
 from sync_pipeline_tests.fakes.filters import meets
 
@@ -249,6 +249,11 @@ class FakeVectorStore:
                 for point_id in dict.fromkeys(point_ids)
                 if point_id in points
             )
+
+    def query_batch(
+        self, collection: str, queries: Sequence[SearchQuery]
+    ) -> list[list[tuple[float, StoredPoint]]]:
+        return [self.query(collection, query) for query in queries]
 
     def query(self, collection: str, query: SearchQuery) -> list[tuple[float, StoredPoint]]:
         with self._failing("query"):

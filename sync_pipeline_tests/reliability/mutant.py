@@ -310,7 +310,7 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.questions.search",
-                "search",
+                "_require_own",
                 "if foreign: raise IsolationError(scope_key=scope.key, found=foreign)",
                 "pass",
             ),

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.migrate import migrate
-from sync_pipeline.engine.questions.search import in_sync_to
+from sync_pipeline.engine.questions.search import in_sync_by_scope
 from sync_pipeline.migrations.versions import r0003_entities
 from sync_pipeline.stores.edge.requests import PAYLOAD_INDEXES
 from sync_pipeline_tests.reliability.site import Site
@@ -81,6 +81,6 @@ def test_an_earlier_installation_goes_on_incrementally(upgraded: Site) -> None:
 
 
 def test_an_earlier_installation_says_up_to_when_it_is_in_sync(upgraded: Site) -> None:
-    assert in_sync_to(upgraded.sync, scope=ACME) is not None
+    assert None not in in_sync_by_scope(upgraded.sync, scope=ACME).values()
     assert upgraded.is_clean()
     assert len(upgraded.found("acme")) == 10

@@ -788,6 +788,23 @@ def test_a_search_sees_its_scopes_and_no_other(store: VectorStore) -> None:
         assert sorted(found_ids(store, query)) == ids_of(visible)
 
 
+def test_a_batch_of_searches_answers_each_as_if_it_were_alone(store: VectorStore) -> None:
+    keys = ["acme", "globex", "global"] * 4
+    store.upsert(COLLECTION, [make_point(n, scope_key=key) for n, key in enumerate(keys)])
+    queries = [
+        search(scope_keys=("acme",)),
+        search(seed=None, words={}),
+        search(scope_keys=("globex", "global"), limit=3, words={1: 1.0}),
+        search(scope_keys=("initech",)),
+    ]
+
+    answers = store.query_batch(COLLECTION, queries)
+
+    assert answers == [store.query(COLLECTION, query) for query in queries]
+    assert [len(answer) for answer in answers] == [4, 0, 3, 0]
+    assert store.query_batch(COLLECTION, []) == []
+
+
 def test_one_tenants_points_do_not_push_out_anothers(store: VectorStore) -> None:
     mine = make_point(0, scope_key="acme", vectors={"text": vector(300)}, words={7: 0.1})
     theirs = [

@@ -48,8 +48,15 @@ class Embedder(Protocol):
             MemoryError: the batch is too large; try a smaller one.
         """
 
-    def embed_query(self, text: str) -> NDArray[np.float32]:
-        """Embed one search text with the model's query prompt, shape ``(dimension,)``."""
+    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed search texts with the model's query prompt, in one pass where it can be.
+
+        Args:
+            texts: Non-empty strings; at most ``max_batch`` of them.
+
+        Returns:
+            One L2-normalised row per text, shape ``(len(texts), dimension)``. Errors as ``embed``.
+        """
 
     def count_truncated(self, texts: Sequence[str]) -> int:
         """Count the texts that are longer than the model's window (its tail is ignored)."""

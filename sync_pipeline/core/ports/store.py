@@ -160,5 +160,10 @@ class VectorStore(Protocol):
         The scope filter stands in every prefetch and in the outer query.
         """
 
+    def query_batch(
+        self, collection: str, queries: Sequence[SearchQuery]
+    ) -> list[list[tuple[float, StoredPoint]]]:
+        """Several searches as one request; per query what ``query`` returns."""
+
     def optimize(self, collection: str) -> bool:
         """Build search indexes that are due; whether there was anything to do."""

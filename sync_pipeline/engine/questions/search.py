@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
+from sync_pipeline.core.batching import batched
 from sync_pipeline.core.conditions import plan_conditions
 from sync_pipeline.core.errors import ConfigurationError, IsolationError
 from sync_pipeline.core.filters import EVERY_DATE, EVERY_NUMBER, Filters, FilterValue, Range
 from sync_pipeline.core.json_path import format_path, parse_path
 from sync_pipeline.core.payload import ENTITY_TYPE, RESERVED_FIELDS, shown
-from sync_pipeline.core.point import Hit, SearchQuery
+from sync_pipeline.core.point import (
+    BM25_VECTOR,
+    Hit,
+    SearchQuery,
+    StoredPoint,
+    Vector,
+    prefetch_limit,
+)
 from sync_pipeline.core.ports import VectorStore
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
@@ -23,6 +31,8 @@ MAX_LIMIT: Final = 100
 """Most hits of one search."""
 MAX_QUERY_CHARACTERS: Final = 2_000
 """Longest search text."""
+
+SearchMode = Literal["hybrid", "dense", "text"]
 
 T = TypeVar("T")
 
@@ -47,10 +57,18 @@ class SearchRequest:
     """The same with ranges, each of which has to hold a value."""
     excluded: Mapping[str, Sequence[FilterValue]] = field(default_factory=dict)
     """The same with values that must not be there."""
+    mode: SearchMode = "hybrid"
+    """By meaning and by words, or by one of them alone."""
+    score_threshold: float | None = None
+    """Hits below it are left out. Scores of one mode compare, those of different modes do not."""
+    explain: bool = False
+    """Whether to say at which place each ranking has the hits; costs a query per ranking."""
 
     def __post_init__(self) -> None:
         if not self.text.strip() or len(self.text) > MAX_QUERY_CHARACTERS:
             raise ValueError(f"a search text has 1 to {MAX_QUERY_CHARACTERS} characters")
+        if any("\ud800" <= character <= "\udfff" for character in self.text):
+            raise ValueError("the search text is not Unicode: it has a lone surrogate")
         if not 1 <= self.limit <= MAX_LIMIT:
             raise ValueError(f"limit lies between 1 and {MAX_LIMIT}")
         own = sorted(RESERVED_FIELDS & self.filtered_fields)
@@ -74,17 +92,182 @@ class SearchResult:
     """Hits, best first, and the state of the source they reflect."""
 
     hits: list[Hit]
-    in_sync_to: datetime | None
-    """Every change committed before this is visible; None where a scope was never synced."""
+    in_sync_by_scope: Mapping[str, datetime | None]
+    """Per scope key that was searched: every change committed before this is visible; None where
+    it was never synced."""
+    rankings: Mapping[str, Mapping[str, int]] | None = None
+    """Where asked for: per document id the place, from 1, that each ranking gives it, by view, or
+    ``bm25`` for the ranking by words. A hit is in at least one of them."""
+
+    @property
+    def in_sync_to(self) -> datetime | None:
+        """The oldest of them; None where one was never synced."""
+        moments = [moment for moment in self.in_sync_by_scope.values() if moment is not None]
+        return min(moments) if len(moments) == len(self.in_sync_by_scope) else None
 
 
-def build_query(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> SearchQuery:
+def build_query(
+    sync: SyncContext, *, scope: Scope, request: SearchRequest, vector: Vector | None
+) -> SearchQuery:
     """The one place where a search is made: what the scope may see, and inside it the request.
 
     Args:
-        sync: Names the fields that may be filtered on, and embeds the text.
+        sync: Names the fields that may be filtered on, and weighs the words.
         scope: The authenticated scope; nothing in ``request`` can widen it.
         request: What the caller asks for.
+        vector: Of its text; None where it is not searched by meaning.
+    """
+    equals: dict[str, Sequence[FilterValue]] = _by_path(request.filters)
+    equals[ENTITY_TYPE] = _searched_entities(sync, request)
+    return SearchQuery(
+        scope_keys=scope.visible_keys,
+        vectors={} if vector is None else dict.fromkeys(request.views or sync.views, vector),
+        sparse=sync.sparse.encode_query(request.text) if request.mode != "dense" else None,
+        limit=request.limit,
+        equals=equals,
+        ranges=_by_path(request.ranges),
+        excluded=_by_path(request.excluded),
+    )
+
+
+def search(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> SearchResult:
+    """Search the documents of ``scope`` and the global ones, by meaning and by words.
+
+    Raises:
+        ConfigurationError: nothing has been synced yet, an unknown view or field, or a range of
+            a field that holds nothing with an order, such as texts.
+        IsolationError: the index returned a document of another scope; no hit is returned.
+    """
+    (result,) = search_batch(sync, scope=scope, requests=[request])
+    return result
+
+
+def search_batch(
+    sync: SyncContext, *, scope: Scope, requests: Sequence[SearchRequest]
+) -> list[SearchResult]:
+    """Several searches as one scope: one pass of the model, one request to the index.
+
+    Every hit is checked against the scope once more before it is returned.
+
+    Raises:
+        ConfigurationError: see ``search``; none of them is answered then.
+        IsolationError: likewise.
+    """
+    for request in requests:
+        _check_names(sync, request)
+    queries = _queries(sync, scope=scope, requests=requests)
+    parts = [_single_rankings(query) for query in queries]
+    extra = [
+        ranking
+        for request, rankings in zip(requests, parts, strict=True)
+        if request.explain
+        for ranking in rankings.values()
+    ]
+    with sync.store() as store:
+        collection = check_index(sync, store)
+        if collection is None:
+            raise ConfigurationError(
+                f"there is no index behind {sync.alias!r} yet; run `sync-pipeline sync all` first"
+            )
+        answers = _ask(store, collection, [*queries, *extra])
+        for query, ranked in zip(queries, answers, strict=False):
+            if not ranked:
+                _check_ranges(store, collection, query)
+    _require_own(scope, answers)
+    in_sync = in_sync_by_scope(sync, scope=scope)
+    explained = iter(answers[len(queries) :])
+    return [
+        SearchResult(
+            hits=_hits(ranked, request),
+            in_sync_by_scope=in_sync,
+            rankings=_places({name: next(explained) for name in rankings})
+            if request.explain
+            else None,
+        )
+        for request, rankings, ranked in zip(requests, parts, answers, strict=False)
+    ]
+
+
+def _queries(
+    sync: SyncContext, *, scope: Scope, requests: Sequence[SearchRequest]
+) -> list[SearchQuery]:
+    """The authorised queries, each different text embedded once."""
+    texts = sorted({request.text for request in requests if request.mode != "text"})
+    vectors: dict[str, Vector] = {}
+    for part in batched(texts, sync.embedder.max_batch):
+        vectors |= dict(zip(part, sync.embedder.embed_queries(part), strict=True))
+    return [
+        build_query(
+            sync,
+            scope=scope,
+            request=request,
+            vector=None if request.mode == "text" else vectors[request.text],
+        )
+        for request in requests
+    ]
+
+
+def _single_rankings(query: SearchQuery) -> dict[str, SearchQuery]:
+    """Each ranking that a search fuses as a search of its own, as deep as the fusion looks."""
+    bare = replace(query, limit=prefetch_limit(query.limit))
+    rankings = {
+        view: replace(bare, vectors={view: vector}, sparse=None)
+        for view, vector in query.vectors.items()
+    }
+    if query.sparse is not None:
+        rankings[BM25_VECTOR] = replace(bare, vectors={})
+    return rankings
+
+
+def _ask(
+    store: VectorStore, collection: str, queries: Sequence[SearchQuery]
+) -> list[list[tuple[float, StoredPoint]]]:
+    if len(queries) == 1:
+        return [store.query(collection, queries[0])]
+    return store.query_batch(collection, queries)
+
+
+def _require_own(scope: Scope, answers: Sequence[Sequence[tuple[float, StoredPoint]]]) -> None:
+    """Check every hit against the scope once more.
+
+    Raises:
+        IsolationError: one is of another scope.
+    """
+    points = (point for ranked in answers for _, point in ranked)
+    foreign = [point.document_id for point in points if point.scope_key not in scope.visible_keys]
+    if foreign:
+        raise IsolationError(scope_key=scope.key, found=foreign)
+
+
+def _hits(ranked: Sequence[tuple[float, StoredPoint]], request: SearchRequest) -> list[Hit]:
+    return [
+        Hit(
+            document_id=point.document_id,
+            score=score,
+            text=point.text,
+            payload=shown(point.payload),
+        )
+        for score, point in ranked
+        if request.score_threshold is None or score >= request.score_threshold
+    ]
+
+
+def _places(
+    rankings: Mapping[str, Sequence[tuple[float, StoredPoint]]],
+) -> dict[str, dict[str, int]]:
+    """Per document id the place, from 1, that each ranking gives it."""
+    places: dict[str, dict[str, int]] = {}
+    for name, ranked in rankings.items():
+        for place, (_, point) in enumerate(ranked, start=1):
+            places.setdefault(point.document_id, {})[name] = place
+    return places
+
+
+def _check_names(sync: SyncContext, request: SearchRequest) -> None:
+    """Refuse views and payload fields that are not configured.
+
+    Raises:
+        ConfigurationError: naming those that are.
     """
     unknown = sorted(set(request.views) - set(sync.views))
     if unknown:
@@ -98,61 +281,13 @@ def build_query(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> S
             f"cannot filter on {', '.join(strange)}; "
             f"the configured payload fields are {', '.join(sorted(fields))}"
         )
-    equals: dict[str, Sequence[FilterValue]] = _by_path(request.filters)
-    equals[ENTITY_TYPE] = _searched_entities(sync, request)
-    vector = sync.embedder.embed_query(request.text)
-    return SearchQuery(
-        scope_keys=scope.visible_keys,
-        vectors=dict.fromkeys(request.views or sync.views, vector),
-        sparse=sync.sparse.encode_query(request.text),
-        limit=request.limit,
-        equals=equals,
-        ranges=_by_path(request.ranges),
-        excluded=_by_path(request.excluded),
-    )
+    _searched_entities(sync, request)
 
 
-def search(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> SearchResult:
-    """Search the documents of ``scope`` and the global ones, by meaning and by words.
-
-    Every hit is checked against the scope once more before it is returned.
-
-    Raises:
-        ConfigurationError: nothing has been synced yet, an unknown view or field, or a range of
-            a field that holds nothing with an order, such as texts.
-        IsolationError: the index returned a document of another scope; no hit is returned.
-    """
-    query = build_query(sync, scope=scope, request=request)
-    with sync.store() as store:
-        collection = check_index(sync, store)
-        if collection is None:
-            raise ConfigurationError(
-                f"there is no index behind {sync.alias!r} yet; run `sync-pipeline sync all` first"
-            )
-        found = store.query(collection, query)
-        if not found:
-            _check_ranges(store, collection, query)
-    foreign = [point.document_id for _, point in found if point.scope_key not in scope.visible_keys]
-    if foreign:
-        raise IsolationError(scope_key=scope.key, found=foreign)
-    hits = [
-        Hit(
-            document_id=point.document_id,
-            score=score,
-            text=point.text,
-            payload=shown(point.payload),
-        )
-        for score, point in found
-    ]
-    return SearchResult(hits=hits, in_sync_to=in_sync_to(sync, scope=scope))
-
-
-def in_sync_to(sync: SyncContext, *, scope: Scope) -> datetime | None:
-    """The oldest snapshot among the scopes and entities that a search as ``scope`` sees."""
-    visible = [Scope.from_key(key) for key in scope.visible_keys]
-    taken = [record.in_sync_to for record in read_records(sync, scopes=visible).values()]
-    known = [moment for moment in taken if moment is not None]
-    return min(known) if len(known) == len(visible) else None
+def in_sync_by_scope(sync: SyncContext, *, scope: Scope) -> dict[str, datetime | None]:
+    """Per scope key that a search as ``scope`` sees, the oldest snapshot among its entities."""
+    records = read_records(sync, scopes=[Scope.from_key(key) for key in scope.visible_keys])
+    return {key: records[key].in_sync_to if key in records else None for key in scope.visible_keys}
 
 
 def _searched_entities(sync: SyncContext, request: SearchRequest) -> list[str]:

@@ -19,8 +19,15 @@ from sync_pipeline.core.conditions import (
     plan_conditions,
 )
 from sync_pipeline.core.payload import ENTITY_TYPE, REVISION, SCOPE_KEY
-from sync_pipeline.core.point import BM25_VECTOR, CollectionSpec, Point, SearchQuery, Vector
-from sync_pipeline.stores.stored import RRF_K, has_words, prefetch_limit
+from sync_pipeline.core.point import (
+    BM25_VECTOR,
+    CollectionSpec,
+    Point,
+    SearchQuery,
+    Vector,
+    prefetch_limit,
+)
+from sync_pipeline.stores.stored import RRF_K, has_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -248,6 +248,12 @@ class EdgeStore:
             for point in found
         )
 
+    def query_batch(
+        self, collection: str, queries: Sequence[SearchQuery]
+    ) -> list[list[tuple[float, StoredPoint]]]:
+        """See ``VectorStore``; the engine is in this process, so one after the other."""
+        return [self.query(collection, query) for query in queries]
+
     def optimize(self, collection: str) -> bool:
         """See ``VectorStore``."""
         if not self._index.has(collection):

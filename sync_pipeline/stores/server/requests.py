@@ -20,9 +20,16 @@ from sync_pipeline.core.conditions import (
     plan_conditions,
 )
 from sync_pipeline.core.payload import ENTITY_TYPE, REVISION, SCOPE_KEY, revision_of
-from sync_pipeline.core.point import BM25_VECTOR, Point, SearchQuery, StoredPoint, Vector
+from sync_pipeline.core.point import (
+    BM25_VECTOR,
+    Point,
+    SearchQuery,
+    StoredPoint,
+    Vector,
+    prefetch_limit,
+)
 from sync_pipeline.stores.checks import payload_bytes
-from sync_pipeline.stores.stored import has_words, prefetch_limit
+from sync_pipeline.stores.stored import has_words
 
 _BYTES_PER_NUMBER: Final = 22
 """A float32 as JSON: up to 20 digits, a separator and a blank."""
@@ -130,6 +137,20 @@ def query_arguments(query: SearchQuery) -> dict[str, Any]:
         return {**common, "prefetch": rankings, "query": fusion}
     (only,) = rankings
     return {**common, "query": only.query, "using": only.using, "search_params": only.params}
+
+
+def query_request(query: SearchQuery) -> models.QueryRequest:
+    """The same as one of several requests."""
+    asked = query_arguments(query)
+    return models.QueryRequest(
+        filter=asked["query_filter"],
+        limit=asked["limit"],
+        with_payload=asked["with_payload"],
+        prefetch=asked.get("prefetch"),
+        query=asked["query"],
+        using=asked.get("using"),
+        params=asked.get("search_params"),
+    )
 
 
 def stored_point(record: models.Record | models.ScoredPoint) -> StoredPoint:

@@ -41,6 +41,7 @@ from sync_pipeline.stores.server.requests import (
     point_bytes,
     point_struct,
     query_arguments,
+    query_request,
     scope_filter,
     stored_point,
     unless_newer,
@@ -288,6 +289,34 @@ class ServerStore:
         # ask for them. What finds nothing never reaches the server.
         assumed = None if finds_nothing(query) else schema_asked_for(query)
         return self._with_schema(collection, ask, assumed=assumed)
+
+    def query_batch(
+        self, collection: str, queries: Sequence[SearchQuery]
+    ) -> list[list[tuple[float, StoredPoint]]]:
+        """See ``VectorStore``."""
+
+        def ask(schema: VectorSchema) -> list[list[tuple[float, StoredPoint]]]:
+            for query in queries:
+                check_query(query, schema=schema)
+            asked = [query for query in queries if not finds_nothing(query)]
+            if not asked:
+                return [[] for _ in queries]
+            requests = [query_request(query) for query in asked]
+            answers = iter(
+                self._calls.ask(
+                    "searching",
+                    lambda client: client.query_batch_points(collection, requests),
+                    collection=collection,
+                )
+            )
+            return [
+                []
+                if finds_nothing(query)
+                else known_hits((hit.score, stored_point(hit)) for hit in next(answers).points)
+                for query in queries
+            ]
+
+        return self._with_schema(collection, ask, assumed=None)
 
     def optimize(self, collection: str) -> bool:
         """See ``VectorStore``; a server does it by itself."""

@@ -1,4 +1,4 @@
-"""What the command line asks of whoever runs syncs; the Dagster one lives in ``hosting``."""
+"""What operations ask of whoever runs syncs; the Dagster one lives in ``hosting``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,40 @@ if TYPE_CHECKING:
     from sync_pipeline.core.reports import ScopeReport
     from sync_pipeline.core.scope import Scope
     from sync_pipeline.engine.context import RunOptions
-    from sync_pipeline.settings import Settings
+    from sync_pipeline.settings import ServiceSettings, Settings
+
+
+class RunService(Protocol):
+    """Runs the HTTP service until it is stopped."""
+
+    def __call__(
+        self, settings: Settings, *, host: str, port: int, on_ready: Callable[[str], None]
+    ) -> int:
+        """Serve at an address; ``on_ready`` is told it. The exit code.
+
+        Raises:
+            ConfigurationError: the address needs authentication that is not set up.
+        """
+
+
+class CreateToken(Protocol):
+    """Makes tokens for the service."""
+
+    def __call__(
+        self,
+        settings: ServiceSettings,
+        *,
+        subject: str,
+        role: str,
+        tenant_id: str | None,
+        ttl_seconds: float,
+    ) -> str:
+        """A signed token.
+
+        Raises:
+            ConfigurationError: no key to sign with, no such role, or a tenant that does not
+                go with it.
+        """
 
 
 class Orchestrator(Protocol):

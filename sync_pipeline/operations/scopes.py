@@ -1,4 +1,4 @@
-"""From the words on the command line to scopes; pure functions over what is known."""
+"""From the names that somebody says to the scopes that there are."""
 
 from __future__ import annotations
 
@@ -12,24 +12,44 @@ from sync_pipeline.core.errors import ConfigurationError, UnknownScopeError
 from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, in_run_order, why_not_a_tenant_id
 
 if TYPE_CHECKING:
+    from sync_pipeline.engine.context import SyncContext
     from sync_pipeline.engine.questions.status import ScopeStatusReport
 
-    Known = Sequence[ScopeStatusReport]
-    """Every scope that the source, our record or the index knows."""
 
-
-class KnownScopes(Protocol):
-    """What can be asked about scopes; ``Invocation`` answers."""
+class ScopeDirectory(Protocol):
+    """What can be asked about the scopes that there are."""
 
     def unknown_scopes(self, scopes: Sequence[Scope]) -> list[Scope]:
         """Those that neither the source, our record nor the index knows; looks at no other."""
 
-    def scope_statuses(self) -> Known:
+    def scope_statuses(self) -> Sequence[ScopeStatusReport]:
         """Every scope that one of them knows; looks at all of them."""
 
 
+@dataclass(slots=True)
+class InstalledScopes:
+    """The scopes of an installation, all of them looked at once at most for several questions."""
+
+    sync: SyncContext
+    _statuses: list[ScopeStatusReport] | None = None
+
+    def unknown_scopes(self, scopes: Sequence[Scope]) -> list[Scope]:
+        """Those that neither the source, our record nor the index knows; looks at no other."""
+        from sync_pipeline.engine.questions.status import unknown_scopes
+
+        return unknown_scopes(self.sync, scopes=scopes)
+
+    def scope_statuses(self) -> list[ScopeStatusReport]:
+        """Every scope that one of them knows."""
+        from sync_pipeline.engine.questions.status import scope_statuses
+
+        if self._statuses is None:
+            self._statuses = scope_statuses(self.sync)
+        return self._statuses
+
+
 class ScopeWord(StrEnum):
-    """Which scopes a command is about."""
+    """Which scopes an operation is about."""
 
     ALL = "all"
     GLOBAL = "global"
@@ -62,12 +82,12 @@ def read_choice(words: Sequence[str]) -> ScopeChoice:
     )
 
 
-def choose_scopes(choice: ScopeChoice, *, known: KnownScopes) -> list[Scope]:
+def choose_scopes(choice: ScopeChoice, *, among: ScopeDirectory) -> list[Scope]:
     """Name the scopes that are meant.
 
     Args:
         choice: What was asked for.
-        known: What exists; of named tenants only these are looked up.
+        among: What there is; of named tenants only these are looked up.
 
     Returns:
         The global scope first, then tenants, those with most rows first, so that
@@ -77,19 +97,19 @@ def choose_scopes(choice: ScopeChoice, *, known: KnownScopes) -> list[Scope]:
         UnknownScopeError: a tenant that is not among the known.
     """
     if choice.word is ScopeWord.TENANT:
-        return known_tenants(choice.tenant_ids, known=known)
+        return known_tenants(choice.tenant_ids, among=among)
     if choice.word is ScopeWord.GLOBAL:
         return [GLOBAL]
     rows = {
         Scope.from_key(status.scope_key): status.source_rows
-        for status in known.scope_statuses()
+        for status in among.scope_statuses()
         if status.scope_key != GLOBAL_KEY and _exists(status)
     }
     tenants = in_run_order(rows)
     return tenants if choice.word is ScopeWord.TENANTS else [GLOBAL, *tenants]
 
 
-def known_tenants(tenant_ids: Sequence[str], *, known: KnownScopes) -> list[Scope]:
+def known_tenants(tenant_ids: Sequence[str], *, among: ScopeDirectory) -> list[Scope]:
     """The scopes of tenants that have rows, documents or a record.
 
     Only where one is unknown are all others looked at, for the names spelled alike.
@@ -99,12 +119,12 @@ def known_tenants(tenant_ids: Sequence[str], *, known: KnownScopes) -> list[Scop
     """
     impossible = [name for name in tenant_ids if why_not_a_tenant_id(name) is not None]
     scopes = [Scope(name) for name in tenant_ids if name not in impossible]
-    unknown = {scope.key for scope in known.unknown_scopes(scopes)} | {*impossible}
+    unknown = {scope.key for scope in among.unknown_scopes(scopes)} | {*impossible}
     for name in tenant_ids:
         if name in unknown:
             keys = [
                 status.scope_key
-                for status in known.scope_statuses()
+                for status in among.scope_statuses()
                 if status.scope_key != GLOBAL_KEY
             ]
             raise UnknownScopeError(
@@ -113,41 +133,25 @@ def known_tenants(tenant_ids: Sequence[str], *, known: KnownScopes) -> list[Scop
     return scopes
 
 
-def known_tenant(tenant_id: str, *, known: KnownScopes) -> Scope:
+def known_tenant(tenant_id: str, *, among: ScopeDirectory) -> Scope:
     """The same for one."""
-    (scope,) = known_tenants([tenant_id], known=known)
+    (scope,) = known_tenants([tenant_id], among=among)
     return scope
 
 
-def one_scope(*, tenant: str | None, is_global: bool) -> Scope | None:
-    """The scope that ``--tenant ID`` or ``--global`` names, None for neither.
-
-    Raises:
-        ConfigurationError: both, or an id that no tenant can have.
-    """
-    if tenant is None:
-        return GLOBAL if is_global else None
-    if is_global:
-        raise ConfigurationError("--tenant and --global exclude each other")
-    try:
-        return Scope(tenant)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
-
-
-def vanished(scopes: Sequence[Scope], *, known: Known) -> dict[Scope, int]:
+def vanished(scopes: Sequence[Scope], *, statuses: Sequence[ScopeStatusReport]) -> dict[Scope, int]:
     """Those tenants of ``scopes`` that have points and no row any more, with their points.
 
     Syncing one would empty it, which the limit on deletes refuses below a fraction of 1.
     """
-    found = {status.scope_key: status for status in known}
+    by_key = {status.scope_key: status for status in statuses}
     return {
-        scope: found[scope.key].points
+        scope: by_key[scope.key].points
         for scope in scopes
         if not scope.is_global
-        and scope.key in found
-        and found[scope.key].points
-        and not found[scope.key].source_rows
+        and scope.key in by_key
+        and by_key[scope.key].points
+        and not by_key[scope.key].source_rows
     }
 
 

@@ -1,0 +1,1 @@
+"""Whatever an operator or an application can ask, once, over an opened installation."""

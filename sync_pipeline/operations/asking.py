@@ -1,0 +1,170 @@
+"""Questions of applications and operators, asked of an opened installation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.core.filters import Filters
+from sync_pipeline.operations.repairing import require_entity_name
+
+if TYPE_CHECKING:
+    from sync_pipeline.core.document import Rejection
+    from sync_pipeline.core.explanation import Explanation
+    from sync_pipeline.core.ports import DocumentRecord
+    from sync_pipeline.core.scope import Scope
+    from sync_pipeline.engine.context import SyncContext, SyncMode
+    from sync_pipeline.engine.questions.entities import EntityReport
+    from sync_pipeline.engine.questions.plan import ScopePlan
+    from sync_pipeline.engine.questions.search import SearchRequest, SearchResult
+    from sync_pipeline.engine.questions.status import ScopeStatusReport
+    from sync_pipeline.engine.questions.verify import Verification
+
+
+def search_as(
+    sync: SyncContext,
+    text: str,
+    *,
+    scope: Scope,
+    limit: int,
+    entity: str | None = None,
+    views: tuple[str, ...] = (),
+    filters: Filters | None = None,
+) -> SearchResult:
+    """Search as ``scope``: its own documents and the global ones.
+
+    Raises:
+        ConfigurationError: a request that cannot be answered, or nothing synced yet.
+    """
+    from sync_pipeline.engine.questions.search import search
+
+    request = search_request(sync, text, limit=limit, entity=entity, views=views, filters=filters)
+    return search(sync, scope=scope, request=request)
+
+
+def search_many(
+    sync: SyncContext, *, scope: Scope, requests: Sequence[SearchRequest]
+) -> list[SearchResult]:
+    """Several searches as ``scope``: one pass of the model, one request to the index.
+
+    Raises:
+        ConfigurationError: one of them cannot be answered, or nothing is synced yet.
+    """
+    from sync_pipeline.engine.questions.search import search_batch
+
+    return search_batch(sync, scope=scope, requests=requests)
+
+
+def search_request(
+    sync: SyncContext,
+    text: str,
+    *,
+    limit: int,
+    entity: str | None = None,
+    views: tuple[str, ...] = (),
+    filters: Filters | None = None,
+    **more: Any,
+) -> SearchRequest:
+    """What a caller asks for, checked.
+
+    Args:
+        sync: Names the entities.
+        text: What to look for.
+        limit: Most hits.
+        entity: Only documents of this entity.
+        views: Only these views.
+        filters: Conditions on payload values.
+        more: ``mode``, ``score_threshold`` and ``explain`` of ``SearchRequest``.
+
+    Raises:
+        ConfigurationError: it asks for what there is not, or for too much.
+    """
+    from sync_pipeline.engine.questions.search import SearchRequest
+
+    if entity is not None:
+        require_entity_name(sync, entity)
+    wanted = filters or Filters()
+    try:
+        return SearchRequest(
+            text=text,
+            limit=limit,
+            entity_type=entity,
+            views=views,
+            filters=wanted.equals,
+            ranges=wanted.ranges,
+            excluded=wanted.excluded,
+            **more,
+        )
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def kept_of_left_entities(
+    sync: SyncContext, statuses: Sequence[ScopeStatusReport]
+) -> dict[str, int]:
+    """Documents of entities that the settings do not name, of each how many.
+
+    Looked for only where a scope has points that are none of the settings' entities.
+    """
+    from sync_pipeline.engine.questions.entities import left_entities
+
+    if any(status.other_points for status in statuses):
+        return dict(left_entities(sync))
+    return {}
+
+
+def iter_plans(
+    sync: SyncContext, scopes: Sequence[Scope], *, mode: SyncMode
+) -> Iterator[ScopePlan]:
+    """What a sync of each scope would do; writes nothing.
+
+    Raises:
+        StoppedError: asked to stop.
+    """
+    from sync_pipeline.engine.questions.plan import plan_scope
+
+    for scope in scopes:
+        yield plan_scope(sync, scope=scope, mode=mode)
+
+
+def iter_verifications(sync: SyncContext, scopes: Sequence[Scope]) -> Iterator[Verification]:
+    """Source, record and index of each scope, compared document by document.
+
+    Raises:
+        StoppedError: asked to stop.
+    """
+    from sync_pipeline.engine.questions.verify import verify_scope
+
+    for scope in scopes:
+        yield verify_scope(sync, scope=scope)
+
+
+def explain(sync: SyncContext, *, entity: str, row_id: str) -> Explanation:
+    """Why a row is searchable or not, and what to do.
+
+    Raises:
+        ConfigurationError: no such entity.
+    """
+    from sync_pipeline.engine.questions.explain import explain_row
+
+    return explain_row(sync, entity_type=entity, row_id=row_id)
+
+
+def entities(sync: SyncContext) -> list[EntityReport]:
+    """Entities of the settings, and those that left them and still have documents."""
+    from sync_pipeline.engine.questions.entities import entity_reports
+
+    return entity_reports(sync)
+
+
+def failed_documents(
+    sync: SyncContext, *, scope: Scope | None, limit: int | None = None
+) -> Sequence[DocumentRecord]:
+    """Failed documents with their error and their next try; of all scopes where none is named."""
+    return sync.state.list_failed(collection=sync.spec.collection, scope=scope, limit=limit)
+
+
+def quarantined_rows(sync: SyncContext, *, scope: Scope | None) -> Sequence[tuple[str, Rejection]]:
+    """Rows that cannot become documents, each with its scope key."""
+    return sync.quarantine.list_all(scope=scope)

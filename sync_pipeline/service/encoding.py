@@ -1,0 +1,134 @@
+"""Search texts of concurrent requests, embedded together; the last ones are remembered."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sync_pipeline.core.point import Vector
+from sync_pipeline.core.ports import Embedder
+from sync_pipeline.core.vocabulary import TokenCount
+from sync_pipeline.service.problems import BusyError
+
+REMEMBERED: Final = 4_096
+"""Vectors of search texts that are kept: people type the same words."""
+MAX_TOGETHER: Final = 32
+"""Most texts of one pass: a longer one makes the first caller wait for the last."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    text: str
+    vector: Future[Vector] = field(default_factory=Future)
+
+
+class SharedQueries:
+    """An ``Embedder`` whose search texts go through the model in one thread, several at a time.
+
+    While a pass is under way, texts gather for the next one: the busier the service is, the
+    more of them share a pass.
+    """
+
+    def __init__(
+        self, embedder: Embedder, *, max_waiting: int, on_busy: Callable[[], None] | None = None
+    ) -> None:
+        self.max_batch = embedder.max_batch
+        self._embedder = embedder
+        self._max_waiting = max_waiting
+        self._on_busy = on_busy
+        self._known: OrderedDict[str, Vector] = OrderedDict()
+        self._waiting: list[_Waiting] = []
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="query encoder", daemon=True)
+        self._thread.start()
+
+    @property
+    def model_id(self) -> str:
+        """See ``Embedder``."""
+        return self._embedder.model_id
+
+    @property
+    def dimension(self) -> int:
+        """See ``Embedder``."""
+        return self._embedder.dimension
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """See ``Embedder``; documents are not shared."""
+        return self._embedder.embed(texts)
+
+    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """See ``Embedder``.
+
+        Raises:
+            BusyError: too many texts wait already.
+        """
+        if not texts:
+            return self._embedder.embed_queries(texts)
+        with self._changed:
+            new = [text for text in dict.fromkeys(texts) if text not in self._known]
+            if new and len(self._waiting) + len(new) > max(self._max_waiting, len(new)):
+                if self._on_busy is not None:
+                    self._on_busy()
+                raise BusyError("too many searches wait for the model", retry_after=1)
+            ready = {text: self._remembered(text) for text in texts if text in self._known}
+            waiting = [_Waiting(text) for text in new]
+            self._waiting += waiting
+            self._changed.notify()
+        ready |= {one.text: one.vector.result() for one in waiting}
+        return np.stack([ready[text] for text in texts])
+
+    def close(self) -> None:
+        """End the thread; what waits is embedded before."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def count_truncated(self, texts: Sequence[str]) -> int:
+        """See ``Embedder``."""
+        return self._embedder.count_truncated(texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """See ``Embedder``."""
+        return self._embedder.count_tokens(texts)
+
+    def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
+        """See ``Embedder``."""
+        return self._embedder.count_unknown(texts)
+
+    def _remembered(self, text: str) -> Vector:
+        self._known.move_to_end(text)
+        return self._known[text]
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._is_closed)
+                if not self._waiting:
+                    return
+                most = min(MAX_TOGETHER, self._embedder.max_batch)
+                together, self._waiting = self._waiting[:most], self._waiting[most:]
+            self._answer(together)
+
+    def _answer(self, together: Sequence[_Waiting]) -> None:
+        texts = list(dict.fromkeys(waiting.text for waiting in together))
+        try:
+            vectors = dict(zip(texts, self._embedder.embed_queries(texts), strict=True))
+        except BaseException as error:  # noqa: BLE001 - it ends in the callers' threads
+            for waiting in together:
+                waiting.vector.set_exception(error)
+            return
+        with self._changed:
+            self._known.update(vectors)
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        for waiting in together:
+            waiting.vector.set_result(vectors[waiting.text])

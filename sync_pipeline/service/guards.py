@@ -1,0 +1,165 @@
+"""What every request passes before it is read: limits, an id, and the headers of its answer.
+
+Written for ASGI itself, for Starlette's middleware class costs a task per request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+import uuid
+from collections.abc import MutableMapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sync_pipeline.core.addresses import is_this_machine
+from sync_pipeline.service.problems import MEDIA_TYPE
+
+BODY_SECONDS: Final = 10.0
+"""How long a caller may take to send a body."""
+
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS: Final = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+_access: Final = logging.getLogger("sync_pipeline.service.access")
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+class Guards:
+    """The outermost layer of the service."""
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, is_open: bool) -> None:
+        """Wrap ``app``.
+
+        Args:
+            app: Answers what passes.
+            max_body_bytes: Longest body.
+            is_open: Whether nobody has to sign in: then only names of this machine are
+                answered to, so that no page from elsewhere can make a browser ask.
+        """
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._is_open = is_open
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        scope["request_id"] = uuid.uuid4().hex
+        answer = _Answer(scope, send)
+        try:
+            refusal = self._why_refused(Headers(scope=scope))
+            if refusal is None:
+                await self._app(scope, self._bounded(receive), answer.send)
+            else:
+                await answer.refuse(*refusal)
+        except _TooLargeError:
+            await answer.refuse(413, f"a body has at most {self._max_body_bytes} bytes")
+        except TimeoutError:
+            await answer.refuse(408, f"the body did not arrive within {BODY_SECONDS:.0f} seconds")
+        finally:
+            # No query string and no body: they can hold texts of customers.
+            _access.info(
+                "%s %s %s %.1f ms %s",
+                scope["method"],
+                scope["path"],
+                answer.status,
+                (time.perf_counter() - began) * 1000,
+                scope["request_id"],
+            )
+
+    def _why_refused(self, headers: Headers) -> tuple[int, str] | None:
+        length = headers.get("content-length", "0")
+        if not length.isascii() or not length.isdigit() or int(length) > self._max_body_bytes:
+            return 413, f"a body has at most {self._max_body_bytes} bytes"
+        if self._is_open:
+            host = headers.get("host", "").rsplit(":", 1)[0].strip("[]")
+            origin = headers.get("origin")
+            if not is_this_machine(host):
+                return 421, "without sign-in this service answers to this machine's own names only"
+            if origin is not None and not is_this_machine(_host_of(origin)):
+                return 403, "without sign-in pages of other hosts are not answered"
+        return None
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """The body, up to its limits in bytes and seconds."""
+        received = 0
+        until = time.monotonic() + BODY_SECONDS
+        is_complete = False
+
+        async def bounded() -> Message:
+            nonlocal received, is_complete
+            if is_complete:
+                return await receive()
+            async with asyncio.timeout(max(until - time.monotonic(), 0)):
+                message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                is_complete = not message.get("more_body", False)
+                if received > self._max_body_bytes:
+                    raise _TooLargeError
+            return message
+
+        return bounded
+
+
+class _Answer:
+    """Adds the headers that every answer has."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.status = 0
+        self._scope = scope
+        self._send = send
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(raw=message["headers"])
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("cache-control", "no-store")
+            headers["x-request-id"] = self._scope["request_id"]
+        await self._send(message)
+
+    async def refuse(self, status: int, detail: str) -> None:
+        if self.status:
+            return
+        body = {
+            "type": "about:blank",
+            "title": HTTPStatus(status).phrase,
+            "status": status,
+            "detail": detail,
+            "request_id": self._scope["request_id"],
+        }
+        content = json.dumps(body).encode()
+        headers = [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", str(len(content)).encode()),
+            (b"connection", b"close"),
+        ]
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": content})
+
+
+def _host_of(origin: str) -> str:
+    return origin.partition("://")[2].rsplit(":", 1)[0].strip("[]")

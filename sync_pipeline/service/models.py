@@ -1,0 +1,158 @@
+"""Requests and answers of the API; their docstrings are the OpenAPI description."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sync_pipeline.core.filters import (
+    MAX_FILTER_VALUES,
+    Bound,
+    Filters,
+    FilterValue,
+    Range,
+    read_bound,
+)
+from sync_pipeline.service.problems import BadRequestError
+
+MAX_TEXT = 2_000
+MAX_HITS = 100
+MAX_BATCH = 100
+MAX_TENANT = 128
+MAX_CHANGE_ID = 2**63 - 1
+
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, examples=["gypsum plaster 30 kg"])]
+TenantName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_TENANT,
+        description="Whose documents; workers and admins alone may name another than their own. "
+        "`global`: the shared ones only.",
+    ),
+]
+FieldName = Annotated[str, Field(min_length=1, max_length=256)]
+Scalar = str | bool | int | float | None
+
+
+class Model(BaseModel):
+    """Unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Conditions(Model):
+    """What a payload value has to be; all of it has to hold."""
+
+    any: list[Scalar] | None = Field(default=None, max_length=MAX_FILTER_VALUES)
+    """One of these values."""
+    none: list[Scalar] | None = Field(default=None, max_length=MAX_FILTER_VALUES)
+    """Not one of these; a document without the field passes."""
+    gt: float | int | str | None = None
+    """Greater: a number, a day like 2026-01-02 or a moment like 2026-01-02T10:00:00Z."""
+    gte: float | int | str | None = None
+    lt: float | int | str | None = None
+    lte: float | int | str | None = None
+
+
+class SearchBody(Model):
+    """What to look for."""
+
+    query: Text
+    limit: int = Field(default=10, ge=1, le=MAX_HITS)
+    entity: FieldName | None = None
+    """Only documents of this entity, e.g. `material`."""
+    view: FieldName | list[FieldName] | None = None
+    """Only these views; all of them by default."""
+    mode: Literal["hybrid", "dense", "text"] = "hybrid"
+    """By meaning and by words, or by one of them alone."""
+    filters: dict[FieldName, Scalar | list[Scalar] | Conditions] = Field(
+        default_factory=dict, max_length=32
+    )
+    """Per payload field a value, a list of alternatives, or conditions."""
+    score_threshold: float | None = None
+    """Hits below it are left out."""
+    explain: bool = False
+    """Say at which place each ranking has the hits."""
+    tenant_id: TenantName | None = None
+    min_change_id: int | None = Field(default=None, ge=0, le=MAX_CHANGE_ID)
+    """Wait a little until this change of the feed (`change_event.id`) is searchable."""
+
+
+class BatchBody(Model):
+    """Several searches as one caller."""
+
+    searches: list[SearchBody] = Field(min_length=1, max_length=MAX_BATCH)
+    tenant_id: TenantName | None = None
+
+
+class HitModel(BaseModel):
+    """One document found."""
+
+    document_id: str
+    score: float
+    text: str
+    payload: dict[str, object]
+    rankings: dict[str, int] | None = None
+    """With `explain`: the place, from 1, that each ranking gives it, by view, or `bm25`."""
+
+
+class SearchAnswer(BaseModel):
+    """Hits, best first."""
+
+    hits: list[HitModel]
+    in_sync_to: dict[str, datetime | None]
+    """Per scope searched: every change committed before this is visible."""
+
+
+class BatchAnswer(BaseModel):
+    """One answer per search, in their order."""
+
+    results: list[SearchAnswer]
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str | None = None
+    request_id: str
+
+
+def read_filters(given: dict[str, Scalar | list[Scalar] | Conditions]) -> Filters:
+    """The filters of a request.
+
+    Raises:
+        BadRequestError: a bound that is no number and no date, or too many values.
+    """
+    equals: dict[str, list[FilterValue]] = {}
+    excluded: dict[str, list[FilterValue]] = {}
+    ranges: dict[str, list[Range]] = {}
+    try:
+        for name, value in given.items():
+            if isinstance(value, Conditions):
+                bounds = _bounds(value)
+                if value.any is not None:
+                    equals[name] = list(value.any)
+                if value.none is not None:
+                    excluded[name] = list(value.none)
+                if bounds:
+                    ranges[name] = [Range(**bounds)]
+            else:
+                equals[name] = list(value) if isinstance(value, list) else [value]
+        return Filters(equals=equals, ranges=ranges, excluded=excluded)
+    except ValueError as error:
+        raise BadRequestError(f"filters: {error}") from error
+
+
+def _bounds(conditions: Conditions) -> dict[str, Bound]:
+    named = {name: getattr(conditions, name) for name in ("gt", "gte", "lt", "lte")}
+    return {
+        name: read_bound(bound) if isinstance(bound, str) else bound
+        for name, bound in named.items()
+        if bound is not None
+    }

@@ -1,0 +1,150 @@
+"""Errors as problem documents (RFC 9457), which say nothing about other tenants."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from sync_pipeline.core.errors import (
+    ConfigurationError,
+    PermanentError,
+    RateLimitedError,
+    SyncPipelineError,
+    TransientError,
+    UnknownScopeError,
+)
+from sync_pipeline.service.principals import ForbiddenError
+from sync_pipeline.service.tokens import InvalidTokenError
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_SECONDS: Final = 2
+"""What a caller is told to wait where nobody knows better."""
+
+_log: Final = logging.getLogger(__name__)
+
+
+class BusyError(Exception):
+    """More is asked than can be answered now.
+
+    Attributes:
+        what: What there is too much of, for people.
+        status: 429 where it is the caller's own doing, else 503.
+        retry_after: Seconds.
+    """
+
+    def __init__(self, what: str, *, status: int = 503, retry_after: int = RETRY_SECONDS) -> None:
+        super().__init__(what)
+        self.what = what
+        self.status = status
+        self.retry_after = retry_after
+
+
+class NotFoundError(Exception):
+    """What was asked about is not there, or is not for this caller."""
+
+
+class BadRequestError(Exception):
+    """A request that cannot be answered; the message says why."""
+
+
+def problem(
+    request: Request, status: int, title: str, *, detail: str = "", **more: Any
+) -> JSONResponse:
+    """A problem document; ``more`` are extension members."""
+    headers = more.pop("headers", None)
+    body = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        **({"detail": detail} if detail else {}),
+        "request_id": request.scope.get("request_id", ""),
+        **more,
+    }
+    return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def unauthorized(request: Request) -> JSONResponse:
+    """The one answer to every credential that is missing or no good."""
+    return problem(
+        request,
+        401,
+        "Unauthorized",
+        detail="a valid bearer token is needed",
+        headers={"WWW-Authenticate": 'Bearer realm="sync-pipeline"'},
+    )
+
+
+def busy(request: Request, error: BusyError) -> JSONResponse:
+    """Too much at once, with how long to wait."""
+    title = "Too Many Requests" if error.status == 429 else "Service Unavailable"  # noqa: PLR2004
+    headers = {"Retry-After": str(error.retry_after)}
+    return problem(request, error.status, title, detail=error.what, headers=headers)
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Have every error of a request end as a problem document."""
+
+    @app.exception_handler(InvalidTokenError)
+    async def _token(request: Request, _: InvalidTokenError) -> JSONResponse:
+        return unauthorized(request)
+
+    @app.exception_handler(ForbiddenError)
+    async def _forbidden(request: Request, error: ForbiddenError) -> JSONResponse:
+        return problem(request, 403, "Forbidden", detail=str(error))
+
+    @app.exception_handler(NotFoundError)
+    async def _absent(request: Request, error: NotFoundError) -> JSONResponse:
+        return problem(request, 404, "Not Found", detail=str(error))
+
+    @app.exception_handler(BadRequestError)
+    async def _bad(request: Request, error: BadRequestError) -> JSONResponse:
+        return problem(request, 400, "Bad Request", detail=str(error))
+
+    @app.exception_handler(BusyError)
+    async def _busy(request: Request, error: BusyError) -> JSONResponse:
+        return busy(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        mistakes = [
+            {"at": "/".join(map(str, found["loc"])), "message": found["msg"]}
+            for found in error.errors()
+        ]
+        return problem(request, 422, "Unprocessable Content", errors=mistakes)
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers or {})
+        return problem(request, error.status_code, str(error.detail), headers=headers)
+
+    @app.exception_handler(SyncPipelineError)
+    async def _ours(request: Request, error: SyncPipelineError) -> JSONResponse:
+        return _of_pipeline(request, error)
+
+    @app.exception_handler(Exception)
+    async def _bug(request: Request, error: Exception) -> JSONResponse:
+        _log.error("not foreseen: %s", type(error).__name__, exc_info=error)
+        return problem(request, 500, "Internal Server Error")
+
+
+def _of_pipeline(request: Request, error: SyncPipelineError) -> JSONResponse:
+    """What a caller may know of an error of the engine: its own mistakes, and when to come back."""
+    match error:
+        case UnknownScopeError():
+            return problem(request, 404, "Not Found", detail="there is no such tenant")
+        case ConfigurationError():
+            return problem(request, 400, "Bad Request", detail=str(error))
+        case RateLimitedError() | TransientError():
+            wait = int(getattr(error, "retry_after", None) or RETRY_SECONDS)
+            _log.warning("%s: %s", type(error).__name__, error)
+            return busy(request, BusyError("this cannot be answered now", retry_after=wait))
+        case PermanentError():
+            _log.error("%s: %s", type(error).__name__, error)
+            return problem(request, 500, "Internal Server Error")
+    _log.error("%s: %s", type(error).__name__, error)
+    return problem(request, 500, "Internal Server Error")

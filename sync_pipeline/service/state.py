@@ -1,0 +1,113 @@
+"""What the service works with, and how a request reaches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Self
+
+from fastapi import Depends, Request
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.service.authentication import Authenticator
+from sync_pipeline.service.encoding import SharedQueries
+from sync_pipeline.service.principals import Principal, Role
+from sync_pipeline.service.problems import BusyError
+from sync_pipeline.settings import Settings
+from sync_pipeline.wiring import Installation
+
+
+@dataclass(slots=True)
+class Service:
+    """One installation, opened to answer requests."""
+
+    settings: Settings
+    sync: SyncContext
+    """Its search texts are embedded together."""
+    queries: SharedQueries
+    authenticator: Authenticator
+    limiter: MovingWindowRateLimiter
+    is_ready: bool = False
+    """Whether the model is in memory."""
+
+    @classmethod
+    def open(cls, installation: Installation) -> Self:
+        """Make the service of an installation; loads no model."""
+        settings = installation.settings
+        queries = SharedQueries(
+            installation.sync.embedder, max_waiting=settings.service.max_waiting_queries
+        )
+        return cls(
+            settings=settings,
+            sync=replace(installation.sync, embedder=queries),
+            queries=queries,
+            authenticator=Authenticator(settings.service),
+            limiter=MovingWindowRateLimiter(MemoryStorage()),
+        )
+
+    def warm_up(self) -> None:
+        """Load the model, so that the first search need not."""
+        self.queries.embed_queries(["warm up"])
+        self.is_ready = True
+
+    def admit(self, principal: Principal) -> None:
+        """Count a request of a caller.
+
+        Raises:
+            BusyError: it is one too many.
+        """
+        limit = RateLimitItemPerMinute(self.settings.service.requests_per_minute)
+        name = f"{principal.role.value}/{principal.tenant_id or ''}/{principal.subject}"
+        if not self.limiter.hit(limit, name):
+            raise BusyError(
+                f"more than {self.settings.service.requests_per_minute} requests in a minute",
+                status=429,
+                retry_after=5,
+            )
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request came to."""
+    service: Service = request.app.state.service
+    return service
+
+
+def caller(request: Request) -> Principal:
+    """Who is asking, counted.
+
+    Raises:
+        InvalidTokenError: nobody that we know.
+        BusyError: asking too often.
+    """
+    service = service_of(request)
+    principal = service.authenticator.authenticate(request)
+    service.admit(principal)
+    return principal
+
+
+def operator(principal: Annotated[Principal, Depends(caller)]) -> Principal:
+    """A worker or an admin.
+
+    Raises:
+        ForbiddenError: a tenant.
+    """
+    principal.require(Role.WORKER)
+    return principal
+
+
+def admin(principal: Annotated[Principal, Depends(caller)]) -> Principal:
+    """An admin.
+
+    Raises:
+        ForbiddenError: anybody else.
+    """
+    principal.require(Role.ADMIN)
+    return principal
+
+
+Opened = Annotated[Service, Depends(service_of)]
+Caller = Annotated[Principal, Depends(caller)]
+Operator = Annotated[Principal, Depends(operator)]
+Admin = Annotated[Principal, Depends(admin)]

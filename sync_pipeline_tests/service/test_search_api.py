@@ -1,0 +1,152 @@
+"""Search over HTTP: what the engine finds, as the caller, and not a word of anybody else's."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from sync_pipeline_tests.service.served import Served, serving
+
+
+def ids(answer: Any) -> list[str]:
+    return [hit["document_id"] for hit in answer["hits"]]
+
+
+def test_a_tenant_finds_its_own_and_the_global_documents(served: Served) -> None:
+    answer = served.search("cladding", limit=100)
+
+    assert set(ids(answer)) == {
+        "tenant-material-a1",
+        "tenant-work-a2",
+        "global-material-g1",
+        "global-work-g2",
+    }
+    assert set(answer["in_sync_to"]) == {"global", "acme"}
+    assert all(answer["in_sync_to"].values())
+    assert answer["hits"][0]["payload"]["scope_key"] in {"acme", "global"}
+
+
+@pytest.mark.parametrize("named", ["globex", "acme ", "GLOBAL", "global"])
+def test_a_tenant_cannot_search_as_anybody_else(served: Served, named: str) -> None:
+    answer = served.client.post(
+        "/api/search", json={"query": "solar panel", "tenant_id": named}, headers=served.headers()
+    )
+
+    assert answer.status_code == 403
+    assert "globex" not in answer.text
+
+
+@pytest.mark.parametrize("role", ["worker", "admin"])
+def test_operators_search_as_whom_they_name(served: Served, role: str) -> None:
+    own = served.search("solar panel", role=role, tenant=None)
+    as_globex = served.search("solar panel", role=role, tenant=None, tenant_id="globex")
+
+    assert "tenant-material-b1" not in ids(own)
+    assert ids(as_globex)[0] == "tenant-material-b1"
+
+
+def test_a_search_can_be_by_words_alone_and_explained(served: Served) -> None:
+    answer = served.search("cladding", mode="text", explain=True)
+
+    assert set(ids(answer)) == {"tenant-material-a1", "tenant-work-a2"}
+    assert all(hit["rankings"] == {"bm25": place} for place, hit in enumerate(answer["hits"], 1))
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        pytest.param({"unit": "m2"}, {"tenant-material-a1"}, id="a value"),
+        pytest.param({"unit": ["m2", "pcs"]}, {"tenant-material-a1"}, id="alternatives"),
+        pytest.param({"unit": {"any": ["m2"]}}, {"tenant-material-a1"}, id="an object"),
+        pytest.param({"code": 7}, set(), id="a number of another tenant"),
+        pytest.param({"unit": {"any": ["m2"], "none": ["m2"]}}, set(), id="both"),
+    ],
+)
+def test_filters_narrow(served: Served, filters: dict[str, Any], expected: set[str]) -> None:
+    assert set(ids(served.search("cladding", filters=filters, limit=100))) == expected
+
+
+BAD: dict[str, tuple[dict[str, Any], int]] = {
+    "no query": ({}, 422),
+    "an empty query": ({"query": ""}, 422),
+    "a blank query": ({"query": "   "}, 400),
+    "an endless query": ({"query": "x" * 2_001}, 422),
+    "limit 0": ({"query": "x", "limit": 0}, 422),
+    "limit a billion": ({"query": "x", "limit": 10**9}, 422),
+    "an unknown field": ({"query": "x", "scope": "globex"}, 422),
+    "our own field": ({"query": "x", "filters": {"scope_key": "globex"}}, 400),
+    "our own field, deep": ({"query": "x", "filters": {"scope_key.a": "globex"}}, 400),
+    "our own field, quoted": ({"query": "x", "filters": {'"scope_key"': "globex"}}, 400),
+    "a field with brackets": ({"query": "x", "filters": {"scope_key[]": "globex"}}, 400),
+    "an unknown payload field": ({"query": "x", "filters": {"colour": "red"}}, 400),
+    "an operator": ({"query": "x", "filters": {"unit": {"should": [{"key": "scope_key"}]}}}, 422),
+    "a nested list": ({"query": "x", "filters": {"unit": [["m2"]]}}, 422),
+    "a bound that is none": ({"query": "x", "filters": {"code": {"gt": "much"}}}, 400),
+    "too many values": ({"query": "x", "filters": {"code": list(range(2_000))}}, 400),
+    "an unknown view": ({"query": "x", "view": "title"}, 400),
+    "an unknown entity": ({"query": "x", "entity": "tool"}, 400),
+    "an unknown mode": ({"query": "x", "mode": "magic"}, 422),
+    "a query with a lone surrogate": ({"query": "plaster \ud800"}, 400),
+    "a lone surrogate": ({"query": "x", "filters": {"unit": "\ud800"}}, 400),
+}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [pytest.param(*it, id=name) for name, it in BAD.items()]
+)
+def test_what_cannot_be_answered_is_refused_with_the_reason(
+    served: Served, body: dict[str, Any], status: int
+) -> None:
+    headers = {**served.headers(), "Content-Type": "application/json"}
+    answer = served.client.post("/api/search", content=json.dumps(body), headers=headers)
+
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json().get("detail") or answer.json()["errors"]
+    assert "globex" not in str(answer.json().get("detail"))
+
+
+def test_a_batch_answers_each_search_in_order(served: Served) -> None:
+    searches = [{"query": "cladding", "limit": 1}, {"query": "tiles", "mode": "text"}]
+
+    answer = served.client.post(
+        "/api/search/batch", json={"searches": searches}, headers=served.headers()
+    )
+
+    results = answer.json()["results"]
+    assert [ids(result) for result in results] == [
+        ids(served.search(**search))
+        for search in searches  # type: ignore[arg-type]
+    ]
+
+
+@pytest.mark.parametrize("count", [0, 101])
+def test_a_batch_has_1_to_100_searches(served: Served, count: int) -> None:
+    body = {"searches": [{"query": "x"}] * count}
+
+    answer = served.client.post("/api/search/batch", json=body, headers=served.headers())
+
+    assert answer.status_code == 422
+
+
+def test_a_search_of_a_batch_cannot_name_a_tenant_of_its_own(served: Served) -> None:
+    body = {"searches": [{"query": "x"}, {"query": "x", "tenant_id": "globex"}]}
+
+    for role in ("tenant", "admin"):
+        answer = served.client.post("/api/search/batch", json=body, headers=served.headers(role))
+        assert answer.status_code == 400
+
+
+def test_only_fields_that_the_settings_open_can_be_filtered_on(tmp_path: Any) -> None:
+    with serving(tmp_path, filter_fields=("unit",)) as served:
+        open_ = served.search("cladding", filters={"unit": "m2"})
+        closed = served.client.post(
+            "/api/search",
+            json={"query": "x", "filters": {"code": 1}},
+            headers=served.headers(),
+        )
+
+    assert ids(open_) == ["tenant-material-a1"]
+    assert (closed.status_code, "these can: unit" in closed.text) == (400, True)
