@@ -29,10 +29,14 @@ def entities(invocation: Invocation) -> None:
     """List the entities of the settings, and those that left them and still have documents."""
     from sync_pipeline.engine.questions.entities import entity_reports
 
-    found = entity_reports(invocation.installation.sync)
-    invocation.answer({"entities": found})
-    invocation.show(render.entities_table(found))
-    left = {one.entity_type: max(one.points, one.documents) for one in found if not one.in_settings}
+    reports = entity_reports(invocation.installation.sync)
+    invocation.answer({"entities": reports})
+    invocation.show(render.entities_table(reports))
+    left = {
+        report.entity_type: max(report.points, report.documents)
+        for report in reports
+        if not report.in_settings
+    }
     for line in render.left_remarks(left):
         invocation.say(line)
 
@@ -81,23 +85,23 @@ def _only_tell(invocation: Invocation, name: str) -> None:
 
     sync = invocation.installation.sync
     require_left(sync, name)
-    found = next((one for one in entity_reports(sync) if one.entity_type == name), None)
-    if found is None:
+    report = next((report for report in entity_reports(sync) if report.entity_type == name), None)
+    if report is None:
         raise ConfigurationError(
             f"nothing is left of an entity {name!r}; `sync-pipeline entities` lists those that "
             "there are"
         )
     command_line = f"sync-pipeline entities remove {shlex.quote(name)} --yes"
     counts = {
-        "points": found.points,
-        "documents": found.documents,
-        "failed": found.failed,
-        "quarantined": found.quarantined,
+        "points": report.points,
+        "documents": report.documents,
+        "failed": report.failed,
+        "quarantined": report.quarantined,
     }
     invocation.answer({"ok": False, "would_remove": counts, "next_step": command_line})
     invocation.say(
-        f"This would remove {found.points} points, {found.documents + found.failed} records and "
-        f"{found.quarantined} quarantined rows of entity {name}. If another settings file on this "
+        f"This would remove {report.points} points, {report.documents + report.failed} records and "
+        f"{report.quarantined} quarantined rows of entity {name}. If another settings file on this "
         f"index names it, its next sync makes them again. Nothing was removed; to do it: "
         f"`{command_line}`"
     )

@@ -73,33 +73,33 @@ def export(
     """
     choice = scope_choice(kind, tenant=tenant)
     sync = invocation.installation.sync
-    wanted = choose_entities(entities, known=sync.entities)
-    scopes = choose_scopes(choice, known=invocation)
-    every = _iter_lines(sync, entities=wanted, scopes=scopes)
+    chosen = choose_entities(entities, configured=sync.entities)
+    scopes = choose_scopes(choice, known_scopes=invocation)
+    every = _iter_lines(sync, entities=chosen, scopes=scopes)
     lines = page(every, limit=limit, offset=offset)
     if form is Format.CSV:
-        for piece in iter_csv(lines, columns=columns_of(wanted)):
+        for piece in iter_csv(lines, columns=columns_of(chosen)):
             print(piece, end="")  # noqa: T201 - a file, not for people
         return
     for line in lines:
         print(as_json(line))  # noqa: T201 - rich would wrap long lines
 
 
-def choose_entities(word: str, *, known: Sequence[Entity]) -> list[Entity]:
+def choose_entities(word: str, *, configured: Sequence[Entity]) -> list[Entity]:
     """Entities by name, plural or table.
 
     Raises:
         ConfigurationError: there is none of that name.
     """
-    found = [
+    chosen = [
         entity
-        for entity in known
+        for entity in configured
         if word in ("all", entity.name, f"{entity.name}s", entity.table.rpartition(".")[2])
     ]
-    if not found:
-        names = ", ".join(entity.table.rpartition(".")[2] for entity in known)
+    if not chosen:
+        names = ", ".join(entity.table.rpartition(".")[2] for entity in configured)
         raise ConfigurationError(f"no entity {word!r}; say all, or one of {names}")
-    return found
+    return chosen
 
 
 def scope_choice(kind: ScopeKind | None, *, tenant: str | None) -> ScopeChoice:

@@ -46,11 +46,13 @@ def list_failed(
     """List failed documents with their error and their next try; all scopes by default."""
     scope = one_scope(tenant=tenant, is_global=is_global)
     sync = invocation.installation.sync
-    found = sync.state.list_failed(collection=sync.spec.collection, scope=scope, limit=limit)
-    records = [asdict(record) for record in found]
-    invocation.answer({"documents": [{name: one[name] for name in _SHOWN} for one in records]})
-    if found:
-        invocation.show(render.failed_table(found))
+    failed = sync.state.list_failed(collection=sync.spec.collection, scope=scope, limit=limit)
+    records = [asdict(record) for record in failed]
+    invocation.answer(
+        {"documents": [{name: record[name] for name in _SHOWN} for record in records]}
+    )
+    if failed:
+        invocation.show(render.failed_table(failed))
     else:
         invocation.say("No document has failed.")
 
@@ -89,7 +91,7 @@ def _ask_for_retry(invocation: Invocation, chosen: Selection) -> dict[str, int]:
     from sync_pipeline.core.document import row_document_ids
 
     sync = invocation.installation.sync
-    require_entity(chosen, known=sync.entities)
+    require_entity(chosen, configured=sync.entities)
     return sync.state.retry_now(
         collection=sync.spec.collection,
         scope=chosen.scope,

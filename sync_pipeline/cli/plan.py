@@ -37,16 +37,16 @@ def plan(
     """Show what a sync would write, delete and embed, and what that would take; writes nothing."""
     from sync_pipeline.engine.questions.plan import plan_scope
 
-    chosen = choose_scopes(read_choice(scopes), known=invocation)
+    chosen = choose_scopes(read_choice(scopes), known_scopes=invocation)
     with open_bars(invocation.err, scopes=len(chosen)) as bars:
 
         def work(should_stop: StopSignal) -> list[ScopePlan]:
             sync = replace(invocation.installation.sync, progress=bars, should_stop=should_stop)
-            found = []
+            plans = []
             for scope in chosen:
-                found.append(plan_scope(sync, scope=scope, mode=mode.value))
+                plans.append(plan_scope(sync, scope=scope, mode=mode.value))
                 bars.finish_scope()
-            return found
+            return plans
 
         plans = run_stoppable(work, tell=invocation.tell)
     if out is not None:

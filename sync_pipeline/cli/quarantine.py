@@ -60,7 +60,7 @@ def release(
         entity=entity, row_id=row_id, tenant=tenant, is_global=is_global, everything=everything
     )
     sync = invocation.installation.sync
-    require_entity(chosen, known=sync.entities)
+    require_entity(chosen, configured=sync.entities)
     rows = None if chosen.row is None else {chosen.row}
     released = sync.quarantine.release(scope=chosen.scope, rows=rows)
     if not released:

@@ -14,7 +14,7 @@ from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, in_run_order, wh
 if TYPE_CHECKING:
     from sync_pipeline.engine.questions.status import ScopeStatusReport
 
-    Known = Sequence[ScopeStatusReport]
+    ScopeStatuses = Sequence[ScopeStatusReport]
     """Every scope that the source, our record or the index knows."""
 
 
@@ -24,7 +24,7 @@ class KnownScopes(Protocol):
     def unknown_scopes(self, scopes: Sequence[Scope]) -> list[Scope]:
         """Those that neither the source, our record nor the index knows; looks at no other."""
 
-    def scope_statuses(self) -> Known:
+    def scope_statuses(self) -> ScopeStatuses:
         """Every scope that one of them knows; looks at all of them."""
 
 
@@ -62,12 +62,12 @@ def read_choice(words: Sequence[str]) -> ScopeChoice:
     )
 
 
-def choose_scopes(choice: ScopeChoice, *, known: KnownScopes) -> list[Scope]:
+def choose_scopes(choice: ScopeChoice, *, known_scopes: KnownScopes) -> list[Scope]:
     """Name the scopes that are meant.
 
     Args:
         choice: What was asked for.
-        known: What exists; of named tenants only these are looked up.
+        known_scopes: What exists; of named tenants only these are looked up.
 
     Returns:
         The global scope first, then tenants, those with most rows first, so that
@@ -77,19 +77,19 @@ def choose_scopes(choice: ScopeChoice, *, known: KnownScopes) -> list[Scope]:
         UnknownScopeError: a tenant that is not among the known.
     """
     if choice.word is ScopeWord.TENANT:
-        return known_tenants(choice.tenant_ids, known=known)
+        return known_tenants(choice.tenant_ids, known_scopes=known_scopes)
     if choice.word is ScopeWord.GLOBAL:
         return [GLOBAL]
     rows = {
         Scope.from_key(status.scope_key): status.source_rows
-        for status in known.scope_statuses()
+        for status in known_scopes.scope_statuses()
         if status.scope_key != GLOBAL_KEY and _exists(status)
     }
     tenants = in_run_order(rows)
     return tenants if choice.word is ScopeWord.TENANTS else [GLOBAL, *tenants]
 
 
-def known_tenants(tenant_ids: Sequence[str], *, known: KnownScopes) -> list[Scope]:
+def known_tenants(tenant_ids: Sequence[str], *, known_scopes: KnownScopes) -> list[Scope]:
     """The scopes of tenants that have rows, documents or a record.
 
     Only where one is unknown are all others looked at, for the names spelled alike.
@@ -99,23 +99,23 @@ def known_tenants(tenant_ids: Sequence[str], *, known: KnownScopes) -> list[Scop
     """
     impossible = [name for name in tenant_ids if why_not_a_tenant_id(name) is not None]
     scopes = [Scope(name) for name in tenant_ids if name not in impossible]
-    unknown = {scope.key for scope in known.unknown_scopes(scopes)} | {*impossible}
+    unknown = {scope.key for scope in known_scopes.unknown_scopes(scopes)} | {*impossible}
     for name in tenant_ids:
         if name in unknown:
             keys = [
                 status.scope_key
-                for status in known.scope_statuses()
+                for status in known_scopes.scope_statuses()
                 if status.scope_key != GLOBAL_KEY
             ]
             raise UnknownScopeError(
-                scope_key=name, known=len(keys), similar=get_close_matches(name, keys)
+                scope_key=name, tenant_count=len(keys), similar=get_close_matches(name, keys)
             )
     return scopes
 
 
-def known_tenant(tenant_id: str, *, known: KnownScopes) -> Scope:
+def known_tenant(tenant_id: str, *, known_scopes: KnownScopes) -> Scope:
     """The same for one."""
-    (scope,) = known_tenants([tenant_id], known=known)
+    (scope,) = known_tenants([tenant_id], known_scopes=known_scopes)
     return scope
 
 
@@ -135,19 +135,19 @@ def one_scope(*, tenant: str | None, is_global: bool) -> Scope | None:
         raise ConfigurationError(str(error)) from error
 
 
-def vanished(scopes: Sequence[Scope], *, known: Known) -> dict[Scope, int]:
+def vanished(scopes: Sequence[Scope], *, statuses: ScopeStatuses) -> dict[Scope, int]:
     """Those tenants of ``scopes`` that have points and no row any more, with their points.
 
     Syncing one would empty it, which the limit on deletes refuses below a fraction of 1.
     """
-    found = {status.scope_key: status for status in known}
+    status_by_key = {status.scope_key: status for status in statuses}
     return {
-        scope: found[scope.key].points
+        scope: status_by_key[scope.key].points
         for scope in scopes
         if not scope.is_global
-        and scope.key in found
-        and found[scope.key].points
-        and not found[scope.key].source_rows
+        and scope.key in status_by_key
+        and status_by_key[scope.key].points
+        and not status_by_key[scope.key].source_rows
     }
 
 

@@ -88,19 +88,19 @@ def run_search(
     from sync_pipeline.engine.questions import search as engine
 
     sync = invocation.installation.sync
-    names = [found.name for found in sync.entities]
+    names = [configured.name for configured in sync.entities]
     if entity is not None and entity not in names:
         raise ConfigurationError(f"no entity {entity!r}; the configured ones: {', '.join(names)}")
-    wanted = filters or Filters()
+    conditions = filters or Filters()
     try:
         request = engine.SearchRequest(
             text=text,
             limit=limit,
             entity_type=entity,
             views=views,
-            filters=wanted.equals,
-            ranges=wanted.ranges,
-            excluded=wanted.excluded,
+            filters=conditions.equals,
+            ranges=conditions.ranges,
+            excluded=conditions.excluded,
         )
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
@@ -114,4 +114,4 @@ def _check_known(invocation: Invocation, scope: Scope) -> None:
         UnknownScopeError: naming tenants that are spelled alike.
     """
     if scope.tenant_id is not None:
-        known_tenant(scope.tenant_id, known=invocation)
+        known_tenant(scope.tenant_id, known_scopes=invocation)

@@ -60,13 +60,13 @@ def read_selection(
     return Selection(scope, row)
 
 
-def require_entity(selection: Selection, *, known: tuple[Entity, ...]) -> None:
+def require_entity(selection: Selection, *, configured: tuple[Entity, ...]) -> None:
     """Refuse a row of an entity that is not configured.
 
     Raises:
         ConfigurationError: naming those that are.
     """
-    names = [entity.name for entity in known]
+    names = [entity.name for entity in configured]
     if selection.row is not None and selection.row[0] not in names:
         raise ConfigurationError(
             f"no entity {selection.row[0]!r}; the configured ones are {', '.join(names)}"

@@ -19,13 +19,13 @@ def status(invocation: Invocation) -> None:
     from sync_pipeline.engine.questions.entities import left_entities
 
     statuses = invocation.scope_statuses()
-    has_others = any(found.other_points for found in statuses)
+    has_others = any(status.other_points for status in statuses)
     left = left_entities(invocation.installation.sync) if has_others else {}
     invocation.answer({"scopes": statuses, **({"left_entities": left} if left else {})})
     invocation.show(render.status_table(statuses, now=datetime.now(tz=UTC)))
     for line in (*render.surplus_remarks(statuses), *render.left_remarks(left)):
         invocation.say(line)
-    if any(found.quarantined for found in statuses):
+    if any(status.quarantined for status in statuses):
         invocation.say(f"Some rows cannot become documents; {render.LIST_QUARANTINE}.")
-    if any(found.failed for found in statuses):
+    if any(status.failed for status in statuses):
         invocation.say(f"Some documents have failed; {render.LIST_FAILED}.")

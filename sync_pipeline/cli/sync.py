@@ -63,8 +63,8 @@ def sync(
     from sync_pipeline.engine.questions.entities import left_entities
 
     choice = read_choice(scopes)
-    known = _LookedAt(invocation)
-    chosen = choose_scopes(choice, known=known)
+    looked_at = _LookedAt(invocation)
+    chosen = choose_scopes(choice, known_scopes=looked_at)
     _require_one_scope(chosen, approve_deletions=approve_deletions)
     options = RunOptions(
         mode=mode.value,
@@ -75,19 +75,19 @@ def sync(
     began = time.perf_counter()
     kept: dict[Scope, int] = {}
     if not _may_empty(invocation, choice, options):
-        kept = vanished(chosen, known=known.scope_statuses())
-    wanted = [scope for scope in chosen if scope not in kept]
+        kept = vanished(chosen, statuses=looked_at.scope_statuses())
+    remaining = [scope for scope in chosen if scope not in kept]
     is_due_anyway = force or plan is not None or mode is not Mode.FULL
     are_all = choice.word in (ScopeWord.ALL, ScopeWord.TENANTS)
     left: dict[str, int] = {}
-    if are_all and any(status.other_points for status in known.scope_statuses()):
+    if are_all and any(status.other_points for status in looked_at.scope_statuses()):
         left = left_entities(invocation.installation.sync)
     skipped: dict[Scope, ScopeReport] = {}
     if not is_due_anyway:
-        skipped = unchanged_scopes(invocation, wanted, are_all=are_all)
-    done = run_sync(invocation, [scope for scope in wanted if scope not in skipped], options)
+        skipped = unchanged_scopes(invocation, remaining, are_all=are_all)
+    done = run_sync(invocation, [scope for scope in remaining if scope not in skipped], options)
     reports = [
-        *_in_order(wanted, [*skipped.values(), *done]),
+        *_in_order(remaining, [*skipped.values(), *done]),
         *(_left_alone(scope, points=points) for scope, points in kept.items()),
     ]
     duration_seconds = time.perf_counter() - began
@@ -131,9 +131,9 @@ def unchanged_scopes(
     from sync_pipeline.engine.questions.due import judge_scopes
 
     return {
-        found.scope: found.skipped_report()
-        for found in judge_scopes(invocation.installation.sync, scopes=scopes, are_all=are_all)
-        if not found.is_due
+        dueness.scope: dueness.skipped_report()
+        for dueness in judge_scopes(invocation.installation.sync, scopes=scopes, are_all=are_all)
+        if not dueness.is_due
     }
 
 

@@ -31,19 +31,20 @@ tenants_app = typer.Typer()
 def tenants(invocation: Invocation) -> None:
     """List the tenants that have rows or points."""
     statuses = [
-        one
-        for one in invocation.scope_statuses()
-        if one.scope_key != GLOBAL_KEY and (one.source_rows or one.points or one.other_points)
+        status
+        for status in invocation.scope_statuses()
+        if status.scope_key != GLOBAL_KEY
+        and (status.source_rows or status.points or status.other_points)
     ]
-    found = [
+    listed = [
         {
-            "tenant_id": one.scope_key,
-            "source_rows": one.source_rows,
-            "points": one.points + one.other_points,
+            "tenant_id": status.scope_key,
+            "source_rows": status.source_rows,
+            "points": status.points + status.other_points,
         }
-        for one in statuses
+        for status in statuses
     ]
-    invocation.answer({"tenants": found})
+    invocation.answer({"tenants": listed})
     invocation.show(render.tenants_table(statuses))
 
 
@@ -69,7 +70,7 @@ def remove(
     partition. Points are counted and sampled afterwards. Its rows in the source and
     Dagster's history of its runs stay.
     """
-    scope = known_tenant(tenant_id, known=invocation)
+    scope = known_tenant(tenant_id, known_scopes=invocation)
     if not yes:
         _only_tell(invocation, invocation.scope_status(scope))
     removal = _remove(invocation, scope, even_with_rows=even_with_rows)

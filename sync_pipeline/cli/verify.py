@@ -44,16 +44,16 @@ def verify(
     from sync_pipeline.engine.context import RunOptions
 
     choice = read_choice(scopes)
-    chosen = choose_scopes(choice, known=invocation)
-    found = _verify_each(invocation, chosen)
-    differing = [scope for scope in chosen if not found[scope].is_clean]
+    chosen = choose_scopes(choice, known_scopes=invocation)
+    verifications = _verify_each(invocation, chosen)
+    differing = [scope for scope in chosen if not verifications[scope].is_clean]
     repaired: list[ScopeReport] = []
     if repair and differing:
         options = RunOptions(max_deleted_fraction=max_deleted_fraction)
         repaired = run_sync(invocation, differing, options)
-        found |= _verify_each(invocation, differing)
-    results = list(found.values())
-    is_clean = all(one.is_clean for one in results)
+        verifications |= _verify_each(invocation, differing)
+    results = list(verifications.values())
+    is_clean = all(result.is_clean for result in results)
     extra = {"repaired": repaired} if repair else {}
     invocation.answer({"ok": is_clean, "scopes": list(map(_for_programs, results)), **extra})
     _show(invocation, results, repaired=repaired)
@@ -68,18 +68,18 @@ def _verify_each(invocation: Invocation, scopes: Sequence[Scope]) -> dict[Scope,
 
         def work(should_stop: StopSignal) -> dict[Scope, Verification]:
             sync = replace(invocation.installation.sync, progress=bars, should_stop=should_stop)
-            found = {}
+            verifications = {}
             for scope in scopes:
-                found[scope] = verify_scope(sync, scope=scope)
+                verifications[scope] = verify_scope(sync, scope=scope)
                 bars.finish_scope()
-            return found
+            return verifications
 
         return run_stoppable(work, tell=invocation.tell)
 
 
-def _for_programs(found: Verification) -> dict[str, object]:
+def _for_programs(verification: Verification) -> dict[str, object]:
     """The fields of ``verify --json``; ``error`` only where there is one."""
-    return {name: value for name, value in asdict(found).items() if value is not None}
+    return {name: value for name, value in asdict(verification).items() if value is not None}
 
 
 def _show(
@@ -90,7 +90,7 @@ def _show(
         invocation.say(line)
     for report in repaired:
         invocation.say(f"{report.scope_key}: repair: {report.error or report.status}")
-    if all(one.is_clean for one in results):
+    if all(result.is_clean for result in results):
         invocation.say("Source, record and index agree.")
     elif not repaired:
         invocation.say("They differ. `--repair` syncs the scopes concerned.")

@@ -105,8 +105,8 @@ class Settings(Section):
         """Every key and password, for redaction; of an address its password."""
         urls = (self.source.url, self.state.url, self.dagster.storage_url, self.alerts.smtp_url)
         keys = (self.index.api_key, self.embedding.api_key, self.alerts.webhook_url)
-        given = [url.get_secret_value() for url in urls if url is not None]
-        passwords = [password for url in given for password in passwords_of(url)]
+        addresses = [url.get_secret_value() for url in urls if url is not None]
+        passwords = [password for url in addresses for password in passwords_of(url)]
         return [
             *(part for password in passwords for part in {password, unquote(password)} if part),
             *(key.get_secret_value() for key in keys if key is not None),

@@ -34,12 +34,12 @@ def lines(ids: str) -> Iterator[Line]:
     ],
 )
 def test_entities_are_chosen_by(word: str, entities: list[Entity]) -> None:
-    assert choose_entities(word, known=[MATERIAL, WORK]) == entities
+    assert choose_entities(word, configured=[MATERIAL, WORK]) == entities
 
 
 def test_an_unknown_entity_is_refused_with_those_that_exist() -> None:
     with pytest.raises(ConfigurationError, match="no entity 'tools'; say all, or one of materials"):
-        choose_entities("tools", known=[MATERIAL, WORK])
+        choose_entities("tools", configured=[MATERIAL, WORK])
 
 
 @pytest.mark.parametrize(

@@ -99,17 +99,17 @@ def test_other_words_are_refused(words: list[str]) -> None:
 
 
 def test_all_is_the_global_scope_and_then_tenants_with_most_rows_first(known: Known) -> None:
-    scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), known=known)
+    scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), known_scopes=known)
 
     assert scopes == [GLOBAL, Scope("globex"), Scope("acme"), Scope("initech")]
 
 
 def test_the_global_scope_is_part_of_all_even_where_it_never_had_a_row() -> None:
-    assert choose_scopes(ScopeChoice(ScopeWord.ALL), known=Known([])) == [GLOBAL]
+    assert choose_scopes(ScopeChoice(ScopeWord.ALL), known_scopes=Known([])) == [GLOBAL]
 
 
 def test_tenants_leave_the_global_scope_out(known: Known) -> None:
-    scopes = choose_scopes(ScopeChoice(ScopeWord.TENANTS), known=known)
+    scopes = choose_scopes(ScopeChoice(ScopeWord.TENANTS), known_scopes=known)
 
     assert scopes == [Scope("globex"), Scope("acme"), Scope("initech")]
 
@@ -125,49 +125,49 @@ def test_tenants_leave_the_global_scope_out(known: Known) -> None:
 def test_a_tenant_is_known_that(known: Known, tenant: str) -> None:
     choice = ScopeChoice(ScopeWord.TENANT, (tenant,))
 
-    assert choose_scopes(choice, known=known) == [Scope(tenant)]
+    assert choose_scopes(choice, known_scopes=known) == [Scope(tenant)]
     assert known.looks == 0
 
 
 def test_many_tenants_are_looked_up_at_once_and_keep_their_order(known: Known) -> None:
     choice = ScopeChoice(ScopeWord.TENANT, ("initech", "acme"))
 
-    assert choose_scopes(choice, known=known) == [Scope("initech"), Scope("acme")]
+    assert choose_scopes(choice, known_scopes=known) == [Scope("initech"), Scope("acme")]
     with pytest.raises(UnknownScopeError, match="'nobody' among the 4"):
-        choose_scopes(ScopeChoice(ScopeWord.TENANT, ("acme", "nobody", "who")), known=known)
+        choose_scopes(ScopeChoice(ScopeWord.TENANT, ("acme", "nobody", "who")), known_scopes=known)
 
 
 def test_an_unknown_tenant_is_refused_with_names_that_are_spelled_alike(known: Known) -> None:
     choice = ScopeChoice(ScopeWord.TENANT, ("globx",))
 
     with pytest.raises(UnknownScopeError, match=r"'globx' among the 4 .* Did you mean 'globex'"):
-        choose_scopes(choice, known=known)
+        choose_scopes(choice, known_scopes=known)
 
 
 def test_the_global_scope_is_chosen_without_a_look(known: Known) -> None:
-    assert choose_scopes(ScopeChoice(ScopeWord.GLOBAL), known=known) == [GLOBAL]
+    assert choose_scopes(ScopeChoice(ScopeWord.GLOBAL), known_scopes=known) == [GLOBAL]
     assert known.looks == 0
 
 
 @pytest.mark.parametrize("tenant", ["", "a\nb", "x" * 300])
 def test_an_id_that_no_tenant_can_have_is_unknown(known: Known, tenant: str) -> None:
     with pytest.raises(UnknownScopeError, match="among the 4"):
-        known_tenant(tenant, known=known)
+        known_tenant(tenant, known_scopes=known)
 
 
 def test_global_is_no_tenant(known: Known) -> None:
     with pytest.raises(UnknownScopeError, match="no tenant 'global'"):
-        choose_scopes(ScopeChoice(ScopeWord.TENANT, ("global",)), known=known)
+        choose_scopes(ScopeChoice(ScopeWord.TENANT, ("global",)), known_scopes=known)
 
 
 def test_a_tenant_has_vanished_when_points_are_all_it_has(known: Known) -> None:
-    scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), known=known)
+    scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), known_scopes=known)
 
-    assert vanished(scopes, known=STATUSES) == {Scope("initech"): 7}
+    assert vanished(scopes, statuses=STATUSES) == {Scope("initech"): 7}
 
 
 def test_the_global_scope_never_vanishes() -> None:
-    assert vanished([GLOBAL], known=[status("global", points=3)]) == {}
+    assert vanished([GLOBAL], statuses=[status("global", points=3)]) == {}
 
 
 def test_one_scope_is_a_tenant_or_the_global_one_or_none() -> None:

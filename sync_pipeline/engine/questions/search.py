@@ -129,12 +129,14 @@ def search(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> Search
             raise ConfigurationError(
                 f"there is no index behind {sync.alias!r} yet; run `sync-pipeline sync all` first"
             )
-        found = store.query(collection, query)
-        if not found:
+        scored_points = store.query(collection, query)
+        if not scored_points:
             _check_ranges(store, collection, query)
-    foreign = [point.document_id for _, point in found if point.scope_key not in scope.visible_keys]
+    foreign = [
+        point.document_id for _, point in scored_points if point.scope_key not in scope.visible_keys
+    ]
     if foreign:
-        raise IsolationError(scope_key=scope.key, found=foreign)
+        raise IsolationError(scope_key=scope.key, document_ids=foreign)
     hits = [
         Hit(
             document_id=point.document_id,
@@ -142,7 +144,7 @@ def search(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> Search
             text=point.text,
             payload=shown(point.payload),
         )
-        for score, point in found
+        for score, point in scored_points
     ]
     return SearchResult(hits=hits, in_sync_to=in_sync_to(sync, scope=scope))
 
@@ -151,8 +153,8 @@ def in_sync_to(sync: SyncContext, *, scope: Scope) -> datetime | None:
     """The oldest snapshot among the scopes and entities that a search as ``scope`` sees."""
     visible = [Scope.from_key(key) for key in scope.visible_keys]
     taken = [record.in_sync_to for record in read_records(sync, scopes=visible).values()]
-    known = [moment for moment in taken if moment is not None]
-    return min(known) if len(known) == len(visible) else None
+    moments = [moment for moment in taken if moment is not None]
+    return min(moments) if len(moments) == len(visible) else None
 
 
 def _searched_entities(sync: SyncContext, request: SearchRequest) -> list[str]:
@@ -179,7 +181,7 @@ def _check_ranges(store: VectorStore, collection: str, query: SearchQuery) -> No
         ConfigurationError: the visible documents have values in the field, all of other kinds.
     """
     for path, ranges in query.ranges.items():
-        is_of_dates = any(wanted.is_of_dates for wanted in ranges)
+        is_of_dates = any(interval.is_of_dates for interval in ranges)
         every = EVERY_DATE if is_of_dates else EVERY_NUMBER
         plain = replace(
             query,
