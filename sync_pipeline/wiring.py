@@ -190,35 +190,35 @@ def _store(settings: Settings) -> Lease[VectorStore]:
 
 
 def _embedder(settings: Settings) -> Embedder:
-    wanted = settings.embedding
-    if wanted.provider == "hashing":
+    embedding = settings.embedding
+    if embedding.provider == "hashing":
         from sync_pipeline.embedding.hashing import HashingEmbedder
 
-        return HashingEmbedder(dimension=wanted.dimension or _DEFAULT_HASHING_DIMENSION)
-    if wanted.provider == "openai":
+        return HashingEmbedder(dimension=embedding.dimension or _DEFAULT_HASHING_DIMENSION)
+    if embedding.provider == "openai":
         from sync_pipeline.embedding.openai import OpenAIEmbedder
 
         return OpenAIEmbedder(
-            model=wanted.model,
-            dimension=wanted.dimension,
-            base_url=wanted.base_url,
-            api_key=None if wanted.api_key is None else wanted.api_key.get_secret_value(),
-            allows_plain_http=wanted.allow_plain_http,
-            revision=wanted.revision,
-            query_prompt=wanted.query_prompt,
-            document_prompt=wanted.document_prompt,
-            max_batch=wanted.batch_size,
+            model=embedding.model,
+            dimension=embedding.dimension,
+            base_url=embedding.base_url,
+            api_key=None if embedding.api_key is None else embedding.api_key.get_secret_value(),
+            allows_plain_http=embedding.allow_plain_http,
+            revision=embedding.revision,
+            query_prompt=embedding.query_prompt,
+            document_prompt=embedding.document_prompt,
+            max_batch=embedding.batch_size,
         )
     from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
 
     return SentenceTransformersEmbedder(
-        model=wanted.model,
-        revision=wanted.revision,
-        dtype=wanted.dtype,
-        device=wanted.device,
-        batch_size=wanted.batch_size,
-        query_prompt=wanted.query_prompt,
-        document_prompt=wanted.document_prompt,
+        model=embedding.model,
+        revision=embedding.revision,
+        dtype=embedding.dtype,
+        device=embedding.device,
+        batch_size=embedding.batch_size,
+        query_prompt=embedding.query_prompt,
+        document_prompt=embedding.document_prompt,
     )
 
 

@@ -38,18 +38,18 @@ class TakesDashes(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words after the command's name."""
-        known = {name for parameter in self.get_params(ctx) for name in parameter.opts}
-        misspelt = unknown_options(args, known=known)
+        known_options = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+        misspelt = unknown_options(args, known_options=known_options)
         ctx.ignore_unknown_options = not misspelt
         # First, so that it is the one that is named.
         return super().parse_args(ctx, [*misspelt[:1], *args])
 
 
-def unknown_options(words: Sequence[str], *, known: AbstractSet[str]) -> list[str]:
+def unknown_options(words: Sequence[str], *, known_options: AbstractSet[str]) -> list[str]:
     """Words before ``--`` that look like a long option, or like -h, and are none."""
     before = takewhile(lambda word: word != "--", words)
     looks = (word for word in before if word.startswith("--") or word == "-h")
-    return [word for word in looks if word.partition("=")[0] not in known]
+    return [word for word in looks if word.partition("=")[0] not in known_options]
 
 
 def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
@@ -104,5 +104,5 @@ def _runner(function: Command) -> Callable[..., None]:
     )
     parameters = [context, *own, *_COMMON]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect
-    run.__annotations__ = {found.name: found.annotation for found in parameters}
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run

@@ -50,16 +50,16 @@ def parse_filters(words: Iterable[str]) -> Filters:
 
 
 def _split(word: str) -> tuple[str, str, str]:
-    found = _FILTER.fullmatch(word)
-    name = found["name"] if found else ""
-    if found is None or not name.strip():
+    match = _FILTER.fullmatch(word)
+    name = match["name"] if match else ""
+    if match is None or not name.strip():
         raise ConfigurationError(
             f"--filter {word!r} is not FIELD=VALUE, e.g. unit=kg or 'price>=100' "
             "(in quotes, or the shell keeps < and > for itself)"
         )
-    value = found["value"]
+    value = match["value"]
     # Blanks before the sign are a way of writing, so those after it are too.
-    return name.strip(), found["operator"], value if name == name.rstrip() else value.strip()
+    return name.strip(), match["operator"], value if name == name.rstrip() else value.strip()
 
 
 def _narrow(ranges: list[Range], side: str, bound: Bound) -> None:

@@ -40,7 +40,12 @@ UNKNOWN_SHOWN: Final = 5
 
 def printable(text: str) -> Text:
     """A text without anything that a terminal would obey, line breaks excepted."""
-    return Text("".join(one if one.isprintable() or one == "\n" else "\ufffd" for one in text))
+    return Text(
+        "".join(
+            character if character.isprintable() or character == "\n" else "\ufffd"
+            for character in text
+        )
+    )
 
 
 def sync_table(reports: Sequence[ScopeReport]) -> Table:
@@ -122,15 +127,17 @@ def left_remarks(left: Mapping[str, int]) -> list[str]:
 
 def surplus_remarks(statuses: Sequence[ScopeStatusReport]) -> list[str]:
     """One line for each entity with more documents than rows that can become one."""
-    found: dict[str, dict[str, int]] = {}
+    surplus_by_entity: dict[str, dict[str, int]] = {}
     for status in statuses:
-        for one in status.entities:
-            if one.surplus:
-                found.setdefault(one.entity_type, {})[status.scope_key] = one.surplus
+        for entity in status.entities:
+            if entity.surplus:
+                surplus_by_entity.setdefault(entity.entity_type, {})[status.scope_key] = (
+                    entity.surplus
+                )
     return [
         f"{sum(counts.values()):,} documents of entity {name} more than rows ({_named(counts)}): "
         "rows that are gone; the next sync of the scope removes them, or says why not."
-        for name, counts in found.items()
+        for name, counts in surplus_by_entity.items()
     ]
 
 
@@ -143,14 +150,14 @@ def _named(keys: Iterable[str]) -> str:
 
 def _unknown_remarks(reports: Sequence[ScopeReport]) -> list[str]:
     """Scopes of whose texts the model knows too little to find them by what they mean."""
-    told = [
+    lines = [
         f"{report.scope_key}: {line}" for report in reports for line in told_high(report.unknown)
     ]
-    if not told:
+    if not lines:
         return []
-    left = len(told) - UNKNOWN_SHOWN
+    left = len(lines) - UNKNOWN_SHOWN
     more = [f"... and {left} more"] if left > 0 else []
-    return [*told[:UNKNOWN_SHOWN], *more, f"Such texts are found by their words only; {HELPS}."]
+    return [*lines[:UNKNOWN_SHOWN], *more, f"Such texts are found by their words only; {HELPS}."]
 
 
 def plan_table(plans: Sequence[ScopePlan]) -> Table:
@@ -178,18 +185,25 @@ def plan_remarks(plans: Sequence[ScopePlan]) -> list[str]:
     return [*remarks, "Nothing was written."]
 
 
-def feed_table(found: Sequence[FeedStatus]) -> Table:
+def feed_table(statuses: Sequence[FeedStatus]) -> Table:
     """One row per entity."""
     table = _table("entity", "feed", "+pending", "oldest")
-    for one in found:
-        _add(table, one.entity_type, one.state.value, one.pending, _age(one.oldest_seconds))
+    for status in statuses:
+        _add(
+            table, status.entity_type, status.state.value, status.pending,
+            _age(status.oldest_seconds),
+        )  # fmt: skip
     return table
 
 
-def feed_remarks(found: Sequence[FeedStatus]) -> list[str]:
+def feed_remarks(statuses: Sequence[FeedStatus]) -> list[str]:
     """What the table of feeds cannot say: why one is in its state, and what it does not see."""
-    details = [f"{one.entity_type}: {one.detail}" for one in found if one.detail]
-    blind = [f"{one.entity_type}: not seen: {spot}" for one in found for spot in one.blind_spots]
+    details = [f"{status.entity_type}: {status.detail}" for status in statuses if status.detail]
+    blind = [
+        f"{status.entity_type}: not seen: {spot}"
+        for status in statuses
+        for spot in status.blind_spots
+    ]
     return [*details, *blind]
 
 
@@ -204,35 +218,40 @@ def followed(report: ScopeReport) -> str:
     )
 
 
-def verification_table(found: Sequence[Verification]) -> Table:
+def verification_table(verifications: Sequence[Verification]) -> Table:
     """One row per verified scope."""
     table = _table(
         "scope", "", "+source", "+records", "+points", "+missing", "+extra", "+wrong scope",
         "+mismatched",
     )  # fmt: skip
-    for one in found:
+    for verification in verifications:
         _add(
-            table, one.scope_key, _agreement(one), one.source_documents,
-            one.state_documents, one.points, one.missing, one.extra, one.wrong_scope,
-            one.mismatched,
+            table, verification.scope_key, _agreement(verification),
+            verification.source_documents, verification.state_documents, verification.points,
+            verification.missing, verification.extra, verification.wrong_scope,
+            verification.mismatched,
         )  # fmt: skip
     return table
 
 
-def _agreement(one: Verification) -> str:
-    if one.error:
+def _agreement(verification: Verification) -> str:
+    if verification.error:
         return "NOT COMPARED"
-    return "equal" if one.is_clean else "DIFFERS"
+    return "equal" if verification.is_clean else "DIFFERS"
 
 
-def verification_examples(found: Sequence[Verification]) -> list[str]:
+def verification_examples(verifications: Sequence[Verification]) -> list[str]:
     """Documents that differ, a line per scope and kind, and what kept a scope from comparing."""
     differing = [
-        f"{one.scope_key}: {kind.replace('_', ' ')}: {', '.join(ids)}"
-        for one in found
-        for kind, ids in one.examples.items()
+        f"{verification.scope_key}: {kind.replace('_', ' ')}: {', '.join(ids)}"
+        for verification in verifications
+        for kind, ids in verification.examples.items()
     ]
-    return differing + [f"{one.scope_key}: {one.error}" for one in found if one.error]
+    return differing + [
+        f"{verification.scope_key}: {verification.error}"
+        for verification in verifications
+        if verification.error
+    ]
 
 
 def status_table(statuses: Sequence[ScopeStatusReport], *, now: datetime) -> Table:
@@ -256,16 +275,16 @@ def _coverage(status: ScopeStatusReport) -> str:
     return f"{share} +{status.surplus:,}" if status.surplus else share
 
 
-def entities_table(found: Sequence[EntityReport]) -> Table:
+def entities_table(reports: Sequence[EntityReport]) -> Table:
     """One row per entity."""
     table = _table(
         "entity", "in settings", "+rows", "+documents", "+points", "+failed", "+quarantined"
     )
-    for one in found:
+    for report in reports:
         _add(
-            table, one.entity_type, "yes" if one.in_settings else "no",
-            "" if one.source_rows is None else one.source_rows, one.documents, one.points,
-            one.failed, one.quarantined,
+            table, report.entity_type, "yes" if report.in_settings else "no",
+            "" if report.source_rows is None else report.source_rows, report.documents,
+            report.points, report.failed, report.quarantined,
         )  # fmt: skip
     return table
 

@@ -321,8 +321,8 @@ def scope_digest(*, config: str, entities: Mapping[str, EntityDigest]) -> str:
     """
     parts = (
         part
-        for name, found in sorted(entities.items())
-        if found.rows
-        for part in (name, str(found.rows), str(found.xor))
+        for name, entity_digest in sorted(entities.items())
+        if entity_digest.rows
+        for part in (name, str(entity_digest.rows), str(entity_digest.xor))
     )
     return digest(config, *parts)

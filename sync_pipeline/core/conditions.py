@@ -126,8 +126,8 @@ def plan_conditions(filters: Filters) -> tuple[Condition, ...] | None:
             return None
         needed.append(Group(should=accepted))
     for path, ranges in filters.ranges.items():
-        for wanted in ranges:
-            inside = _within(path, wanted)
+        for interval in ranges:
+            inside = _within(path, interval)
             if inside is None:
                 return None
             needed += inside
@@ -156,17 +156,17 @@ def _any_of(path: str, values: Sequence[FilterValue]) -> tuple[Condition, ...]:
     texts = tuple(value for value in distinct if isinstance(value, str))
     numbers = dict.fromkeys(_decimal(value) for value in distinct if _is_number(value))
     whole = tuple(_whole(numbers))
-    found: list[Condition] = []
+    alternatives: list[Condition] = []
     if texts:
-        found.append(AnyText(path, texts))
+        alternatives.append(AnyText(path, texts))
     if whole:
-        found.append(AnyInteger(path, whole))
+        alternatives.append(AnyInteger(path, whole))
     for number in numbers:
-        found += _float_like(path, number)
-    found += [IsFlag(path, value) for value in distinct if isinstance(value, bool)]
-    found += [_moment(path, value) for value in distinct if isinstance(value, date)]
-    found += [NoValue(path) for value in distinct if value is None]
-    return tuple(found)
+        alternatives += _float_like(path, number)
+    alternatives += [IsFlag(path, value) for value in distinct if isinstance(value, bool)]
+    alternatives += [_moment(path, value) for value in distinct if isinstance(value, date)]
+    alternatives += [NoValue(path) for value in distinct if value is None]
+    return tuple(alternatives)
 
 
 # --- numbers ------------------------------------------------------------------------------
@@ -200,10 +200,10 @@ def _float_like(path: str, number: Decimal) -> list[Condition]:
     return [_exactly(path, stored, keeping=number) for stored in stored_floats(nearest)]
 
 
-def _within(path: str, wanted: Range) -> list[Condition] | None:
+def _within(path: str, interval: Range) -> list[Condition] | None:
     """Conditions that hold inside a range; None where nothing is inside."""
-    bounds = wanted.bounds
-    if wanted.is_of_dates:
+    bounds = interval.bounds
+    if interval.is_of_dates:
         return [_moments(path, bounds)]
     numbers = {name: _decimal(bound) for name, bound in bounds.items()}
     if all(map(_is_plain, numbers.values())):
@@ -219,22 +219,26 @@ def _beyond(path: str, name: str, bound: Decimal) -> list[Condition]:
     if math.isinf(nearest):
         is_everything = is_lower == (nearest < 0)
         return [Numbers(path, gte=-sys.float_info.max)] if is_everything else []
-    found: list[Condition] = [Numbers(path, gt=nearest) if is_lower else Numbers(path, lt=nearest)]
+    alternatives: list[Condition] = [
+        Numbers(path, gt=nearest) if is_lower else Numbers(path, lt=nearest)
+    ]
     compare = _COMPARE[name]
-    integers = tuple(one for one in _integers_at(nearest) if compare(Decimal(one), bound))
+    integers = tuple(
+        integer for integer in _integers_at(nearest) if compare(Decimal(integer), bound)
+    )
     if integers:
-        found.append(AnyInteger(path, integers))
+        alternatives.append(AnyInteger(path, integers))
     order = _order(nearest, bound)
     if compare(Decimal(order), Decimal(0)):
         stored = [nearest] if order else stored_floats(nearest)
-        found += [_exactly(path, one) for one in stored]
-    return found
+        alternatives += [_exactly(path, number) for number in stored]
+    return alternatives
 
 
 def _exactly(path: str, number: float, *, keeping: Decimal | None = None) -> Condition:
     """This float, without the whole numbers that have the same float64, but for one."""
     numbers = Numbers(path, gte=number, lte=number)
-    others = tuple(one for one in _integers_at(number) if one != keeping)
+    others = tuple(integer for integer in _integers_at(number) if integer != keeping)
     return Group(must=(numbers,), must_not=(AnyInteger(path, others),)) if others else numbers
 
 
@@ -269,10 +273,10 @@ def _integers_at(number: float) -> Sequence[int]:
 # --- dates --------------------------------------------------------------------------------
 
 
-def _moment(path: str, wanted: date) -> Condition:
-    if not isinstance(wanted, datetime):
-        return _moments(path, {"gte": wanted, "lte": wanted})
-    moment = _utc(wanted)
+def _moment(path: str, when: date) -> Condition:
+    if not isinstance(when, datetime):
+        return _moments(path, {"gte": when, "lte": when})
+    moment = _utc(when)
     return Moments(path, gte=moment, lte=moment)
 
 
@@ -281,8 +285,8 @@ def _moments(path: str, bounds: dict[str, Bound]) -> Moments:
     sides = [_side(name, bound) for name, bound in bounds.items() if isinstance(bound, date)]
     latest: dict[str, datetime] = {}
     for name, moment in sides:
-        known = latest.setdefault(name, moment)
-        latest[name] = max(known, moment) if name in {"gt", "gte"} else min(known, moment)
+        previous = latest.setdefault(name, moment)
+        latest[name] = max(previous, moment) if name in {"gt", "gte"} else min(previous, moment)
     return Moments(path, **latest)
 
 

@@ -41,9 +41,9 @@ def match_sorted(left: NDArray[np.bytes_], right: NDArray[np.bytes_]) -> NDArray
     """For each of ``left`` its position in ``right``, -1 where it is absent; ``right`` sorted."""
     if not len(right):
         return np.full(len(left), -1, dtype=np.intp)
-    found = np.searchsorted(right, left)
-    found[found == len(right)] = 0
-    return np.where(right[found] == left, found, -1)
+    places = np.searchsorted(right, left)
+    places[places == len(right)] = 0
+    return np.where(right[places] == left, places, -1)
 
 
 def diff_documents(
@@ -68,12 +68,12 @@ def diff_documents(
     unchanged = same_content & same_payload
     stale = np.ones(len(indexed), dtype=bool)
     stale[at[present]] = False
-    known = match_sorted(exported.point_ids, recorded.point_ids)
-    is_known = known >= 0
+    record_at = match_sorted(exported.point_ids, recorded.point_ids)
+    has_record = record_at >= 0
     same_record = np.zeros(len(exported), dtype=bool)
-    same_record[is_known] = (exported.contents[is_known] == recorded.contents[known[is_known]]) & (
-        exported.payloads[is_known] == recorded.payloads[known[is_known]]
-    )
+    same_record[has_record] = (
+        exported.contents[has_record] == recorded.contents[record_at[has_record]]
+    ) & (exported.payloads[has_record] == recorded.payloads[record_at[has_record]])
     return Diff(
         new=np.flatnonzero(~present),
         changed=np.flatnonzero(present & ~same_content),

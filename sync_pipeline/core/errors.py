@@ -101,11 +101,11 @@ class SourceSchemaError(ConfigurationError):
 class UnknownScopeError(ConfigurationError):
     """A tenant that neither the source nor the index knows."""
 
-    def __init__(self, *, scope_key: str, known: int, similar: Sequence[str] = ()) -> None:
+    def __init__(self, *, scope_key: str, tenant_count: int, similar: Sequence[str] = ()) -> None:
         self.scope_key = scope_key
         hint = f"Did you mean {', '.join(map(repr, similar))}? " if similar else ""
         super().__init__(
-            f"no tenant {scope_key!r} among the {known} that have rows or documents.",
+            f"no tenant {scope_key!r} among the {tenant_count} that have rows or documents.",
             remedy=f"{hint}`sync-pipeline tenants` lists them.",
         )
 
@@ -148,12 +148,12 @@ class ModelUnavailableError(ConfigurationError):
 class IndexMismatchError(ConfigurationError):
     """The index was built with another model, other views or another text rendering."""
 
-    def __init__(self, *, alias: str, serves: str, built_with: str, wanted: str) -> None:
+    def __init__(self, *, alias: str, serves: str, built_with: str, asked_for: str) -> None:
         self.alias = alias
         self.serves = serves
         super().__init__(
             f"the index behind {alias!r} (collection {serves!r}) was built with {built_with}, but "
-            f"the settings ask for {wanted}. Vectors of two models cannot be mixed.",
+            f"the settings ask for {asked_for}. Vectors of two models cannot be mixed.",
             remedy="Put the old settings back, or give the new index a name or place of its own "
             "(`index.alias`, `index.url`) and run `sync-pipeline sync all`. Nothing was written.",
         )
@@ -162,13 +162,13 @@ class IndexMismatchError(ConfigurationError):
 class NewerPayloadError(ConfigurationError):
     """Points whose payload a newer program wrote; this one would misread or undo them."""
 
-    def __init__(self, *, points: int, read: int, newest: int, known: int) -> None:
+    def __init__(self, *, points: int, read: int, newest: int, supported: int) -> None:
         self.points = points
         self.newest = newest
         super().__init__(
             f"{points} of {read} points that were read have payload schema version {newest}, and "
-            f"this program knows versions up to {known}: a newer one has written to this index. "
-            "None of them was shown or changed.",
+            f"this program knows versions up to {supported}: a newer one has written to this "
+            "index. None of them was shown or changed.",
             remedy="Upgrade sync-pipeline here to the release that is in use elsewhere, then run "
             "this again.",
         )
@@ -394,11 +394,11 @@ class SupersededError(PermanentError):
 class IsolationError(PermanentError):
     """A search returned a document of another scope; it was not shown to anybody."""
 
-    def __init__(self, *, scope_key: str, found: Sequence[str]) -> None:
+    def __init__(self, *, scope_key: str, document_ids: Sequence[str]) -> None:
         self.scope_key = scope_key
         super().__init__(
-            f"a search as {scope_key!r} returned {len(found)} documents of other scopes; none was "
-            "shown.",
+            f"a search as {scope_key!r} returned {len(document_ids)} documents of other scopes; "
+            "none was shown.",
             remedy="Run `sync-pipeline verify all` and report this: it must not happen.",
         )
 

@@ -55,7 +55,7 @@ class Range:
     @property
     def bounds(self) -> dict[str, Bound]:
         """The bounds that it has, by name."""
-        named = {one.name: getattr(self, one.name) for one in fields(self)}
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: bound for name, bound in named.items() if bound is not None}
 
     @property

@@ -30,7 +30,7 @@ def xml_words(text: str) -> str:
 
 
 def _read(reader: _Reader, text: str) -> str:
-    text = _CDATA.sub(lambda found: html.escape(found[1]), text)
+    text = _CDATA.sub(lambda match: html.escape(match[1]), text)
     text = _COMMENT.sub(" ", text)
     # Releases of Python differ on what an opening bracket is that nothing closes: here, a sign.
     closed = text.rfind(">") + 1

@@ -49,12 +49,12 @@ class Vocabulary:
     @classmethod
     def of(cls, counts: Iterable[TokenCount]) -> Self:
         """Sum up the texts that were counted."""
-        found = list(counts)
+        token_counts = list(counts)
         return cls(
-            texts=len(found),
-            unknown_texts=sum(count.is_unknown for count in found),
-            tokens=sum(count.tokens for count in found),
-            unknown_tokens=sum(count.unknown for count in found),
+            texts=len(token_counts),
+            unknown_texts=sum(count.is_unknown for count in token_counts),
+            tokens=sum(count.tokens for count in token_counts),
+            unknown_tokens=sum(count.unknown for count in token_counts),
         )
 
     def __add__(self, other: Vocabulary) -> Vocabulary:
@@ -91,4 +91,8 @@ def told_high(unknown: Mapping[str, Mapping[str, int]]) -> list[str]:
         unknown: Per view what ``Vocabulary.to_dict`` gave.
     """
     views = {view: Vocabulary(**counts) for view, counts in unknown.items()}
-    return [f"view {view!r}: {found.told}" for view, found in views.items() if found.is_high]
+    return [
+        f"view {view!r}: {vocabulary.told}"
+        for view, vocabulary in views.items()
+        if vocabulary.is_high
+    ]

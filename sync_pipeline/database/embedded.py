@@ -190,14 +190,14 @@ def _has_guests(folder: Path) -> bool:
         return False
     try:
         with psycopg.connect(_libpq(_url(server, database=DEFAULT_DATABASE))) as connection:
-            found = connection.execute(
+            guest = connection.execute(
                 "SELECT 1 FROM pg_stat_activity WHERE backend_type = 'client backend' "
                 "AND application_name NOT IN ('', %s) LIMIT 1",
                 [APPLICATION_NAME],
             ).fetchone()
     except psycopg.Error:
         return False
-    return found is not None
+    return guest is not None
 
 
 # --- addresses --------------------------------------------------------------------------
@@ -215,6 +215,6 @@ def _libpq(url: URL) -> str:
 def _ensure_database(url: URL, name: str) -> None:
     """Create a database where it is missing; callers hold the lock of the folder."""
     with psycopg.connect(_libpq(url), autocommit=True) as connection:
-        found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
-        if found.fetchone() is None:
+        rows = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+        if rows.fetchone() is None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

@@ -187,7 +187,7 @@ def _is_user(name: str) -> bool:
 
 def _open_up(package: Path) -> None:
     """Let other users read and run the programs, whatever umask they were installed with."""
-    for path in (found for name in _NEEDED_FOLDERS for found in _below(package / name)):
+    for path in (inside for name in _NEEDED_FOLDERS for inside in _below(package / name)):
         mode = stat.S_IROTH
         if path.is_dir() or path.stat().st_mode & stat.S_IXUSR:
             mode |= stat.S_IXOTH
@@ -209,11 +209,11 @@ def _below(folder: Path) -> Iterator[Path]:
 
 def _allow(path: Path, mode: int) -> None:
     """Add rights that are missing; where none is, nothing is written."""
-    given = path.stat().st_mode
-    if given & mode == mode:
+    current_mode = path.stat().st_mode
+    if current_mode & mode == mode:
         return
     try:
-        path.chmod(given | mode)
+        path.chmod(current_mode | mode)
     except OSError as error:
         raise ConfigurationError(
             f"the user {SYSTEM_USER!r}, who runs the embedded PostgreSQL for root, may not read "

@@ -103,14 +103,14 @@ def _is_postmaster(pid: int, folder: Path) -> bool:
 
 def _survivors(folder: Path) -> list[int]:
     """Processes of a killed server that still run: they work in its folder."""
-    found = []
+    pids = []
     for process in psutil.process_iter(["pid", "name"]):
         try:
             if process.info["name"] == "postgres" and process.cwd() == str(folder):
-                found.append(process.info["pid"])
+                pids.append(process.info["pid"])
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
-    return found
+    return pids
 
 
 def _end_servers_without_data(folder: Path) -> None:
@@ -221,11 +221,12 @@ def _initialised(folder: Path) -> Programs:
         shutil.rmtree(partial, ignore_errors=True)
         programs.make_data(partial)
         partial.rename(folder)
-    found = (folder / "PG_VERSION").read_text().strip()
-    if found != str(programs.version):
+    version = (folder / "PG_VERSION").read_text().strip()
+    if version != str(programs.version):
         raise ConfigurationError(
-            f"{folder} was made by PostgreSQL {found}, and the embedded one is {programs.version}. "
-            "Set `SYNC_PIPELINE_HOME` to another folder, or copy the data over with pg_dump."
+            f"{folder} was made by PostgreSQL {version}, and the embedded one is "
+            f"{programs.version}. Set `SYNC_PIPELINE_HOME` to another folder, or copy the data "
+            "over with pg_dump."
         )
     programs.give(folder)
     return programs

@@ -33,6 +33,6 @@ class PostgresEmbeddingRates:
 
     def texts_per_second(self, *, model_id: str) -> float | None:
         """The last measurement; None where the model was never used."""
-        known = self._table.c
-        query = select(known.texts_per_second).where(known.model_id == model_id)
+        columns = self._table.c
+        query = select(columns.texts_per_second).where(columns.model_id == model_id)
         return self._database.run("reading an embedding rate", lambda it: it.scalar(query))

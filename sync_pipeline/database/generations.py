@@ -39,7 +39,7 @@ class PostgresGenerations:
 
         Writes nothing where that is recorded already.
         """
-        known = self._table.c
+        columns = self._table.c
         note = (
             insert(self._table)
             .values(
@@ -55,12 +55,16 @@ class PostgresGenerations:
             .on_conflict_do_update(
                 index_elements=["collection"],
                 set_={"is_active": is_active},
-                where=known.is_active != is_active,
+                where=columns.is_active != is_active,
             )
         )
         retire = (
             update(self._table)
-            .where(known.alias == spec.alias, known.collection != spec.collection, known.is_active)
+            .where(
+                columns.alias == spec.alias,
+                columns.collection != spec.collection,
+                columns.is_active,
+            )
             .values(is_active=False)
         )
 
@@ -73,16 +77,20 @@ class PostgresGenerations:
 
     def describe(self, collection: str) -> str | None:
         """What a collection was built with, as ``CollectionSpec.describe`` says it, if known."""
-        known = self._table.c
-        query = select(known.description).where(known.collection == collection)
+        columns = self._table.c
+        query = select(columns.description).where(columns.collection == collection)
         return self._database.run("looking up a collection", lambda it: it.scalar(query))
 
     def list_all(self) -> list[Generation]:
         """Every recorded collection, oldest first."""
-        known = self._table.c
+        columns = self._table.c
         query = select(
-            known.collection, known.alias, known.description, known.is_active, known.created_at
-        ).order_by(known.created_at, known.collection)
+            columns.collection,
+            columns.alias,
+            columns.description,
+            columns.is_active,
+            columns.created_at,
+        ).order_by(columns.created_at, columns.collection)
         rows = self._database.run(
             "listing collections", lambda it: it.execute(query).mappings().all()
         )

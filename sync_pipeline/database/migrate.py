@@ -62,11 +62,13 @@ def newest_revision() -> str:
 def _pending(connection: Connection, schema: str) -> list[str]:
     """Ask Alembic only where the version in the database is not the newest one."""
     quoted = connection.dialect.identifier_preparer.quote(schema)
-    known = connection.scalar(select(func.to_regclass(literal(f"{quoted}.alembic_version"))))
-    if known is not None:
+    version_table = connection.scalar(
+        select(func.to_regclass(literal(f"{quoted}.alembic_version")))
+    )
+    if version_table is not None:
         versions = table("alembic_version", column("version_num"), schema=schema)
-        found = connection.scalars(select(versions.c.version_num)).all()
-        if found == [newest_revision()]:
+        revisions = connection.scalars(select(versions.c.version_num)).all()
+        if revisions == [newest_revision()]:
             return []
     from sync_pipeline.database.versions import pending
 

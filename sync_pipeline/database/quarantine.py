@@ -107,14 +107,16 @@ class PostgresQuarantine:
         entity_types: Sequence[str] | None = None,
     ) -> dict[str, int]:
         """Forget entries of one scope, of certain rows or entities, or all."""
-        known = self._table.c
-        statement = delete(self._table).returning(known.scope_key)
+        columns = self._table.c
+        statement = delete(self._table).returning(columns.scope_key)
         if scope is not None:
-            statement = statement.where(known.scope_key == scope.key)
+            statement = statement.where(columns.scope_key == scope.key)
         if rows is not None:
-            statement = statement.where(tuple_(known.entity_type, known.db_id).in_(sorted(rows)))
+            statement = statement.where(
+                tuple_(columns.entity_type, columns.db_id).in_(sorted(rows))
+            )
         if entity_types is not None:
-            statement = statement.where(known.entity_type.in_(list(entity_types)))
+            statement = statement.where(columns.entity_type.in_(list(entity_types)))
         released = self._database.look_up(
             "releasing quarantined rows",
             lambda it: Counter(it.scalars(statement)),
@@ -124,17 +126,17 @@ class PostgresQuarantine:
 
     def list_all(self, *, scope: Scope | None = None) -> list[tuple[str, Rejection]]:
         """Scope keys and rejections, of one scope or of all, in order of scope, entity and id."""
-        known = self._table.c
+        columns = self._table.c
         query = select(
-            known.scope_key,
-            known.entity_type,
-            known.db_id,
-            known.reason,
-            known.detail,
-            known.row_count,
-        ).order_by(known.scope_key, known.entity_type, known.db_id)
+            columns.scope_key,
+            columns.entity_type,
+            columns.db_id,
+            columns.reason,
+            columns.detail,
+            columns.row_count,
+        ).order_by(columns.scope_key, columns.entity_type, columns.db_id)
         if scope is not None:
-            query = query.where(known.scope_key == scope.key)
+            query = query.where(columns.scope_key == scope.key)
         rows = self._database.look_up(
             "reading the quarantine", lambda it: it.execute(query).all(), nothing=()
         )

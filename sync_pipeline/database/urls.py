@@ -48,6 +48,6 @@ def describe_url(url: URL) -> str:
         return f"service {service}"
     host = url.host or url.query.get("host") or "local socket"
     shown = host if isinstance(host, str) else ",".join(host)
-    given = url.port or url.query.get("port")
-    port = f":{given}" if given else ""
+    port_number = url.port or url.query.get("port")
+    port = f":{port_number}" if port_number else ""
     return f"{shown}{port}, database {url.database or 'default'}"

@@ -33,12 +33,12 @@ def pending(connection: Connection, schema: str) -> list[str]:
     options = {"version_table_schema": schema}
     current = set(MigrationContext.configure(connection, opts=options).get_current_heads())
     scripts = ScriptDirectory.from_config(_config({}))
-    known = [script.revision for script in scripts.walk_revisions()]
-    unknown = sorted(current - set(known))
+    revisions = [script.revision for script in scripts.walk_revisions()]
+    unknown = sorted(current - set(revisions))
     if unknown:
         raise ConfigurationError(
             f"schema {schema!r} was written by a newer sync-pipeline (version {unknown[0]}, this "
-            f"program knows up to {known[0]}).",
+            f"program knows up to {revisions[0]}).",
             remedy="Upgrade the program; nothing was changed.",
         )
     applied = {
@@ -46,7 +46,7 @@ def pending(connection: Connection, schema: str) -> list[str]:
         for head in current
         for script in scripts.iterate_revisions(head, "base", inclusive=True)
     }
-    return [revision for revision in reversed(known) if revision not in applied]
+    return [revision for revision in reversed(revisions) if revision not in applied]
 
 
 def upgrade(connection: Connection, schema: str, *, to: str = "head") -> list[str]:
@@ -60,8 +60,8 @@ def upgrade(connection: Connection, schema: str, *, to: str = "head") -> list[st
     lock_key = func.hashtextextended(f"sync_pipeline.migrate:{schema}", 0)
     connection.execute(select(func.pg_advisory_xact_lock(lock_key)))
     # CREATE SCHEMA IF NOT EXISTS asks for the permission even where the schema exists.
-    known = connection.scalar(select(func.to_regnamespace(quoted)))
-    if known is None:
+    namespace = connection.scalar(select(func.to_regnamespace(quoted)))
+    if namespace is None:
         connection.execute(CreateSchema(schema))
     config = _config(
         {

@@ -230,5 +230,5 @@ def _with_limit(sync: SyncContext, config: CleanupConfig) -> SyncContext:
 
 def _shown(step: Step, counts: Counts, *, seconds: float, **more: object) -> dict[str, Any]:
     """A step's result as metadata that people read; seconds to the millisecond."""
-    told = {name: value for name, value in more.items() if value is not None}
-    return {**shown_counts(step, counts), "seconds": round(seconds, 3), **told}
+    facts = {name: value for name, value in more.items() if value is not None}
+    return {**shown_counts(step, counts), "seconds": round(seconds, 3), **facts}

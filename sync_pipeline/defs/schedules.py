@@ -69,7 +69,9 @@ def build_schedules(
         with withholding_foreign_messages():
             scopes = sync.source.list_scopes(sync.entities)
             judged = judge_scopes(sync, scopes=scopes, are_all=True)
-            due = in_run_order({found.scope: found.rows for found in judged if found.is_due})
+            due = in_run_order(
+                {dueness.scope: dueness.rows for dueness in judged if dueness.is_due}
+            )
         context.instance.add_dynamic_partitions(PARTITIONS_NAME, [scope.key for scope in due])
         for scope in due:
             yield sync_request(scope, asked_at=context.scheduled_execution_time)

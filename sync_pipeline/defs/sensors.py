@@ -111,10 +111,10 @@ def _lately_failed_scopes(instance: dg.DagsterInstance) -> set[str]:
     return _scopes_of_runs(instance, failed)
 
 
-def _scopes_of_runs(instance: dg.DagsterInstance, wanted: dg.RunsFilter) -> set[str]:
+def _scopes_of_runs(instance: dg.DagsterInstance, runs_filter: dg.RunsFilter) -> set[str]:
     return {
         run.tags[PARTITION_NAME_TAG]
-        for run in instance.get_runs(wanted)
+        for run in instance.get_runs(runs_filter)
         if PARTITION_NAME_TAG in run.tags
     }
 
@@ -135,8 +135,8 @@ def new_scope_sensor(
     except TransientError as error:
         # It passes; a red tick every minute would hide those that do not.
         return dg.SkipReason(f"the source cannot be asked for its scopes now: {error}")
-    known = set(context.instance.get_dynamic_partitions(PARTITIONS_NAME))
-    new = [scope for scope in scopes if scope.key not in known][:MAX_NEW_SCOPES]
+    partition_keys = set(context.instance.get_dynamic_partitions(PARTITIONS_NAME))
+    new = [scope for scope in scopes if scope.key not in partition_keys][:MAX_NEW_SCOPES]
     if not new:
         return dg.SkipReason(f"no new scope among the {len(scopes)} in the source")
     keys = [scope.key for scope in new]

@@ -39,8 +39,8 @@ _TIMES: Final = "×✕✖⨯*"
 def _single(letters: Iterable[str]) -> re.Pattern[str]:
     """One of these letters, alone beside a digit: not ``к`` in ``5кг``."""
     lower = "".join(letters)
-    one = f"[{lower}{lower.upper()}]"
-    return re.compile(rf"(?<=\d){one}(?![^\W\d_])|(?<![^\W_]){one}(?=\d)")
+    letter = f"[{lower}{lower.upper()}]"
+    return re.compile(rf"(?<=\d){letter}(?![^\W\d_])|(?<![^\W_]){letter}(?=\d)")
 
 
 _SINGLE_CYRILLIC: Final = _single(_LATIN_OF)
@@ -146,8 +146,8 @@ def _model(language: str, *, k: float, b: float, average_words: float) -> Bm25:
 
 
 def _weights(model: Bm25, text: str) -> dict[int, float]:
-    found = model.embed_document(text)
-    return dict(zip(found.indices, found.values, strict=True))
+    sparse = model.embed_document(text)
+    return dict(zip(sparse.indices, sparse.values, strict=True))
 
 
 def _spelled(text: str) -> str:
@@ -160,15 +160,15 @@ def _folded(text: str) -> str:
 
     The numbers of ``50×150`` stay words of their own, as they always were.
     """
-    latin = _SINGLE_CYRILLIC.sub(lambda found: _LATIN_OF[found[0].lower()], text)
-    products = [_TIMES_SIGN.sub("x", found) for found in _PRODUCT.findall(latin)]
+    latin = _SINGLE_CYRILLIC.sub(lambda match: _LATIN_OF[match[0].lower()], text)
+    products = [_TIMES_SIGN.sub("x", product) for product in _PRODUCT.findall(latin)]
     return " ".join([latin, *products]) if products else latin
 
 
 def _all_spellings(text: str) -> str:
     """The text with the sizes and grades in it in every spelling that a document may have."""
     latin = _folded(text)
-    cyrillic = _SINGLE_LATIN.sub(lambda found: _CYRILLIC_OF[found[0].lower()], latin)
+    cyrillic = _SINGLE_LATIN.sub(lambda match: _CYRILLIC_OF[match[0].lower()], latin)
     return " ".join(dict.fromkeys((text, latin, cyrillic)))
 
 

@@ -145,14 +145,14 @@ def _refuse_pickles(path: Path, *, modules: Sequence[str], model: str) -> None:
         folder: {place.suffix for place in (path / folder).glob("*") if place.is_file()}
         for folder in modules
     }
-    for folder, found in suffixes.items():
-        if ".safetensors" not in found and not _PICKLES.isdisjoint(found):
+    for folder, endings in suffixes.items():
+        if ".safetensors" not in endings and not _PICKLES.isdisjoint(endings):
             raise ModelUnavailableError(
                 model=model,
                 reason=f"{path / folder} has its weights only as a pickle, which can run code "
                 "when it is loaded; convert them to model.safetensors",
             )
-    if not any(".safetensors" in found for found in suffixes.values()):
+    if not any(".safetensors" in endings for endings in suffixes.values()):
         raise ModelUnavailableError(model=model, reason=f"{path} holds no model.safetensors")
 
 

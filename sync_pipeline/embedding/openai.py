@@ -102,8 +102,8 @@ class OpenAIEmbedder:
     @cached_property
     def model_id(self) -> str:
         """Model, dimension, revision and document prompt; not where the service is."""
-        told = digest(self._revision, self._document_prompt)[:8]
-        return f"openai:{self._model}:{self.dimension}:{told}"
+        fingerprint = digest(self._revision, self._document_prompt)[:8]
+        return f"openai:{self._model}:{self.dimension}:{fingerprint}"
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed documents, keeping their order.

@@ -82,8 +82,8 @@ def read_vectors(answer: object, *, count: int) -> NDArray[np.float32]:
     try:
         items = answer["data"]  # type: ignore[index]  # a TypeError is as good as a check
         by_index = {item["index"]: item["embedding"] for item in items}
-        found = len(items)
-        rows = [list(by_index[index]) for index in range(count) if found == count]
+        vector_count = len(items)
+        rows = [list(by_index[index]) for index in range(count) if vector_count == count]
         vectors = np.array(rows, dtype=np.float32)
     except (KeyError, TypeError, ValueError) as error:
         raise PermanentError(
@@ -91,10 +91,10 @@ def read_vectors(answer: object, *, count: int) -> NDArray[np.float32]:
             "index.",
             remedy="It may not speak OpenAI's embeddings interface; check `embedding.base_url`.",
         ) from error
-    if found != count:
+    if vector_count != count:
         raise PermanentError(
-            f"the embedding service returned {found} vectors for {count} texts; none was used, "
-            "because nobody can tell which belongs to which"
+            f"the embedding service returned {vector_count} vectors for {count} texts; none was "
+            "used, because nobody can tell which belongs to which"
         )
     return vectors
 

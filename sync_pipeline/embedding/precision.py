@@ -14,15 +14,15 @@ _FAST_BFLOAT16: Final = frozenset({"avx512_bf16", "amx_bf16"})
 _FLAGS: Final = re.compile(r"^flags\s*:(.*)$", re.MULTILINE)
 
 
-def choose_dtype(wanted: Dtype | Literal["auto"], *, device: str) -> Dtype:
+def choose_dtype(dtype: Dtype | Literal["auto"], *, device: str) -> Dtype:
     """Settle ``auto``: bfloat16 where the hardware multiplies it natively, else float32.
 
     Measured with the bundled model on a CPU with avx512_bf16: three times as many texts
     per second as float32, lowest cosine to its vectors 0.9999. On a CPU without such
     instructions bfloat16 is slower. Torch is imported only where there is an NVIDIA driver.
     """
-    if wanted != "auto":
-        return wanted
+    if dtype != "auto":
+        return dtype
     uses_cuda = device.startswith("cuda") or (device == "auto" and _NVIDIA_DRIVER.exists())
     if uses_cuda and cuda_has_bfloat16():
         return "bfloat16"

@@ -247,13 +247,13 @@ class SentenceTransformersEmbedder:
 
     @property
     def _query_prompt(self) -> str:
-        wanted = self._wanted_query_prompt
-        return self._folder.query_prompt if wanted is None else wanted
+        prompt = self._wanted_query_prompt
+        return self._folder.query_prompt if prompt is None else prompt
 
     @property
     def _document_prompt(self) -> str:
-        wanted = self._wanted_document_prompt
-        return self._folder.document_prompt if wanted is None else wanted
+        prompt = self._wanted_document_prompt
+        return self._folder.document_prompt if prompt is None else prompt
 
     def _load(self) -> _LoadedModel:
         """The model in memory, shared by all embedders of this process that use it alike."""

@@ -140,15 +140,15 @@ class SyncContext:
         """Names of the entities that the settings name; nothing else is read, judged or deleted."""
         return tuple(entity.name for entity in self.entities)
 
-    def entity_digest(self, entity: Entity, found: EntityDigest | None) -> str:
+    def entity_digest(self, entity: Entity, rows: EntityDigest | None) -> str:
         """Condense what the documents of an entity of one scope depend on.
 
         Args:
             entity: Its settings count.
-            found: The rows; None where there are none.
+            rows: Their digest; None where there are none.
         """
         config = digest(self.spec.collection, repr(entity))
-        return scope_digest(config=config, entities={entity.name: found} if found else {})
+        return scope_digest(config=config, entities={entity.name: rows} if rows else {})
 
     def cache_model(self, scope: Scope) -> str:
         """Under which model id the cache keeps vectors of ``scope``."""

@@ -31,7 +31,7 @@ def check_index(sync: SyncContext, store: VectorStore) -> str | None:
             alias=spec.alias,
             serves=serves,
             built_with=sync.generations.describe(serves) or "other settings",
-            wanted=spec.describe(),
+            asked_for=spec.describe(),
         )
     return serves
 

@@ -28,7 +28,9 @@ class ScopeRecord:
     @property
     def cut_off(self) -> list[str]:
         """Entities whose points a run began to write and has not confirmed since."""
-        return [name for name, known in self.entities.items() if known.writing_token is not None]
+        return [
+            name for name, snapshot in self.entities.items() if snapshot.writing_token is not None
+        ]
 
     @property
     def rows(self) -> int:

@@ -144,7 +144,7 @@ def _stops(parts: int) -> NDArray[np.bytes_]:
 
 def read_texts(dataset: Dataset, *, column: str) -> list[str]:
     """A text column of a dataset of one part."""
-    return [str(found) for found in dataset.read(0, columns=[column]).column(column).to_pylist()]
+    return [str(text) for text in dataset.read(0, columns=[column]).column(column).to_pylist()]
 
 
 def column_bytes(table: pa.Table, name: str, width: int) -> NDArray[np.bytes_]:
@@ -168,7 +168,7 @@ def point_digests(
     points: Iterable[StoredPoint], *, scope_key: str, views: Sequence[str]
 ) -> PointDigests:
     """What retrieved points say about themselves, of those that carry ``scope_key``, sorted."""
-    found = sorted(
+    rows = sorted(
         (
             point.point_id,
             content_digest(point.embed_hashes, views),
@@ -178,9 +178,9 @@ def point_digests(
         if point.scope_key == scope_key
     )
     return PointDigests(
-        point_ids=np.array([row[0] for row in found], dtype="S36"),
-        contents=np.array([row[1] for row in found], dtype="S32"),
-        payloads=np.array([row[2] for row in found], dtype="S32"),
+        point_ids=np.array([row[0] for row in rows], dtype="S36"),
+        contents=np.array([row[1] for row in rows], dtype="S32"),
+        payloads=np.array([row[2] for row in rows], dtype="S32"),
     )
 
 
@@ -242,7 +242,7 @@ class _Manifest:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what ``to_dict`` wrote."""
-        entities = [StagedEntity(**found) for found in values["entities"]]
+        entities = [StagedEntity(**entity) for entity in values["entities"]]
         return cls(**{**values, **_run_so_far(values), "entities": entities})
 
     def to_dict(self) -> dict[str, Any]:

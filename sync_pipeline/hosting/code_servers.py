@@ -46,20 +46,20 @@ def look(parent: psutil.Process, *, lacking: dict[int, float]) -> dict[int, floa
         For each that ever had a process behind it, by process id, how many seconds it
         has been without.
     """
-    found: dict[int, float] = {}
+    lacking_now: dict[int, float] = {}
     for front in parent.children(recursive=True):
         if not _has_word(front, _FRONT):
             continue
         if _has_child(front):
-            found[front.pid] = 0.0
+            lacking_now[front.pid] = 0.0
         elif front.pid in lacking:
-            found[front.pid] = lacking[front.pid] + LOOK_SECONDS
-        if found.get(front.pid, 0.0) >= GRACE_SECONDS:
+            lacking_now[front.pid] = lacking[front.pid] + LOOK_SECONDS
+        if lacking_now.get(front.pid, 0.0) >= GRACE_SECONDS:
             _log.warning("code_server_restarted: the process behind it was gone")
             with suppress(psutil.NoSuchProcess):
                 front.kill()
-            del found[front.pid]
-    return found
+            del lacking_now[front.pid]
+    return lacking_now
 
 
 def _has_child(front: psutil.Process) -> bool:

@@ -54,9 +54,9 @@ def prepare_instance(
         SourceUnavailableError: the database cannot be reached.
     """
     url = installation.dagster_storage_url
-    given = environment.get(HOME_VARIABLE)
-    home = Path(given) if given else installation.settings.dagster_path
-    if not given:
+    chosen_home = environment.get(HOME_VARIABLE)
+    home = Path(chosen_home) if chosen_home else installation.settings.dagster_path
+    if not chosen_home:
         _write_settings(home, max_runs=installation.settings.schedule.max_concurrent_runs)
     _create_schema(url)
     return {
@@ -129,11 +129,11 @@ def _create_schema(url: str) -> None:
         return
     engine = sa.create_engine(parsed, poolclass=sa.NullPool)
     with _storage_errors(url), engine.begin() as connection:
-        found = connection.scalar(
+        existing = connection.scalar(
             sa.text("SELECT 1 FROM pg_namespace WHERE nspname = :name"), {"name": DAGSTER_SCHEMA}
         )
         # Only then: even IF NOT EXISTS needs a right that the role may lack.
-        if found is None:
+        if existing is None:
             connection.execute(sa.schema.CreateSchema(DAGSTER_SCHEMA, if_not_exists=True))
 
 

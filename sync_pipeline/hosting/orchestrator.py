@@ -247,7 +247,7 @@ def _step_ending(data: StepFailureData) -> _Ending:
         # Not from a step's own code: Dagster could not start it or load its input.
         return _Ending(str(data.error.message).strip() if data.error else "the step failed")
     facts: dict[str, Any] = {
-        name: found.value for name, found in data.user_failure_data.metadata.items()
+        name: fact.value for name, fact in data.user_failure_data.metadata.items()
     }
     return _Ending(
         str(data.user_failure_data.description),

@@ -128,7 +128,7 @@ def known_tenants(tenant_ids: Sequence[str], *, among: ScopeDirectory) -> list[S
                 if status.scope_key != GLOBAL_KEY
             ]
             raise UnknownScopeError(
-                scope_key=name, known=len(keys), similar=get_close_matches(name, keys)
+                scope_key=name, tenant_count=len(keys), similar=get_close_matches(name, keys)
             )
     return scopes
 

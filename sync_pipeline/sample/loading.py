@@ -117,16 +117,16 @@ def load(engine: sa.Engine, catalogue: Catalogue) -> LoadReport:
 def _upsert(connection: sa.Connection, *, table: sa.Table, rows: Iterable[Row]) -> int:
     """Insert new rows and update those that differ; how many that were."""
     statement = insert(table)
-    given = [column for column in table.c if column.name not in {"id", "updated_at"}]
-    new = [statement.excluded[column.name] for column in given]
+    columns = [column for column in table.c if column.name not in {"id", "updated_at"}]
+    new = [statement.excluded[column.name] for column in columns]
     statement = statement.on_conflict_do_update(
         index_elements=[table.c["id"]],
         set_={
-            **{column.name: value for column, value in zip(given, new, strict=True)},
+            **{column.name: value for column, value in zip(columns, new, strict=True)},
             "updated_at": sa.func.now(),
         },
         where=sa.or_(
-            *(column.is_distinct_from(value) for column, value in zip(given, new, strict=True))
+            *(column.is_distinct_from(value) for column, value in zip(columns, new, strict=True))
         ),
     )
     # Without the option, SQLAlchemy does not count the rows of an insert.

@@ -95,8 +95,8 @@ def _read_url(text: str, *, scheme: re.Match[str]) -> str | Mistake:
     if fault is not None:
         return fault
     user, colon, password = login.partition(":")
-    given = {"user": user, "password": password, "dbname": database}
-    reading.words |= {word: unquote(value) for word, value in given.items() if value}
+    words = {"user": user, "password": password, "dbname": database}
+    reading.words |= {word: unquote(value) for word, value in words.items() if value}
     plain = dict(reading.words)
     given_pairs = _pairs(query)
     if given_pairs is None:

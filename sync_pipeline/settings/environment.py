@@ -33,11 +33,11 @@ def read_environment(env: Mapping[str, str]) -> Environment:
     """
     # The later of two variables for one value wins: the one with the prefix.
     ours = {variable(path): path for path in paths()}
-    known = {**WELL_KNOWN, **ours, **variables_gone()}
+    known_variables = {**WELL_KNOWN, **ours, **variables_gone()}
     values: dict[Path, object] = {}
     variables: dict[Path, str] = {}
-    mistakes = [_unknown(name, ours) for name in sorted(env) if _is_unknown(name, known)]
-    for name, path in known.items():
+    mistakes = [_unknown(name, ours) for name in sorted(env) if _is_unknown(name, known_variables)]
+    for name, path in known_variables.items():
         text = env.get(name, "")
         if not text:
             continue
@@ -50,12 +50,14 @@ def read_environment(env: Mapping[str, str]) -> Environment:
     return Environment(values=values, variables=variables, mistakes=tuple(mistakes))
 
 
-def _is_unknown(name: str, known: Mapping[str, Path]) -> bool:
-    return name.startswith(PREFIX) and name not in known
+def _is_unknown(name: str, known_variables: Mapping[str, Path]) -> bool:
+    return name.startswith(PREFIX) and name not in known_variables
 
 
-def _unknown(name: str, known: Mapping[str, Path]) -> str:
-    endings = [ending.removeprefix(PREFIX) for ending in known if ending.startswith(PREFIX)]
+def _unknown(name: str, known_variables: Mapping[str, Path]) -> str:
+    endings = [
+        ending.removeprefix(PREFIX) for ending in known_variables if ending.startswith(PREFIX)
+    ]
     similar = get_close_matches(name.removeprefix(PREFIX).upper(), endings, n=1, cutoff=0.7)
     fix = (
         f"did you mean {PREFIX}{similar[0]}?"

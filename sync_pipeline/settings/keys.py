@@ -34,19 +34,19 @@ def section_of(annotation: object) -> type[Section] | None:
     """Find the section inside a field's type, also as the item of a list."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
-    found = (section_of(argument) for argument in get_args(annotation))
-    return next((section for section in found if section is not None), None)
+    sections = (section_of(argument) for argument in get_args(annotation))
+    return next((section for section in sections if section is not None), None)
 
 
 def paths() -> list[Path]:
     """Every value that can be set, in the order of the reference; a list counts as one value."""
-    found: list[Path] = []
+    all_paths: list[Path] = []
     for key, field in fields_of(Settings).items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            found += [(key, inner) for inner in fields_of(field.annotation)]
+            all_paths += [(key, inner) for inner in fields_of(field.annotation)]
         else:
-            found.append((key,))
-    return found
+            all_paths.append((key,))
+    return all_paths
 
 
 def variable(path: Path) -> str:

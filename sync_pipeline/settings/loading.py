@@ -116,7 +116,7 @@ def _also(values: Values, error: ValidationError) -> list[str]:
     """Find repeated entity names, which pydantic looks for only in entities without mistakes."""
     entities = values.get("entities")
     spoiled = any(
-        len(found["loc"]) > 1 and found["loc"][0] == "entities" for found in error.errors()
+        len(details["loc"]) > 1 and details["loc"][0] == "entities" for details in error.errors()
     )
     if not spoiled or not isinstance(entities, list):
         return []

@@ -57,8 +57,8 @@ def mistakes_of(error: ValidationError, *, variables: Mapping[Path, str]) -> lis
         variables: Per value that came from the environment its variable, which
             is then named too.
     """
-    found = error.errors(include_url=False)
-    return [_line(details, variables) for details in found if not _is_consequence(details)]
+    errors = error.errors(include_url=False)
+    return [_line(details, variables) for details in errors if not _is_consequence(details)]
 
 
 def written(location: Sequence[int | str]) -> str:

@@ -38,8 +38,8 @@ def mask_url(url: str) -> str:
     not percent-encoded may hold an ``@`` or a ``/`` itself. A PostgreSQL user name
     stays readable; elsewhere a user name may be a token and is hidden too.
     """
-    found = _SCHEME.match(url)
-    scheme = "" if found is None else found.group()
+    match = _SCHEME.match(url)
+    scheme = "" if match is None else match.group()
     rest = url.removeprefix(scheme)
     if scheme and not _POSTGRES.match(url):
         rest = _USERINFO.sub("***@", rest)
@@ -88,8 +88,8 @@ def dagster_storage_url(state_url: str) -> str:
     """
     base, _, query = psycopg2_url(state_url).partition("?")
     kept = [part for part in query.split("&") if part and not part.startswith("options=")]
-    given = parse_qs(query).get("options", [])
-    options = quote(" ".join([*given, f"-csearch_path={DAGSTER_SCHEMA}"]), safe="")
+    stated_options = parse_qs(query).get("options", [])
+    options = quote(" ".join([*stated_options, f"-csearch_path={DAGSTER_SCHEMA}"]), safe="")
     return f"{base}?{'&'.join([*kept, f'options={options}'])}"
 
 

@@ -56,14 +56,14 @@ def _entity_mistakes(
             "which would look like deleted rows: read with a role that sees everything "
             f"(ALTER ROLE {_quote(table.role)} BYPASSRLS)"
         )
-    wanted = dict.fromkeys((*entity.mapped_columns, *filter(None, [entity.updated_at])))
-    for name in wanted:
+    column_names = dict.fromkeys((*entity.mapped_columns, *filter(None, [entity.updated_at])))
+    for name in column_names:
         if name not in table.columns:
             yield (
                 f"table {entity.table!r} has no column {name!r}{_hint(name, list(table.columns))}"
                 f"{_instead(entity, column=name)}"
             )
-    present = [table.columns[name] for name in wanted if name in table.columns]
+    present = [table.columns[name] for name in column_names if name in table.columns]
     yield from _privilege_mistakes(present, table=table)
     yield from _type_mistakes(entity, table=table)
 

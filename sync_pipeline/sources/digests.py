@@ -81,12 +81,12 @@ def fold_digests(rows: Iterable[sa.Row[Any]]) -> dict[str, EntityDigest]:
 
     Owners whose rows were not hashed are left out.
     """
-    found: dict[str, EntityDigest] = {}
+    digests: dict[str, EntityDigest] = {}
     for row in rows:
         if row.xor is None:
             continue
         is_ownerless = row.is_global or row.tenant is None
         key = GLOBAL_KEY if is_ownerless else owner_key(row.tenant)
-        known = found.get(key, NO_ROWS)
-        found[key] = EntityDigest(rows=known.rows + row.rows, xor=known.xor ^ row.xor)
-    return found
+        earlier = digests.get(key, NO_ROWS)
+        digests[key] = EntityDigest(rows=earlier.rows + row.rows, xor=earlier.xor ^ row.xor)
+    return digests

@@ -65,9 +65,9 @@ def fetch(connection: sa.Connection, statement: sa.Select[Any]) -> Sequence[Any]
     if encoding == UTF8:
         return connection.execute(statement).all()
     if encoding != SQL_ASCII:
-        found: Sequence[Any] | None = _attempt(connection, statement)
-        if found is not None:
-            return found
+        rows: Sequence[Any] | None = _attempt(connection, statement)
+        if rows is not None:
+            return rows
     return [row for batch in _read_raw(connection, statement, encoding) for row in batch]
 
 
@@ -92,8 +92,8 @@ def holdable(connection: sa.Connection, texts: Sequence[str]) -> Sequence[str]:
     """Those texts that the database can hold at all; others occur nowhere in it."""
     if encoding_of(connection) in {UTF8, SQL_ASCII} or all(map(str.isascii, texts)):
         return texts
-    given = sa.select(sa.func.cardinality(sa.cast(sa.literal(list(texts)), ARRAY(sa.Text))))
-    if _attempt(connection, given) is not None:
+    probe = sa.select(sa.func.cardinality(sa.cast(sa.literal(list(texts)), ARRAY(sa.Text))))
+    if _attempt(connection, probe) is not None:
         return texts
     if len(texts) == 1:
         return []
@@ -144,8 +144,10 @@ def _read_raw(
     types = [column.type for column in read.c]
     with connection.execute(raw, execution_options={"yield_per": batch_size}) as result:
         for batch in result.partitions():
-            found = {value for row in batch for value in map(row.__getitem__, at)} - {None}
-            texts = dict(zip(found, _decode(connection, list(found), encoding), strict=True))
+            raw_values = {value for row in batch for value in map(row.__getitem__, at)} - {None}
+            texts = dict(
+                zip(raw_values, _decode(connection, list(raw_values), encoding), strict=True)
+            )
             yield [
                 row_of(
                     *(
@@ -185,9 +187,9 @@ def _convert(connection: sa.Connection, raws: Sequence[bytes], encoding: str) ->
     """Have the server decode values, so that they read as they always did; halve on failure."""
     if all(map(bytes.isascii, raws)):
         return [raw.decode() for raw in raws]
-    found = _attempt(connection, _CONVERT, {"raws": list(raws), "encoding": encoding})
-    if found is not None:
-        return [text for (text,) in found]
+    rows = _attempt(connection, _CONVERT, {"raws": list(raws), "encoding": encoding})
+    if rows is not None:
+        return [text for (text,) in rows]
     if len(raws) == 1:
         return [raws[0].decode("ascii", errors="surrogateescape")]
     half = len(raws) // 2

@@ -124,14 +124,14 @@ def split_name(table: str) -> tuple[str | None, str]:
 
 def read_tables(connection: sa.Connection, *, tables: Iterable[str]) -> dict[str, Table]:
     """Look tables up in the catalogue, by the names given; missing ones are left out."""
-    wanted = {table: split_name(table) for table in tables}
-    names = sorted({name for _, name in wanted.values()})
-    found = connection.execute(_TABLES, {"names": names}).all()
-    columns: dict[int, dict[str, Column]] = {row.oid: {} for row in found}
+    split_names = {table: split_name(table) for table in tables}
+    names = sorted({name for _, name in split_names.values()})
+    rows = connection.execute(_TABLES, {"names": names}).all()
+    columns: dict[int, dict[str, Column]] = {row.oid: {} for row in rows}
     for row in connection.execute(_COLUMNS, {"tables": list(columns)}).mappings():
         described = {key: value for key, value in row.items() if key != "table_oid"}
         columns[row["table_oid"]][row["name"]] = Column(**described)
-    keys: dict[int, list[frozenset[str]]] = {row.oid: [] for row in found}
+    keys: dict[int, list[frozenset[str]]] = {row.oid: [] for row in rows}
     for table_oid, key in connection.execute(_KEYS, {"tables": list(keys)}):
         keys[table_oid].append(frozenset(key))
     return {
@@ -145,8 +145,8 @@ def read_tables(connection: sa.Connection, *, tables: Iterable[str]) -> dict[str
             has_children=row.has_children,
             keys=tuple(keys[row.oid]),
         )
-        for table, (schema, name) in wanted.items()
-        for row in found
+        for table, (schema, name) in split_names.items()
+        for row in rows
         if row.name == name and (row.is_visible if schema is None else row.schema == schema)
     }
 

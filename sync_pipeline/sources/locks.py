@@ -75,12 +75,12 @@ class TableHold:
         Raises:
             SourceUnavailableError: a table is being replaced for longer than we wait.
         """
-        found = self._find(tables)
+        rows = self._find(tables)
         self._connection.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
-        lockable = [row for row in found if row.is_lockable]
-        self._touched = [row for row in found if not row.is_lockable]
+        lockable = [row for row in rows if row.is_lockable]
+        self._touched = [row for row in rows if not row.is_lockable]
         if not lockable:
             self._connection.exec_driver_sql(self._patience)
         elif not self._lock(lockable):
@@ -103,8 +103,8 @@ class TableHold:
 
     def _find(self, tables: Sequence[str]) -> list[sa.Row[Any]]:
         """Look the tables up, in a transaction of its own."""
-        wanted = {split_name(table) for table in tables}
-        names = sorted({name for _, name in wanted})
+        split_names = {split_name(table) for table in tables}
+        names = sorted({name for _, name in split_names})
         rows = self._connection.execute(_FIND, {"names": names}).all() if names else []
         self._connection.rollback()
         return [
@@ -112,7 +112,8 @@ class TableHold:
             for row in rows
             if row.is_readable
             and (
-                (row.schema, row.name) in wanted or (row.is_visible and (None, row.name) in wanted)
+                (row.schema, row.name) in split_names
+                or (row.is_visible and (None, row.name) in split_names)
             )
         ]
 

@@ -185,13 +185,13 @@ class PostgresSnapshot:
     def digest_by_scope(self, entities: Sequence[Entity]) -> dict[str, dict[str, EntityDigest]]:
         """Digest every scope as this snapshot sees it."""
         self.check_schema(entities)
-        found: dict[str, dict[str, EntityDigest]] = {}
+        digests: dict[str, dict[str, EntityDigest]] = {}
         with source_errors(self._database):
             for entity in entities:
                 rows = fetch(self._connection, digests_by_owner(self._of(entity), sa.true()))
                 for key, digest in fold_digests(rows).items():
-                    found.setdefault(key, {})[entity.name] = digest
-        return found
+                    digests.setdefault(key, {})[entity.name] = digest
+        return digests
 
     def check_schema(self, entities: Sequence[Entity]) -> None:
         """Compare entities with the catalogue, once, and keep what was found for the queries.
@@ -203,9 +203,9 @@ class PostgresSnapshot:
         if not unknown:
             return
         with source_errors(self._database):
-            wanted = {entity.table for entity in unknown}
-            tables = read_tables(self._connection, tables=wanted)
-            names = list_table_names(self._connection) if wanted - tables.keys() else []
+            entity_tables = {entity.table for entity in unknown}
+            tables = read_tables(self._connection, tables=entity_tables)
+            names = list_table_names(self._connection) if entity_tables - tables.keys() else []
             mistakes = find_mistakes(unknown, tables=tables, table_names=names)
             self._refuse(mistakes)
             made = {
@@ -218,8 +218,8 @@ class PostgresSnapshot:
     def count_by_scope(self, entities: Sequence[Entity]) -> dict[str, int]:
         """Rows per scope key, global always among them."""
         counts = Counter({GLOBAL_KEY: 0})
-        for found in self.count_by_entity(entities).values():
-            counts.update(found)
+        for scope_counts in self.count_by_entity(entities).values():
+            counts.update(scope_counts)
         return dict(counts)
 
     def count_by_entity(self, entities: Sequence[Entity]) -> dict[str, dict[str, int]]:
@@ -229,10 +229,10 @@ class PostgresSnapshot:
         counts: dict[str, dict[str, int]] = {}
         with source_errors(self._database):
             for entity in entities:
-                found: Counter[str] = Counter()
+                scope_counts: Counter[str] = Counter()
                 for is_global, tenant, rows in fetch(self._connection, self._of(entity).owners()):
-                    found[GLOBAL_KEY if is_global else _owner_key(tenant)] += rows
-                counts[entity.name] = dict(found)
+                    scope_counts[GLOBAL_KEY if is_global else _owner_key(tenant)] += rows
+                counts[entity.name] = dict(scope_counts)
         return counts
 
     def measure_times(self, entities: Sequence[Entity]) -> None:
@@ -406,14 +406,14 @@ class PostgresRowSource:
     def open_snapshot(self, entities: Sequence[Entity]) -> Iterator[PostgresSnapshot]:
         """Open one REPEATABLE READ, READ ONLY transaction with ``row_security = off``."""
         tables = list(dict.fromkeys(entity.table for entity in entities))
-        wanted = {"wanted": json.dumps(self._settings)}
+        parameters = {"wanted": json.dumps(self._settings)}
         with ExitStack() as stack:
             with source_errors(self.database):
                 connection = self._engine.connect()
                 stack.callback(_close, connection)
                 hold = TableHold(connection, timeout_seconds=self._lock_timeout_seconds)
                 hold.take(tables)
-                taken_at = connection.execute(_OPEN, wanted).scalar_one()
+                taken_at = connection.execute(_OPEN, parameters).scalar_one()
                 hold.check()
             snapshot = PostgresSnapshot(
                 connection, database=self.database, taken_at=taken_at.astimezone(UTC)

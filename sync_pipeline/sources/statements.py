@@ -110,8 +110,8 @@ class TableStatements:
         """
         names = self.entity.id
         ids = [row_id for row_id in ids if "\0" not in row_id]
-        found = (split_row_id(row_id, columns=len(names)) for row_id in ids)
-        split = [values for values in found if values is not None]
+        splits = (split_row_id(row_id, columns=len(names)) for row_id in ids)
+        split = [values for values in splits if values is not None]
         pairs = [
             self._compared(name, [values[place] for values in split])
             for place, name in enumerate(names)
@@ -121,8 +121,8 @@ class TableStatements:
         if len(pairs) == 1:
             [(column, texts)] = pairs
             return sa.and_(column == sa.any_(texts), is_exact)
-        wanted = sa.select(*(sa.func.unnest(texts) for _, texts in pairs))
-        return sa.and_(sa.tuple_(*(column for column, _ in pairs)).in_(wanted), is_exact)
+        unnested = sa.select(*(sa.func.unnest(texts) for _, texts in pairs))
+        return sa.and_(sa.tuple_(*(column for column, _ in pairs)).in_(unnested), is_exact)
 
     def changed_ids(self, condition: sa.ColumnElement[bool], *, since: datetime) -> sa.Select[Any]:
         """Ids of rows whose time of change is not before ``since``, see ``sources.times``."""
@@ -179,7 +179,7 @@ class TableStatements:
         key = columns[0] if len(columns) == 1 else sa.tuple_(*columns)
         is_document = self._is_global if scope.is_global else self._owned_by_a_tenant()
         tenant = sa.null() if scope.is_global else self._tenant_text
-        found = (
+        groups = (
             self._select(
                 self._id_text.label("id"),
                 sa.cast(tenant, sa.Text).label("tenant"),
@@ -190,20 +190,20 @@ class TableStatements:
             .group_by(sa.text("1"), sa.text("2"))
         ).subquery()
         return (
-            sa.select(found.c.id, found.c.tenant, found.c.rows)
-            .where(found.c.all_rows > 1, found.c.id.is_not(None))
-            .order_by(found.c.id, found.c.tenant)
+            sa.select(groups.c.id, groups.c.tenant, groups.c.rows)
+            .where(groups.c.all_rows > 1, groups.c.id.is_not(None))
+            .order_by(groups.c.id, groups.c.tenant)
         )
 
     def all_doubled(self) -> sa.Select[Any]:
         """``(id, count of such ids)``: an example of ids that several rows have, of any scope."""
-        found = (
+        groups = (
             self._select(self._id_text.label("id"))
             .where(sa.or_(self._is_global, self._owned_by_a_tenant()))
             .group_by(self._is_global, sa.text("1"))
             .having(sa.func.count() > 1)
         ).subquery()
-        columns: tuple[sa.ColumnElement[Any], ...] = (sa.func.min(found.c.id), sa.func.count())
+        columns: tuple[sa.ColumnElement[Any], ...] = (sa.func.min(groups.c.id), sa.func.count())
         return sa.select(*columns)
 
     def weakness(self) -> Weakness | None:
@@ -320,11 +320,11 @@ class TableStatements:
     ) -> tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]:
         """A column of the id and an array to compare it with."""
         declared = self._table.columns[name]
-        wanted = sa.literal(list(texts), ARRAY(sa.Text))
+        array = sa.literal(list(texts), ARRAY(sa.Text))
         is_spelled_so = _SPELLINGS.get(declared.base_type)
         if is_spelled_so is not None and all(map(is_spelled_so, texts)):
-            return self._column(name), sa.cast(wanted, ARRAY(_TypeNamed(declared.type_name)))
-        return sa.cast(self._column(name), sa.Text), wanted
+            return self._column(name), sa.cast(array, ARRAY(_TypeNamed(declared.type_name)))
+        return sa.cast(self._column(name), sa.Text), array
 
     def _as_tenant(self, tenant_id: str) -> sa.ColumnElement[Any]:
         type_name = self._table.columns[str(self.entity.tenant)].type_name

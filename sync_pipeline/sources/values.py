@@ -46,7 +46,7 @@ def range_words(text: str) -> str | None:
 
 def lexemes(text: str) -> str | None:
     """Join the words of a ``tsvector``, without their places."""
-    return _joined(found.replace("''", "'") for found in _LEXEME.findall(text))
+    return _joined(lexeme.replace("''", "'") for lexeme in _LEXEME.findall(text))
 
 
 def xml_words(text: str) -> str | None:

@@ -193,14 +193,14 @@ def blaming_single(points: Sequence[tuple[str, Mapping[str, object]]]) -> Iterat
 
 
 def _check_dense(points: Sequence[Point], *, schema: VectorSchema) -> None:
-    given = {view for point in points for view in point.vectors}
-    unknown = sorted(given - set(schema.views))
+    views = {view for point in points for view in point.vectors}
+    unknown = sorted(views - set(schema.views))
     if unknown:
         raise InvalidVectorError(
             f"the collection has no view {', '.join(unknown)}, only {', '.join(schema.views)}; "
             "nothing was written"
         )
-    for view in sorted(given):
+    for view in sorted(views):
         vectors = [
             np.asarray(point.vectors[view], dtype=np.float32)
             for point in points

@@ -71,7 +71,7 @@ def require_known_payloads(payloads: Collection[Payload]) -> None:
             points=len(newer),
             read=len(payloads),
             newest=max(newer),
-            known=PAYLOAD_SCHEMA_VERSION,
+            supported=PAYLOAD_SCHEMA_VERSION,
         )
 
 
@@ -81,9 +81,9 @@ def known_points(points: Iterable[StoredPoint]) -> list[StoredPoint]:
     Raises:
         NewerPayloadError: see ``require_known_payloads``.
     """
-    found = list(points)
-    require_known_payloads([point.payload for point in found])
-    return found
+    read_points = list(points)
+    require_known_payloads([point.payload for point in read_points])
+    return read_points
 
 
 def known_hits(hits: Iterable[tuple[float, StoredPoint]]) -> list[tuple[float, StoredPoint]]:
@@ -92,9 +92,9 @@ def known_hits(hits: Iterable[tuple[float, StoredPoint]]) -> list[tuple[float, S
     Raises:
         NewerPayloadError: see ``require_known_payloads``.
     """
-    found = list(hits)
-    require_known_payloads([point.payload for _, point in found])
-    return found
+    read_hits = list(hits)
+    require_known_payloads([point.payload for _, point in read_hits])
+    return read_hits
 
 
 def is_written(payload: Payload, *, over: Payload) -> bool:

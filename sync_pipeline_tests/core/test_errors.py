@@ -13,13 +13,13 @@ EXAMPLES = [
     errors.SettingsError(origin="a.yaml", mistakes=["`x`: unknown; remove it"]),
     errors.SettingsError(origin="a.yaml", mistakes=["one", "two"]),
     errors.SourceSchemaError(database="db", mistakes=["no table"]),
-    errors.UnknownScopeError(scope_key="acne", known=3, similar=["acme"]),
-    errors.UnknownScopeError(scope_key="acne", known=3),
+    errors.UnknownScopeError(scope_key="acne", tenant_count=3, similar=["acme"]),
+    errors.UnknownScopeError(scope_key="acne", tenant_count=3),
     errors.ModelUnavailableError(model="m", reason="not found"),
     errors.StoreLockedError(path="index", holder="process 7", waited_seconds=30),
     errors.CollectionMissingError(collection="documents_1", store="the index"),
     errors.RejectedPointError(document_id="d", reason="too odd"),
-    errors.IsolationError(scope_key="acme", found=["d"]),
+    errors.IsolationError(scope_key="acme", document_ids=["d"]),
 ]
 
 
@@ -65,7 +65,7 @@ def test_a_similar_tenant_is_suggested_only_where_there_is_one() -> None:
 
 
 def test_an_isolation_error_does_not_name_the_foreign_documents() -> None:
-    error = errors.IsolationError(scope_key="acme", found=["tenant-material-secret"])
+    error = errors.IsolationError(scope_key="acme", document_ids=["tenant-material-secret"])
 
     assert "secret" not in str(error)
 

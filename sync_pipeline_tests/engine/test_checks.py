@@ -179,7 +179,7 @@ def test_sound_vectors_pass() -> None:
 
 def test_a_document_is_found_at_its_place() -> None:
     result = known_document_is_found(
-        known=point("a2"), hits=[point("a1"), point("a2")], documents=2
+        point=point("a2"), hits=[point("a1"), point("a2")], documents=2
     )
 
     assert result.passed
@@ -189,13 +189,13 @@ def test_a_document_is_found_at_its_place() -> None:
 def test_another_document_of_the_very_same_text_will_do() -> None:
     twin = point("a9", text="cement a2")
 
-    result = known_document_is_found(known=point("a2"), hits=[twin], documents=2)
+    result = known_document_is_found(point=point("a2"), hits=[twin], documents=2)
 
     assert result.passed
 
 
 def test_a_document_that_its_own_text_does_not_find_is_named() -> None:
-    result = known_document_is_found(known=point("a2"), hits=[point("a1")], documents=2)
+    result = known_document_is_found(point=point("a2"), hits=[point("a1")], documents=2)
 
     assert not result.passed
     assert result.facts["document_id"] == "tenant-material-a2"
@@ -203,7 +203,7 @@ def test_a_document_that_its_own_text_does_not_find_is_named() -> None:
 
 def test_no_fact_holds_a_text() -> None:
     results = [
-        known_document_is_found(known=point("a2"), hits=[], documents=1),
+        known_document_is_found(point=point("a2"), hits=[], documents=1),
         points_carry_their_scope(scope=GLOBAL, sample=[point("a1")]),
         vectors_are_valid(sample=[point("a1")], dimension=3),
     ]

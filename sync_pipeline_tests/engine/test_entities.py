@@ -254,7 +254,7 @@ def test_too_many_of_one_entity_do_not_make_up_for_too_few_of_another(both: Worl
 def test_coverage_is_full_only_where_numbers_are_equal(
     points: int, wanted: int, expected: float
 ) -> None:
-    assert coverage(points={"work": points}, wanted={"work": wanted}) == expected
+    assert coverage(points={"work": points}, possible={"work": wanted}) == expected
 
 
 def test_what_the_settings_do_not_name_is_listed_with_what_is_left_of_it(both: World) -> None:

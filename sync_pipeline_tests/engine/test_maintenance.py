@@ -31,13 +31,13 @@ def vanished(*keys: str, days_ago: float) -> dict[str, datetime]:
     ],
 )
 def test_documents_are_kept_for_the_time_of_grace(days_ago: float, expected: list[str]) -> None:
-    planned = plan_removal(vanished("acme", days_ago=days_ago), known=5, now=NOW, policy=WEEK)
+    planned = plan_removal(vanished("acme", days_ago=days_ago), scope_count=5, now=NOW, policy=WEEK)
 
     assert [scope.key for scope in planned] == expected
 
 
 def test_the_global_scope_is_never_removed() -> None:
-    planned = plan_removal(vanished(GLOBAL_KEY, days_ago=99), known=1, now=NOW, policy=WEEK)
+    planned = plan_removal(vanished(GLOBAL_KEY, days_ago=99), scope_count=1, now=NOW, policy=WEEK)
 
     assert planned == []
 
@@ -46,7 +46,7 @@ def test_most_tenants_gone_at_once_is_taken_for_a_fault_of_the_source() -> None:
     gone = vanished(*(f"t{number}" for number in range(6)), days_ago=30)
 
     with pytest.raises(PermanentError, match=r"refused to remove 6 of 10 scopes .* at most 5 may"):
-        plan_removal(gone, known=10, now=NOW, policy=WEEK)
+        plan_removal(gone, scope_count=10, now=NOW, policy=WEEK)
 
 
 @pytest.mark.parametrize(

@@ -185,11 +185,13 @@ MUTANTS: Final = {
             Change(
                 "sync_pipeline.engine.steps.embed",
                 "embed_scope",
-                "wanted = _embed_missing(sync, scope=scope, wanted=found.wanted, tally=tally)",
+                "embedded = _embed_missing("
+                "sync, scope=scope, changes=comparison.changes, tally=tally)",
                 "with sync.store() as store:\n"
-                "    gone = found.wanted.column('point_id').to_pylist()\n"
+                "    gone = comparison.changes.column('point_id').to_pylist()\n"
                 "    store.delete(export.collection, gone, scope_key=scope.key)\n"
-                "wanted = _embed_missing(sync, scope=scope, wanted=found.wanted, tally=tally)",
+                "embedded = _embed_missing("
+                "sync, scope=scope, changes=comparison.changes, tally=tally)",
             ),
         ),
     ),
@@ -300,8 +302,8 @@ MUTANTS: Final = {
             Change(
                 "sync_pipeline.stores.edge.requests",
                 "search_filter",
-                "must=[scope_filter(query.scope_keys), *map(_condition, wanted)]",
-                "must=[*map(_condition, wanted)]",
+                "must=[scope_filter(query.scope_keys), *map(_condition, conditions)]",
+                "must=[*map(_condition, conditions)]",
             ),
         ),
     ),
@@ -311,7 +313,7 @@ MUTANTS: Final = {
             Change(
                 "sync_pipeline.engine.questions.search",
                 "_require_own",
-                "if foreign: raise IsolationError(scope_key=scope.key, found=foreign)",
+                "if foreign: raise IsolationError(scope_key=scope.key, document_ids=foreign)",
                 "pass",
             ),
         ),

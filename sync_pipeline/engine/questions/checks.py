@@ -150,25 +150,25 @@ def vectors_are_valid(*, sample: Sequence[StoredPoint], dimension: int) -> Check
 
 
 def known_document_is_found(
-    *, known: StoredPoint, hits: Sequence[StoredPoint], documents: int
+    *, point: StoredPoint, hits: Sequence[StoredPoint], documents: int
 ) -> CheckResult:
     """Whether a search for a document's own text brings it, or one of the very same text.
 
     Args:
-        known: The document that was searched for.
+        point: The document that was searched for.
         hits: The first hits, best first.
         documents: How many of the sample could have been searched for.
     """
     places = [
         place
         for place, hit in enumerate(hits, start=1)
-        if hit.point_id == known.point_id or hit.text == known.text
+        if hit.point_id == point.point_id or hit.text == point.text
     ]
     return CheckResult(
         claim="known_document_is_found",
         passed=bool(places),
         facts={
-            "document_id": known.document_id,
+            "document_id": point.document_id,
             "place": places[0] if places else f"not among the first {FIRST_HITS}",
             "sampled": documents,
         },
@@ -219,7 +219,7 @@ def _find_known_document(
         limit=FIRST_HITS,
     )
     hits = [hit for _, hit in store.query(sync.spec.collection, query)]
-    return known_document_is_found(known=chosen.point, hits=hits, documents=len(searchable))
+    return known_document_is_found(point=chosen.point, hits=hits, documents=len(searchable))
 
 
 def _known_documents(

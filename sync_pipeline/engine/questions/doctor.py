@@ -49,21 +49,23 @@ def ask(name: str, question: Callable[[], str]) -> Finding:
 
 def words_known(sync: SyncContext) -> Finding:
     """Whether the model knows the texts of the source, by a sample of each view."""
-    told: list[str] = []
+    remarks: list[str] = []
 
     def sample() -> str:
-        found = sample_vocabulary(sync)
-        told.extend(
-            f"{name}: {vocabulary.told}" for name, vocabulary in found.items() if vocabulary.is_high
+        vocabularies = sample_vocabulary(sync)
+        remarks.extend(
+            f"{name}: {vocabulary.told}"
+            for name, vocabulary in vocabularies.items()
+            if vocabulary.is_high
         )
-        texts = sum(vocabulary.texts for vocabulary in found.values())
+        texts = sum(vocabulary.texts for vocabulary in vocabularies.values())
         return f"the model knows the {texts} texts that were looked at"
 
     finding = ask("words of the texts", sample)
-    if not told:
+    if not remarks:
         return finding
     fix = f"{HELPS[0].upper()}{HELPS[1:]}; such texts are found by their words only"
-    return replace(finding, ok=False, detail="; ".join(told), fix=fix)
+    return replace(finding, ok=False, detail="; ".join(remarks), fix=fix)
 
 
 def _tables(sync: SyncContext) -> list[Finding]:
@@ -74,9 +76,9 @@ def _tables(sync: SyncContext) -> list[Finding]:
         weaknesses.extend(sync.source.find_weaknesses(sync.entities))
         return _rows(sync)
 
-    found = ask("source tables", question)
+    finding = ask("source tables", question)
     return [
-        found,
+        finding,
         *(
             Finding(name="row ids", ok=False, detail=weakness.what, fix=weakness.fix)
             for weakness in weaknesses

@@ -56,9 +56,9 @@ class Dueness:
 
 def known_scopes(sync: SyncContext) -> list[Scope]:
     """Every scope that has rows or a record of these entities, global first, then by key."""
-    known = {GLOBAL, *sync.source.list_scopes(sync.entities)}
-    known |= {Scope.from_key(key) for key in read_records(sync)}
-    return sorted(known, key=lambda scope: (not scope.is_global, scope.key))
+    scopes = {GLOBAL, *sync.source.list_scopes(sync.entities)}
+    scopes |= {Scope.from_key(key) for key in read_records(sync)}
+    return sorted(scopes, key=lambda scope: (not scope.is_global, scope.key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +154,10 @@ def why_not_due(
     if last_full_at > now + _CLOCKS_DIFFER:
         return None
     is_in_step = not record.cut_off and all(
-        known.digest == digests[name]
-        and known.documents == points.get(name, 0)
-        and not known.failed
-        for name, known in record.entities.items()
+        snapshot.digest == digests[name]
+        and snapshot.documents == points.get(name, 0)
+        and not snapshot.failed
+        for name, snapshot in record.entities.items()
     )
     if not is_in_step:
         return None

@@ -62,8 +62,8 @@ def entity_reports(sync: SyncContext) -> list[EntityReport]:
 
 def _statuses(sync: SyncContext, collection: str) -> Mapping[str, Counter[str]]:
     """Recorded documents per entity and status, over all scopes."""
-    found: dict[str, Counter[str]] = {}
+    statuses: dict[str, Counter[str]] = {}
     for entities in sync.state.count_by_entity(collection=collection).values():
         for name, counts in entities.items():
-            found.setdefault(name, Counter()).update(counts)
-    return found
+            statuses.setdefault(name, Counter()).update(counts)
+    return statuses

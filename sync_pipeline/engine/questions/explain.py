@@ -69,12 +69,12 @@ def explain_row(sync: SyncContext, *, entity_type: str, row_id: str) -> Explanat
     rows = _read_rows(sync, entity=entity, row_id=row_id)
     names = row_document_ids(entity.name, row_id)
     index = _look_up(sync, names)
-    found = [
+    findings = [
         _finding(sync, name, entity=entity, row=row, index=index)
         for name in names
         for row in (_of_document(rows, name, entity=entity, row_id=row_id) or [None])
     ]
-    documents = tuple(one for one in found if one is not None)
+    documents = tuple(finding for finding in findings if finding is not None)
     return Explanation(
         entity_type=entity.name,
         db_id=row_id,
@@ -87,13 +87,13 @@ def _entity(sync: SyncContext, name: str) -> Entity:
     for entity in sync.entities:
         if entity.name == name:
             return entity
-    known = ", ".join(entity.name for entity in sync.entities)
-    raise ConfigurationError(f"no entity {name!r}; the configured ones are {known}")
+    names = ", ".join(entity.name for entity in sync.entities)
+    raise ConfigurationError(f"no entity {name!r}; the configured ones are {names}")
 
 
 def _read_rows(sync: SyncContext, *, entity: Entity, row_id: str) -> list[_Built]:
     """The row in every scope that has it, rendered as a sync would."""
-    found: list[_Built] = []
+    built: list[_Built] = []
     with sync.source.open_snapshot([entity]) as snapshot:
         for scope in snapshot.list_owners(entity=entity, row_id=row_id):
             builder = DocumentBuilder(entity=entity, scope=scope, model_id=sync.embedder.model_id)
@@ -101,11 +101,11 @@ def _read_rows(sync: SyncContext, *, entity: Entity, row_id: str) -> list[_Built
                 sync, snapshot=snapshot, entity=entity, scope=scope, ids=[row_id]
             )
             if set_aside:
-                found += [_Built(scope, rejection) for rejection in set_aside.values()]
+                built += [_Built(scope, rejection) for rejection in set_aside.values()]
                 continue
             for rows in snapshot.iter_rows(entity=entity, scope=scope, ids=[row_id]):
-                found += [_Built(scope, builder.build(row)) for row in rows]
-    return found
+                built += [_Built(scope, builder.build(row)) for row in rows]
+    return built
 
 
 def _look_up(sync: SyncContext, names: list[str]) -> _Index:
@@ -168,11 +168,11 @@ def _beginning(document: Document) -> str:
 def _point(stored: StoredPoint, *, document: Document | None, entity: Entity) -> PointFinding:
     views = [name for name, _ in entity.views]
     hashes = {} if document is None else dict(zip(views, document.embed_hashes, strict=True))
-    wanted = {view: value for view, value in hashes.items() if value}
+    current = {view: value for view, value in hashes.items() if value}
     return PointFinding(
         scope_key=str(stored.scope_key),
         synced_at=str(stored.synced_at),
-        has_current_text=document is not None and stored.embed_hashes == wanted,
+        has_current_text=document is not None and stored.embed_hashes == current,
         has_current_payload=document is not None and stored.payload_hash == document.payload_hash,
     )
 

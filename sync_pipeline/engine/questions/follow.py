@@ -51,7 +51,7 @@ def pending_scopes(sync: SyncContext, feed: ChangeFeed) -> list[Scope]:
         TransientError: feed or source cannot be read now.
     """
     pending = feed.pending(entity_types=sync.entity_names)
-    if any(found.has_truncate for found in pending.values()):
+    if any(changes.has_truncate for changes in pending.values()):
         feed.spread_truncates(known_scopes(sync), entity_types=sync.entity_names)
         pending = feed.pending(entity_types=sync.entity_names)
     return [Scope.from_key(key) for key in pending]

@@ -72,22 +72,22 @@ def plan_scope(sync: SyncContext, *, scope: Scope, mode: SyncMode = "full") -> S
     with sync.store() as store:
         check_index(sync, store)
     with preview_export(sync, scope=scope, mode=mode) as export:
-        for found in iter_comparisons(sync, export=export):
-            tally.counts += found.counts
-            _count_texts(sync, scope, distinct_texts(found.wanted, sync.views), tally=tally)
-            _count_deletes(found, tally=tally)
-            tally.digest = change_digest(tally.digest, found)
-            sync.progress.advance("compare", done=found.part + 1, total=export.parts)
+        for comparison in iter_comparisons(sync, export=export):
+            tally.counts += comparison.counts
+            _count_texts(sync, scope, distinct_texts(comparison.changes, sync.views), tally=tally)
+            _count_deletes(comparison, tally=tally)
+            tally.digest = change_digest(tally.digest, comparison)
+            sync.progress.advance("compare", done=comparison.part + 1, total=export.parts)
         note = export.note
     return _plan(sync, scope=scope, tally=tally, note=note)
 
 
-def _count_deletes(found: Comparison, *, tally: _Tally) -> None:
-    for row in found.gone.to_pylist():
+def _count_deletes(comparison: Comparison, *, tally: _Tally) -> None:
+    for row in comparison.gone.to_pylist():
         if row["entity_type"] is not None:
             tally.stale.setdefault(row["entity_type"], set()).add(row["point_id"])
-    actions = found.wanted.column("action").to_pylist()
-    entities = found.wanted.column("entity_type").to_pylist()
+    actions = comparison.changes.column("action").to_pylist()
+    entities = comparison.changes.column("entity_type").to_pylist()
     tally.new_of.update(
         str(name)
         for name, action in zip(entities, actions, strict=True)

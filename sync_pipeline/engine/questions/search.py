@@ -236,7 +236,7 @@ def _require_own(scope: Scope, answers: Sequence[Sequence[tuple[float, StoredPoi
     points = (point for ranked in answers for _, point in ranked)
     foreign = [point.document_id for point in points if point.scope_key not in scope.visible_keys]
     if foreign:
-        raise IsolationError(scope_key=scope.key, found=foreign)
+        raise IsolationError(scope_key=scope.key, document_ids=foreign)
 
 
 def _hits(ranked: Sequence[tuple[float, StoredPoint]], request: SearchRequest) -> list[Hit]:

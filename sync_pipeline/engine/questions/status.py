@@ -63,7 +63,7 @@ class ScopeStatusReport:
     """The same per entity of the settings, in their order."""
 
 
-def coverage(*, points: Mapping[str, int], wanted: Mapping[str, int]) -> float:
+def coverage(*, points: Mapping[str, int], possible: Mapping[str, int]) -> float:
     """How well an index agrees with its rows by number: 1.0 only where every entity does.
 
     Rows with a point, of all rows that can have one and all points that no row can have:
@@ -72,10 +72,10 @@ def coverage(*, points: Mapping[str, int], wanted: Mapping[str, int]) -> float:
 
     Args:
         points: Per entity.
-        wanted: Per entity the rows that can become a point.
+        possible: Per entity the rows that can become a point.
     """
-    covered = sum(min(points.get(name, 0), count) for name, count in wanted.items())
-    of = sum(max(points.get(name, 0), count) for name, count in wanted.items())
+    covered = sum(min(points.get(name, 0), count) for name, count in possible.items())
+    of = sum(max(points.get(name, 0), count) for name, count in possible.items())
     return math.floor(covered * 10_000 / of) / 10_000 if of else 1.0
 
 
@@ -172,8 +172,8 @@ def _entity_status(
     snapshot: EntitySnapshot | None,
 ) -> EntityStatusReport:
     failed = statuses.get("failed", 0)
-    wanted = max(rows - quarantined, 0)
-    pending = max(wanted - points - failed, 0)
+    possible = max(rows - quarantined, 0)
+    pending = max(possible - points - failed, 0)
     since = snapshot.source_snapshot_at if snapshot is not None else None
     waits = (sync.now() - since).total_seconds() if since is not None and pending else None
     return EntityStatusReport(
@@ -181,8 +181,8 @@ def _entity_status(
         source_rows=rows,
         documents=statuses.get("synced", 0),
         points=points,
-        coverage=coverage(points={entity_type: points}, wanted={entity_type: wanted}),
-        surplus=max(points - wanted, 0),
+        coverage=coverage(points={entity_type: points}, possible={entity_type: possible}),
+        surplus=max(points - possible, 0),
         failed=failed,
         quarantined=quarantined,
         pending=pending,
@@ -211,7 +211,7 @@ def _summed(
         points=points,
         coverage=coverage(
             points={entity.entity_type: entity.points for entity in entities},
-            wanted={
+            possible={
                 entity.entity_type: max(entity.source_rows - entity.quarantined, 0)
                 for entity in entities
             },

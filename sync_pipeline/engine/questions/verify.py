@@ -64,9 +64,9 @@ class _Tally:
 
     def show(self, kind: str, names: Iterable[str]) -> None:
         """Keep the first names of a kind of difference."""
-        known = self.examples.get(kind, [])
-        if found := [*known, *names]:
-            self.examples[kind] = found[:EXAMPLES]
+        earlier = self.examples.get(kind, [])
+        if examples := [*earlier, *names]:
+            self.examples[kind] = examples[:EXAMPLES]
 
 
 def verify_scope(sync: SyncContext, *, scope: Scope) -> Verification:
@@ -94,8 +94,8 @@ def verify_scope(sync: SyncContext, *, scope: Scope) -> Verification:
                 sync.checkpoint(scope=scope)
     except DuplicateDocumentError as error:
         fault = str(error)
-    found = {name: getattr(tally, name) for name in _Tally.__slots__}
-    return Verification(scope_key=scope.key, error=fault, **found)
+    tallied = {name: getattr(tally, name) for name in _Tally.__slots__}
+    return Verification(scope_key=scope.key, error=fault, **tallied)
 
 
 def _verify_part(sync: SyncContext, *, part: Part, tally: _Tally) -> None:
@@ -146,8 +146,8 @@ def _names(part: Part, places: NDArray[np.intp]) -> list[str]:
 
 def _is_elsewhere(sync: SyncContext, ids: NDArray[np.bytes_]) -> NDArray[np.bool_]:
     """Which points exist after all, though not in the scope they were looked for in."""
-    found = [point.point_id.encode() for point in _read(sync, ids)]
-    return np.isin(ids, np.array(found, dtype=ids.dtype))
+    existing = [point.point_id.encode() for point in _read(sync, ids)]
+    return np.isin(ids, np.array(existing, dtype=ids.dtype))
 
 
 def _strangers(sync: SyncContext, ids: NDArray[np.bytes_]) -> list[str]:

@@ -28,7 +28,7 @@ def sample_vocabulary(sync: SyncContext) -> dict[str, Vocabulary]:
     rows = sync.source.count_by_scope(sync.entities)
     largest = sorted(rows, key=lambda key: (-rows[key], key))[:SCOPES_LOOKED_AT]
     scopes = [Scope.from_key(key) for key in largest]
-    found: dict[str, Vocabulary] = {}
+    vocabularies: dict[str, Vocabulary] = {}
     with sync.source.open_snapshot(sync.entities) as snapshot:
         for entity in sync.entities:
             documents = [
@@ -39,8 +39,8 @@ def sample_vocabulary(sync: SyncContext) -> dict[str, Vocabulary]:
             for place, (view, _) in enumerate(entity.views):
                 texts = {document.texts[place] for document in documents} - {""}
                 counts = sync.embedder.count_unknown(sorted(texts))
-                found[f"{entity.name}.{view}"] = Vocabulary.of(counts)
-    return found
+                vocabularies[f"{entity.name}.{view}"] = Vocabulary.of(counts)
+    return vocabularies
 
 
 def _first_documents(

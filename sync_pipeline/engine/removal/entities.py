@@ -122,9 +122,9 @@ def _scopes_of(sync: SyncContext, collections: list[str], entity_type: str) -> l
         recorded = sync.state.count_by_entity(collection=name)
         keys |= {key for key, entities in recorded.items() if entity_type in entities}
         keys |= {
-            known.scope_key
-            for known in sync.scopes.list_entities(collection=name)
-            if known.entity_type == entity_type
+            snapshot.scope_key
+            for snapshot in sync.scopes.list_entities(collection=name)
+            if snapshot.entity_type == entity_type
         }
     listed = sync.quarantine.count_by_entity()
     keys |= {key for key, entities in listed.items() if entity_type in entities}

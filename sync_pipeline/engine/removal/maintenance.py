@@ -38,9 +38,9 @@ class VanishedPolicy:
         if not 0 <= self.max_removed_fraction <= 1:
             raise ValueError("max_removed_fraction lies between 0 and 1")
 
-    def allowance(self, known: int) -> int:
-        """Most scopes of ``known`` that may be removed at once."""
-        return max(1, math.floor(known * self.max_removed_fraction))
+    def allowance(self, scope_count: int) -> int:
+        """Most scopes of ``scope_count`` that may be removed at once."""
+        return max(1, math.floor(scope_count * self.max_removed_fraction))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +97,13 @@ class _Removals:
 
 
 def plan_removal(
-    vanished: Mapping[str, datetime], *, known: int, now: datetime, policy: VanishedPolicy
+    vanished: Mapping[str, datetime], *, scope_count: int, now: datetime, policy: VanishedPolicy
 ) -> list[Scope]:
     """Name the scopes whose time of grace is over, or refuse.
 
     Args:
         vanished: Keys of recorded scopes without rows, with since when.
-        known: How many scopes are recorded, these included.
+        scope_count: How many scopes are recorded, these included.
         now: Compared with when each was first missed.
         policy: How long they are kept, how many may go at once.
 
@@ -117,15 +117,15 @@ def plan_removal(
     expired = sorted(
         key for key, since in vanished.items() if key != GLOBAL_KEY and since + policy.grace <= now
     )
-    _require_few(len(expired), known=known, policy=policy, kind="without rows")
+    _require_few(len(expired), scope_count=scope_count, policy=policy, kind="without rows")
     return [Scope.from_key(key) for key in expired]
 
 
-def _require_few(count: int, *, known: int, policy: VanishedPolicy, kind: str) -> None:
-    allowed = policy.allowance(known)
+def _require_few(count: int, *, scope_count: int, policy: VanishedPolicy, kind: str) -> None:
+    allowed = policy.allowance(scope_count)
     if count > allowed:
         raise PermanentError(
-            f"refused to remove {count} of {known} scopes {kind}: at most {allowed} "
+            f"refused to remove {count} of {scope_count} scopes {kind}: at most {allowed} "
             "may go at once. Nothing was removed.",
             remedy="If these tenants are really gone, start "
             "maintenance_job with max_removed_fraction 1; if not, look at the source first.",
@@ -181,7 +181,7 @@ def remove_vanished(
     marked = sync.scopes.mark_vanished(
         collection=sync.spec.collection, scope_keys=sorted(gone), entity_types=sync.entity_names
     )
-    known = len(recorded)
+    scope_count = len(recorded)
     vanished = _by_scope(marked)
     synced_at = {key: recorded[key].newest_snapshot_at for key in vanished if key in recorded}
 
@@ -190,7 +190,7 @@ def remove_vanished(
         # A source whose clock was set back may have synced "later" than now.
         return None if row_count else max(seen_at, synced_at.get(scope.key) or seen_at)
 
-    expired = plan_removal(vanished, known=known, now=sync.now(), policy=policy)
+    expired = plan_removal(vanished, scope_count=scope_count, now=sync.now(), policy=policy)
     done = _remove_each(sync, expired, owner=owner, last_snapshot=last_snapshot)
     return VanishedReport(
         source_scopes=len(present),
@@ -268,8 +268,10 @@ def sweep_orphans(sync: SyncContext, *, owner: str, policy: VanishedPolicy) -> O
     with sync.source.open_snapshot(sync.entities) as snapshot:
         up_to = snapshot.taken_at - max(policy.grace, LONGEST_RUN)
     old = [scope for scope in orphaned if not _has_newer(sync, collections, scope, up_to=up_to)]
-    known = len(recorded) + len(orphaned)
-    _require_few(len(old), known=known, policy=policy, kind="with neither rows nor a record")
+    scope_count = len(recorded) + len(orphaned)
+    _require_few(
+        len(old), scope_count=scope_count, policy=policy, kind="with neither rows nor a record"
+    )
 
     def last_snapshot(scope: Scope) -> datetime | None:
         row_count, _ = count_rows(sync, scope=scope)

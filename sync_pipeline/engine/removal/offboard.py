@@ -207,12 +207,12 @@ def _delete_points(sync: SyncContext, collection: str, *, part: _Part, hashes: s
     """Delete points of one collection, noting the hashes of their texts."""
     scope = part.scope
     with sync.store() as store:
-        found = gather(
+        digests = gather(
             store.iter_digests(
                 collection, scope_key=scope.key, views=sync.views, entity_types=part.entity_types
             )
         )
-    ids = found.point_ids.astype("U36").tolist()
+    ids = digests.point_ids.astype("U36").tolist()
     for batch in batched(ids, sync.options.delete_batch_size):
         before_write(sync, part.fence)
         with sync.store() as store:
@@ -226,8 +226,8 @@ def _delete_points(sync: SyncContext, collection: str, *, part: _Part, hashes: s
             )
     with sync.store() as store:
         counts = store.count_by_entity(collection, scope_key=scope.key)
-        wanted = counts.keys() if part.entity_types is None else part.entity_types
-        left = sum(counts.get(name, 0) for name in wanted) or sum(
+        entity_types = counts.keys() if part.entity_types is None else part.entity_types
+        left = sum(counts.get(name, 0) for name in entity_types) or sum(
             point.scope_key == scope.key for point in store.retrieve(collection, ids[:SAMPLED])
         )
     if left:
@@ -236,7 +236,7 @@ def _delete_points(sync: SyncContext, collection: str, *, part: _Part, hashes: s
 
 
 def _delete_records(sync: SyncContext, collection: str, *, part: _Part) -> int:
-    known = gather(
+    digests = gather(
         sync.state.iter_digests(
             collection=collection,
             scope=part.scope,
@@ -245,7 +245,7 @@ def _delete_records(sync: SyncContext, collection: str, *, part: _Part) -> int:
         )
     )
     deleted = 0
-    for ids in batched(known.point_ids.astype("U36").tolist(), sync.options.delete_batch_size):
+    for ids in batched(digests.point_ids.astype("U36").tolist(), sync.options.delete_batch_size):
         before_write(sync, part.fence)
         deleted += sync.state.delete(
             collection=collection, scope=part.scope, point_ids=ids, up_to=part.up_to

@@ -128,16 +128,16 @@ def _confirm(
     staged = applied.staged
     with sync.store() as store:
         points = store.count_by_entity(staged.collection, scope_key=staged.scope_key)
-        found = points if staged.is_full else _count_touched(sync, staged, store)
+        counted = points if staged.is_full else _count_touched(sync, staged, store)
     for entity in staged.entities:
         name = entity.entity_type
         expected = entity.documents - applied.absent_of.get(name, 0)
-        if not expected - moved_away.get(name, 0) <= found.get(name, 0) <= expected:
+        if not expected - moved_away.get(name, 0) <= counted.get(name, 0) <= expected:
             raise UnconfirmedSyncError(
                 scope_key=staged.scope_key,
                 entity_type=name,
                 expected=expected,
-                points=found.get(name, 0),
+                points=counted.get(name, 0),
             )
     sync.scopes.record_success(
         fence,
@@ -157,8 +157,8 @@ def _results(
     staged = applied.staged
     listed: Mapping[str, int] = {}
     if not staged.is_full:
-        known = sync.quarantine.count_by_entity(scope=staged.scope)
-        listed = known.get(staged.scope_key, {})
+        by_scope = sync.quarantine.count_by_entity(scope=staged.scope)
+        listed = by_scope.get(staged.scope_key, {})
     results: list[EntityResult] = []
     for entity in staged.entities:
         name = entity.entity_type
@@ -200,7 +200,7 @@ def _consume_events(sync: SyncContext, *, staged: StagedChanges) -> None:
         ChangeBatch(
             scope=staged.scope,
             keys=tuple(staged.event_keys),
-            event_ids=tuple(int(found) for found in ids if found is not None),
+            event_ids=tuple(int(event_id) for event_id in ids if event_id is not None),
             rows=frozenset(),
             truncated=frozenset(),
             has_more=False,

@@ -50,7 +50,7 @@ class Comparison:
     """What one part of a scope needs."""
 
     part: int
-    wanted: pa.Table
+    changes: pa.Table
     """Documents that need anything, each with its action (``staged.change_schema``)."""
     gone: pa.Table
     """What has to go (``staged.STALE_SCHEMA``)."""
@@ -103,19 +103,19 @@ def require_planned(sync: SyncContext, *, export: StagedExport, planned: str) ->
     Raises:
         PlanOutdatedError: it would do something else.
     """
-    found = NO_CHANGES
+    actual = NO_CHANGES
     for comparison in iter_comparisons(sync, export=export):
-        found = change_digest(found, comparison)
-    if found != planned:
+        actual = change_digest(actual, comparison)
+    if actual != planned:
         raise PlanOutdatedError(scope_key=export.scope_key)
 
 
 def change_digest(before: str, comparison: Comparison) -> str:
     """Fold what a part needs into a digest: equal for equal work, see ``plan``."""
     columns = ("action", "point_id", "content", "payload_hash")
-    wanted = (value for name in columns for value in comparison.wanted.column(name).to_pylist())
+    changed = (value for name in columns for value in comparison.changes.column(name).to_pylist())
     gone = comparison.gone.column("point_id").to_pylist()
-    return digest(before, *map(str, wanted), "gone", *map(str, gone))
+    return digest(before, *map(str, changed), "gone", *map(str, gone))
 
 
 def _read_part(
@@ -130,7 +130,7 @@ def _read_part(
         raise DuplicateDocumentError(
             scope_key=export.scope_key,
             document_ids=[
-                str(found) for found in table.column("document_id").take(twice).to_pylist()
+                str(name) for name in table.column("document_id").take(twice).to_pylist()
             ],
         )
     return digests, table
@@ -215,9 +215,9 @@ def _stale_table(sync: SyncContext, *, export: StagedExport, part: Part, diff: D
     Of a point that has gone meanwhile only the record is left.
     """
     stale = part.indexed.point_ids[diff.stale]
-    known, exported = part.recorded.point_ids, part.exported.point_ids
-    is_forgotten = (match_sorted(known, exported) < 0) & (match_sorted(known, stale) < 0)
-    ids = np.concatenate([stale, known[is_forgotten]]).astype("U36").tolist()
+    recorded, exported = part.recorded.point_ids, part.exported.point_ids
+    is_forgotten = (match_sorted(recorded, exported) < 0) & (match_sorted(recorded, stale) < 0)
+    ids = np.concatenate([stale, recorded[is_forgotten]]).astype("U36").tolist()
     entities: dict[str, str] = {}
     if len(stale):
         with sync.store() as store:

@@ -35,12 +35,14 @@ def find_set_aside(
         ids: Only rows with these ids.
     """
     doubled = snapshot.find_doubled(entity=entity, scope=scope, ids=ids)
-    contested = [row_id for row_id, found in doubled.items() if len(found.rows_by_scope) > 1]
+    contested = [
+        row_id for row_id, doubled_id in doubled.items() if len(doubled_id.rows_by_scope) > 1
+    ]
     holders = _holders(sync, entity=entity, scope=scope, row_ids=contested)
     return {
-        row_id: _rejection(entity, scope=scope, row_id=row_id, doubled=found)
-        for row_id, found in doubled.items()
-        if found.keeper(holder=holders.get(row_id)) != scope.key
+        row_id: _rejection(entity, scope=scope, row_id=row_id, doubled=doubled_id)
+        for row_id, doubled_id in doubled.items()
+        if doubled_id.keeper(holder=holders.get(row_id)) != scope.key
     }
 
 
@@ -55,8 +57,8 @@ def _holders(
     if not points:
         return {}
     with sync.store() as store:
-        found = iter_points(store, sync.spec.collection, points)
-        return {points[point.point_id]: str(point.scope_key) for point in found}
+        stored = iter_points(store, sync.spec.collection, points)
+        return {points[point.point_id]: str(point.scope_key) for point in stored}
 
 
 def _rejection(entity: Entity, *, scope: Scope, row_id: str, doubled: Doubled) -> Rejection:

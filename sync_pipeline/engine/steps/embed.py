@@ -57,8 +57,8 @@ class _Tally:
         for views, count in counts:
             for view in views:
                 by_view.setdefault(view, []).append(count)
-        for view, found in by_view.items():
-            self.unknown[view] = self.unknown.get(view, Vocabulary()) + Vocabulary.of(found)
+        for view, view_counts in by_view.items():
+            self.unknown[view] = self.unknown.get(view, Vocabulary()) + Vocabulary.of(view_counts)
 
 
 @dataclass(slots=True)
@@ -114,20 +114,22 @@ def embed_scope(
             names["stale_points"], schema=STALE_SCHEMA, parts=export.parts
         ) as stale,
     ):
-        for found in iter_comparisons(sync, export=export):
-            tally.counts += found.counts
-            wanted = _embed_missing(sync, scope=scope, wanted=found.wanted, tally=tally)
-            changes.write(found.part, wanted)
-            stale.write(found.part, found.gone)
-            tally.changes_rows += wanted.num_rows
-            tally.stale_rows += found.gone.num_rows
-            sync.progress.advance("compare", done=found.part + 1, total=export.parts)
+        for comparison in iter_comparisons(sync, export=export):
+            tally.counts += comparison.counts
+            embedded = _embed_missing(sync, scope=scope, changes=comparison.changes, tally=tally)
+            changes.write(comparison.part, embedded)
+            stale.write(comparison.part, comparison.gone)
+            tally.changes_rows += embedded.num_rows
+            tally.stale_rows += comparison.gone.num_rows
+            sync.progress.advance("compare", done=comparison.part + 1, total=export.parts)
     return StagedChanges(
         **inherited(
             export,
             counts=tally.counts,
             seconds=replace(export.seconds, embed=sync.seconds() - began),
-            unknown={view: found.to_dict() for view, found in sorted(tally.unknown.items())},
+            unknown={
+                view: vocabulary.to_dict() for view, vocabulary in sorted(tally.unknown.items())
+            },
         ),
         changes=names["changed_documents"],
         changes_rows=tally.changes_rows,
@@ -139,17 +141,19 @@ def embed_scope(
     )
 
 
-def _embed_missing(sync: SyncContext, *, scope: Scope, wanted: pa.Table, tally: _Tally) -> pa.Table:
+def _embed_missing(
+    sync: SyncContext, *, scope: Scope, changes: pa.Table, tally: _Tally
+) -> pa.Table:
     """Embed what the cache lacks; set aside the documents whose text the model refuses."""
-    texts = distinct_texts(wanted, sync.views)
+    texts = distinct_texts(changes, sync.views)
     if not texts:
-        return wanted
+        return changes
     missing = sync.cache.missing(model_id=sync.cache_model(scope), text_hashes=list(texts))
     refused = _Refused()
     to_embed = {key: text for key, text in texts.items() if key in missing}
     tally.counts += Counts(texts=len(texts), cache_hits=len(texts) - len(to_embed))
     began = sync.seconds()
-    views = _views_of(wanted, sync.views) if to_embed else {}
+    views = _views_of(changes, sync.views) if to_embed else {}
     for keys, truncated, counts in _embed_batches(
         sync, scope=scope, texts=to_embed, refused=refused
     ):
@@ -163,8 +167,8 @@ def _embed_missing(sync: SyncContext, *, scope: Scope, wanted: pa.Table, tally: 
             seconds=sync.seconds() - began,
         )
     if not refused.errors:
-        return wanted
-    return _set_aside(sync, scope=scope, wanted=wanted, refused=refused.errors, tally=tally)
+        return changes
+    return _set_aside(sync, scope=scope, changes=changes, refused=refused.errors, tally=tally)
 
 
 def _embed_batches(
@@ -210,27 +214,27 @@ def _embed_batches(
                 yield [keys[at] for at in run], sync.embedder.count_truncated(done), counts
 
 
-def _views_of(wanted: pa.Table, views: Sequence[str]) -> dict[str, list[str]]:
+def _views_of(changes: pa.Table, views: Sequence[str]) -> dict[str, list[str]]:
     """Per embed hash the views that have its text."""
-    found: dict[str, list[str]] = {}
+    views_by_hash: dict[str, list[str]] = {}
     for view in views:
-        for key in wanted.column(hash_column(view)).unique().to_pylist():
-            found.setdefault(str(key), []).append(view)
-    return found
+        for key in changes.column(hash_column(view)).unique().to_pylist():
+            views_by_hash.setdefault(str(key), []).append(view)
+    return views_by_hash
 
 
 def _set_aside(
     sync: SyncContext,
     *,
     scope: Scope,
-    wanted: pa.Table,
+    changes: pa.Table,
     refused: Mapping[str, PermanentError],
     tally: _Tally,
 ) -> pa.Table:
     """Record the documents with a refused text as failed; return the others."""
     failures: list[FailedDocument] = []
     kept: list[int] = []
-    for place, change in enumerate(iter_changes(wanted, sync.views)):
+    for place, change in enumerate(iter_changes(changes, sync.views)):
         keys = change.embed_hashes.values() if change.writes_point else ()
         error = next((refused[key] for key in keys if key in refused), None)
         if error is None:
@@ -241,4 +245,4 @@ def _set_aside(
         failures.append(change.as_failed(error))
     sync.state.record_failed(collection=sync.spec.collection, scope=scope, failures=failures)
     # An array with a type: PyArrow cannot take an empty list of nothing.
-    return wanted.take(np.array(kept, dtype=np.int64))
+    return changes.take(np.array(kept, dtype=np.int64))

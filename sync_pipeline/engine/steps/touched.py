@@ -95,7 +95,7 @@ def find_touched(
     why = _why_everything(sync, snapshot=snapshot, record=record, feed=feed)
     if why is not None:
         return Everything(why)
-    touched = _Found()
+    touched = _TouchedIds()
     if feed is not None:
         touched.add_events(sync, feed.events)
     covered = _covered(record, feed=feed)
@@ -162,9 +162,9 @@ def _covered(record: ScopeRecord, *, feed: FeedReading | None) -> set[str]:
     if feed is None:
         return set()
     recorded = {
-        name: known.feed_epoch
-        for name, known in record.entities.items()
-        if known.feed_epoch is not None
+        name: snapshot.feed_epoch
+        for name, snapshot in record.entities.items()
+        if snapshot.feed_epoch is not None
     }
     return covered_entities(feed.statuses.values(), recorded)
 
@@ -179,8 +179,8 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names)
 
 
-class _Found:
-    """What was found to be touched so far."""
+class _TouchedIds:
+    """The rows and points that were found to be touched so far."""
 
     def __init__(self) -> None:
         self.row_ids: dict[str, set[str]] = {}

@@ -164,12 +164,15 @@ def _points(
         TransientError: a vector has left the cache since it was embedded.
     """
     written = [change for change in changes if change.writes_point]
-    wanted = {key for change in written for key in change.embed_hashes.values()}
-    vectors = sync.cache.get(model_id=sync.cache_model(staged.scope), text_hashes=sorted(wanted))
-    if len(vectors) != len(wanted):
+    text_hashes = {key for change in written for key in change.embed_hashes.values()}
+    vectors = sync.cache.get(
+        model_id=sync.cache_model(staged.scope), text_hashes=sorted(text_hashes)
+    )
+    if len(vectors) != len(text_hashes):
         raise TransientError(
-            f"{len(wanted) - len(vectors)} of {len(wanted)} vectors have left the embedding cache "
-            "since they were embedded; run the scope again, they will be embedded again"
+            f"{len(text_hashes) - len(vectors)} of {len(text_hashes)} vectors have left the "
+            "embedding cache since they were embedded; run the scope again, they will be "
+            "embedded again"
         )
     texts = [str(payloads[change.document_id][TEXT]) for change in written]
     return {

@@ -228,8 +228,8 @@ class FeedCatalog:
 
     def ours(self) -> dict[str, Function]:
         """Functions that ``install`` made, by entity type."""
-        found = ((entity_of(function.comment), function) for function in self.functions.values())
-        return {entity: function for entity, function in found if entity is not None}
+        pairs = ((entity_of(function.comment), function) for function in self.functions.values())
+        return {entity: function for entity, function in pairs if entity is not None}
 
     def function_of(self, entity: Entity) -> Function | None:
         """What is called like the function of an entity."""
@@ -320,14 +320,14 @@ class FeedCatalog:
     def _found(self, entity: Entity) -> Iterator[tuple[Relation, Trigger | None]]:
         """Each table of an entity with each of the triggers that it should have."""
         function = self.function_of(entity)
-        found = {
+        triggers = {
             (trigger.relation, trigger.name): trigger
             for trigger in self.triggers
             if function is not None and trigger.function == function.oid
         }
         for relation in self.relations[entity.name]:
             for name in FeedNames(self.schema, entity.name).triggers.values():
-                yield relation, found.get((relation.oid, name))
+                yield relation, triggers.get((relation.oid, name))
 
     def _foreign(self, entity: Entity, *, function: Function | None) -> Iterator[str]:
         """What has a name of ours and is not ours."""
@@ -358,8 +358,8 @@ class FeedCatalog:
                 f"the feed is gone from {own.schema}.{own.name}, another table than the one it was "
                 f"installed on, which is {gone} now; {INSTALL}"
             )
-        wanted = function_body(entity, schema=self.schema, computed=self.computed(entity))
-        if function.body != wanted or not function.is_protected:
+        body = function_body(entity, schema=self.schema, computed=self.computed(entity))
+        if function.body != body or not function.is_protected:
             yield f"mapped columns or the program changed since it was installed; {INSTALL}"
         yield from (f"{fault}; {INSTALL}" for fault in self._trigger_faults(entity))
         yield from self._place_faults(function)
@@ -444,8 +444,8 @@ def read_catalog(
     """Look up tables, functions and triggers; what is missing is left out."""
     relations = _relations(connection, entities)
     named = {"schema": schema, "events": EVENTS, "losses": LOSSES}
-    found = connection.execute(_FUNCTIONS, {**named, "prefix": FUNCTION_PREFIX})
-    functions = {row["name"]: Function(**row) for row in found.mappings()}
+    rows = connection.execute(_FUNCTIONS, {**named, "prefix": FUNCTION_PREFIX})
+    functions = {row["name"]: Function(**row) for row in rows.mappings()}
     oids = {relation.oid for family in relations.values() for relation in family}
     triggers = connection.execute(
         _TRIGGERS,
@@ -467,27 +467,27 @@ def read_catalog(
 def _relations(
     connection: sa.Connection, entities: Sequence[Entity]
 ) -> dict[str, Sequence[Relation]]:
-    found = defaultdict[str, list[Relation]](list)
-    wanted = {
+    relations = defaultdict[str, list[Relation]](list)
+    parameters = {
         "entities": [entity.name for entity in entities],
         "tables": [
             sql.Identifier(*filter(None, split_name(entity.table))).as_string()
             for entity in entities
         ],
     }
-    for row in connection.execute(_RELATIONS, wanted).mappings():
-        found[row["entity"]].append(Relation(**row))
-    return {entity.name: found[entity.name] for entity in entities}
+    for row in connection.execute(_RELATIONS, parameters).mappings():
+        relations[row["entity"]].append(Relation(**row))
+    return {entity.name: relations[entity.name] for entity in entities}
 
 
 def _columns(connection: sa.Connection, relations: list[int]) -> dict[int, dict[str, Column]]:
     """Columns by table; expressions are spelt as the functions will read them."""
-    found = defaultdict[int, dict[str, Column]](dict)
+    columns = defaultdict[int, dict[str, Column]](dict)
     with connection.begin_nested() as spelt:
         settings = {"names": list(CONFIG), "values": list(CONFIG.values())}
         connection.execute(_SPELL, settings)
         for row in connection.execute(_COLUMNS, {"relations": relations}).mappings():
             described = {key: value for key, value in row.items() if key != "relation"}
-            found[row["relation"]][row["name"]] = Column(**described)
+            columns[row["relation"]][row["name"]] = Column(**described)
         spelt.rollback()
-    return dict(found)
+    return dict(columns)

@@ -99,16 +99,16 @@ class PostgresChangeFeed:
         self, *, limit_scopes: int | None = None, entity_types: Collection[str] | None = None
     ) -> dict[str, PendingChanges]:
         """Group events by scope, the scope with the oldest one first."""
-        found: dict[str, PendingChanges] = {}
+        pending: dict[str, PendingChanges] = {}
         for row in self._rows(feed_queries.PENDING, {"entities": _listed(entity_types)}):
             key = owner_key(row.key)
-            known = found.get(key)
-            found[key] = PendingChanges(
-                events=row.events + (known.events if known else 0),
-                oldest_at=min(row.oldest_at, known.oldest_at) if known else row.oldest_at,
-                has_truncate=row.has_truncate or bool(known and known.has_truncate),
+            earlier = pending.get(key)
+            pending[key] = PendingChanges(
+                events=row.events + (earlier.events if earlier else 0),
+                oldest_at=min(row.oldest_at, earlier.oldest_at) if earlier else row.oldest_at,
+                has_truncate=row.has_truncate or bool(earlier and earlier.has_truncate),
             )
-        by_age = sorted(found.items(), key=lambda item: (item[1].oldest_at, item[0]))
+        by_age = sorted(pending.items(), key=lambda item: (item[1].oldest_at, item[0]))
         return dict(by_age[:limit_scopes])
 
     def spread_truncates(
@@ -118,8 +118,8 @@ class PostgresChangeFeed:
         if not scopes:
             return 0
         keys = sorted({scope.key for scope in scopes})
-        wanted = {"keys": keys, "entities": _listed(entity_types)}
-        return sum(row[0] for row in self._rows(feed_queries.SPREAD, wanted))
+        parameters = {"keys": keys, "entities": _listed(entity_types)}
+        return sum(row[0] for row in self._rows(feed_queries.SPREAD, parameters))
 
     def read(
         self,
@@ -130,12 +130,12 @@ class PostgresChangeFeed:
     ) -> ChangeBatch:
         """Read the events of a scope by id."""
         keys = self._spellings(scope)
-        wanted = {
+        parameters = {
             "keys": list(keys),
             "limit": None if limit is None else limit + 1,
             "entities": _listed(entity_types),
         }
-        rows = self._rows(feed_queries.READ, wanted)
+        rows = self._rows(feed_queries.READ, parameters)
         has_more = limit is not None and len(rows) > limit
         kept = rows[:limit]
         truncated = {row.entity_type for row in kept if row.operation == Operation.TRUNCATE}
@@ -154,8 +154,8 @@ class PostgresChangeFeed:
         """Delete the events of a batch, or the half of them that is this scope's."""
         if not batch.event_ids:
             return 0
-        wanted = {"ids": list(batch.event_ids), "keys": list(batch.keys)}
-        return sum(row[0] for row in self._rows(feed_queries.CONSUME, wanted))
+        parameters = {"ids": list(batch.event_ids), "keys": list(batch.keys)}
+        return sum(row[0] for row in self._rows(feed_queries.CONSUME, parameters))
 
     @contextmanager
     def listen(self) -> Iterator[FeedListener]:
@@ -191,8 +191,8 @@ class PostgresChangeFeed:
         """The scope key and, for global, pending owners that no tenant can be."""
         if not scope.is_global:
             return (scope.key,)
-        found = (row[0] for row in self._rows(feed_queries.KEYS))
-        unusable = (key for key in found if key != GLOBAL_KEY and owner_key(key) == GLOBAL_KEY)
+        owners = (row[0] for row in self._rows(feed_queries.KEYS))
+        unusable = (key for key in owners if key != GLOBAL_KEY and owner_key(key) == GLOBAL_KEY)
         return (GLOBAL_KEY, *sorted(unusable))
 
     def _rows(

@@ -167,8 +167,8 @@ def read_epochs(
     named = {"schema": catalog.schema, "events": EVENTS, "losses": LOSSES}
     place = connection.scalars(_PLACE, named).all()
     common = (losses, _timeline(connection), *place)
-    found = connection.execute(_ENTITIES, _wanted(entities, catalog=catalog))
-    return {row.entity: digest(*common, row.parts) for row in found}
+    rows = connection.execute(_ENTITIES, _wanted(entities, catalog=catalog))
+    return {row.entity: digest(*common, row.parts) for row in rows}
 
 
 def _timeline(connection: sa.Connection) -> str:

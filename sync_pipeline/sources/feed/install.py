@@ -126,9 +126,9 @@ class FeedInstaller:
         return said
 
     def _refuse_wrong_schema(self, entities: Sequence[Entity]) -> None:
-        wanted = {entity.table for entity in entities}
-        tables = read_tables(self._connection, tables=wanted)
-        names = list_table_names(self._connection) if wanted - tables.keys() else []
+        entity_tables = {entity.table for entity in entities}
+        tables = read_tables(self._connection, tables=entity_tables)
+        names = list_table_names(self._connection) if entity_tables - tables.keys() else []
         mistakes = find_mistakes(entities, tables=tables, table_names=names)
         if mistakes:
             raise SourceSchemaError(database=self._database, mistakes=mistakes)

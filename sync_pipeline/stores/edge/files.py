@@ -96,9 +96,9 @@ def require_room(path: Path, *, free_bytes: int) -> None:
 def folder_bytes(path: Path) -> int:
     """What the files of a folder take on disk; sparse files count what they use."""
     with file_errors(path):
-        found = [file.stat() for file in path.rglob("*") if file.is_file()]
+        stats = [file.stat() for file in path.rglob("*") if file.is_file()]
     # Windows does not say how much of a sparse file is used.
-    return sum(getattr(one, "st_blocks", one.st_size // 512) * 512 for one in found)
+    return sum(getattr(stat, "st_blocks", stat.st_size // 512) * 512 for stat in stats)
 
 
 def damaged(path: Path, reason: str) -> PermanentError:

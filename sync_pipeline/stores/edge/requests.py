@@ -105,8 +105,8 @@ def entity_filter(entity_type: str) -> edge.Filter:
 
 def search_filter(query: SearchQuery) -> edge.Filter:
     """The one filter of a search: the scope, and inside it what the caller asks for."""
-    wanted = plan_conditions(query.filters) or ()
-    return edge.Filter(must=[scope_filter(query.scope_keys), *map(_condition, wanted)])
+    conditions = plan_conditions(query.filters) or ()
+    return edge.Filter(must=[scope_filter(query.scope_keys), *map(_condition, conditions)])
 
 
 def query_request(query: SearchQuery) -> edge.QueryRequest:
@@ -161,8 +161,8 @@ def _rankings(query: SearchQuery) -> list[tuple[edge.Query, edge.SearchParams | 
     return rankings
 
 
-def _condition(wanted: Condition) -> edge.ConditionType:
-    match wanted:
+def _condition(condition: Condition) -> edge.ConditionType:
+    match condition:
         case AnyText(path, texts):
             return _any_text(path, texts)
         case AnyInteger(path, numbers):
@@ -177,21 +177,21 @@ def _condition(wanted: Condition) -> edge.ConditionType:
             return edge.FieldCondition(key=path, range=inside)
         case Moments(path):
             moments = edge.RangeDateTime(
-                **{name: moment.isoformat() for name, moment in wanted.bounds.items()}
+                **{name: moment.isoformat() for name, moment in condition.bounds.items()}
             )
             return edge.FieldCondition(key=path, range=moments)
         case NoValue(path):
             return edge.IsEmptyCondition(path)
         case Group():
             return edge.Filter(
-                must=_conditions(wanted.must),
-                should=_conditions(wanted.should),
-                must_not=_conditions(wanted.must_not),
+                must=_conditions(condition.must),
+                should=_conditions(condition.should),
+                must_not=_conditions(condition.must_not),
             )
 
 
-def _conditions(wanted: Sequence[Condition]) -> list[edge.ConditionType] | None:
-    return [_condition(one) for one in wanted] or None
+def _conditions(conditions: Sequence[Condition]) -> list[edge.ConditionType] | None:
+    return [_condition(condition) for condition in conditions] or None
 
 
 def _any_text(field: str, texts: Sequence[str]) -> edge.FieldCondition:

@@ -158,12 +158,12 @@ class EdgeStore:
         # Less than for other writes: deleting is how room is made.
         self._require_room(self._min_free_bytes // 4)
         with self._writing(f"deleting {len(point_ids)} points", collection) as shard:
-            found = shard.retrieve(
+            records = shard.retrieve(
                 list(point_ids), with_payload=list(OWNER_FIELDS), with_vector=False
             )
             owned = [
                 record.id
-                for record in found
+                for record in records
                 if is_deletable(
                     record.payload or {}, scope_key=scope_key, up_to_revision=up_to_revision
                 )
@@ -226,14 +226,14 @@ class EdgeStore:
         if not point_ids or not self._index.has(collection):
             return []
         with self._reading("reading points", collection) as shard:
-            found = shard.retrieve(list(point_ids), with_payload=True, with_vector=with_vectors)
+            records = shard.retrieve(list(point_ids), with_payload=True, with_vector=with_vectors)
         return known_points(
             StoredPoint(
                 point_id=str(record.id),
                 payload=record.payload or {},
                 vectors=dense_vectors(record.vector) if with_vectors else {},
             )
-            for record in found
+            for record in records
         )
 
     def query(self, collection: str, query: SearchQuery) -> list[tuple[float, StoredPoint]]:
@@ -242,10 +242,10 @@ class EdgeStore:
         if finds_nothing(query):
             return []
         with self._reading("searching", collection) as shard:
-            found = shard.query(query_request(query))
+            points = shard.query(query_request(query))
         return known_hits(
             (point.score, StoredPoint(point_id=str(point.id), payload=point.payload or {}))
-            for point in found
+            for point in points
         )
 
     def query_batch(

@@ -86,14 +86,14 @@ def shared_connection(url: str, *, api_key: str | None, timeout_seconds: float) 
     the server again and ask it for what this one knows.
     """
     key = (os.getpid(), url, api_key, timeout_seconds)
-    found = _connections.get(key)
-    if found is None:
+    connection = _connections.get(key)
+    if connection is None:
         made = Connection(open_client(url, api_key=api_key, timeout_seconds=timeout_seconds))
         # No lock, which a fork could leave locked for ever: the first one in wins.
-        found = _connections.setdefault(key, made)
-        if found is not made:
+        connection = _connections.setdefault(key, made)
+        if connection is not made:
             made.client.close()
-    return found
+    return connection
 
 
 @atexit.register

@@ -120,8 +120,8 @@ def entity_filter(entity_type: str) -> models.Filter:
 
 def search_filter(query: SearchQuery) -> models.Filter:
     """The one filter of a search: the scope, and inside it what the caller asks for."""
-    wanted = plan_conditions(query.filters) or ()
-    return models.Filter(must=[scope_filter(query.scope_keys), *map(_condition, wanted)])
+    conditions = plan_conditions(query.filters) or ()
+    return models.Filter(must=[scope_filter(query.scope_keys), *map(_condition, conditions)])
 
 
 def query_arguments(query: SearchQuery) -> dict[str, Any]:
@@ -203,8 +203,8 @@ def _prefetches(query: SearchQuery) -> list[models.Prefetch]:
     return rankings
 
 
-def _condition(wanted: Condition) -> models.Condition:
-    match wanted:
+def _condition(condition: Condition) -> models.Condition:
+    match condition:
         case AnyText(path, texts):
             return _any_text(path, texts)
         case AnyInteger(path, numbers):
@@ -215,19 +215,19 @@ def _condition(wanted: Condition) -> models.Condition:
             inside = models.Range(gt=gt, gte=gte, lt=lt, lte=lte)
             return models.FieldCondition(key=path, range=inside)
         case Moments(path):
-            return models.FieldCondition(key=path, range=models.DatetimeRange(**wanted.bounds))
+            return models.FieldCondition(key=path, range=models.DatetimeRange(**condition.bounds))
         case NoValue(path):
             return models.IsEmptyCondition(is_empty=models.PayloadField(key=path))
         case Group():
             return models.Filter(
-                must=_conditions(wanted.must),
-                should=_conditions(wanted.should),
-                must_not=_conditions(wanted.must_not),
+                must=_conditions(condition.must),
+                should=_conditions(condition.should),
+                must_not=_conditions(condition.must_not),
             )
 
 
-def _conditions(wanted: Sequence[Condition]) -> list[models.Condition] | None:
-    return [_condition(one) for one in wanted] or None
+def _conditions(conditions: Sequence[Condition]) -> list[models.Condition] | None:
+    return [_condition(condition) for condition in conditions] or None
 
 
 def _any_text(path: str, texts: Sequence[str]) -> models.FieldCondition:

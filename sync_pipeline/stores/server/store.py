@@ -347,13 +347,13 @@ class ServerStore:
     def _upsert(self, collection: str, points: Sequence[Point], *, revision: int | None) -> None:
         structs = [point_struct(point) for point in points]
         condition = None if revision is None else unless_newer(revision)
-        wanted = {point.point_id: point.payload for point in points}
+        payloads = {point.point_id: point.payload for point in points}
 
         def is_applied(client: QdrantClient) -> bool:
-            stored = _payloads(client, collection, list(wanted))
+            stored = _payloads(client, collection, list(payloads))
             return all(
                 point_id in stored and is_written(payload, over=stored[point_id])
-                for point_id, payload in wanted.items()
+                for point_id, payload in payloads.items()
             )
 
         self._calls.write(
@@ -365,11 +365,11 @@ class ServerStore:
 
     def _write_payloads(self, collection: str, items: Sequence[tuple[str, Payload]]) -> None:
         operations = [payload_operation(point_id, payload) for point_id, payload in items]
-        wanted = dict(items)
+        payloads = dict(items)
 
         def is_applied(client: QdrantClient) -> bool:
-            stored = _payloads(client, collection, list(wanted))
-            return all(is_written(wanted[point_id], over=stored[point_id]) for point_id in stored)
+            stored = _payloads(client, collection, list(payloads))
+            return all(is_written(payloads[point_id], over=stored[point_id]) for point_id in stored)
 
         self._calls.write(
             f"{len(items)} payloads",

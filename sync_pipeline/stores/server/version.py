@@ -38,8 +38,8 @@ def require_recent(version: str, *, address: str) -> str:
         ConfigurationError: it is older than ``OLDEST_SERVER``.
     """
     oldest = ".".join(map(str, OLDEST_SERVER))
-    found = _VERSION.match(version)
-    if found is not None and (int(found[1]), int(found[2])) < OLDEST_SERVER:
+    match = _VERSION.match(version)
+    if match is not None and (int(match[1]), int(match[2])) < OLDEST_SERVER:
         raise ConfigurationError(
             f"{address} runs Qdrant {version}, and this program needs {oldest} or newer: an older "
             "one may ignore conditions of writes and searches without an error.",

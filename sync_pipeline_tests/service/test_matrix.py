@@ -1,0 +1,84 @@
+"""Every route, asked by everybody: who may, and that nobody is shown another tenant's documents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pytest
+from fastapi.routing import APIRoute
+
+from sync_pipeline_tests.service.served import Served
+
+CALLERS: Final[dict[str, tuple[str, str | None] | None]] = {
+    "anonymous": None,
+    "tenant": ("tenant", "acme"),
+    "other tenant": ("tenant", "globex"),
+    "worker": ("worker", None),
+    "admin": ("admin", None),
+}
+ANYBODY: Final = frozenset(CALLERS)
+CALLER: Final = ANYBODY - {"anonymous"}
+OPERATOR: Final = frozenset({"worker", "admin"})
+ADMIN: Final = frozenset({"admin"})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request to a route, and who may make it."""
+
+    allowed: frozenset[str]
+    body: dict[str, Any] | None = None
+    path: str | None = None
+    """With the parts of the path filled in."""
+    answers: frozenset[int] = field(default_factory=lambda: frozenset({200}))
+    """What whoever may gets."""
+
+
+SEARCH: Final = {"query": "cladding panel plaster"}
+MATRIX: Final[dict[tuple[str, str], Asked]] = {
+    ("GET", "/healthz"): Asked(ANYBODY),
+    ("GET", "/readyz"): Asked(ANYBODY),
+    ("GET", "/openapi.json"): Asked(ADMIN),
+    ("POST", "/api/search"): Asked(CALLER, SEARCH),
+    ("POST", "/api/search/batch"): Asked(CALLER, {"searches": [SEARCH, SEARCH]}),
+}
+FOREIGN: Final = {
+    "tenant": ("globex", "solar", "copper"),
+    "other tenant": ("acme", "larch", "facade"),
+}
+"""Words that only the other tenant's documents have."""
+
+
+def routes(served: Served) -> set[tuple[str, str]]:
+    """Of the application and of the routers that it includes, whose paths are whole."""
+    included = [getattr(route, "original_router", None) for route in served.app.routes]
+    every = [*served.app.routes, *(it for router in included if router for it in router.routes)]
+    return {
+        (method, route.path)
+        for route in every
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
+
+
+def test_every_route_is_in_the_matrix(served: Served) -> None:
+    assert routes(served) == set(MATRIX)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [pytest.param(*it, id=f"{it[0]} {it[1]}") for it in MATRIX]
+)
+@pytest.mark.parametrize("name", CALLERS)
+def test_who_may_ask_what(served: Served, method: str, path: str, name: str) -> None:
+    asked, who = MATRIX[method, path], CALLERS[name]
+    headers = {} if who is None else served.headers(*who)
+
+    answer = served.client.request(method, asked.path or path, json=asked.body, headers=headers)
+
+    if name in asked.allowed:
+        assert answer.status_code in asked.answers, answer.text
+    else:
+        assert answer.status_code == (401 if who is None else 403), answer.text
+    for word in FOREIGN.get(name, ()):
+        assert word not in answer.text
