@@ -6,7 +6,7 @@ comparing rows with points, as in every run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -105,6 +105,26 @@ class ChangeBatch:
     def has_truncate(self) -> bool:
         """Whether only a full sync can follow what happened."""
         return bool(self.truncated)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingEvent:
+    """One event that scopes have not processed yet."""
+
+    id: int
+    """Of two events of one row the later one has the larger id: the row's lock orders them."""
+    entity_type: str
+    db_id: str | None
+    """None for a truncate, which is of every row."""
+    old_scope_key: str | None
+    new_scope_key: str | None
+
+
+class Departures(Protocol):
+    """What had left somebody's sight by the moment at which this was opened."""
+
+    def among(self, rows: Collection[ChangedRow]) -> set[ChangedRow]:
+        """Those of these rows that had left, though an index may still show them."""
 
 
 class ChangeListener(Protocol):
@@ -248,6 +268,18 @@ class ChangeFeed(Protocol):
     def listen(self) -> AbstractContextManager[ChangeListener]:
         """Open a listener: it hears of everything committed after it was opened."""
 
+    def departures(self, visible_keys: Collection[str]) -> AbstractContextManager[Departures]:
+        """Look at what has left the sight of whoever sees these scopes: moved away or deleted.
+
+        To be opened before an index is searched and asked after it. An event that was
+        consumed before the moment of opening is in the index already, and of every other
+        one this knows, though it be consumed meanwhile. So nothing is shown that left
+        before the opening. Where no feed is installed, nothing is known to have left.
+        """
+
+    def has_pending(self, visible_keys: Collection[str], *, up_to: int) -> bool:
+        """Whether events with an id up to this one wait for any of these scopes."""
+
 
 def covered_entities(
     statuses: Collection[FeedStatus], recorded_epochs: Mapping[str, str]
@@ -290,6 +322,42 @@ def why_not_covered(status: FeedStatus, *, recorded: str | None) -> str | None:
     if recorded != status.epoch:
         return f"the feed of {name} was replaced or switched off since the last full sync"
     return None
+
+
+def departed_rows(
+    events: Iterable[PendingEvent],
+    *,
+    rows: Collection[ChangedRow],
+    visible_keys: Collection[str],
+) -> set[ChangedRow]:
+    """Name the rows whose last event says that whoever sees these scopes sees them no more.
+
+    Events that concern none of these scopes say nothing: of a row that went away and came
+    back the other scope's half may wait longer than ours.
+
+    Args:
+        events: Of these rows, and truncates, that concern a visible scope on either side.
+        rows: To judge.
+        visible_keys: Scope keys.
+    """
+    emptied: dict[str, int] = {}
+    last: dict[ChangedRow, PendingEvent] = {}
+    for event in sorted(events, key=lambda event: event.id):
+        if event.db_id is None:
+            emptied[event.entity_type] = event.id
+        else:
+            last[ChangedRow(event.entity_type, event.db_id)] = event
+    departed: set[ChangedRow] = set()
+    for row in rows:
+        event_of_row = last.get(row)
+        emptied_at = emptied.get(row.entity_type, -1)
+        if event_of_row is None or event_of_row.id < emptied_at:
+            is_gone = emptied_at >= 0
+        else:
+            is_gone = event_of_row.new_scope_key not in visible_keys
+        if is_gone:
+            departed.add(row)
+    return departed
 
 
 def owner_key(key: str) -> str:

@@ -14,6 +14,7 @@ from sync_pipeline.core.errors import InvalidVectorError
 from sync_pipeline.core.filters import Filters, FilterValue, Range
 from sync_pipeline.core.hashing import RENDERING_VERSION, digest
 from sync_pipeline.core.payload import (
+    DB_ID,
     DOCUMENT_ID,
     ENTITY_TYPE,
     PAYLOAD_HASH,
@@ -104,6 +105,11 @@ class StoredPoint:
     def entity_type(self) -> str:
         """Name of the entity."""
         return text_field(self.payload, ENTITY_TYPE) or ""
+
+    @property
+    def row_id(self) -> str:
+        """Id of its row in the source table; empty where it says none."""
+        return text_field(self.payload, DB_ID) or ""
 
     @property
     def scope_key(self) -> str | None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.errors import ConfigurationError
+
+_LOOK_SECONDS: Final = 0.05
+"""How often a caller who waits for a change looks: a small statement each time."""
 
 if TYPE_CHECKING:
     from sync_pipeline.core.changes import ChangeFeed
@@ -23,6 +27,33 @@ def change_feed(sync: SyncContext) -> ChangeFeed:
     if sync.feed is None:
         raise ConfigurationError("this source cannot have a change feed")
     return sync.feed
+
+
+def wait_until_searchable(
+    sync: SyncContext, scope: Scope, *, change_id: int, most_seconds: float
+) -> bool:
+    """Wait until a change of the feed can be found by searches of a scope.
+
+    Args:
+        sync: The ports.
+        scope: Who searches: the change may be its own or a global one.
+        change_id: The event's id, ``change_event.id``, of a committed transaction.
+        most_seconds: How long to wait.
+
+    Returns:
+        Whether it can be found.
+
+    Raises:
+        ConfigurationError: the source cannot have a feed.
+    """
+    feed = change_feed(sync)
+    until = time.monotonic() + most_seconds
+    while feed.has_pending(scope.visible_keys, up_to=change_id):
+        left = until - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(_LOOK_SECONDS, left))
+    return True
 
 
 def iter_changed(

@@ -15,6 +15,8 @@ from sync_pipeline.core.changes import (
     FeedStatus,
     Operation,
     PendingChanges,
+    PendingEvent,
+    departed_rows,
     owner_key,
 )
 from sync_pipeline.core.entity import Entity
@@ -61,6 +63,28 @@ class FakeListener:
         heard = self._feed.recorded > self._heard
         self._heard = self._feed.recorded
         return heard
+
+
+class FakeDepartures:
+    """What events said when this was opened."""
+
+    def __init__(self, events: dict[int, Event], visible_keys: Collection[str]) -> None:
+        self._events = events
+        self._visible_keys = visible_keys
+
+    def among(self, rows: Collection[ChangedRow]) -> set[ChangedRow]:
+        events = [
+            PendingEvent(
+                id=key,
+                entity_type=event.entity_type,
+                db_id=event.db_id,
+                old_scope_key=event.old,
+                new_scope_key=event.new,
+            )
+            for key, event in self._events.items()
+            if event.is_everywhere or {event.old, event.new} & {*self._visible_keys}
+        ]
+        return departed_rows(events, rows=rows, visible_keys=self._visible_keys)
 
 
 class FakeChangeFeed:
@@ -240,6 +264,18 @@ class FakeChangeFeed:
     def listen(self) -> Iterator[FakeListener]:
         self.require_available()
         yield FakeListener(self)
+
+    @contextmanager
+    def departures(self, visible_keys: Collection[str]) -> Iterator[FakeDepartures]:
+        self.require_available()
+        yield FakeDepartures(dict(self.events), visible_keys)
+
+    def has_pending(self, visible_keys: Collection[str], *, up_to: int) -> bool:
+        self.require_available()
+        return any(
+            key <= up_to and (event.is_everywhere or {event.old, event.new} & {*visible_keys})
+            for key, event in self.events.items()
+        )
 
     def require_available(self) -> None:
         if not self.is_available:

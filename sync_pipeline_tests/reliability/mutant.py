@@ -307,6 +307,17 @@ MUTANTS: Final = {
             ),
         ),
     ),
+    "S45 a row that left a tenant's sight is shown until the next sync": Mutant(
+        f"{_HERE}/test_revocation.py::test_s45_nothing_of_an_emptied_table_is_shown",
+        (
+            Change(
+                "sync_pipeline.engine.questions.search",
+                "search_batch",
+                "answers = _without_departed(answers, departures)",
+                "pass",
+            ),
+        ),
+    ),
     "S45 hits are not checked": Mutant(
         f"{_HERE}/test_security.py::test_s45_an_index_that_returns_a_foreign_document_shows_nothing",
         (

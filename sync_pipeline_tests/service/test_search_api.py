@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from sync_pipeline.core.changes import Operation
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.service.routes import search as search_routes
+from sync_pipeline_tests.fakes.feed import FakeChangeFeed
 from sync_pipeline_tests.service.served import Served, serving
 
 
@@ -137,6 +144,48 @@ def test_a_search_of_a_batch_cannot_name_a_tenant_of_its_own(served: Served) -> 
     for role in ("tenant", "admin"):
         answer = served.client.post("/api/search/batch", json=body, headers=served.headers(role))
         assert answer.status_code == 400
+
+
+def test_a_caller_can_wait_for_its_own_change(tmp_path: Any) -> None:
+    with serving(tmp_path) as served:
+        feed = FakeChangeFeed()
+        feed.install(served.run.sync.entities)
+        service = served.app.state.service
+        service.sync = replace(service.sync, feed=feed)
+        feed.record(Operation.UPDATE, entity_type="material", db_id="a1", old="acme", new="acme")
+        (change,) = feed.events
+        timer = threading.Timer(0.3, lambda: feed.consume(feed.read(Scope("acme"))))
+        timer.start()
+
+        began = time.monotonic()
+        answer = served.search("larch", min_change_id=change)
+        waited = time.monotonic() - began
+        timer.join()
+        at_once = served.search("larch", min_change_id=change)
+
+    assert ids(answer) == ids(at_once) != []
+    assert waited > 0.25
+
+
+def test_a_change_that_does_not_become_searchable_is_no_error_of_the_caller(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_routes, "WAIT_SECONDS", 0.1)
+    with serving(tmp_path) as served:
+        feed = FakeChangeFeed()
+        feed.install(served.run.sync.entities)
+        service = served.app.state.service
+        service.sync = replace(service.sync, feed=feed)
+        feed.record(Operation.DELETE, entity_type="material", db_id="b1", old="globex")
+        feed.record(Operation.UPDATE, entity_type="material", db_id="a1", old="acme", new="acme")
+        others, own = feed.events
+
+        served.search("larch", min_change_id=others)
+        answer = served.client.post(
+            "/api/search", json={"query": "x", "min_change_id": own}, headers=served.headers()
+        )
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
 
 
 def test_only_fields_that_the_settings_open_can_be_filtered_on(tmp_path: Any) -> None:

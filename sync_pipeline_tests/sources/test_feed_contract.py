@@ -539,3 +539,109 @@ def test_a_truncate_of_another_entity_is_not_spread(catalogue: Catalogue) -> Non
     assert spread == 1
     assert catalogue.feed.read(ACME, entity_types=["material"]).truncated == {"material"}
     assert list(catalogue.feed.pending(entity_types=["work"])) == ["global"]
+
+
+# --- what left somebody's sight ---------------------------------------------------------
+
+ROW = ChangedRow("material", "m1")
+OTHER = ChangedRow("material", "m2")
+SEES_ACME = ("global", "acme")
+
+
+def departed(catalogue: Catalogue, keys: tuple[str, ...] = SEES_ACME) -> set[ChangedRow]:
+    with catalogue.feed.departures(keys) as departures:
+        return departures.among([ROW, OTHER])
+
+
+@pytest.fixture
+def two_rows(catalogue: Catalogue) -> Catalogue:
+    """``m1`` and ``m2`` of everybody, and nothing pending."""
+    catalogue.insert(MATERIAL, "m1", tenant=None)
+    catalogue.insert(MATERIAL, "m2", tenant=None)
+    consume_all(catalogue.feed, GLOBAL)
+    return catalogue
+
+
+def test_nothing_has_left_while_nothing_is_pending(two_rows: Catalogue) -> None:
+    assert departed(two_rows) == set()
+
+
+def test_a_row_that_was_changed_or_stays_in_sight_has_not_left(two_rows: Catalogue) -> None:
+    two_rows.rename(MATERIAL, "m1")
+    two_rows.move(MATERIAL, "m2", tenant="acme")
+
+    assert departed(two_rows) == set()
+    assert departed(two_rows, ("global", "globex")) == {OTHER}
+
+
+def test_a_row_that_moved_away_or_was_deleted_has_left(two_rows: Catalogue) -> None:
+    two_rows.move(MATERIAL, "m1", tenant="globex")
+    two_rows.delete(MATERIAL, "m2")
+
+    assert departed(two_rows) == {ROW, OTHER}
+    assert departed(two_rows, ("global", "globex")) == {OTHER}
+
+
+def test_a_row_that_came_back_has_not_left_however_often_it_went(two_rows: Catalogue) -> None:
+    for _ in range(3):
+        two_rows.move(MATERIAL, "m1", tenant="globex")
+        assert departed(two_rows) == {ROW}
+        two_rows.move(MATERIAL, "m1", tenant=None)
+        assert departed(two_rows) == set()
+
+
+def test_what_the_other_scope_has_yet_to_process_says_nothing_of_ours(
+    two_rows: Catalogue,
+) -> None:
+    two_rows.move(MATERIAL, "m1", tenant="globex")
+    two_rows.move(MATERIAL, "m1", tenant=None)
+    consume_all(two_rows.feed, GLOBAL)
+
+    assert two_rows.feed.pending().keys() == {"globex"}
+    assert departed(two_rows) == set()
+
+
+def test_rows_of_an_emptied_table_have_left_but_for_those_that_came_after(
+    two_rows: Catalogue,
+) -> None:
+    two_rows.truncate(MATERIAL)
+    emptied = departed(two_rows)
+    two_rows.insert(MATERIAL, "m2", tenant="acme")
+    filled = departed(two_rows)
+    two_rows.feed.spread_truncates([GLOBAL, ACME])
+
+    assert (emptied, filled) == ({ROW, OTHER}, {ROW})
+    assert ROW in departed(two_rows)
+
+
+def test_what_is_consumed_while_one_looks_is_known_all_the_same(two_rows: Catalogue) -> None:
+    two_rows.move(MATERIAL, "m1", tenant="globex")
+
+    with two_rows.feed.departures(SEES_ACME) as departures:
+        consume_all(two_rows.feed, GLOBAL, GLOBEX)
+        found = departures.among([ROW, OTHER])
+
+    assert found == {ROW}
+    assert departed(two_rows) == set()
+
+
+def test_without_a_feed_nothing_is_known_to_have_left(two_rows: Catalogue) -> None:
+    two_rows.feed.remove()
+    two_rows.delete(MATERIAL, "m1")
+
+    assert departed(two_rows) == set()
+
+
+def test_an_event_waits_until_its_scopes_have_processed_it(two_rows: Catalogue) -> None:
+    two_rows.rename(MATERIAL, "m1")
+    (event,) = two_rows.feed.read(GLOBAL).event_ids
+
+    def waits(keys: tuple[str, ...], up_to: int) -> bool:
+        return two_rows.feed.has_pending(keys, up_to=up_to)
+
+    assert waits(SEES_ACME, event)
+    assert waits(SEES_ACME, event + 5)
+    assert not waits(SEES_ACME, event - 1)
+    assert not waits(("globex",), event)
+    consume_all(two_rows.feed, GLOBAL)
+    assert not waits(SEES_ACME, event)

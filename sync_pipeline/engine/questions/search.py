@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Literal, TypeVar
 
 from sync_pipeline.core.batching import batched
+from sync_pipeline.core.changes import ChangedRow, Departures
 from sync_pipeline.core.conditions import plan_conditions
 from sync_pipeline.core.errors import ConfigurationError, IsolationError
 from sync_pipeline.core.filters import EVERY_DATE, EVERY_NUMBER, Filters, FilterValue, Range
@@ -31,6 +33,9 @@ MAX_LIMIT: Final = 100
 """Most hits of one search."""
 MAX_QUERY_CHARACTERS: Final = 2_000
 """Longest search text."""
+
+Ranked = list[tuple[float, StoredPoint]]
+"""Hits as the store gives them, best first."""
 
 SearchMode = Literal["hybrid", "dense", "text"]
 
@@ -147,7 +152,10 @@ def search_batch(
 ) -> list[SearchResult]:
     """Several searches as one scope: one pass of the model, one request to the index.
 
-    Every hit is checked against the scope once more before it is returned.
+    Every hit is checked against the scope once more before it is returned. Where the change
+    feed is installed, rows that were moved out of the scope's sight or deleted before this was
+    called are left out, though the index still has them; so there may be fewer hits than asked
+    for.
 
     Raises:
         ConfigurationError: see ``search``; none of them is answered then.
@@ -163,17 +171,20 @@ def search_batch(
         if request.explain
         for ranking in rankings.values()
     ]
-    with sync.store() as store:
-        collection = check_index(sync, store)
-        if collection is None:
-            raise ConfigurationError(
-                f"there is no index behind {sync.alias!r} yet; run `sync-pipeline sync all` first"
-            )
-        answers = _ask(store, collection, [*queries, *extra])
-        for query, ranked in zip(queries, answers, strict=False):
-            if not ranked:
-                _check_ranges(store, collection, query)
-    _require_own(scope, answers)
+    with _departures(sync, scope) as departures:
+        with sync.store() as store:
+            collection = check_index(sync, store)
+            if collection is None:
+                raise ConfigurationError(
+                    f"there is no index behind {sync.alias!r} yet; run `sync-pipeline sync all` "
+                    "first"
+                )
+            answers = _ask(store, collection, [*queries, *extra])
+            for query, ranked in zip(queries, answers, strict=False):
+                if not ranked:
+                    _check_ranges(store, collection, query)
+        _require_own(scope, answers)
+        answers = _without_departed(answers, departures)
     in_sync = in_sync_by_scope(sync, scope=scope)
     explained = iter(answers[len(queries) :])
     return [
@@ -186,6 +197,34 @@ def search_batch(
         )
         for request, rankings, ranked in zip(requests, parts, answers, strict=False)
     ]
+
+
+@contextmanager
+def _departures(sync: SyncContext, scope: Scope) -> Iterator[Departures | None]:
+    """What has left the scope's sight by now; None where the source has no feed."""
+    if sync.feed is None:
+        yield None
+        return
+    with sync.feed.departures(scope.visible_keys) as departures:
+        yield departures
+
+
+def _without_departed(answers: Sequence[Ranked], departures: Departures | None) -> list[Ranked]:
+    """The answers without rows that were moved away or deleted before the index was asked."""
+    if departures is None:
+        return list(answers)
+    rows = {_row_of(point) for ranked in answers for _, point in ranked}
+    departed = departures.among(rows)
+    if not departed:
+        return list(answers)
+    return [
+        [(score, point) for score, point in ranked if _row_of(point) not in departed]
+        for ranked in answers
+    ]
+
+
+def _row_of(point: StoredPoint) -> ChangedRow:
+    return ChangedRow(point.entity_type, point.row_id)
 
 
 def _queries(
@@ -219,9 +258,7 @@ def _single_rankings(query: SearchQuery) -> dict[str, SearchQuery]:
     return rankings
 
 
-def _ask(
-    store: VectorStore, collection: str, queries: Sequence[SearchQuery]
-) -> list[list[tuple[float, StoredPoint]]]:
+def _ask(store: VectorStore, collection: str, queries: Sequence[SearchQuery]) -> list[Ranked]:
     if len(queries) == 1:
         return [store.query(collection, queries[0])]
     return store.query_batch(collection, queries)

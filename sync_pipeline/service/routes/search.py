@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter
 
 from sync_pipeline.core.json_path import parse_path
 from sync_pipeline.operations.asking import search_many, search_request
+from sync_pipeline.operations.following import wait_until_searchable
 from sync_pipeline.service.models import (
     BatchAnswer,
     BatchBody,
@@ -18,12 +19,15 @@ from sync_pipeline.service.models import (
     read_filters,
 )
 from sync_pipeline.service.principals import Principal
-from sync_pipeline.service.problems import BadRequestError
+from sync_pipeline.service.problems import BadRequestError, BusyError
 from sync_pipeline.service.state import Caller, Opened, Service
 
 if TYPE_CHECKING:
     from sync_pipeline.core.scope import Scope
     from sync_pipeline.engine.questions.search import SearchRequest, SearchResult
+
+WAIT_SECONDS: Final = 5.0
+"""Longest wait for a change that a caller wants to find."""
 
 router = APIRouter(prefix="/api", tags=["search"])
 
@@ -32,6 +36,7 @@ router = APIRouter(prefix="/api", tags=["search"])
 def search(body: SearchBody, service: Opened, principal: Caller) -> SearchAnswer:
     """Search one's own documents together with the global ones, by meaning and by words."""
     scope = scope_of(principal, body.tenant_id)
+    _wait(service, scope, body.min_change_id)
     (result,) = search_many(service.sync, scope=scope, requests=[_request(service, body)])
     return _answer(result)
 
@@ -44,8 +49,24 @@ def search_batch(body: BatchBody, service: Opened, principal: Caller) -> BatchAn
         raise BadRequestError("tenant_id stands beside searches, once for all of them")
     scope = scope_of(principal, body.tenant_id)
     requests = [_request(service, search) for search in body.searches]
+    wanted = [it.min_change_id for it in body.searches if it.min_change_id is not None]
+    _wait(service, scope, max(wanted, default=None))
     results = search_many(service.sync, scope=scope, requests=requests)
     return BatchAnswer(results=[_answer(result) for result in results])
+
+
+def _wait(service: Service, scope: Scope, change_id: int | None) -> None:
+    """Read your writes: wait until a change can be found.
+
+    Raises:
+        BusyError: it cannot yet.
+    """
+    if change_id is None:
+        return
+    if not wait_until_searchable(
+        service.sync, scope, change_id=change_id, most_seconds=WAIT_SECONDS
+    ):
+        raise BusyError(f"change {change_id} is not searchable yet")
 
 
 def scope_of(principal: Principal, tenant_id: str | None) -> Scope:

@@ -18,10 +18,13 @@ import sqlalchemy as sa
 from sync_pipeline.core.changes import (
     ChangeBatch,
     ChangedRow,
+    Departures,
     FeedState,
     FeedStatus,
     Operation,
     PendingChanges,
+    PendingEvent,
+    departed_rows,
     owner_key,
 )
 from sync_pipeline.core.entity import Entity
@@ -163,6 +166,29 @@ class PostgresChangeFeed:
         with FeedListener(self._engine, database=self._database) as listener:
             yield listener
 
+    @contextmanager
+    def departures(self, visible_keys: Collection[str]) -> Iterator[Departures]:
+        """See ``ChangeFeed``: one small statement, and a snapshot only where something has left."""
+        keys = list(visible_keys)
+        rows = self._rows(feed_queries.HAS_DEPARTURES, {"keys": keys})
+        if not (rows and rows[0][0]):
+            yield _NOTHING_LEFT
+            return
+        frozen = self._engine.execution_options(isolation_level="REPEATABLE READ")
+        with (
+            feed_errors(self._database, doing="change events are read"),
+            frozen.begin() as connection,
+        ):
+            # The first statement takes the snapshot.
+            connection.execute(sa.select(1))
+            yield _Departures(connection, schema=self._schema, keys=keys)
+
+    def has_pending(self, visible_keys: Collection[str], *, up_to: int) -> bool:
+        """See ``ChangeFeed``."""
+        parameters = {"keys": list(visible_keys), "up_to": up_to}
+        rows = self._rows(feed_queries.HAS_PENDING, parameters)
+        return bool(rows and rows[0][0])
+
     def _count_losses(self, connection: sa.Connection) -> str | None:
         """How many events were lost, None where that cannot be said (now)."""
         try:
@@ -224,6 +250,38 @@ class PostgresChangeFeed:
     def _begin(self) -> AbstractContextManager[sa.Connection]:
         """Each statement sees what was committed before it, whatever the server's default is."""
         return self._engine.execution_options(isolation_level="READ COMMITTED").begin()
+
+
+class _Departures:
+    """What had left by the snapshot of a transaction."""
+
+    def __init__(self, connection: sa.Connection, *, schema: str, keys: list[str]) -> None:
+        self._connection = connection
+        self._schema = schema
+        self._keys = keys
+
+    def among(self, rows: Collection[ChangedRow]) -> set[ChangedRow]:
+        """See ``Departures``."""
+        if not rows:
+            return set()
+        statement = feed_queries.over(feed_queries.EVENTS_OF_ROWS, schema=self._schema)
+        parameters = {"keys": self._keys, "rows": sorted({row.db_id for row in rows})}
+        events = self._connection.exec_driver_sql(statement, parameters)
+        return departed_rows(
+            [PendingEvent(**event) for event in events.mappings()],
+            rows=rows,
+            visible_keys=self._keys,
+        )
+
+
+class _NothingLeft:
+    def among(self, rows: Collection[ChangedRow]) -> set[ChangedRow]:
+        """See ``Departures``."""
+        del rows
+        return set()
+
+
+_NOTHING_LEFT: Final = _NothingLeft()
 
 
 def _listed(entity_types: Collection[str] | None) -> list[str] | None:

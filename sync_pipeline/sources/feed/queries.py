@@ -80,6 +80,36 @@ WITH everywhere AS (
 SELECT count(*) FROM everywhere
 """)
 
+# Three arms again, and almost always none of them finds anything.
+HAS_DEPARTURES: Final = sql.SQL("""
+SELECT EXISTS (SELECT FROM {events} WHERE old_scope_key = ANY (%(keys)s::text[])
+                                      AND old_scope_key IS DISTINCT FROM new_scope_key)
+    OR EXISTS (SELECT FROM {events} WHERE old_scope_key IS NULL AND new_scope_key IS NULL)
+    OR EXISTS (SELECT FROM {events} WHERE new_scope_key = ANY (%(keys)s::text[])
+                                      AND operation = 'truncate')
+""")
+
+EVENTS_OF_ROWS: Final = sql.SQL("""
+SELECT id, entity_type, db_id, old_scope_key, new_scope_key FROM {events}
+WHERE operation <> 'truncate' AND db_id = ANY (%(rows)s::text[])
+  AND (new_scope_key = ANY (%(keys)s::text[])
+    OR (old_scope_key = ANY (%(keys)s::text[]) AND old_scope_key IS DISTINCT FROM new_scope_key))
+UNION ALL
+SELECT id, entity_type, NULL, old_scope_key, new_scope_key FROM {events}
+WHERE operation = 'truncate'
+  AND (new_scope_key = ANY (%(keys)s::text[])
+    OR (old_scope_key IS NULL AND new_scope_key IS NULL))
+""")
+
+HAS_PENDING: Final = sql.SQL("""
+SELECT EXISTS (
+    SELECT FROM {events} WHERE id <= %(up_to)s
+      AND (new_scope_key = ANY (%(keys)s::text[])
+        OR (old_scope_key = ANY (%(keys)s::text[]) AND old_scope_key IS DISTINCT FROM new_scope_key)
+        OR (old_scope_key IS NULL AND new_scope_key IS NULL))
+)
+""")
+
 FORGET: Final = sql.SQL("DELETE FROM {events} WHERE entity_type = ANY (%(entities)s::text[])")
 
 
