@@ -28,6 +28,8 @@ from sync_pipeline.core.payload import (
 
 BM25_VECTOR: Final = "bm25"
 """Name of the sparse vector."""
+MAX_PREFIX: Final = 20
+"""Most characters by which a word is completed."""
 _MIN_PREFETCH: Final = 100
 _PREFETCH_FACTOR: Final = 4
 

@@ -56,6 +56,28 @@ def search_many(
     return search_batch(sync, scope=scope, requests=requests)
 
 
+def suggest_as(sync: SyncContext, typed: str, *, scope: Scope, limit: int) -> list[str]:
+    """Texts of documents of ``scope`` and global ones that complete what somebody types.
+
+    Raises:
+        ConfigurationError: the index was built with other settings.
+    """
+    from sync_pipeline.engine.questions.suggest import suggest
+
+    return suggest(sync, scope=scope, typed=typed, limit=limit)
+
+
+def prepare_suggestions(sync: SyncContext) -> None:
+    """Make what ``suggest_as`` needs in the index, where it is missing.
+
+    Raises:
+        TransientError: the index cannot be written now.
+    """
+    from sync_pipeline.engine.questions.suggest import index_words
+
+    index_words(sync)
+
+
 def search_request(
     sync: SyncContext,
     text: str,

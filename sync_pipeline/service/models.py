@@ -113,6 +113,12 @@ class BatchAnswer(BaseModel):
     results: list[SearchAnswer]
 
 
+class SuggestAnswer(BaseModel):
+    """Texts of documents, those that begin as typed first."""
+
+    suggestions: list[str]
+
+
 class Problem(BaseModel):
     """A problem document (RFC 9457)."""
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from fastapi import Depends, Request
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
+from sync_pipeline.core.errors import SyncPipelineError
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.operations.asking import prepare_suggestions
 from sync_pipeline.service.authentication import Authenticator
 from sync_pipeline.service.encoding import SharedQueries
 from sync_pipeline.service.principals import Principal, Role
 from sync_pipeline.service.problems import BusyError
 from sync_pipeline.settings import Settings
 from sync_pipeline.wiring import Installation
+
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -50,6 +55,11 @@ class Service:
     def warm_up(self) -> None:
         """Load the model, so that the first search need not."""
         self.queries.embed_queries(["warm up"])
+        try:
+            prepare_suggestions(self.sync)
+        except SyncPipelineError as error:
+            # Searches work all the same, and the next start tries again.
+            _log.warning("suggestions are not ready: %s", error)
         self.is_ready = True
 
     def admit(self, principal: Principal) -> None:

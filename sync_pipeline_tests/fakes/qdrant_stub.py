@@ -25,6 +25,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 from qdrant_client import QdrantClient, models
 
+from sync_pipeline_tests.fakes.words import begins_as_typed
+
 _HTML: Final = b"<html><body>maintenance</body></html>"
 
 
@@ -201,11 +203,13 @@ class QdrantStub:
 
     def create_index(self, name: str, body: bytes) -> object:
         asked = models.CreateFieldIndex.model_validate_json(body)
-        if not isinstance(asked.field_schema, models.KeywordIndexParams):
-            raise ValueError("only keyword indexes are known here")  # noqa: TRY004 - a bad request
+        if not isinstance(asked.field_schema, models.KeywordIndexParams | models.TextIndexParams):
+            raise ValueError("only keyword and text indexes are known here")  # noqa: TRY004 - a bad request
         self.client.get_collection(name)
         self._indexes.setdefault(name, {})[asked.field_name] = models.PayloadIndexInfo(
-            data_type=models.PayloadSchemaType.KEYWORD, params=asked.field_schema, points=0
+            data_type=models.PayloadSchemaType(asked.field_schema.type.value),
+            params=asked.field_schema,
+            points=0,
         )
         return _completed()
 
@@ -239,6 +243,8 @@ class QdrantStub:
 
     def scroll(self, name: str, body: bytes) -> object:
         asked = models.ScrollRequest.model_validate_json(body)
+        if (typed := _typed(asked.filter)) is not None:
+            return self._complete(name, asked, typed)
         points, following = self.client.scroll(
             name,
             scroll_filter=asked.filter,
@@ -248,6 +254,21 @@ class QdrantStub:
             with_vectors=_or(asked.with_vector, default=False),
         )
         return {"points": points, "next_page_offset": following}
+
+    def _complete(self, name: str, asked: models.ScrollRequest, typed: str) -> object:
+        """By the words that begin as typed: the client in memory knows whole words only."""
+        self.client.get_collection(name)
+        indexed = self._indexes.get(name, {}).get("text")
+        if indexed is None or indexed.params.tokenizer != models.TokenizerType.PREFIX:  # type: ignore[union-attr]
+            raise ValueError("the stub completes by an index of prefixes alone")
+        assert isinstance(asked.filter, models.Filter)
+        assert isinstance(asked.filter.must, list)
+        others = models.Filter(must=[it for it in asked.filter.must if _typed_in(it) is None])
+        points, _ = self.client.scroll(name, scroll_filter=others, limit=10_000)
+        hits = [
+            point for point in points if begins_as_typed(str((point.payload or {})["text"]), typed)
+        ]
+        return {"points": hits[: asked.limit or 10], "next_page_offset": None}
 
     def count(self, name: str, body: bytes) -> object:
         asked = models.CountRequest.model_validate_json(body)
@@ -280,6 +301,17 @@ class QdrantStub:
             limit=asked.limit or 10,
             with_payload=_or(asked.with_payload, default=False),
         )
+
+
+def _typed(matching: object) -> str | None:
+    """What a filter wants words to begin with."""
+    conditions = getattr(matching, "must", None) or []
+    return next((typed for it in conditions if (typed := _typed_in(it)) is not None), None)
+
+
+def _typed_in(condition: object) -> str | None:
+    match = getattr(condition, "match", None)
+    return match.text if isinstance(match, models.MatchText) else None
 
 
 _NAME: Final = "/collections/([^/]+)"

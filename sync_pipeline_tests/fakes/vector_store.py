@@ -16,7 +16,7 @@ from sync_pipeline.core.errors import (
     PermanentError,
     RejectedPointError,
 )
-from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY, Payload, revision_of
+from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY, TEXT, Payload, revision_of
 from sync_pipeline.core.point import (
     CollectionSpec,
     Point,
@@ -45,6 +45,7 @@ from sync_pipeline.stores.stored import (
     known_points,
 )
 from sync_pipeline_tests.fakes.filters import meets
+from sync_pipeline_tests.fakes.words import begins_as_typed
 
 Scores = dict[str, float]
 
@@ -53,6 +54,8 @@ Scores = dict[str, float]
 class _Collection:
     spec: CollectionSpec
     points: dict[str, Point] = field(default_factory=dict)
+    has_words: bool = False
+    """Whether texts are indexed by their words."""
     is_due: bool = False
     """Whether points came in since it was last optimized."""
 
@@ -249,6 +252,32 @@ class FakeVectorStore:
                 for point_id in dict.fromkeys(point_ids)
                 if point_id in points
             )
+
+    def index_texts(self, collection: str) -> None:
+        with self._failing("index_texts"):
+            if collection in self._collections:
+                self._collections[collection].has_words = True
+
+    def complete(
+        self,
+        collection: str,
+        typed: str,
+        *,
+        scope_keys: Sequence[str],
+        entity_types: Sequence[str],
+        limit: int,
+    ) -> list[StoredPoint]:
+        with self._failing("complete"):
+            held = self._collections.get(collection)
+            if held is None or not held.has_words:
+                return []
+            return known_points(
+                StoredPoint(point_id=point_id, payload=dict(point.payload))
+                for point_id, point in held.points.items()
+                if point.payload.get(SCOPE_KEY) in scope_keys
+                and point.payload.get(ENTITY_TYPE) in entity_types
+                and begins_as_typed(str(point.payload[TEXT]), typed)
+            )[:limit]
 
     def query_batch(
         self, collection: str, queries: Sequence[SearchQuery]

@@ -313,7 +313,7 @@ MUTANTS: Final = {
             Change(
                 "sync_pipeline.engine.questions.search",
                 "search_batch",
-                "answers = _without_departed(answers, departures)",
+                "answers = _without_departed(answers, present)",
                 "pass",
             ),
         ),

@@ -41,6 +41,7 @@ MATRIX: Final[dict[tuple[str, str], Asked]] = {
     ("GET", "/readyz"): Asked(ANYBODY),
     ("GET", "/openapi.json"): Asked(ADMIN),
     ("POST", "/api/search"): Asked(CALLER, SEARCH),
+    ("GET", "/api/suggest"): Asked(CALLER, path="/api/suggest?q=pl"),
     ("POST", "/api/search/batch"): Asked(CALLER, {"searches": [SEARCH, SEARCH]}),
 }
 FOREIGN: Final = {

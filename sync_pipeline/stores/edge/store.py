@@ -37,6 +37,7 @@ from sync_pipeline.stores.edge.files import MIN_FREE_BYTES, folder_bytes, requir
 from sync_pipeline.stores.edge.index import EdgeIndex, shared_index
 from sync_pipeline.stores.edge.lock import Clock
 from sync_pipeline.stores.edge.requests import (
+    completion_request,
     dense_vectors,
     edge_point,
     entity_filter,
@@ -253,6 +254,32 @@ class EdgeStore:
     ) -> list[list[tuple[float, StoredPoint]]]:
         """See ``VectorStore``; the engine is in this process, so one after the other."""
         return [self.query(collection, query) for query in queries]
+
+    def index_texts(self, collection: str) -> None:
+        """See ``VectorStore``."""
+        if self._index.has(collection):
+            self._index.index_texts(collection)
+
+    def complete(
+        self,
+        collection: str,
+        typed: str,
+        *,
+        scope_keys: Sequence[str],
+        entity_types: Sequence[str],
+        limit: int,
+    ) -> list[StoredPoint]:
+        """See ``VectorStore``."""
+        if not self._index.has(collection):
+            return []
+        request = completion_request(
+            typed, scope_keys=scope_keys, entity_types=entity_types, limit=limit
+        )
+        with self._reading("completing", collection) as shard:
+            records, _ = shard.scroll(request)
+        return known_points(
+            StoredPoint(point_id=str(record.id), payload=record.payload or {}) for record in records
+        )
 
     def optimize(self, collection: str) -> bool:
         """See ``VectorStore``."""

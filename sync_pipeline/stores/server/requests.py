@@ -19,7 +19,7 @@ from sync_pipeline.core.conditions import (
     Numbers,
     plan_conditions,
 )
-from sync_pipeline.core.payload import ENTITY_TYPE, REVISION, SCOPE_KEY, revision_of
+from sync_pipeline.core.payload import ENTITY_TYPE, REVISION, SCOPE_KEY, TEXT, revision_of
 from sync_pipeline.core.point import (
     BM25_VECTOR,
     Point,
@@ -122,6 +122,14 @@ def search_filter(query: SearchQuery) -> models.Filter:
     """The one filter of a search: the scope, and inside it what the caller asks for."""
     conditions = plan_conditions(query.filters) or ()
     return models.Filter(must=[scope_filter(query.scope_keys), *map(_condition, conditions)])
+
+
+def completion_filter(
+    typed: str, *, scope_keys: Sequence[str], entity_types: Sequence[str]
+) -> models.Filter:
+    """Points of these scopes and entities with words that begin as typed."""
+    words = models.FieldCondition(key=TEXT, match=models.MatchText(text=typed))
+    return models.Filter(must=[scope_filter(scope_keys, entity_types=entity_types), words])
 
 
 def query_arguments(query: SearchQuery) -> dict[str, Any]:

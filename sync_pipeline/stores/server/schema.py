@@ -9,7 +9,7 @@ from qdrant_client import models
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.hashing import RENDERING_VERSION
 from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY
-from sync_pipeline.core.point import BM25_VECTOR, CollectionSpec
+from sync_pipeline.core.point import BM25_VECTOR, MAX_PREFIX, CollectionSpec
 from sync_pipeline.stores.checks import VectorSchema
 
 MAX_PAGE: Final = 100_000
@@ -26,6 +26,15 @@ PAYLOAD_INDEXES: Final = {
     ENTITY_TYPE: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, enable_hnsw=False),
 }
 """Per payload field its index."""
+
+TEXT_INDEX: Final = models.TextIndexParams(
+    type=models.TextIndexType.TEXT,
+    tokenizer=models.TokenizerType.PREFIX,
+    lowercase=True,
+    min_token_len=1,
+    max_token_len=MAX_PREFIX,
+)
+"""Of the field ``text``, for ``complete``."""
 
 
 def creation(spec: CollectionSpec) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from qdrant_client import QdrantClient, models
 
 from sync_pipeline.core.batching import batched_by_size
 from sync_pipeline.core.errors import CollectionMissingError, InvalidVectorError, PermanentError
-from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY, Payload
+from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY, TEXT, Payload
 from sync_pipeline.core.point import (
     CollectionSpec,
     Point,
@@ -34,6 +34,7 @@ from sync_pipeline.stores.checks import (
 from sync_pipeline.stores.server.calls import ServerCalls
 from sync_pipeline.stores.server.connection import server_address, shared_connection
 from sync_pipeline.stores.server.requests import (
+    completion_filter,
     entity_filter,
     item_bytes,
     owned_points,
@@ -50,6 +51,7 @@ from sync_pipeline.stores.server.schema import (
     MAX_BATCH,
     MAX_PAGE,
     PAYLOAD_INDEXES,
+    TEXT_INDEX,
     creation,
     schema_of,
 )
@@ -138,7 +140,7 @@ class ServerStore:
         with suppress(PermanentError):
             self._keep_schema(spec.collection, info)
         for field in PAYLOAD_INDEXES.keys() - info.payload_schema.keys():
-            self._index_payloads(spec.collection, field)
+            self._index_payloads(spec.collection, field, PAYLOAD_INDEXES[field])
         return is_created
 
     def drop_collection(self, collection: str) -> None:
@@ -318,6 +320,34 @@ class ServerStore:
 
         return self._with_schema(collection, ask, assumed=None)
 
+    def index_texts(self, collection: str) -> None:
+        """See ``VectorStore``."""
+        with suppress(CollectionMissingError):
+            if TEXT not in self._info(collection).payload_schema:
+                self._index_payloads(collection, TEXT, TEXT_INDEX)
+
+    def complete(
+        self,
+        collection: str,
+        typed: str,
+        *,
+        scope_keys: Sequence[str],
+        entity_types: Sequence[str],
+        limit: int,
+    ) -> list[StoredPoint]:
+        """See ``VectorStore``."""
+        matching = completion_filter(typed, scope_keys=scope_keys, entity_types=entity_types)
+        with suppress(CollectionMissingError):
+            records, _ = self._calls.ask(
+                "completing",
+                lambda client: client.scroll(
+                    collection, scroll_filter=matching, limit=limit, with_payload=True
+                ),
+                collection=collection,
+            )
+            return known_points(map(stored_point, records))
+        return []
+
     def optimize(self, collection: str) -> bool:
         """See ``VectorStore``; a server does it by itself."""
         del collection
@@ -385,13 +415,13 @@ class ServerStore:
             collection=collection,
         )
 
-    def _index_payloads(self, collection: str, field: str) -> None:
+    def _index_payloads(
+        self, collection: str, field: str, params: models.PayloadSchemaParams
+    ) -> None:
         self._calls.write(
             f"indexing {field}",
             lambda client: [
-                client.create_payload_index(
-                    collection, field_name=field, field_schema=PAYLOAD_INDEXES[field]
-                )
+                client.create_payload_index(collection, field_name=field, field_schema=params)
             ],
             collection=collection,
             is_applied=lambda _: field in self._info(collection).payload_schema,

@@ -1,0 +1,71 @@
+"""Completing what somebody types, by the words of documents alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from sync_pipeline.core.errors import IsolationError
+from sync_pipeline.core.point import MAX_PREFIX
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.questions.search import leaving_out_departed
+
+MAX_SUGGESTIONS: Final = 20
+MAX_TYPED_CHARACTERS: Final = 200
+CANDIDATES: Final = 100
+"""Documents looked at for one answer: those of a single letter are too many to rank them all."""
+
+
+def index_words(sync: SyncContext) -> None:
+    """Make what ``suggest`` needs in the index, where there is one and it lacks it."""
+    with sync.store() as store:
+        collection = check_index(sync, store)
+        if collection is not None:
+            store.index_texts(collection)
+
+
+def suggest(sync: SyncContext, *, scope: Scope, typed: str, limit: int) -> list[str]:
+    """Texts of visible documents that have, for each word typed, a word that begins with it.
+
+    Raises:
+        IsolationError: the index returned a document of another scope; nothing is returned.
+    """
+    words = re.findall(r"\w+", typed)[:MAX_TYPED_CHARACTERS]
+    if not words:
+        return []
+    with leaving_out_departed(sync, scope) as present, sync.store() as store:
+        collection = check_index(sync, store)
+        if collection is None:
+            return []
+        points = store.complete(
+            collection,
+            " ".join(word[:MAX_PREFIX] for word in words),
+            scope_keys=scope.visible_keys,
+            entity_types=sync.entity_names,
+            limit=CANDIDATES,
+        )
+        foreign = [it.document_id for it in points if it.scope_key not in scope.visible_keys]
+        if foreign:
+            raise IsolationError(scope_key=scope.key, document_ids=foreign)
+        points = present(points)
+    return rank_completions([point.text for point in points], typed=typed, limit=limit)
+
+
+def rank_completions(texts: Sequence[str], *, typed: str, limit: int) -> list[str]:
+    """Different texts, those that begin as typed first, then those that have it earlier, shorter.
+
+    Args:
+        texts: Of documents.
+        typed: What was typed so far.
+        limit: Most of them.
+    """
+    wanted = " ".join(typed.split()).casefold()
+
+    def rank(text: str) -> tuple[int, int, str]:
+        place = text.casefold().find(wanted)
+        return (place if place >= 0 else len(text), len(text), text)
+
+    return sorted(dict.fromkeys(texts), key=rank)[:limit]
