@@ -1,4 +1,4 @@
-"""``migrate``, ``database url``, ``doctor`` and ``dev``: the surroundings of the pipeline."""
+"""``migrate``, ``database url``, ``doctor`` and ``dev``: what the pipeline stands on."""
 
 from __future__ import annotations
 
@@ -77,10 +77,15 @@ def dev(
         ),
     ] = False,
 ) -> None:
-    """Run the embedded services, Dagster's user interface and its daemon until stopped."""
+    """Run Dagster's user interface and daemon, the HTTP service, and all that is embedded."""
     if invocation.config is not None:
         # Dagster's processes load the settings themselves; what they inherit names the file.
         os.environ["SYNC_PIPELINE_CONFIG"] = str(invocation.config.absolute())
+    service = invocation.settings.service
+    invocation.tell(
+        f"Dagster comes up at http://{host}:{port}, the operations page and the API at "
+        f"http://{service.host}:{service.port}; stop all with Ctrl-C."
+    )
     code = invocation.orchestrator.run_dev(
         invocation.settings, host=host, port=port, is_behind_proxy=behind_auth_proxy
     )

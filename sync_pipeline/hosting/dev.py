@@ -1,4 +1,4 @@
-"""Dagster's user interface and daemon, beside the embedded services."""
+"""Dagster's user interface and daemon, the service, and who follows the feed, as one program."""
 
 from __future__ import annotations
 
@@ -25,20 +25,24 @@ if TYPE_CHECKING:
 MODULE: Final = "sync_pipeline.definitions"
 PROGRAM: Final = "sync_pipeline.hosting.dagster_program"
 
-FOLLOWER_STOP_SECONDS: Final = 30
-"""How long the batch in flight of a followed change may take to finish."""
+FOLLOW: Final = ("feed", "follow")
+SERVE: Final = ("serve",)
+"""Commands of ours that run beside Dagster."""
+
+STOP_SECONDS: Final = 30
+"""How long a command beside may take to end: the batch in flight of a followed change, say."""
 
 STOP_CHECK_SECONDS: Final = 0.2
-"""How soon a follower is told that ``dev`` ends."""
+"""How soon a command beside is told that ``dev`` ends."""
 
-FOLLOWER_PAUSE_SECONDS: Final = 2.0
-"""How long to wait before a follower that ended is started again."""
+PAUSE_SECONDS: Final = 2.0
+"""How long to wait before a command that ended is started again."""
 
 CLOSE_SECONDS: Final = 60.0
 """How often runs whose process is gone are looked for."""
 
 WRONG_SETTINGS: Final = 2
-"""Exit code of a follower that would end the same way again."""
+"""Exit code of a command that would end the same way again."""
 
 UNASKED: Final = 1
 """Exit code where Dagster ended with 0 although nobody had asked: one of its processes was gone."""
@@ -54,7 +58,7 @@ def run_dev(
     environment: Mapping[str, str],
     is_behind_proxy: bool = False,
 ) -> int:
-    """Run ``dagster dev`` and ``feed follow`` until the former ends or we are asked to stop.
+    """Run ``dagster dev``, ``feed follow`` and ``serve`` until the first ends or we are to stop.
 
     The embedded PostgreSQL stays for as long as this process does. Call it in the
     main thread, which is where signals arrive; they are passed on.
@@ -84,9 +88,10 @@ def run_dev(
     with open_instance(installation, environment=environment) as instance:
         close_dead_runs(instance, scopes=installation.sync.scopes)
     command = [sys.executable, "-m", PROGRAM, "dev", "-m", MODULE, "-h", host, "-p", str(port)]
-    follow = partial(_follow_changes, environment=environment)
+    follow = partial(_keep_running, words=FOLLOW, environment=environment)
+    serve = partial(_keep_running, words=SERVE, environment=environment)
     close = partial(_close_dead_runs, installation=installation, environment=environment)
-    with _beside(follow), _beside(mend_code_servers), _beside(close):
+    with _beside(follow), _beside(serve), _beside(mend_code_servers), _beside(close):
         return _run_child(command, environment={**environment, **variables})
 
 
@@ -103,21 +108,23 @@ def _beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
         thread.join()
 
 
-def _follow_changes(is_over: threading.Event, *, environment: Mapping[str, str]) -> None:
-    """Sync changed scopes at once, in a process that keeps the model loaded.
+def _keep_running(
+    is_over: threading.Event, *, words: Sequence[str], environment: Mapping[str, str]
+) -> None:
+    """Run one of our commands, which keeps the model loaded, in a process of its own.
 
     One that ended, whatever killed it, is started again.
     """
-    command = [sys.executable, "-m", "sync_pipeline", "feed", "follow"]
+    command = [sys.executable, "-m", "sync_pipeline", *words]
     while not is_over.is_set():
-        with subprocess.Popen(command, env=dict(environment), process_group=0) as follower:  # noqa: S603 - our own program, no shell
-            while follower.poll() is None and not is_over.wait(STOP_CHECK_SECONDS):
+        with subprocess.Popen(command, env=dict(environment), process_group=0) as child:  # noqa: S603 - our own program, no shell
+            while child.poll() is None and not is_over.wait(STOP_CHECK_SECONDS):
                 pass
             if is_over.is_set():
-                _stop_follower(follower)
-        if follower.returncode == WRONG_SETTINGS:
+                _stop(child)
+        if child.returncode == WRONG_SETTINGS:
             return
-        is_over.wait(FOLLOWER_PAUSE_SECONDS)
+        is_over.wait(PAUSE_SECONDS)
 
 
 def _close_dead_runs(
@@ -133,12 +140,12 @@ def _close_dead_runs(
             close_dead_runs(instance, scopes=installation.sync.scopes)
 
 
-def _stop_follower(follower: subprocess.Popen[bytes]) -> None:
-    follower.send_signal(signal.SIGINT)
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    child.send_signal(signal.SIGINT)
     try:
-        follower.wait(timeout=FOLLOWER_STOP_SECONDS)
+        child.wait(timeout=STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        follower.kill()
+        child.kill()
 
 
 def _run_child(command: Sequence[str], *, environment: Mapping[str, str]) -> int:

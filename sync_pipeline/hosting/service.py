@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import uvicorn
 
+from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.service.app import make_app, require_safe_address
 from sync_pipeline.settings import Settings
 from sync_pipeline.wiring import open_installation
@@ -31,9 +34,10 @@ def run_service(
         The exit code.
 
     Raises:
-        ConfigurationError: the address needs authentication that is not set up.
+        ConfigurationError: the address needs authentication that is not set up, or cannot be had.
     """
     require_safe_address(settings.service, host=host)
+    listening = _listen(host, port)
     waiting = settings.service.index_wait_seconds
     index = settings.index.model_copy(update={"wait_seconds": waiting})
     app = make_app(open_installation(settings.model_copy(update={"index": index})))
@@ -52,6 +56,24 @@ def run_service(
             proxy_headers=False,
         )
     )
-    on_ready(f"http://{host}:{port}")
-    server.run()
+    on_ready(f"http://{host if ':' not in host else f'[{host}]'}:{listening.getsockname()[1]}")
+    # uvicorn raises a signal again that it has answered in order.
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])
     return 0 if server.started else 1
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port, before anything else is opened.
+
+    Raises:
+        ConfigurationError: somebody has it, or the address is not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the service cannot listen on {host}, port {port}: {error.strerror}. Name another "
+            "with --port or service.port, or stop the program that has it"
+        ) from error

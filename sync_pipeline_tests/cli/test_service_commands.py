@@ -5,9 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from sync_pipeline import __version__
 from sync_pipeline.engine.questions.doctor import Finding
+from sync_pipeline.service.principals import Role
+from sync_pipeline.service.tokens import TokenVerifier
+from sync_pipeline.settings import ServiceSettings, Settings
 from sync_pipeline_tests.cli.installed import CommandLine
 
 GOOD = Finding(name="index", ok=True, detail="6 points")
@@ -62,6 +66,68 @@ def test_doctor_says_what_to_do_and_ends_with_1(run: CommandLine) -> None:
         ],
     }
     assert "create it" in run("doctor").stdout
+
+
+SECRET = "qJ4vX1nB8sT6wZ0kR3mY7cF2hL5pD9gA"
+
+
+def test_serve_listens_where_the_settings_or_the_command_line_say(run: CommandLine) -> None:
+    run.settings = Settings(service=ServiceSettings(port=9000))
+
+    default = run("serve")
+    chosen = run("serve", "--host", "::1", "--port", "9001")
+
+    assert (default.exit_code, chosen.exit_code) == (0, 0)
+    assert "http://127.0.0.1:9000" in default.stderr
+    assert "::1" in chosen.stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "example.org", "::"])  # noqa: S104 - refused
+def test_serve_answers_others_only_where_they_show_tokens(run: CommandLine, host: str) -> None:
+    refused = run("serve", "--host", host)
+    run.settings = Settings(service=ServiceSettings(secret=SecretStr(SECRET)))
+    allowed = run("serve", "--host", host)
+
+    assert (refused.exit_code, allowed.exit_code) == (2, 0)
+    assert "set service.secret or service.key_file" in refused.stderr
+
+
+def test_a_token_is_printed_and_nothing_else(run: CommandLine) -> None:
+    run.settings = Settings(service=ServiceSettings(secret=SecretStr(SECRET)))
+
+    shown = run("token", "create", "--tenant", "acme", "--ttl", "30m")
+    as_json = json.loads(run("token", "create", "--role", "admin", "--json").stdout)
+
+    principal = TokenVerifier(run.settings.service).verify(shown.stdout.strip())
+    assert (principal.role, principal.tenant_id) == (Role.TENANT, "acme")
+    assert as_json["expires_in"] == 3600
+    assert TokenVerifier(run.settings.service).verify(as_json["token"]).role is Role.ADMIN
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        pytest.param(["--tenant", "acme"], "set service.secret", id="no secret"),
+        pytest.param(["--tenant", "acme", "--ttl", "soon"], "say 30m, 1h or 7d", id="time"),
+        pytest.param(["--tenant", "acme", "--ttl", "500d"], "at most 400d", id="too long"),
+        pytest.param(["--tenant", "acme", "--ttl", "0s"], "say 30m", id="nothing"),
+        pytest.param([], "needs a tenant", id="no tenant"),
+    ],
+)
+def test_a_token_that_cannot_be_made_says_why(
+    run: CommandLine, words: list[str], message: str
+) -> None:
+    result = run("token", "create", *words)
+
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_dev_says_where_everything_is(run: CommandLine) -> None:
+    result = run("dev", "--port", "4000")
+
+    assert "http://127.0.0.1:4000" in result.stderr
+    assert "http://127.0.0.1:8080" in result.stderr
 
 
 def test_dev_listens_where_it_is_told(run: CommandLine) -> None:

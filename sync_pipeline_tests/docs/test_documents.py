@@ -29,7 +29,7 @@ PLACEHOLDER = "NAME"
 ROOTS = ("", "sync_pipeline", "sync_pipeline_tests")
 LONGEST_ANSWER = 12
 """Lines of a section of the page on extending: what can be read before one begins."""
-NEVER_ENDS = ("dev",)
+NEVER_ENDS = ("dev", "serve")
 """Commands that run until they are stopped."""
 
 

@@ -42,7 +42,8 @@ FASTER: Final[Mapping[str, int]] = {
 PARTS: Final[Mapping[str, re.Pattern[str]]] = {
     "dev": re.compile(r" -m sync_pipeline dev "),
     "feed follower": re.compile(r" -m sync_pipeline feed follow"),
-    "dagster dev": re.compile(r" -m sync_pipeline\.defs\.dagster_program dev "),
+    "service": re.compile(r" -m sync_pipeline serve"),
+    "dagster dev": re.compile(r" -m sync_pipeline\.hosting\.dagster_program dev "),
     "webserver": re.compile(r" -m dagster_webserver "),
     "daemon": re.compile(r" -m dagster\._daemon run "),
     "code server proxy": re.compile(r" -m dagster code-server start "),
@@ -52,6 +53,12 @@ PARTS: Final[Mapping[str, re.Pattern[str]]] = {
 """Command lines of the processes of ``dev``; there are a few small ones beside them."""
 
 UNFINISHED: Final = "QUEUED, NOT_STARTED, STARTING, STARTED, CANCELING"
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
 
 
 def wait_for(found: Callable[[], T | None], *, seconds: float, what: str) -> T:
@@ -84,11 +91,11 @@ class DevInstance:
         dagster_home = home / "dagster"
         dagster_home.mkdir()
         (dagster_home / "dagster.yaml").write_text(_faster(instance_settings(max_runs=4)))
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port: int = free.getsockname()[1]
+        self._port, self.service_port = _free_port(), _free_port()
         self._env = {
             **program_environment(home, database=database),
             "DAGSTER_HOME": str(dagster_home),
+            "SYNC_PIPELINE__SERVICE__PORT": str(self.service_port),
         }
 
     # Processes
