@@ -10,6 +10,7 @@
     │   ├── UnusableProxyError     a proxy that the environment names cannot be used
     │   ├── StateEncodingError     the state database cannot hold a character
     │   ├── ModelUnavailableError  the embedding model cannot be loaded
+    │   ├── NothingSyncedError     there is no index to search yet
     │   ├── IndexMismatchError     the index was built with another model or views
     │   └── NewerPayloadError      a newer program has written to the index
     ├── TransientError             trying again later can help
@@ -142,6 +143,16 @@ class ModelUnavailableError(ConfigurationError):
             remedy="Set `embedding.model` to 'bundled', to a folder that holds a "
             "sentence-transformers model, or to a model name that this machine can download. "
             "Nothing was written.",
+        )
+
+
+class NothingSyncedError(ConfigurationError):
+    """There is no index to search: no scope was ever synced with these settings."""
+
+    def __init__(self, *, alias: str) -> None:
+        self.alias = alias
+        super().__init__(
+            f"there is no index behind {alias!r} yet;", remedy="run `sync-pipeline sync all` first"
         )
 
 

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from sync_pipeline.core.errors import (
     ConfigurationError,
+    NothingSyncedError,
     PermanentError,
     RateLimitedError,
     SyncPipelineError,
@@ -137,10 +138,12 @@ def _of_pipeline(request: Request, error: SyncPipelineError) -> JSONResponse:
     match error:
         case UnknownScopeError():
             return problem(request, 404, "Not Found", detail="there is no such tenant")
+        case NothingSyncedError():
+            return busy(request, BusyError("nothing has been synced yet", retry_after=10))
         case ConfigurationError():
             return problem(request, 400, "Bad Request", detail=str(error))
         case RateLimitedError() | TransientError():
-            wait = int(getattr(error, "retry_after", None) or RETRY_SECONDS)
+            wait = int(getattr(error, "retry_after_seconds", None) or RETRY_SECONDS)
             _log.warning("%s: %s", type(error).__name__, error)
             return busy(request, BusyError("this cannot be answered now", retry_after=wait))
         case PermanentError():

@@ -25,9 +25,10 @@ SECRET: Final = "qJ4vX1nB8sT6wZ0kR3mY7cF2hL5pD9gA"
 class Served:
     """A running service: two tenants, ``acme`` and ``globex``, and global documents."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, *, is_synced: bool = True, **settings: Any) -> None:
         self.run = CommandLine(folder)
-        assert self.run("sync", "all").exit_code == 0
+        if is_synced:
+            assert self.run("sync", "all").exit_code == 0
         wanted: dict[str, Any] = {"secret": SecretStr(SECRET), **settings}
         self.settings = ServiceSettings(**wanted)
         installation = FakeInstallation(self.run.sync)
@@ -57,9 +58,9 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, **settings: Any) -> Iterator[Served]:
+def serving(folder: Path, *, is_synced: bool = True, **settings: Any) -> Iterator[Served]:
     """A service for the length of the ``with``, its model loaded."""
-    served = Served(folder, **settings)
+    served = Served(folder, is_synced=is_synced, **settings)
     with served.client:
         until = time.monotonic() + 10
         while served.client.get("/readyz").status_code != 200:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sync_pipeline.core.changes import Operation
+from sync_pipeline.core.errors import StoreLockedError, StoreUnavailableError
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.service.routes import search as search_routes
 from sync_pipeline_tests.fakes.feed import FakeChangeFeed
@@ -144,6 +145,36 @@ def test_a_search_of_a_batch_cannot_name_a_tenant_of_its_own(served: Served) -> 
     for role in ("tenant", "admin"):
         answer = served.client.post("/api/search/batch", json=body, headers=served.headers(role))
         assert answer.status_code == 400
+
+
+def test_before_the_first_sync_a_search_is_told_to_come_back(tmp_path: Any) -> None:
+    with serving(tmp_path, is_synced=False) as served:
+        answer = served.client.post("/api/search", json={"query": "x"}, headers=served.headers())
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    assert "nothing has been synced yet" in answer.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(
+            StoreLockedError(path="/secret/index", holder="process 7 (globex)", waited_seconds=1),
+            id="the embedded index is in use",
+        ),
+        pytest.param(StoreUnavailableError("http://10.0.0.7: no answer"), id="no server"),
+    ],
+)
+def test_an_index_that_cannot_be_asked_now_is_a_503_that_names_nothing(
+    served: Served, error: Exception
+) -> None:
+    served.run.store.fail_next("query", error)
+
+    answer = served.client.post("/api/search", json={"query": "x"}, headers=served.headers())
+
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) >= 1
+    assert answer.json()["detail"] == "this cannot be answered now"
 
 
 def test_a_caller_can_wait_for_its_own_change(tmp_path: Any) -> None:

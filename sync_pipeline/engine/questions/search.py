@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeVar
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.changes import ChangedRow
 from sync_pipeline.core.conditions import plan_conditions
-from sync_pipeline.core.errors import ConfigurationError, IsolationError
+from sync_pipeline.core.errors import ConfigurationError, IsolationError, NothingSyncedError
 from sync_pipeline.core.filters import EVERY_DATE, EVERY_NUMBER, Filters, FilterValue, Range
 from sync_pipeline.core.json_path import format_path, parse_path
 from sync_pipeline.core.payload import ENTITY_TYPE, RESERVED_FIELDS, shown
@@ -178,10 +178,7 @@ def search_batch(
         with sync.store() as store:
             collection = check_index(sync, store)
             if collection is None:
-                raise ConfigurationError(
-                    f"there is no index behind {sync.alias!r} yet; run `sync-pipeline sync all` "
-                    "first"
-                )
+                raise NothingSyncedError(alias=sync.alias)
             answers = _ask(store, collection, [*queries, *extra])
             for query, ranked in zip(queries, answers, strict=False):
                 if not ranked:
