@@ -32,7 +32,7 @@ from benchmarks.home import REPOSITORY, Server
 from benchmarks.machine import machine_facts, package_versions
 from benchmarks.numbers_shown import limit_shown, shown
 from benchmarks.results import RESULTS_FOLDER, Figure, Outcome, Results
-from benchmarks.suites import BENCHMARKS
+from benchmarks.suites import ALONE, BENCHMARKS
 from benchmarks.workbench import SIZES, Workbench
 
 RIVALS_PYTHON: Final = REPOSITORY / ".venv-bench" / "bin" / "python"
@@ -97,7 +97,7 @@ def _measure(bench: Workbench, name: str, console: Console) -> Outcome:
     """
     bench.say(f"{name} ...")
     began = time.perf_counter()
-    benchmark = BENCHMARKS[name]
+    benchmark = {**BENCHMARKS, **ALONE}[name]
     try:
         outcome = benchmark.measure(bench)
     except BenchmarkError as error:
@@ -139,10 +139,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--suite", choices=list(SIZES), default="quick")
     parser.add_argument(
         "--only",
-        choices=list(BENCHMARKS),
+        choices=[*BENCHMARKS, *ALONE],
         action="append",
         metavar="NAME",
-        help=f"one of {', '.join(BENCHMARKS)}; may be given several times",
+        help=f"one of {', '.join([*BENCHMARKS, *ALONE])}; may be given several times",
     )
     parser.add_argument(
         "--out", type=Path, help="folder of the results file; a whole suite has one of its own"

@@ -20,6 +20,7 @@ from benchmarks import (
     model_speed,
     nothing_changed,
     rebuild,
+    service,
     side_by_side,
     small_changes,
 )
@@ -52,3 +53,6 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
         side_by_side,
     )
 }
+
+ALONE: Final[Mapping[str, Benchmark]] = {"service": Benchmark(service.TITLE, service.measure)}
+"""Those that have a run and a results file of their own: ``make bench-service``."""

@@ -10,12 +10,12 @@ in: names that occur twice, prices of 0, sections cut at 80 characters.
 
 from __future__ import annotations
 
+import csv
+import math
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-
-import pandas as pd
 
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.scope import GLOBAL_KEY
@@ -69,7 +69,7 @@ def read_cwicr(folder: Path) -> Catalogue:
     return catalogue
 
 
-def _row(fields: Mapping[Hashable, Any], *, scope_key: str) -> dict[str, object]:
+def _row(fields: Mapping[str, Any], *, scope_key: str) -> dict[str, object]:
     article = f"{fields['resource_code']}|{fields['type']}"
     is_unsorted = fields["category"] in {None, UNSORTED_CATEGORY}
     return {
@@ -116,24 +116,34 @@ def _scope_key(language: str) -> str:
     return f"{NAME}-{LANGUAGES.get(language, language.lower())}"
 
 
-def _read_csv(path: Path) -> list[dict[Hashable, Any]]:
+def _read_csv(path: Path) -> list[dict[str, Any]]:
     """The columns that matter, as text or None, the price as a number or None."""
     try:
-        # Only an empty field is missing: "NA" and "None" are words.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-    except (ValueError, OSError) as error:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns, lines = reader.fieldnames or (), list(reader)
+    except (ValueError, OSError, csv.Error) as error:
         raise ConfigurationError(
             f"{path} cannot be read as a CSV file in UTF-8: {type(error).__name__}. "
             "Download the file again."
         ) from error
-    missing = [column for column in COLUMNS if column not in table.columns]
+    missing = [column for column in COLUMNS if column not in columns]
     if missing:
         raise ConfigurationError(
             f"{path} has no column {', '.join(missing)}: it is not a resource catalogue of CWICR."
         )
+    if any(None in line for line in lines):
+        raise ConfigurationError(
+            f"{path} has a line with more fields than columns. Download the file again."
+        )
     try:
-        table["price_avg"] = pd.to_numeric(table["price_avg"])
+        return [_chosen(line) for line in lines]
     except ValueError as error:
         raise ConfigurationError(f"{path} has a price_avg that is no number: {error}.") from error
-    chosen = table[list(COLUMNS)].astype(object)
-    return chosen.where(chosen.notna(), None).to_dict("records")
+
+
+def _chosen(line: Mapping[str, str | None]) -> dict[str, Any]:
+    """One line; only an empty field is missing: "NA" and "None" are words."""
+    fields: dict[str, Any] = {column: line[column] or None for column in COLUMNS}
+    price = float(fields["price_avg"] or "nan")
+    return fields | {"price_avg": price if math.isfinite(price) else None}

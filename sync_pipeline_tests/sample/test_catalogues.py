@@ -112,7 +112,7 @@ def test_cwicr_editions_that_do_not_fit_are_refused(
     ("content", "message"),
     [
         pytest.param(b"resource_code,name\nA,B\n", "no column type, category", id="columns"),
-        pytest.param(b"", "EmptyDataError", id="empty"),
+        pytest.param(b"", "has no column resource_code", id="empty"),
         pytest.param(b"resource_code,name\n\xff\xfe,x\n", "UnicodeDecodeError", id="encoding"),
         pytest.param(
             f"{CWICR_HEADER}\nA,b,Material,c,m,cheap,e\n".encode(), "no number", id="price"
