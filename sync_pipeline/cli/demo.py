@@ -52,10 +52,10 @@ class Shown:
     @property
     def is_as_claimed(self) -> bool:
         """Whether the document is the first hit, or no hit, as it must be."""
-        found = [hit.document_id for hit in self.hits]
+        document_ids = [hit.document_id for hit in self.hits]
         if self.search.outcome == "found":
-            return found[:1] == [self.search.document_id]
-        return self.search.document_id not in found
+            return document_ids[:1] == [self.search.document_id]
+        return self.search.document_id not in document_ids
 
 
 @command(app, "demo")
@@ -88,14 +88,14 @@ def demo(
     if is_synced and not totals(reports).embedded_texts:
         invocation.say("No text is new since the last run, so nothing had to be embedded.")
     shown = _search(invocation) if is_synced else []
-    is_done = is_synced and all(one.is_as_claimed for one in shown)
+    is_done = is_synced and all(search.is_as_claimed for search in shown)
     summary = sync_summary(reports, mode=Mode.FULL, duration_seconds=seconds)
     invocation.answer(
         {
             "ok": is_done,
             "loaded": report_object(loaded),
             "sync": summary,
-            "searches": [_search_object(one) for one in shown],
+            "searches": [_search_object(search) for search in shown],
         }
     )
     if not is_done:

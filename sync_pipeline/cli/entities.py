@@ -26,10 +26,14 @@ entities_app = typer.Typer()
 @group_command(entities_app)
 def entities(invocation: Invocation) -> None:
     """List the entities of the settings, and those that left them and still have documents."""
-    found = asking.entities(invocation.installation.sync)
-    invocation.answer({"entities": found})
-    invocation.show(render.entities_table(found))
-    left = {one.entity_type: max(one.points, one.documents) for one in found if not one.in_settings}
+    reports = asking.entities(invocation.installation.sync)
+    invocation.answer({"entities": reports})
+    invocation.show(render.entities_table(reports))
+    left = {
+        report.entity_type: max(report.points, report.documents)
+        for report in reports
+        if not report.in_settings
+    }
     for line in render.left_remarks(left):
         invocation.say(line)
 

@@ -32,25 +32,28 @@ def explain(invocation: Invocation, *, entity: Entity, row_id: RowId) -> None:
     Looks at the row, its document, our record, the point in the index and the last
     sync of its scope. Writes nothing. Shows the beginning of the document's text.
     """
-    found = asking.explain(invocation.installation.sync, entity=entity, row_id=row_id)
-    invocation.answer(explanation_answer(found))
-    verdict = found.verdict
+    explanation = asking.explain(invocation.installation.sync, entity=entity, row_id=row_id)
+    invocation.answer(explanation_answer(explanation))
+    verdict = explanation.verdict
     invocation.say(f"{verdict.outcome.value.upper().replace('_', ' ')}: {verdict.reason}.")
-    for document in found.documents:
+    for document in explanation.documents:
         invocation.show(render.facts_table(document.document_id, dict(_facts(document))))
     if verdict.next_step is not None:
         invocation.say(f"Next: {verdict.next_step}")
 
 
-def _facts(found: DocumentFinding) -> Iterator[tuple[str, str]]:
-    scope = found.scope
-    yield "row", f"in scope {scope.scope_key}" if found.has_row else "none"
-    if found.text is not None:
-        yield "document", found.text
-    if found.rejection is not None:
-        yield "document", f"none: {found.rejection.reason.value}, {found.rejection.detail}"
-    yield "record", "none" if found.record is None else _record(found.record)
-    yield "point", "none" if found.point is None else _point(found.point, has_row=found.has_row)
+def _facts(finding: DocumentFinding) -> Iterator[tuple[str, str]]:
+    scope = finding.scope
+    yield "row", f"in scope {scope.scope_key}" if finding.has_row else "none"
+    if finding.text is not None:
+        yield "document", finding.text
+    if finding.rejection is not None:
+        yield "document", f"none: {finding.rejection.reason.value}, {finding.rejection.detail}"
+    yield "record", "none" if finding.record is None else _record(finding.record)
+    yield (
+        "point",
+        "none" if finding.point is None else _point(finding.point, has_row=finding.has_row),
+    )
     yield "scope", _scope(scope)
 
 
@@ -64,21 +67,21 @@ def _record(record: DocumentRecord) -> str:
 
 
 def _point(point: PointFinding, *, has_row: bool) -> str:
-    told = f"scope {point.scope_key}, written {point.synced_at}"
+    facts = f"scope {point.scope_key}, written {point.synced_at}"
     if not has_row:
-        return told
+        return facts
     text = "current" if point.has_current_text else "outdated"
     payload = "current" if point.has_current_payload else "outdated"
-    return f"{told}, text {text}, payload {payload}"
+    return f"{facts}, text {text}, payload {payload}"
 
 
 def _scope(scope: ScopeFinding) -> str:
-    told = f"last sync {_moment(scope.last_success_at)}, in sync to {_moment(scope.in_sync_to)}"
+    facts = f"last sync {_moment(scope.last_success_at)}, in sync to {_moment(scope.in_sync_to)}"
     if scope.pending_events:
-        told += f", {scope.pending_events} changes wait"
+        facts += f", {scope.pending_events} changes wait"
     if scope.lease is not None:
-        told += f", being synced by {scope.lease.owner}"
-    return told
+        facts += f", being synced by {scope.lease.owner}"
+    return facts
 
 
 def _moment(moment: datetime | None) -> str:

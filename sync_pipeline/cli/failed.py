@@ -43,11 +43,13 @@ def list_failed(
 ) -> None:
     """List failed documents with their error and their next try; all scopes by default."""
     scope = one_scope(tenant=tenant, is_global=is_global)
-    found = failed_documents(invocation.installation.sync, scope=scope, limit=limit)
-    records = [asdict(record) for record in found]
-    invocation.answer({"documents": [{name: one[name] for name in _SHOWN} for one in records]})
-    if found:
-        invocation.show(render.failed_table(found))
+    failed = failed_documents(invocation.installation.sync, scope=scope, limit=limit)
+    records = [asdict(record) for record in failed]
+    invocation.answer(
+        {"documents": [{name: record[name] for name in _SHOWN} for record in records]}
+    )
+    if failed:
+        invocation.show(render.failed_table(failed))
     else:
         invocation.say("No document has failed.")
 

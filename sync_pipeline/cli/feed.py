@@ -29,11 +29,11 @@ def install(invocation: Invocation) -> None:
     entities = invocation.installation.sync.entities
     feed = change_feed(invocation.installation.sync)
     made = feed.install(entities)
-    found = feed.status(entities)
-    invocation.answer({"ok": True, "made": made, "entities": found})
+    statuses = feed.status(entities)
+    invocation.answer({"ok": True, "made": made, "entities": statuses})
     for line in made or ["The feed is installed already; nothing had to be changed."]:
         invocation.say(line)
-    for line in render.feed_remarks(found):
+    for line in render.feed_remarks(statuses):
         invocation.say(line)
     if made:
         invocation.say("Now run `sync-pipeline sync all`: changes made before are not in the feed.")
@@ -52,10 +52,10 @@ def remove(invocation: Invocation) -> None:
 def status(invocation: Invocation) -> None:
     """Show per entity whether changes leave events, and how many wait."""
     sync = invocation.installation.sync
-    found = change_feed(sync).status(sync.entities)
-    invocation.answer({"ok": True, "entities": found})
-    invocation.show(render.feed_table(found))
-    for line in render.feed_remarks(found):
+    statuses = change_feed(sync).status(sync.entities)
+    invocation.answer({"ok": True, "entities": statuses})
+    invocation.show(render.feed_table(statuses))
+    for line in render.feed_remarks(statuses):
         invocation.say(line)
 
 

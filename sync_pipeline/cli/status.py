@@ -24,7 +24,7 @@ def status(invocation: Invocation) -> None:
     invocation.show(render.status_table(statuses, now=datetime.now(tz=UTC)))
     for line in (*render.surplus_remarks(statuses), *render.left_remarks(left)):
         invocation.say(line)
-    if any(found.quarantined for found in statuses):
+    if any(status.quarantined for status in statuses):
         invocation.say(f"Some rows cannot become documents; {render.LIST_QUARANTINE}.")
-    if any(found.failed for found in statuses):
+    if any(status.failed for status in statuses):
         invocation.say(f"Some documents have failed; {render.LIST_FAILED}.")

@@ -30,19 +30,20 @@ tenants_app = typer.Typer()
 def tenants(invocation: Invocation) -> None:
     """List the tenants that have rows or points."""
     statuses = [
-        one
-        for one in invocation.scopes.scope_statuses()
-        if one.scope_key != GLOBAL_KEY and (one.source_rows or one.points or one.other_points)
+        status
+        for status in invocation.scopes.scope_statuses()
+        if status.scope_key != GLOBAL_KEY
+        and (status.source_rows or status.points or status.other_points)
     ]
-    found = [
+    listed = [
         {
-            "tenant_id": one.scope_key,
-            "source_rows": one.source_rows,
-            "points": one.points + one.other_points,
+            "tenant_id": status.scope_key,
+            "source_rows": status.source_rows,
+            "points": status.points + status.other_points,
         }
-        for one in statuses
+        for status in statuses
     ]
-    invocation.answer({"tenants": found})
+    invocation.answer({"tenants": listed})
     invocation.show(render.tenants_table(statuses))
 
 

@@ -47,15 +47,15 @@ def verify(
 
     choice = read_choice(scopes)
     chosen = choose_scopes(choice, among=invocation.scopes)
-    found = _verify_each(invocation, chosen)
-    differing = [scope for scope in chosen if not found[scope].is_clean]
+    verified = _verify_each(invocation, chosen)
+    differing = [scope for scope in chosen if not verified[scope].is_clean]
     repaired: list[ScopeReport] = []
     if repair and differing:
         options = RunOptions(max_deleted_fraction=max_deleted_fraction)
         repaired = run_sync(invocation, differing, options)
-        found |= _verify_each(invocation, differing)
-    results = list(found.values())
-    is_clean = all(one.is_clean for one in results)
+        verified |= _verify_each(invocation, differing)
+    results = list(verified.values())
+    is_clean = all(result.is_clean for result in results)
     extra = {"repaired": repaired} if repair else {}
     invocation.answer({"ok": is_clean, "scopes": list(map(verification_answer, results)), **extra})
     _show(invocation, results, repaired=repaired)
@@ -85,7 +85,7 @@ def _show(
         invocation.say(line)
     for report in repaired:
         invocation.say(f"{report.scope_key}: repair: {report.error or report.status}")
-    if all(one.is_clean for one in results):
+    if all(result.is_clean for result in results):
         invocation.say("Source, record and index agree.")
     elif not repaired:
         invocation.say("They differ. `--repair` syncs the scopes concerned.")

@@ -82,7 +82,7 @@ class SharedQueries:
             waiting = [_Waiting(text) for text in new]
             self._waiting += waiting
             self._changed.notify()
-        ready |= {one.text: one.vector.result() for one in waiting}
+        ready |= {text.text: text.vector.result() for text in waiting}
         return np.stack([ready[text] for text in texts])
 
     def close(self) -> None:

@@ -129,7 +129,7 @@ class Problem(BaseModel):
     request_id: str
 
 
-def read_filters(given: dict[str, Scalar | list[Scalar] | Conditions]) -> Filters:
+def read_filters(conditions: dict[str, Scalar | list[Scalar] | Conditions]) -> Filters:
     """The filters of a request.
 
     Raises:
@@ -139,7 +139,7 @@ def read_filters(given: dict[str, Scalar | list[Scalar] | Conditions]) -> Filter
     excluded: dict[str, list[FilterValue]] = {}
     ranges: dict[str, list[Range]] = {}
     try:
-        for name, value in given.items():
+        for name, value in conditions.items():
             if isinstance(value, Conditions):
                 bounds = _bounds(value)
                 if value.any is not None:

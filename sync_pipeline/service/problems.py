@@ -113,8 +113,8 @@ def install_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         mistakes = [
-            {"at": "/".join(map(str, found["loc"])), "message": found["msg"]}
-            for found in error.errors()
+            {"at": "/".join(map(str, mistake["loc"])), "message": mistake["msg"]}
+            for mistake in error.errors()
         ]
         return problem(request, 422, "Unprocessable Content", errors=mistakes)
 

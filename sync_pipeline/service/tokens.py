@@ -181,7 +181,7 @@ def _principal(claims: Mapping[str, Any]) -> Principal:
     subject, role, tenant_id = claims["sub"], claims.get("role"), claims.get("tenant_id")
     if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS:
         raise InvalidTokenError
-    if not isinstance(role, str) or role not in {known.value for known in Role}:
+    if not isinstance(role, str) or role not in {it.value for it in Role}:
         raise InvalidTokenError
     if "tenant_id" in claims and not isinstance(tenant_id, str):
         raise InvalidTokenError

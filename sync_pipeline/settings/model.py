@@ -112,8 +112,8 @@ class Settings(Section):
             self.alerts.webhook_url,
             self.service.secret,
         )
-        given = [url.get_secret_value() for url in urls if url is not None]
-        passwords = [password for url in given for password in passwords_of(url)]
+        addresses = [url.get_secret_value() for url in urls if url is not None]
+        passwords = [password for url in addresses for password in passwords_of(url)]
         return [
             *(part for password in passwords for part in {password, unquote(password)} if part),
             *(key.get_secret_value() for key in keys if key is not None),
