@@ -271,6 +271,7 @@ def _sync_request(metadata: MetaData) -> None:
         CheckConstraint(
             "status IN ('pending', 'started', 'done', 'failed')", name="sync_request_status"
         ),
+        CheckConstraint("mode IN ('full', 'incremental')", name="sync_request_mode"),
         Index(
             "sync_request_open",
             "requested_at",
@@ -292,6 +293,7 @@ def _sync_run(metadata: MetaData) -> None:
         Column("counts", JSONB, nullable=False),
         Column("seconds", JSONB, nullable=False),
         Column("error", Text),
+        Column("facts", JSONB, nullable=False, server_default=text("'{}'")),
         CheckConstraint("status IN ('success', 'failed', 'skipped')", name="sync_run_status"),
         Index("sync_run_finished", "finished_at"),
         Index("sync_run_by_scope", "scope_key", "finished_at"),

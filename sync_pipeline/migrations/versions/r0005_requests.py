@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "status IN ('pending', 'started', 'done', 'failed')", name="sync_request_status"
         ),
+        sa.CheckConstraint("mode IN ('full', 'incremental')", name="sync_request_mode"),
     )
     op.create_index(
         "sync_request_open",
@@ -52,6 +53,7 @@ def upgrade() -> None:
         sa.Column("counts", JSONB, nullable=False),
         sa.Column("seconds", JSONB, nullable=False),
         sa.Column("error", sa.Text()),
+        sa.Column("facts", JSONB, nullable=False, server_default=sa.text("'{}'")),
         sa.CheckConstraint("status IN ('success', 'failed', 'skipped')", name="sync_run_status"),
     )
     op.create_index("sync_run_finished", "sync_run", ["finished_at"])
