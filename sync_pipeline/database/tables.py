@@ -297,4 +297,10 @@ def _sync_run(metadata: MetaData) -> None:
         CheckConstraint("status IN ('success', 'failed', 'skipped')", name="sync_run_status"),
         Index("sync_run_finished", "finished_at"),
         Index("sync_run_by_scope", "scope_key", "finished_at"),
+        Index(
+            "sync_run_refused",
+            "scope_key",
+            "finished_at",
+            postgresql_where=text("facts ->> 'error' = 'MassDeletionRefusedError'"),
+        ),
     )

@@ -58,6 +58,12 @@ def upgrade() -> None:
     )
     op.create_index("sync_run_finished", "sync_run", ["finished_at"])
     op.create_index("sync_run_by_scope", "sync_run", ["scope_key", "finished_at"])
+    op.create_index(
+        "sync_run_refused",
+        "sync_run",
+        ["scope_key", "finished_at"],
+        postgresql_where=sa.text("facts ->> 'error' = 'MassDeletionRefusedError'"),
+    )
 
 
 def downgrade() -> None:
