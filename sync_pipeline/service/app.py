@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from fastapi import Depends, FastAPI
+from starlette.routing import Route
 
 from sync_pipeline import __version__
 from sync_pipeline.core.addresses import is_this_machine
 from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.service.assistants import PATH, AssistantEndpoint
 from sync_pipeline.service.guards import Guards
 from sync_pipeline.service.models import Problem
 from sync_pipeline.service.problems import MEDIA_TYPE, install_handlers
@@ -47,11 +49,13 @@ def make_app(installation: Installation) -> FastAPI:
     """
     service = Service.open(installation)
     settings = service.settings.service
+    assistants = AssistantEndpoint(service)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         threading.Thread(target=service.warm_up, name="warm up", daemon=True).start()
-        yield
+        async with assistants.running():
+            yield
         service.queries.close()
 
     app = FastAPI(
@@ -68,6 +72,7 @@ def make_app(installation: Installation) -> FastAPI:
     install_handlers(app)
     for module in (health, search):
         app.include_router(module.router)
+    app.router.routes.append(Route(PATH, assistants, methods=["POST"]))
     _describe(app, settings)
     app.add_middleware(
         Guards,

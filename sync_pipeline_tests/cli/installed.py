@@ -172,11 +172,13 @@ class CommandLine:
         self.orchestrator = FakeOrchestrator(self.sync)
         self.settings = Settings()
         self.configs: list[Path | None] = []
+        self.assisted: list[str] = []
 
     def __call__(self, *words: str) -> Result:
         surroundings = Surroundings(
             orchestrator=lambda: self.orchestrator,
             service=lambda: self.serve,
+            assistant=lambda: self.assist,
             tokens=lambda: create_token,
             settings=self._load,
             installation=lambda _settings: cast(Installation, self.installation),
@@ -190,6 +192,11 @@ class CommandLine:
         require_safe_address(settings.service, host=host)
         on_ready(f"http://{host}:{port}")
         return 0
+
+    def assist(self, settings: Settings, *, scope: Scope, on_ready: Callable[[], None]) -> None:
+        """Stand in for the protocol: notes as whom an assistant would ask."""
+        on_ready()
+        self.assisted.append(scope.key)
 
     def read_from(self, engine: Engine, *, embedder: Embedder) -> None:
         """Take the tables of a database, with the default entities, as the source."""

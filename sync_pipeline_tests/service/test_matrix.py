@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
-from fastapi.routing import APIRoute
+from starlette.routing import Route
 
 from sync_pipeline_tests.service.served import Served
 
@@ -36,11 +36,18 @@ class Asked:
 
 
 SEARCH: Final = {"query": "cladding panel plaster"}
+SEARCH_BY_TOOL: Final = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "tools/call",
+    "params": {"name": "search_catalogue", "arguments": SEARCH},
+}
 MATRIX: Final[dict[tuple[str, str], Asked]] = {
     ("GET", "/healthz"): Asked(ANYBODY),
     ("GET", "/readyz"): Asked(ANYBODY),
     ("GET", "/openapi.json"): Asked(ADMIN),
     ("POST", "/api/search"): Asked(CALLER, SEARCH),
+    ("POST", "/mcp"): Asked(CALLER, SEARCH_BY_TOOL),
     ("POST", "/api/search/batch"): Asked(CALLER, {"searches": [SEARCH, SEARCH]}),
 }
 FOREIGN: Final = {
@@ -57,7 +64,7 @@ def routes(served: Served) -> set[tuple[str, str]]:
     return {
         (method, route.path)
         for route in every
-        if isinstance(route, APIRoute)
+        if isinstance(route, Route)
         for method in route.methods or ()
     }
 

@@ -32,8 +32,8 @@ router = APIRouter(prefix="/api", tags=["search"])
 def search(body: SearchBody, service: Opened, principal: Caller) -> SearchAnswer:
     """Search one's own documents together with the global ones, by meaning and by words."""
     scope = scope_of(principal, body.tenant_id)
-    (result,) = search_many(service.sync, scope=scope, requests=[_request(service, body)])
-    return _answer(result)
+    (result,) = search_many(service.sync, scope=scope, requests=[request_of(service, body)])
+    return answer_of(result)
 
 
 @router.post("/search/batch")
@@ -43,9 +43,9 @@ def search_batch(body: BatchBody, service: Opened, principal: Caller) -> BatchAn
     if named - {body.tenant_id}:
         raise BadRequestError("tenant_id stands beside searches, once for all of them")
     scope = scope_of(principal, body.tenant_id)
-    requests = [_request(service, search) for search in body.searches]
+    requests = [request_of(service, search) for search in body.searches]
     results = search_many(service.sync, scope=scope, requests=requests)
-    return BatchAnswer(results=[_answer(result) for result in results])
+    return BatchAnswer(results=[answer_of(result) for result in results])
 
 
 def scope_of(principal: Principal, tenant_id: str | None) -> Scope:
@@ -61,7 +61,13 @@ def scope_of(principal: Principal, tenant_id: str | None) -> Scope:
         raise BadRequestError(str(error)) from error
 
 
-def _request(service: Service, body: SearchBody) -> SearchRequest:
+def request_of(service: Service, body: SearchBody) -> SearchRequest:
+    """What a body asks for, checked.
+
+    Raises:
+        BadRequestError: filters that are none, or that the settings do not open.
+        ConfigurationError: it asks for what there is not.
+    """
     views: Sequence[str] = [body.view] if isinstance(body.view, str) else body.view or ()
     _check_fields(service, body)
     return search_request(
@@ -97,7 +103,8 @@ def _check_fields(service: Service, body: SearchBody) -> None:
         )
 
 
-def _answer(result: SearchResult) -> SearchAnswer:
+def answer_of(result: SearchResult) -> SearchAnswer:
+    """Hits as they are sent."""
     rankings = result.rankings
     return SearchAnswer(
         hits=[
