@@ -6,6 +6,13 @@ them. ``Lease`` values are opened in a ``with`` for a short time, never held.
 
 from sync_pipeline.core.ports.cache import EmbeddingCache, EmbeddingRates
 from sync_pipeline.core.ports.embedding import Embedder, SparseEncoder
+from sync_pipeline.core.ports.requests import (
+    RequestStatus,
+    SyncRequest,
+    SyncRequests,
+    SyncRun,
+    SyncRuns,
+)
 from sync_pipeline.core.ports.scopes import (
     MAX_LEASE_SECONDS,
     EntityResult,
@@ -46,6 +53,7 @@ __all__ = [
     "LeaseHolder",
     "Progress",
     "Quarantine",
+    "RequestStatus",
     "RowSource",
     "ScopeSnapshot",
     "ScopeStates",
@@ -55,6 +63,10 @@ __all__ = [
     "StateRow",
     "StopSignal",
     "StoreCapabilities",
+    "SyncRequest",
+    "SyncRequests",
+    "SyncRun",
+    "SyncRuns",
     "VectorStore",
     "Weakness",
 ]
