@@ -6,6 +6,14 @@ them. ``Lease`` values are opened in a ``with`` for a short time, never held.
 
 from sync_pipeline.core.ports.cache import EmbeddingCache, EmbeddingRates
 from sync_pipeline.core.ports.embedding import Embedder, SparseEncoder
+from sync_pipeline.core.ports.overview import (
+    EntityTrouble,
+    Overview,
+    RecordedScope,
+    ScopeOrder,
+    ScopePage,
+    ScopeTotals,
+)
 from sync_pipeline.core.ports.scopes import (
     MAX_LEASE_SECONDS,
     EntityResult,
@@ -38,17 +46,23 @@ __all__ = [
     "EmbeddingRates",
     "EntityResult",
     "EntitySnapshot",
+    "EntityTrouble",
     "FailedDocument",
     "Fence",
     "Generations",
     "IndexState",
     "Lease",
     "LeaseHolder",
+    "Overview",
     "Progress",
     "Quarantine",
+    "RecordedScope",
     "RowSource",
+    "ScopeOrder",
+    "ScopePage",
     "ScopeSnapshot",
     "ScopeStates",
+    "ScopeTotals",
     "SourceSnapshot",
     "SparseEncoder",
     "StagingArea",
