@@ -120,6 +120,8 @@ def _connect(settings: Settings) -> Installation:
     from sync_pipeline.database.overview import PostgresOverview
     from sync_pipeline.database.quarantine import PostgresQuarantine
     from sync_pipeline.database.scope_states import PostgresScopeStates
+    from sync_pipeline.database.sync_requests import PostgresSyncRequests
+    from sync_pipeline.database.sync_runs import PostgresSyncRuns
     from sync_pipeline.database.urls import driver_url
     from sync_pipeline.embedding.bm25 import Bm25Encoder
     from sync_pipeline.sources.feed.change_feed import PostgresChangeFeed
@@ -145,6 +147,8 @@ def _connect(settings: Settings) -> Installation:
         cache=PostgresEmbeddingCache(state_engine, schema),
         rates=PostgresEmbeddingRates(state_engine, schema),
         quarantine=PostgresQuarantine(state_engine, schema),
+        requests=PostgresSyncRequests(state_engine, schema),
+        runs=PostgresSyncRuns(state_engine, schema),
         staging=ParquetStaging(settings.staging_url),
         embedder=_embedder(settings),
         sparse=Bm25Encoder(settings.embedding.bm25_language),

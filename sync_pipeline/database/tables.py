@@ -54,6 +54,8 @@ def state_tables(schema: str) -> MetaData:
     _change_event(metadata)
     _generation(metadata)
     _embedding_rate(metadata)
+    _sync_request(metadata)
+    _sync_run(metadata)
     return metadata
 
 
@@ -247,4 +249,50 @@ def _embedding_rate(metadata: MetaData) -> None:
         Column("model_id", KEY, primary_key=True),
         Column("texts_per_second", Double, nullable=False),
         Column("measured_at", MOMENT, nullable=False, server_default=func.now()),
+    )
+
+
+def _sync_request(metadata: MetaData) -> None:
+    Table(
+        "sync_request",
+        metadata,
+        Column("id", Uuid(as_uuid=False), primary_key=True),
+        Column("requested_by", Text, nullable=False),
+        Column("requested_at", MOMENT, nullable=False, server_default=func.now()),
+        Column("scope_keys", JSONB, nullable=False),
+        Column("mode", Text, nullable=False),
+        Column("force", Boolean, nullable=False),
+        Column("max_deleted_fraction", Double),
+        Column("approve_deletions", BigInteger),
+        Column("status", Text, nullable=False),
+        Column("run_ids", JSONB, nullable=False, server_default=text("'{}'")),
+        Column("error", Text),
+        Column("updated_at", MOMENT, nullable=False, server_default=func.now()),
+        CheckConstraint(
+            "status IN ('pending', 'started', 'done', 'failed')", name="sync_request_status"
+        ),
+        Index(
+            "sync_request_open",
+            "requested_at",
+            postgresql_where=text("status IN ('pending', 'started')"),
+        ),
+    )
+
+
+def _sync_run(metadata: MetaData) -> None:
+    Table(
+        "sync_run",
+        metadata,
+        Column("run_id", KEY, primary_key=True),
+        Column("scope_key", KEY, primary_key=True),
+        Column("mode", Text, nullable=False),
+        Column("status", Text, nullable=False),
+        Column("started_at", MOMENT, nullable=False),
+        Column("finished_at", MOMENT, nullable=False),
+        Column("counts", JSONB, nullable=False),
+        Column("seconds", JSONB, nullable=False),
+        Column("error", Text),
+        CheckConstraint("status IN ('success', 'failed', 'skipped')", name="sync_run_status"),
+        Index("sync_run_finished", "finished_at"),
+        Index("sync_run_by_scope", "scope_key", "finished_at"),
     )

@@ -29,6 +29,8 @@ from sync_pipeline.core.ports import (
     SparseEncoder,
     StagingArea,
     StopSignal,
+    SyncRequests,
+    SyncRuns,
     VectorStore,
 )
 from sync_pipeline.core.scope import Scope
@@ -106,6 +108,8 @@ class SyncContext:
     cache: EmbeddingCache
     rates: EmbeddingRates
     quarantine: Quarantine
+    requests: SyncRequests
+    runs: SyncRuns
     staging: StagingArea
     embedder: Embedder
     sparse: SparseEncoder

@@ -299,9 +299,7 @@ def by_status(runs: Sequence[SyncRun]) -> Mapping[str, int]:
     return ends
 
 
-def _is_pending(
-    snapshot: EntitySnapshot | None, *, quarantined: int, is_running: bool
-) -> bool:
+def _is_pending(snapshot: EntitySnapshot | None, *, quarantined: int, is_running: bool) -> bool:
     if snapshot is None or snapshot.source_snapshot_at is None:
         return True
     if snapshot.writing_token is not None and not is_running:

@@ -37,6 +37,8 @@ from sync_pipeline_tests.fakes.state import (
     FakeIndexState,
     FakeQuarantine,
     FakeScopeStates,
+    FakeSyncRequests,
+    FakeSyncRuns,
 )
 from sync_pipeline_tests.fakes.vector_store import FakeVectorStore
 
@@ -166,6 +168,8 @@ class CommandLine:
             cache=FakeEmbeddingCache(state),
             rates=FakeEmbeddingRates(),
             quarantine=quarantine,
+            requests=FakeSyncRequests(),
+            runs=FakeSyncRuns(),
             staging=ParquetStaging(str(staging)),
             embedder=HashingEmbedder(dimension=64),
             sparse=Bm25Encoder(),

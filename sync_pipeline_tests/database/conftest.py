@@ -11,18 +11,24 @@ from sync_pipeline.core.ports import (
     IndexState,
     Quarantine,
     ScopeStates,
+    SyncRequests,
+    SyncRuns,
 )
 from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
 from sync_pipeline.database.generations import PostgresGenerations
 from sync_pipeline.database.index_state import PostgresIndexState
 from sync_pipeline.database.quarantine import PostgresQuarantine
 from sync_pipeline.database.scope_states import PostgresScopeStates
+from sync_pipeline.database.sync_requests import PostgresSyncRequests
+from sync_pipeline.database.sync_runs import PostgresSyncRuns
 from sync_pipeline_tests.fakes.state import (
     FakeEmbeddingCache,
     FakeGenerations,
     FakeIndexState,
     FakeQuarantine,
     FakeScopeStates,
+    FakeSyncRequests,
+    FakeSyncRuns,
 )
 
 
@@ -61,3 +67,13 @@ def quarantine(engine_or_fake: Engine | None) -> Quarantine:
 @pytest.fixture
 def generations(engine_or_fake: Engine | None) -> Generations:
     return PostgresGenerations(engine_or_fake) if engine_or_fake else FakeGenerations()
+
+
+@pytest.fixture
+def requests(engine_or_fake: Engine | None) -> SyncRequests:
+    return PostgresSyncRequests(engine_or_fake) if engine_or_fake else FakeSyncRequests()
+
+
+@pytest.fixture
+def runs(engine_or_fake: Engine | None) -> SyncRuns:
+    return PostgresSyncRuns(engine_or_fake) if engine_or_fake else FakeSyncRuns()

@@ -20,7 +20,13 @@ from sync_pipeline.database.tables import Xid8, state_tables
 from sync_pipeline.database.urls import parse_url
 from sync_pipeline.database.versions import upgrade
 
-ALL_REVISIONS = ["r0001_state", "r0002_feed_and_rates", "r0003_entities", "r0004_writing"]
+ALL_REVISIONS = [
+    "r0001_state",
+    "r0002_feed_and_rates",
+    "r0003_entities",
+    "r0004_writing",
+    "r0005_requests",
+]
 AT_ONCE = Retries(attempts=1)
 
 
@@ -166,7 +172,7 @@ def test_what_was_recorded_of_scopes_is_taken_over_for_their_entities(engine: En
     applied = migrate(engine, "older")
 
     found = PostgresScopeStates(engine, "older").list_entities(collection="c1")
-    assert applied == ["r0003_entities", "r0004_writing"]
+    assert applied == ALL_REVISIONS[2:]
     assert [
         (one.scope_key, one.entity_type, one.rows, one.documents, one.quarantined, one.failed)
         for one in found

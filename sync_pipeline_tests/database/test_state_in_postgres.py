@@ -14,13 +14,15 @@ from sqlalchemy import Engine, text
 from sync_pipeline.core.document import Reason, Rejection
 from sync_pipeline.core.errors import ScopeBusyError
 from sync_pipeline.core.point import CollectionSpec
-from sync_pipeline.core.ports import EntityResult, Fence
+from sync_pipeline.core.ports import EntityResult, Fence, SyncRun
+from sync_pipeline.core.reports import Counts
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
 from sync_pipeline.database.generations import PostgresGenerations
 from sync_pipeline.database.index_state import PostgresIndexState
 from sync_pipeline.database.quarantine import PostgresQuarantine
 from sync_pipeline.database.scope_states import PostgresScopeStates
+from sync_pipeline.database.sync_runs import PostgresSyncRuns
 from sync_pipeline_tests.database.documents import (
     ACME,
     COLLECTION,
@@ -395,3 +397,45 @@ def test_recording_the_same_collection_again_writes_nothing(engine: Engine) -> N
     generations.record(spec, is_active=True)
 
     assert [place for place, _ in versions(engine, "generation")] == [p for p, _ in before]
+
+
+# --- runs -------------------------------------------------------------------------------
+
+
+def test_a_message_of_a_run_is_kept_as_far_as_postgresql_can_hold_it(engine: Engine) -> None:
+    runs = PostgresSyncRuns(engine)
+    run = SyncRun(
+        run_id="run-1",
+        scope_key="acme",
+        mode="full",
+        status="failed",
+        started_at=NOON,
+        finished_at=LATER,
+        error="Größe\0 \ud800 " + "x" * 3_000,
+    )
+
+    runs.record(run)
+
+    (found,) = runs.list_recent(limit=1)
+    assert found.error == ("Größe ? " + "x" * 3_000)[:1_999]
+
+
+def test_a_run_with_a_count_of_a_newer_program_is_still_read(engine: Engine) -> None:
+    PostgresSyncRuns(engine).record(
+        SyncRun(
+            run_id="run-1",
+            scope_key="acme",
+            mode="full",
+            status="success",
+            started_at=NOON,
+            finished_at=LATER,
+            counts=Counts(rows=3),
+        )
+    )
+    with engine.begin() as connection:
+        connection.execute(
+            text("""UPDATE sync_pipeline.sync_run SET counts = counts || '{"wishes": 1}'""")
+        )
+
+    (found,) = PostgresSyncRuns(engine).list_recent(limit=1)
+    assert found.counts == Counts(rows=3)

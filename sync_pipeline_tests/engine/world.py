@@ -31,6 +31,8 @@ from sync_pipeline_tests.fakes.state import (
     FakeIndexState,
     FakeQuarantine,
     FakeScopeStates,
+    FakeSyncRequests,
+    FakeSyncRuns,
     RecordedDocument,
 )
 from sync_pipeline_tests.fakes.vector_store import FakeVectorStore
@@ -83,6 +85,8 @@ class World:
     generations: FakeGenerations = field(default_factory=FakeGenerations)
     cache: FakeEmbeddingCache = field(init=False)
     quarantine: FakeQuarantine = field(default_factory=FakeQuarantine)
+    requests: FakeSyncRequests = field(default_factory=FakeSyncRequests)
+    runs: FakeSyncRuns = field(default_factory=FakeSyncRuns)
     embedder: FakeEmbedder = field(default_factory=FakeEmbedder)
     rates: FakeEmbeddingRates = field(default_factory=FakeEmbeddingRates)
     staging: ParquetStaging = field(init=False)
@@ -110,6 +114,8 @@ class World:
             cache=self.cache,
             rates=self.rates,
             quarantine=self.quarantine,
+            requests=self.requests,
+            runs=self.runs,
             staging=self.staging,
             embedder=self.embedder,
             sparse=_SPARSE,

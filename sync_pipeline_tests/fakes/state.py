@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +25,11 @@ from sync_pipeline.core.ports import (
     FailedDocument,
     Fence,
     LeaseHolder,
+    RequestStatus,
     ScopeSnapshot,
     StateRow,
+    SyncRequest,
+    SyncRun,
 )
 from sync_pipeline.core.scope import Scope
 
@@ -658,3 +663,122 @@ class FakeEmbeddingRates:
 
     def texts_per_second(self, *, model_id: str) -> float | None:
         return self.rates.get(model_id)
+
+
+class FakeSyncRequests:
+    """``SyncRequests`` in a dictionary by id, in the order in which they were added."""
+
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self.requests: dict[str, SyncRequest] = {}
+
+    def add(
+        self,
+        *,
+        requested_by: str,
+        scope_keys: Sequence[str],
+        mode: str = "full",
+        force: bool = False,
+        max_deleted_fraction: float | None = None,
+        approve_deletions: int | None = None,
+    ) -> SyncRequest:
+        now = self._clock()
+        request = SyncRequest(
+            request_id=str(uuid.uuid4()),
+            requested_by=requested_by,
+            requested_at=now,
+            scope_keys=tuple(scope_keys),
+            mode=mode,
+            force=force,
+            max_deleted_fraction=max_deleted_fraction,
+            approve_deletions=approve_deletions,
+            status="pending" if scope_keys else "done",
+            run_ids={},
+            error=None,
+            updated_at=now,
+        )
+        self.requests[request.request_id] = request
+        return request
+
+    def get(self, request_id: str) -> SyncRequest | None:
+        try:
+            return self.requests.get(str(uuid.UUID(request_id)))
+        except ValueError:
+            return None
+
+    def list_open(self, *, limit: int) -> list[SyncRequest]:
+        return [known for known in self.requests.values() if _is_open(known)][:limit]
+
+    def list_recent(self, *, limit: int) -> list[SyncRequest]:
+        return [*reversed(self.requests.values())][:limit]
+
+    def record_runs(
+        self, request_id: str, *, run_ids: Mapping[str, str], status: RequestStatus
+    ) -> None:
+        known = self.requests[request_id]
+        if _is_open(known):
+            self.requests[request_id] = replace(
+                known,
+                run_ids={**known.run_ids, **run_ids},
+                status=status,
+                updated_at=self._clock(),
+            )
+
+    def record_end(
+        self, request_id: str, *, status: Literal["done", "failed"], error: str | None = None
+    ) -> None:
+        known = self.requests[request_id]
+        if _is_open(known):
+            self.requests[request_id] = replace(
+                known, status=status, error=error, updated_at=self._clock()
+            )
+
+    def purge(self, *, min_age_seconds: float) -> int:
+        oldest = self._clock() - timedelta(seconds=min_age_seconds)
+        old = [
+            key
+            for key, known in self.requests.items()
+            if not _is_open(known) and known.updated_at <= oldest
+        ]
+        for key in old:
+            del self.requests[key]
+        return len(old)
+
+
+def _is_open(request: SyncRequest) -> bool:
+    return request.status in ("pending", "started")
+
+
+class FakeSyncRuns:
+    """``SyncRuns`` in a dictionary by run id and scope key."""
+
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self.runs: dict[tuple[str, str], SyncRun] = {}
+
+    def record(self, run: SyncRun) -> None:
+        self.runs[run.run_id, run.scope_key] = run
+
+    def record_failure(
+        self, *, run_id: str, scope_key: str, error: str, finished_at: datetime
+    ) -> None:
+        known = self.runs.get((run_id, scope_key))
+        if known is not None:
+            self.runs[run_id, scope_key] = replace(
+                known, status="failed", error=error, finished_at=finished_at
+            )
+
+    def list_recent(self, *, limit: int, scope_key: str | None = None) -> list[SyncRun]:
+        chosen = [run for run in self.runs.values() if scope_key in (None, run.scope_key)]
+        in_order = sorted(chosen, key=lambda run: (run.run_id, run.scope_key))
+        return sorted(in_order, key=lambda run: run.finished_at, reverse=True)[:limit]
+
+    def get_many(self, run_ids: Sequence[str]) -> list[SyncRun]:
+        return [run for key, run in sorted(self.runs.items()) if key[0] in run_ids]
+
+    def purge(self, *, min_age_seconds: float) -> int:
+        oldest = self._clock() - timedelta(seconds=min_age_seconds)
+        old = [key for key, run in self.runs.items() if run.finished_at <= oldest]
+        for key in old:
+            del self.runs[key]
+        return len(old)

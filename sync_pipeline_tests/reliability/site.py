@@ -22,6 +22,8 @@ from sync_pipeline.database.index_state import PostgresIndexState
 from sync_pipeline.database.overview import PostgresOverview
 from sync_pipeline.database.quarantine import PostgresQuarantine
 from sync_pipeline.database.scope_states import PostgresScopeStates
+from sync_pipeline.database.sync_requests import PostgresSyncRequests
+from sync_pipeline.database.sync_runs import PostgresSyncRuns
 from sync_pipeline.embedding.bm25 import Bm25Encoder
 from sync_pipeline.engine.context import SyncContext, SyncMode, SyncOptions
 from sync_pipeline.engine.questions.search import SearchRequest, search
@@ -84,6 +86,8 @@ class Site:
             cache=PostgresEmbeddingCache(self.engine, retries=IMPATIENT),
             rates=FakeEmbeddingRates(),
             quarantine=PostgresQuarantine(self.engine, retries=IMPATIENT),
+            requests=PostgresSyncRequests(self.engine, retries=IMPATIENT),
+            runs=PostgresSyncRuns(self.engine, retries=IMPATIENT),
             staging=ParquetStaging(str(self.folder / "staging")),
             embedder=embedder,
             sparse=Bm25Encoder("english"),

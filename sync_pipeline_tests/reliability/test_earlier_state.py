@@ -35,6 +35,7 @@ def upgraded(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
         "FROM sync_pipeline.index_state AS document "
         "LEFT JOIN sync_pipeline.scope_state AS scope USING (collection, scope_key)",
         "DROP TABLE sync_pipeline.scope_entity_state",
+        "DROP TABLE sync_pipeline.sync_request, sync_pipeline.sync_run",
         "ALTER TABLE sync_pipeline.quarantine DROP COLUMN row_count",
     )
     site.sql(

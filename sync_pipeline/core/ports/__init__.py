@@ -14,6 +14,13 @@ from sync_pipeline.core.ports.overview import (
     ScopePage,
     ScopeTotals,
 )
+from sync_pipeline.core.ports.requests import (
+    RequestStatus,
+    SyncRequest,
+    SyncRequests,
+    SyncRun,
+    SyncRuns,
+)
 from sync_pipeline.core.ports.scopes import (
     MAX_LEASE_SECONDS,
     EntityResult,
@@ -57,6 +64,7 @@ __all__ = [
     "Progress",
     "Quarantine",
     "RecordedScope",
+    "RequestStatus",
     "RowSource",
     "ScopeOrder",
     "ScopePage",
@@ -69,6 +77,10 @@ __all__ = [
     "StateRow",
     "StopSignal",
     "StoreCapabilities",
+    "SyncRequest",
+    "SyncRequests",
+    "SyncRun",
+    "SyncRuns",
     "VectorStore",
     "Weakness",
 ]
