@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import (
     CTE,
     BigInteger,
+    Column,
     ColumnElement,
     Engine,
     Numeric,
@@ -21,12 +22,15 @@ from sqlalchemy import (
     column,
     func,
     literal,
+    literal_column,
     or_,
     select,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.elements import CollectionAggregate
 
+from sync_pipeline.core.errors import MassDeletionRefusedError
 from sync_pipeline.core.ports import (
     MAX_LEASE_SECONDS,
     EntityTrouble,
@@ -63,6 +67,7 @@ class PostgresOverview:
         self._document = table(schema, "index_state")
         self._quarantine = table(schema, "quarantine")
         self._lease = table(schema, "scope_lease")
+        self._run = table(schema, "sync_run")
 
     def list_scopes(
         self, *, collection: str, entity_types: Sequence[str], page: ScopePage
@@ -75,6 +80,8 @@ class PostgresOverview:
         conditions = []
         if page.containing:
             conditions.append(scopes.c.scope_key.icontains(page.containing, autoescape=True))
+        if page.only_blocked:
+            conditions.append(scopes.c.blocked_deletions.is_not(None))
         if page.only_problems:
             conditions.append(scopes.c.severity > 0)
         names = _ORDER[page.order]
@@ -116,6 +123,7 @@ class PostgresOverview:
                 for name in ("rows", "possible", "synced", "failed", "quarantined")
             ),
             number(columns.failed > 0).label("failed_scopes"),
+            number(columns.blocked_deletions.is_not(None)).label("blocked"),
             number(columns.is_cut_off).label("cut_off"),
             number(columns.in_sync_to.is_(None)).label("never_synced"),
             number(columns.vanished_at.is_not(None)).label("vanished"),
@@ -202,15 +210,16 @@ class PostgresOverview:
                 self._failed(collection, entity_types),
                 self._quarantined(entity_types),
                 self._running(),
+                self._blocked(),
             )
         ]
-        recorded, failed, quarantined, running = (
-            part.cte(name)
-            for part, name in zip(parts, ("recorded", "failing", "unusable", "held"), strict=True)
+        names = ("recorded", "failing", "unusable", "held", "refused")
+        recorded, failed, quarantined, running, blocked = (
+            part.cte(name) for part, name in zip(parts, names, strict=True)
         )
         every = (
             select(recorded.c.scope_key)
-            .union(*(select(it.c.scope_key) for it in (failed, quarantined, running)))
+            .union(*(select(it.c.scope_key) for it in (failed, quarantined, running, blocked)))
             .cte("every")
         )
         key = every.c.scope_key
@@ -238,12 +247,16 @@ class PostgresOverview:
                 recorded.c.vanished_at,
                 is_running.label("is_running"),
                 and_(func.coalesce(recorded.c.is_written, False), ~is_running).label("is_cut_off"),
+                blocked.c.blocked_deletions,
+                blocked.c.blocked_of,
+                blocked.c.blocked_at,
             )
             .select_from(every)
             .join(recorded, recorded.c.scope_key == key, isouter=True)
             .join(failed, failed.c.scope_key == key, isouter=True)
             .join(quarantined, quarantined.c.scope_key == key, isouter=True)
             .join(running, running.c.scope_key == key, isouter=True)
+            .join(blocked, blocked.c.scope_key == key, isouter=True)
             .cte("counted")
         )
         return _judged(counted)
@@ -307,6 +320,28 @@ class PostgresOverview:
         left = func.extract("epoch", columns.expires_at - func.clock_timestamp())
         return select(columns.scope_key).where(left > 0, left <= MAX_LEASE_SECONDS)
 
+    def _blocked(self) -> Select[Any]:
+        """The last refusal of every scope, unless a success has followed it."""
+        run, later = self._run.c, self._run.alias("later").c
+        is_settled = (
+            select(literal(1))
+            .where(
+                later.scope_key == run.scope_key,
+                or_(
+                    later.finished_at > run.finished_at,
+                    and_(later.finished_at == run.finished_at, later.run_id > run.run_id),
+                ),
+                or_(later.status == "success", _is_refused(later)),
+            )
+            .exists()
+        )
+        return select(
+            run.scope_key,
+            _number(run.facts["total"]).label("blocked_deletions"),
+            _number(run.facts["total_indexed"]).label("blocked_of"),
+            run.finished_at.label("blocked_at"),
+        ).where(_is_refused(run), ~is_settled)
+
 
 def _judged(counted: CTE) -> CTE:
     """Add what ``RecordedScope`` works out, so that the database can sort by it."""
@@ -314,6 +349,7 @@ def _judged(counted: CTE) -> CTE:
     possible = func.greatest(columns.rows - columns.quarantined, 0)
     synced = func.least(func.greatest(columns.documents - columns.failed, 0), possible)
     severity = case(
+        (columns.blocked_deletions.is_not(None), 4),
         (or_(columns.failed > 0, columns.is_cut_off), 3),
         (or_(columns.in_sync_to.is_(None), synced < possible), 2),
         (or_(columns.quarantined > 0, columns.vanished_at.is_not(None)), 1),
@@ -326,6 +362,15 @@ def _judged(counted: CTE) -> CTE:
         case((possible > 0, cast(synced, Numeric) / possible), else_=1).label("coverage"),
         severity.label("severity"),
     ).cte("judged")
+
+
+def _is_refused(run: ReadOnlyColumnCollection[str, Column[Any]]) -> ColumnElement[bool]:
+    """In the words of the index ``sync_run_refused``; only a literal lets it be used."""
+    return run.facts["error"].astext == literal_column(f"'{MassDeletionRefusedError.__name__}'")
+
+
+def _number(fact: ColumnElement[Any]) -> ColumnElement[Any]:
+    return cast(fact.astext, BigInteger)
 
 
 def _one_of(values: Sequence[str]) -> CollectionAggregate[bool]:

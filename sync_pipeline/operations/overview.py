@@ -6,8 +6,8 @@ Neither the source nor the index is looked at; ``operations.scopes`` has the mea
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 SHOWN_RUNS: Final = 20
 """Runs of the charts and the statistics."""
+_UNITS: Final = (
+    (timedelta(days=1), "day"),
+    (timedelta(hours=1), "hour"),
+    (timedelta(minutes=1), "minute"),
+)
+SHOWN_BLOCKED: Final = 20
+"""Blocked deletions that a page lists."""
 
 
 class BadgeState(StrEnum):
@@ -58,24 +65,11 @@ class ViewBadge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BlockedDeletion:
-    """A deletion that the last run of a scope refused, and that waits for somebody."""
-
-    scope_key: str
-    deletions: int
-    """What an approval has to name: points that would go."""
-    points: int
-    """Points of the scope."""
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeLine:
     """One scope as the page shows it."""
 
     scope: RecordedScope
     badges: Sequence[ViewBadge]
-    blocked: BlockedDeletion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +96,8 @@ class RecordedStatus:
     matching: int
     """Scopes on all pages."""
     worker: WorkerState
-    blocked: Sequence[BlockedDeletion] = ()
+    blocked: Sequence[RecordedScope] = ()
+    """The first of the scopes whose deletion waits for approval."""
     runs: Sequence[SyncRun] = field(default_factory=tuple)
     """The last runs, the one that ended last first."""
 
@@ -117,18 +112,24 @@ def recorded_status(
         page: Which scopes; its ``scope_keys`` are taken from ``visible``.
         visible: The scopes that the caller may know of; None for all.
     """
-    from dataclasses import replace
-
     keys = None if visible is None else [scope.key for scope in visible]
-    wanted = {"collection": sync.spec.collection, "entity_types": sync.entity_names}
-    scopes, matching = sync.overview.list_scopes(**wanted, page=replace(page, scope_keys=keys))
-    totals = sync.overview.sum_up(**wanted, scope_keys=keys)
+    collection, names = sync.spec.collection, sync.entity_names
+
+    def listed(wanted: ScopePage) -> tuple[list[RecordedScope], int]:
+        return sync.overview.list_scopes(
+            collection=collection, entity_types=names, page=replace(wanted, scope_keys=keys)
+        )
+
+    scopes, matching = listed(page)
+    totals = sync.overview.sum_up(collection=collection, entity_types=names, scope_keys=keys)
     shown = [scope.scope_key for scope in scopes]
-    troubles = sync.overview.list_troubles(**wanted, scope_keys=shown)
-    snapshots = sync.scopes.list_entities(
-        collection=sync.spec.collection, scopes=[Scope.from_key(key) for key in shown]
+    troubles = sync.overview.list_troubles(
+        collection=collection, entity_types=names, scope_keys=shown
     )
-    blocked = blocked_deletions(sync, visible=visible)
+    snapshots = sync.scopes.list_entities(
+        collection=collection, scopes=[Scope.from_key(key) for key in shown]
+    )
+    blocked, _ = listed(ScopePage(only_blocked=True, limit=SHOWN_BLOCKED))
     runs = recent_runs(sync, visible=visible)
     return RecordedStatus(
         at=sync.now(),
@@ -139,7 +140,6 @@ def recorded_status(
             entities=sync.entities,
             snapshots=snapshots,
             troubles=troubles,
-            blocked=blocked,
         ),
         matching=matching,
         worker=worker_state(totals, runs),
@@ -159,21 +159,21 @@ def health_percent(totals: ScopeTotals) -> float:
     return math.floor(totals.synced * 1_000 / totals.possible) / 10
 
 
-def problems_in_words(totals: ScopeTotals, *, blocked: int) -> list[str]:
+def problems_in_words(totals: ScopeTotals) -> list[str]:
     """What is wrong, one short sentence each, the worst first; none where nothing is known."""
     missing = totals.possible - totals.synced - totals.failed
+    in_scopes = counted(totals.failed_scopes, "scope")
+    documents = "document" if totals.quarantined == 1 else "documents"
+    article = "a " if totals.quarantined == 1 else ""
     sentences = [
-        (blocked, f"{counted(blocked, 'deletion')} {_waits(blocked)} for approval"),
-        (
-            totals.failed,
-            f"{counted(totals.failed, 'document')} failed in {counted(totals.failed_scopes, 'scope')}",
-        ),
+        (totals.blocked, f"{_waiting(totals.blocked, 'deletion')} for approval"),
+        (totals.failed, f"{counted(totals.failed, 'document')} failed in {in_scopes}"),
         (totals.cut_off, f"{counted(totals.cut_off, 'scope')} had a run that was cut off"),
         (totals.never_synced, f"{counted(totals.never_synced, 'scope')} not synced in full yet"),
-        (missing, f"{counted(missing, 'document')} {_waits(missing)} for the next sync"),
+        (missing, f"{_waiting(missing, 'document')} for the next sync"),
         (
             totals.quarantined,
-            f"{counted(totals.quarantined, 'row')} cannot become {'a document' if totals.quarantined == 1 else 'documents'}",
+            f"{counted(totals.quarantined, 'row')} cannot become {article}{documents}",
         ),
         (totals.vanished, f"{counted(totals.vanished, 'scope')} without rows in the source"),
     ]
@@ -186,12 +186,10 @@ def scope_lines(
     entities: Sequence[Entity],
     snapshots: Sequence[EntitySnapshot],
     troubles: Sequence[EntityTrouble],
-    blocked: Sequence[BlockedDeletion],
 ) -> list[ScopeLine]:
     """Each scope with a badge per entity and view, in the order of the settings."""
     recorded = {(it.scope_key, it.entity_type): it for it in snapshots}
     wrong = {(it.scope_key, it.entity_type): it for it in troubles}
-    waiting = {it.scope_key: it for it in blocked}
     return [
         ScopeLine(
             scope=scope,
@@ -202,12 +200,10 @@ def scope_lines(
                     scope=scope,
                     snapshot=recorded.get((scope.scope_key, entity.name)),
                     trouble=wrong.get((scope.scope_key, entity.name)),
-                    is_blocked=scope.scope_key in waiting,
                 )
                 for entity in entities
                 for view, _ in entity.views
             ],
-            blocked=waiting.get(scope.scope_key),
         )
         for scope in scopes
     ]
@@ -220,7 +216,6 @@ def view_badge(
     scope: RecordedScope,
     snapshot: EntitySnapshot | None,
     trouble: EntityTrouble | None,
-    is_blocked: bool,
 ) -> ViewBadge:
     """How one view stands."""
     failed = trouble.failed if trouble else 0
@@ -229,7 +224,9 @@ def view_badge(
         state = BadgeState.FAILED
     elif _is_pending(snapshot, quarantined=quarantined, is_running=scope.is_running):
         state = BadgeState.PENDING
-    elif is_blocked or (snapshot is not None and snapshot.vanished_at is not None):
+    elif scope.blocked_deletions is not None or (
+        snapshot is not None and snapshot.vanished_at is not None
+    ):
         state = BadgeState.STALE
     else:
         state = BadgeState.SYNCED
@@ -242,14 +239,6 @@ def view_badge(
         quarantined=quarantined,
         error=trouble.error if trouble else None,
     )
-
-
-def blocked_deletions(
-    sync: SyncContext, *, visible: Sequence[Scope] | None = None
-) -> list[BlockedDeletion]:
-    """Deletions that the last run of a scope refused, by scope key."""
-    del sync, visible
-    return []
 
 
 def recent_runs(
@@ -278,25 +267,16 @@ def age_in_words(since: datetime | None, *, now: datetime) -> str:
     """How long ago, roughly, for people; ``never`` where it was never."""
     if since is None:
         return "never"
-    age = max(now - since, timedelta(0))
-    for unit, name in (("days", "day"), ("hours", "hour"), ("minutes", "minute")):
-        number = age // timedelta(**{unit: 1})
-        if number >= 2 or (number and name != "minute"):
-            return f"{counted(number, name)} ago"
-    return "a minute ago" if age >= timedelta(minutes=1) else "just now"
+    age = now - since
+    for length, name in _UNITS:
+        if age >= length:
+            return f"{counted(age // length, name)} ago"
+    return "just now"
 
 
 def counted(number: int, name: str) -> str:
     """``1 row``, ``2,000 rows``."""
     return f"{number:,} {name}" if number == 1 else f"{number:,} {name}s"
-
-
-def by_status(runs: Sequence[SyncRun]) -> Mapping[str, int]:
-    """How many runs ended how."""
-    ends: dict[str, int] = {}
-    for run in runs:
-        ends[run.status] = ends.get(run.status, 0) + 1
-    return ends
 
 
 def _is_pending(snapshot: EntitySnapshot | None, *, quarantined: int, is_running: bool) -> bool:
@@ -307,5 +287,5 @@ def _is_pending(snapshot: EntitySnapshot | None, *, quarantined: int, is_running
     return snapshot.documents < snapshot.rows - quarantined
 
 
-def _waits(number: int) -> str:
-    return "waits" if number == 1 else "wait"
+def _waiting(number: int, name: str) -> str:
+    return f"{counted(number, name)} {'waits' if number == 1 else 'wait'}"

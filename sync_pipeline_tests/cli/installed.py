@@ -156,6 +156,7 @@ class CommandLine:
         self.source = FakeRowSource(catalogue())
         self.store = FakeVectorStore()
         state, scopes, quarantine = FakeIndexState(), FakeScopeStates(), FakeQuarantine()
+        runs = FakeSyncRuns()
         self.sync = SyncContext(
             entities=ENTITIES,
             alias="documents",
@@ -163,13 +164,13 @@ class CommandLine:
             store=self.store.lease,
             state=state,
             scopes=scopes,
-            overview=FakeOverview(state=state, scopes=scopes, quarantine=quarantine),
+            overview=FakeOverview(state=state, scopes=scopes, quarantine=quarantine, runs=runs),
             generations=FakeGenerations(),
             cache=FakeEmbeddingCache(state),
             rates=FakeEmbeddingRates(),
             quarantine=quarantine,
             requests=FakeSyncRequests(),
-            runs=FakeSyncRuns(),
+            runs=runs,
             staging=ParquetStaging(str(staging)),
             embedder=HashingEmbedder(dimension=64),
             sparse=Bm25Encoder(),

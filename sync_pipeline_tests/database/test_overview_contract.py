@@ -22,6 +22,8 @@ from sync_pipeline.core.ports import (
     ScopePage,
     ScopeStates,
     ScopeTotals,
+    SyncRun,
+    SyncRuns,
 )
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.database.overview import PostgresOverview
@@ -33,8 +35,14 @@ from sync_pipeline_tests.database.documents import (
     NOON,
     failure,
 )
+from sync_pipeline_tests.database.test_sync_runs_contract import run
 from sync_pipeline_tests.fakes.overview import FakeOverview
-from sync_pipeline_tests.fakes.state import FakeIndexState, FakeQuarantine, FakeScopeStates
+from sync_pipeline_tests.fakes.state import (
+    FakeIndexState,
+    FakeQuarantine,
+    FakeScopeStates,
+    FakeSyncRuns,
+)
 
 BOTH: Final = ("material", "work")
 INITECH: Final = Scope("initech")
@@ -42,14 +50,19 @@ INITECH: Final = Scope("initech")
 
 @pytest.fixture
 def overview(
-    engine_or_fake: Engine | None, state: IndexState, scopes: ScopeStates, quarantine: Quarantine
+    engine_or_fake: Engine | None,
+    state: IndexState,
+    scopes: ScopeStates,
+    quarantine: Quarantine,
+    runs: SyncRuns,
 ) -> Overview:
     if engine_or_fake is not None:
         return PostgresOverview(engine_or_fake)
     assert isinstance(state, FakeIndexState)
     assert isinstance(scopes, FakeScopeStates)
     assert isinstance(quarantine, FakeQuarantine)
-    return FakeOverview(state=state, scopes=scopes, quarantine=quarantine)
+    assert isinstance(runs, FakeSyncRuns)
+    return FakeOverview(state=state, scopes=scopes, quarantine=quarantine, runs=runs)
 
 
 def succeed(
@@ -203,6 +216,30 @@ def test_a_scope_without_rows_any_more_is_marked(overview: Overview, scopes: Sco
 
     assert scope.vanished_at is not None
     assert scope.severity == 1
+
+
+def refused(number: int, *, deletions: int) -> SyncRun:
+    facts = {"error": "MassDeletionRefusedError", "total": deletions, "total_indexed": 50}
+    return replace(run(number), status="failed", facts=facts)
+
+
+def test_a_refused_deletion_waits_until_a_run_succeeds(
+    overview: Overview, scopes: ScopeStates, runs: SyncRuns
+) -> None:
+    succeed(scopes, ACME)
+    succeed(scopes, GLOBEX)
+    runs.record(refused(1, deletions=40))
+    runs.record(refused(2, deletions=41))
+    runs.record(replace(run(3), status="failed"))
+
+    (waiting,) = listed(overview, ScopePage(only_blocked=True))
+    totals = overview.sum_up(collection=COLLECTION, entity_types=BOTH, scope_keys=None)
+    runs.record(run(4))
+
+    assert (waiting.scope_key, waiting.blocked_deletions, waiting.blocked_of) == ("acme", 41, 50)
+    assert (waiting.blocked_at, waiting.severity) == (run(2).finished_at, 4)
+    assert totals.blocked == 1
+    assert listed(overview, ScopePage(only_blocked=True)) == []
 
 
 @pytest.fixture

@@ -109,7 +109,9 @@ class World:
             store=self.store.lease,
             state=self.state,
             scopes=self.scopes,
-            overview=FakeOverview(state=self.state, scopes=self.scopes, quarantine=self.quarantine),
+            overview=FakeOverview(
+                state=self.state, scopes=self.scopes, quarantine=self.quarantine, runs=self.runs
+            ),
             generations=self.generations,
             cache=self.cache,
             rates=self.rates,

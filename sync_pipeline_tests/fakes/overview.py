@@ -14,12 +14,14 @@ from sync_pipeline.core.ports import (
     ScopeOrder,
     ScopePage,
     ScopeTotals,
+    SyncRun,
 )
 from sync_pipeline.core.scope import Scope
 from sync_pipeline_tests.fakes.state import (
     FakeIndexState,
     FakeQuarantine,
     FakeScopeStates,
+    FakeSyncRuns,
     RecordedDocument,
 )
 
@@ -30,11 +32,17 @@ class FakeOverview:
     """``Overview`` over the dictionaries of other fakes."""
 
     def __init__(
-        self, *, state: FakeIndexState, scopes: FakeScopeStates, quarantine: FakeQuarantine
+        self,
+        *,
+        state: FakeIndexState,
+        scopes: FakeScopeStates,
+        quarantine: FakeQuarantine,
+        runs: FakeSyncRuns,
     ) -> None:
         self._state = state
         self._scopes = scopes
         self._quarantine = quarantine
+        self._runs = runs
 
     def list_scopes(
         self, *, collection: str, entity_types: Sequence[str], page: ScopePage
@@ -44,6 +52,7 @@ class FakeOverview:
             for scope in self._all(collection, entity_types, page.scope_keys)
             if page.containing.lower() in scope.scope_key.lower()
             and (not page.only_problems or scope.severity)
+            and (not page.only_blocked or scope.blocked_deletions is not None)
         ]
         chosen.sort(key=lambda scope: scope.scope_key.encode())
         if page.order is ScopeOrder.SCOPE:
@@ -66,6 +75,7 @@ class FakeOverview:
             failed=sum(scope.failed for scope in scopes),
             failed_scopes=sum(scope.failed > 0 for scope in scopes),
             quarantined=sum(scope.quarantined for scope in scopes),
+            blocked=sum(scope.blocked_deletions is not None for scope in scopes),
             cut_off=sum(scope.is_cut_off for scope in scopes),
             never_synced=sum(scope.in_sync_to is None for scope in scopes),
             vanished=sum(scope.vanished_at is not None for scope in scopes),
@@ -117,6 +127,7 @@ class FakeOverview:
             for key in self._scopes.leases
             if self._scopes.holder(scope=Scope.from_key(key)) is not None
         }
+        blocked = self._blocked()
         return [
             _scope(
                 key,
@@ -125,10 +136,18 @@ class FakeOverview:
                 failed=failing[key],
                 quarantined=unusable.get(key, 0),
                 is_running=key in held,
+                blocked=blocked.get(key),
             )
-            for key in {*recorded, *failing, *unusable, *held}
+            for key in {*recorded, *failing, *unusable, *held, *blocked}
             if keys is None or key in keys
         ]
+
+    def _blocked(self) -> dict[str, SyncRun]:
+        last: dict[str, SyncRun] = {}
+        for run in sorted(self._runs.runs.values(), key=lambda it: it.finished_at):
+            if run.status == "success" or _is_refused(run):
+                last[run.scope_key] = run
+        return {key: run for key, run in last.items() if _is_refused(run)}
 
     def _failing(self, collection: str, entity_types: Sequence[str]) -> list[RecordedDocument]:
         return [
@@ -148,6 +167,7 @@ def _scope(
     failed: int,
     quarantined: int,
     is_running: bool,
+    blocked: SyncRun | None,
 ) -> RecordedScope:
     vanished = [part.vanished_at for part in parts]
     return RecordedScope(
@@ -165,7 +185,14 @@ def _scope(
         vanished_at=max((it for it in vanished if it), default=None) if all(vanished) else None,
         is_running=is_running,
         is_cut_off=not is_running and any(part.writing_token is not None for part in parts),
+        blocked_deletions=int(blocked.facts["total"]) if blocked else None,
+        blocked_of=int(blocked.facts["total_indexed"]) if blocked else None,
+        blocked_at=blocked.finished_at if blocked else None,
     )
+
+
+def _is_refused(run: SyncRun) -> bool:
+    return run.facts.get("error") == "MassDeletionRefusedError"
 
 
 def _oldest(moments: Sequence[datetime | None], *, of: int) -> datetime | None:

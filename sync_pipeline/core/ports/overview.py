@@ -30,6 +30,8 @@ class ScopePage:
 
     scope_keys: Sequence[str] | None = None
     """Only these, for callers who may see no others; None for all."""
+    only_blocked: bool = False
+    """Only those with a deletion that waits for approval."""
     containing: str = ""
     """Only scopes whose key contains this, whatever its case."""
     only_problems: bool = False
@@ -69,6 +71,13 @@ class RecordedScope:
     is_cut_off: bool
     """Whether a run began to write and never finished; never while one is running."""
 
+    blocked_deletions: int | None = None
+    """Points that its last run would have had to delete, where that was refused: what an
+    approval names. A success since then has settled it."""
+    blocked_of: int | None = None
+    """Points that it had then."""
+    blocked_at: datetime | None = None
+
     @property
     def possible(self) -> int:
         """Rows that can become a document."""
@@ -88,9 +97,12 @@ class RecordedScope:
     def severity(self) -> int:
         """How much it needs somebody.
 
-        3: documents fail, or a run was cut off. 2: documents are missing, or an entity was
-        never synced. 1: rows are quarantined, or gone. 0: nothing is known to be wrong.
+        4: a deletion waits for approval. 3: documents fail, or a run was cut off. 2: documents
+        are missing, or an entity was never synced. 1: rows are quarantined, or gone. 0: nothing
+        is known to be wrong.
         """
+        if self.blocked_deletions is not None:
+            return 4
         if self.failed or self.is_cut_off:
             return 3
         if self.in_sync_to is None or self.synced < self.possible:
@@ -110,6 +122,8 @@ class ScopeTotals:
     failed_scopes: int = 0
     """Scopes with failed documents."""
     quarantined: int = 0
+    blocked: int = 0
+    """Scopes with a deletion that waits for approval."""
     cut_off: int = 0
     never_synced: int = 0
     """Scopes with an entity that was never synced."""
@@ -139,7 +153,7 @@ class Overview(Protocol):
     """All scopes at a glance; asks neither the source nor the index, and costs what a page costs.
 
     A scope is known here once something of it is recorded: a sync, a failed document, a
-    quarantined row or a lease that is held.
+    quarantined row, a refused deletion or a lease that is held.
     """
 
     def list_scopes(
