@@ -40,6 +40,7 @@ class PostgresSyncRuns:
             "finished_at": run.finished_at,
             "counts": run.counts.numbers(),
             "seconds": asdict(run.seconds),
+            "facts": dict(run.facts),
         }
 
         def write(error: str | None) -> None:

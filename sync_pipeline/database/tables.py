@@ -292,7 +292,14 @@ def _sync_run(metadata: MetaData) -> None:
         Column("counts", JSONB, nullable=False),
         Column("seconds", JSONB, nullable=False),
         Column("error", Text),
+        Column("facts", JSONB, nullable=False, server_default=text("'{}'")),
         CheckConstraint("status IN ('success', 'failed', 'skipped')", name="sync_run_status"),
         Index("sync_run_finished", "finished_at"),
         Index("sync_run_by_scope", "scope_key", "finished_at"),
+        Index(
+            "sync_run_refused",
+            "scope_key",
+            "finished_at",
+            postgresql_where=text("facts ->> 'error' = 'MassDeletionRefusedError'"),
+        ),
     )

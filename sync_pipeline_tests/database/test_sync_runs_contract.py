@@ -21,13 +21,16 @@ def run(
         finished_at=NOON + timedelta(minutes=number, seconds=1),
         counts=Counts(rows=rows, documents=rows, embedded_texts=1),
         seconds=StepSeconds(export=0.5, embed=1.25, upsert=0.25),
+        error=None if status == "success" else "refused",
+        facts={} if status == "success" else {"error": "MassDeletionRefusedError", "total": 30},
     )
 
 
 def test_a_run_is_read_back_as_it_was_recorded(runs: SyncRuns) -> None:
     runs.record(run(1))
+    runs.record(run(2, status="failed"))
 
-    assert runs.list_recent(limit=10) == [run(1)]
+    assert runs.list_recent(limit=10) == [run(2, status="failed"), run(1)]
 
 
 def test_the_last_runs_come_first(runs: SyncRuns) -> None:

@@ -101,6 +101,9 @@ class SyncRun:
     seconds: StepSeconds = field(default_factory=StepSeconds)
     error: str | None = None
     """Our own message; never a document's text."""
+    facts: Mapping[str, str | int | float] = field(default_factory=dict)
+    """What the error carries: its class as ``error``, its numbers by name. Of a refused deletion
+    ``total`` is how many points would go."""
 
 
 class SyncRuns(Protocol):

@@ -52,10 +52,17 @@ def upgrade() -> None:
         sa.Column("counts", JSONB, nullable=False),
         sa.Column("seconds", JSONB, nullable=False),
         sa.Column("error", sa.Text()),
+        sa.Column("facts", JSONB, nullable=False, server_default=sa.text("'{}'")),
         sa.CheckConstraint("status IN ('success', 'failed', 'skipped')", name="sync_run_status"),
     )
     op.create_index("sync_run_finished", "sync_run", ["finished_at"])
     op.create_index("sync_run_by_scope", "sync_run", ["scope_key", "finished_at"])
+    op.create_index(
+        "sync_run_refused",
+        "sync_run",
+        ["scope_key", "finished_at"],
+        postgresql_where=sa.text("facts ->> 'error' = 'MassDeletionRefusedError'"),
+    )
 
 
 def downgrade() -> None:
