@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field
 
 from sync_pipeline.core.explanation import Explanation, Outcome
 from sync_pipeline.core.payload import shown
+from sync_pipeline.core.ports import RecordedScope, ScopePage
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.operations.asking import document_as, explain_as, search_many
-from sync_pipeline.operations.recorded import RecordedScope, recorded_scopes
+from sync_pipeline.operations.overview import problems_in_words, recorded_status
 from sync_pipeline.service.models import (
     MAX_HITS,
     Conditions,
@@ -152,7 +154,7 @@ class ExplanationAnswer(BaseModel):
     searchable: bool
     outcome: str
     meaning: str
-    in_sync_to: str | None = None
+    in_sync_to: datetime | None = None
     """Changes that were committed before this moment are searchable."""
     reason: str | None = None
     """For operators: what is known of it."""
@@ -167,25 +169,28 @@ class ScopeAnswer(BaseModel):
     documents: int
     failed: int
     quarantined: int
-    in_sync_to: str | None
-    seconds_behind: float | None
+    in_sync_to: datetime | None
+    blocked_deletions: int | None
 
 
-class StatusAnswer(BaseModel):
+class ScopesAnswer(BaseModel):
     """How the scopes stand."""
 
+    health_percent: float
+    problems: list[str]
     scopes: int
     documents: int
     failed: int
     quarantined: int
-    furthest_behind: list[ScopeAnswer]
+    worst: list[ScopeAnswer]
 
 
 def search_catalogue(service: Service, asker: Asker, arguments: SearchArguments) -> SearchAnswer:
     """Search as the one who asks."""
     body = SearchBody(**arguments.model_dump(exclude={"tenant_id"}, exclude_unset=True))
     scope = asker.scope(arguments.tenant_id)
-    (result,) = search_many(service.sync, scope=scope, requests=[request_of(service, body)])
+    with service.metrics.search():
+        (result,) = search_many(service.sync, scope=scope, requests=[request_of(service, body)])
     return answer_of(result)
 
 
@@ -219,16 +224,20 @@ def explain_document(
     return _explained(arguments.document_id, explanation, for_operators=asker.names_tenants)
 
 
-def sync_status(service: Service, asker: Asker, arguments: StatusArguments) -> StatusAnswer:
-    """How the scopes stand, as recorded; nothing is measured anew."""
+def sync_status(service: Service, asker: Asker, arguments: StatusArguments) -> ScopesAnswer:
+    """How the scopes stand, as recorded; nothing is counted anew."""
     named = None if arguments.tenant_id is None else [asker.scope(arguments.tenant_id)]
-    scopes = recorded_scopes(service.sync, scopes=named)
-    return StatusAnswer(
-        scopes=len(scopes),
-        documents=sum(scope.documents for scope in scopes),
-        failed=sum(scope.failed for scope in scopes),
-        quarantined=sum(scope.quarantined for scope in scopes),
-        furthest_behind=[_scope_answer(scope) for scope in scopes[: arguments.limit]],
+    page = ScopePage(limit=arguments.limit)
+    recorded = recorded_status(service.sync, page=page, visible=named)
+    totals = recorded.totals
+    return ScopesAnswer(
+        health_percent=recorded.health_percent,
+        problems=problems_in_words(totals),
+        scopes=totals.scopes,
+        documents=totals.synced,
+        failed=totals.failed,
+        quarantined=totals.quarantined,
+        worst=[_scope_answer(line.scope) for line in recorded.lines],
     )
 
 
@@ -301,11 +310,12 @@ TOOLS: Final = (
         title="How the synchronisation stands",
         description="For administrators: how many documents are searchable, how many failed and "
         "how many rows cannot become documents, in all scopes (one per tenant, and `global` for "
-        "shared rows) together, and the scopes that are furthest behind, with `seconds_behind`, "
-        "the seconds since the state of the source that they reflect. From records; nothing is "
-        "counted anew.",
+        "shared rows) together, what is wrong in words, and the scopes that need somebody most. "
+        "`health_percent` is the share of documents in step; `in_sync_to` the moment (ISO 8601, "
+        "UTC) up to which changes are searchable; `blocked_deletions` how many documents a sync "
+        "refused to delete before somebody approves it. From records; nothing is counted anew.",
         arguments=StatusArguments,
-        answer=StatusAnswer,
+        answer=ScopesAnswer,
         run=sync_status,
         is_for_admins=True,
     ),
@@ -336,19 +346,18 @@ def _explained(
         searchable=verdict.is_searchable,
         outcome=verdict.outcome.value,
         meaning=MEANINGS[verdict.outcome],
-        in_sync_to=None if in_sync_to is None else in_sync_to.isoformat(),
+        in_sync_to=in_sync_to,
         reason=verdict.reason if for_operators else None,
         next_step=verdict.next_step if for_operators else None,
     )
 
 
 def _scope_answer(scope: RecordedScope) -> ScopeAnswer:
-    in_sync_to = scope.in_sync_to
     return ScopeAnswer(
         scope_key=scope.scope_key,
-        documents=scope.documents,
+        documents=scope.synced,
         failed=scope.failed,
         quarantined=scope.quarantined,
-        in_sync_to=None if in_sync_to is None else in_sync_to.isoformat(),
-        seconds_behind=scope.seconds_behind,
+        in_sync_to=scope.in_sync_to,
+        blocked_deletions=scope.blocked_deletions,
     )

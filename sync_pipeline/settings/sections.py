@@ -305,6 +305,9 @@ class ServiceSettings(Section):
     """How long a request waits for an embedded index that a sync is using; then 503."""
     docs: Literal["admins", "everybody", "nobody"] = "admins"
     """Who may read the OpenAPI description."""
+    metrics: Literal["operators", "everybody"] = "operators"
+    """Who may read `/metrics`: workers and admins, or everybody who reaches the service. It names
+    tenants."""
 
     @field_validator("secret")
     @classmethod

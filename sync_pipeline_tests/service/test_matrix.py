@@ -45,6 +45,7 @@ SEARCH_BY_TOOL: Final = {
 MATRIX: Final[dict[tuple[str, str], Asked]] = {
     ("GET", "/healthz"): Asked(ANYBODY),
     ("GET", "/readyz"): Asked(ANYBODY),
+    ("GET", "/metrics"): Asked(OPERATOR),
     ("GET", "/openapi.json"): Asked(ADMIN),
     ("POST", "/api/search"): Asked(CALLER, SEARCH),
     ("POST", "/mcp"): Asked(CALLER, SEARCH_BY_TOOL),

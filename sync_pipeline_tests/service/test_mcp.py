@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -297,15 +298,16 @@ def test_the_tools_of_admins_do_not_exist_for_others(served: Served) -> None:
     )
 
 
-def test_the_status_counts_all_scopes_and_lists_those_furthest_behind(served: Served) -> None:
+def test_the_status_counts_all_scopes_and_lists_the_worst(served: Served) -> None:
     status = called(served, "sync_status", role="admin", tenant=None)
 
     every, one = status(limit=1).structured_content, status(tenant_id="globex").structured_content
 
     assert (every["scopes"], every["documents"], every["quarantined"]) == (3, 6, 1)
-    assert len(every["furthest_behind"]) == 1
+    assert every["problems"] == ["1 row cannot become a document"]
+    assert [scope["scope_key"] for scope in every["worst"]] == ["globex"]
     assert (one["scopes"], one["documents"]) == (1, 2)
-    assert one["furthest_behind"][0]["scope_key"] == "globex"
+    assert one["worst"][0]["scope_key"] == "globex"
 
 
 def test_a_fault_of_the_service_is_not_told(served: Served, caplog: Any) -> None:
@@ -316,13 +318,7 @@ def test_a_fault_of_the_service_is_not_told(served: Served, caplog: Any) -> None
         def __getattr__(self, name: str) -> Any:
             raise RuntimeError(secret)
 
-    broken = type(service)(
-        settings=service.settings,
-        sync=Broken(),
-        queries=service.queries,
-        authenticator=service.authenticator,
-        limiter=service.limiter,
-    )
+    broken = replace(service, sync=Broken())
     answer: Any = call(
         broken, Asker(GLOBAL), name="get_document", arguments={"document_id": "global-work-g2"}
     )

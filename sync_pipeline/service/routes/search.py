@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from sync_pipeline.core.json_path import parse_path
 from sync_pipeline.operations.asking import search_many, search_request
@@ -29,10 +29,18 @@ router = APIRouter(prefix="/api", tags=["search"])
 
 
 @router.post("/search")
-def search(body: SearchBody, service: Opened, principal: Caller) -> SearchAnswer:
-    """Search one's own documents together with the global ones, by meaning and by words."""
+def search(
+    body: SearchBody, service: Opened, principal: Caller, response: Response
+) -> SearchAnswer:
+    """Search one's own documents together with the global ones, by meaning and by words.
+
+    Operators are told in `Server-Timing` where the time went.
+    """
     scope = scope_of(principal, body.tenant_id)
-    (result,) = search_many(service.sync, scope=scope, requests=[request_of(service, body)])
+    with service.metrics.search() as spent:
+        (result,) = search_many(service.sync, scope=scope, requests=[request_of(service, body)])
+    if principal.is_operator:
+        response.headers["Server-Timing"] = spent.server_timing()
     return answer_of(result)
 
 
@@ -44,7 +52,8 @@ def search_batch(body: BatchBody, service: Opened, principal: Caller) -> BatchAn
         raise BadRequestError("tenant_id stands beside searches, once for all of them")
     scope = scope_of(principal, body.tenant_id)
     requests = [request_of(service, search) for search in body.searches]
-    results = search_many(service.sync, scope=scope, requests=requests)
+    with service.metrics.search():
+        results = search_many(service.sync, scope=scope, requests=requests)
     return BatchAnswer(results=[answer_of(result) for result in results])
 
 
