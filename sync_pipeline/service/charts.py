@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 400
 HEIGHT: Final = 112
+LEAST_COLUMNS: Final = 12
+"""Room is kept for so many runs, so that a first one is no wall."""
 _GAP: Final = 0.28
 """Share of a column that is left free."""
 _LEAST: Final = 2.0
@@ -96,9 +98,14 @@ def run_charts(runs: Sequence[SyncRun]) -> list[Chart]:
     ]
 
 
+def slot_width(columns: int) -> float:
+    """Room of one run."""
+    return WIDTH / max(columns, LEAST_COLUMNS)
+
+
 def stacked(values: Sequence[Sequence[float]]) -> list[tuple[Part, ...]]:
     """Rectangles of stacked bars in ``WIDTH`` by ``HEIGHT``, the highest one as high as that."""
-    slot = WIDTH / max(len(values), 1)
+    slot = slot_width(len(values))
     highest = max((sum(numbers) for numbers in values), default=0.0)
     bars = []
     for place, numbers in enumerate(values):
@@ -130,7 +137,7 @@ def _chart(
     digits: int,
     summary: str,
 ) -> Chart:
-    slot = WIDTH / len(runs)
+    slot = slot_width(len(runs))
     shown = [tuple(f"{number:,.{digits}f}" for number in numbers) for numbers in values]
     return Chart(
         title=title,

@@ -17,6 +17,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from sync_pipeline.operations.overview import age_in_words
 from sync_pipeline.service.authentication import COOKIE, CSRF_FIELD
@@ -151,6 +152,7 @@ def _environment() -> Environment:
         "capitalize_first": lambda text: text[:1].upper() + text[1:],
         "age": lambda since, now: age_in_words(since, now=now),
         "anchor": _anchor,
+        "code": _code,
         "json": lambda value: json.dumps(value, ensure_ascii=False),
         "moment": _moment,
         "number": lambda value: f"{value:,}",
@@ -171,7 +173,22 @@ def _anchor(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _moment(moment: datetime | None) -> str:
+def _code(text: str) -> Markup:
+    """Commands between backticks as code; everything else is escaped."""
+    parts = (
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
+        for place, part in enumerate(text.split("`"))
+    )
+    return Markup("").join(parts)
+
+
+def _moment(moment: datetime | str | None) -> str:
+    if isinstance(moment, str):
+        try:
+            moment = datetime.fromisoformat(moment)
+        except ValueError:
+            # Something else may have written the index: it is shown as it stands there.
+            return moment
     return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 

@@ -40,6 +40,12 @@ function carryOver(from, to) {
       other.value = field.value;
     }
   }
+  for (const field of from.querySelectorAll("select[id]")) {
+    const other = to.querySelector("#" + CSS.escape(field.id));
+    if (other) {
+      other.value = field.value;
+    }
+  }
   for (const opened of from.querySelectorAll("details[open][id]")) {
     const other = to.querySelector("#" + CSS.escape(opened.id));
     if (other) {
@@ -57,7 +63,7 @@ function carryOver(from, to) {
 
 function isTypingIn(region) {
   const active = document.activeElement;
-  return active !== null && active.tagName === "INPUT" && region.contains(active);
+  return active !== null && ["INPUT", "SELECT"].includes(active.tagName) && region.contains(active);
 }
 
 function replaceRegions(html) {
@@ -69,11 +75,7 @@ function replaceRegions(html) {
     }
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
     carryOver(old, region);
-    const left = [...old.querySelectorAll(".table-box")].map((it) => it.scrollLeft);
     old.replaceWith(region);
-    [...region.querySelectorAll(".table-box")].forEach((it, place) => {
-      it.scrollLeft = left[place] || 0;
-    });
     shown.set(region.id, text);
     const again = focused && focused.id && document.getElementById(focused.id);
     if (again) {
