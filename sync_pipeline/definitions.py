@@ -9,7 +9,12 @@ from sync_pipeline.defs.io_managers import staged_manifests
 from sync_pipeline.defs.jobs import ASSETS, CHECKS, build_maintenance_job, sync_scope_job
 from sync_pipeline.defs.resources import SyncResource
 from sync_pipeline.defs.schedules import build_schedules
-from sync_pipeline.defs.sensors import changed_rows_sensor, new_scope_sensor, retry_failed_sensor
+from sync_pipeline.defs.sensors import (
+    changed_rows_sensor,
+    new_scope_sensor,
+    retry_failed_sensor,
+    sync_request_sensor,
+)
 from sync_pipeline.redaction import redact_logs
 from sync_pipeline.settings import Settings, load_settings
 
@@ -33,6 +38,7 @@ def build_definitions(*, settings: Settings | None = None, **overrides: object) 
             new_scope_sensor,
             changed_rows_sensor,
             retry_failed_sensor,
+            sync_request_sensor,
             *build_alert_sensors(settings.alerts),
         ],
         resources={"sync": SyncResource(), "staged_manifests": staged_manifests} | overrides,

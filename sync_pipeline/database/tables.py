@@ -271,6 +271,7 @@ def _sync_request(metadata: MetaData) -> None:
         CheckConstraint(
             "status IN ('pending', 'started', 'done', 'failed')", name="sync_request_status"
         ),
+        CheckConstraint("mode IN ('full', 'incremental')", name="sync_request_mode"),
         Index(
             "sync_request_open",
             "requested_at",

@@ -8,6 +8,7 @@ import dagster as dg
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.assets import stale_cleanup
 from sync_pipeline.defs.failures import RETRIES, as_dagster_failures
+from sync_pipeline.defs.recording import record_failed_checks
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.questions.checks import check_scope
 
@@ -34,8 +35,18 @@ def scope_checks(
 ) -> Iterator[dg.AssetCheckResult]:
     """Look at the scope in the index: how many points, whose, with which vectors, found or not."""
     scope = Scope.from_key(context.partition_key)
-    with as_dagster_failures(retry_number=context.retry_number):
-        results = check_scope(sync, scope=scope, seed=context.run.run_id)
+    run_id = context.run.run_id
+    try:
+        with as_dagster_failures(retry_number=context.retry_number):
+            results = check_scope(sync, scope=scope, seed=run_id)
+    except dg.Failure as failure:
+        error = f"synced, but the index could not be checked: {failure.description}"
+        record_failed_checks(sync, run_id=run_id, scope_key=scope.key, error=error)
+        raise
+    broken = sorted(result.claim for result in results if not result.passed)
+    if broken:
+        error = f"synced, but a check of the index failed: {', '.join(broken)}"
+        record_failed_checks(sync, run_id=run_id, scope_key=scope.key, error=error)
     for result in results:
         yield dg.AssetCheckResult(
             check_name=result.claim,

@@ -19,6 +19,7 @@ from sync_pipeline.core.reports import Counts, ScopeReport, Step, shown_counts
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.failures import RETRIES, as_dagster_failures
 from sync_pipeline.defs.partitions import scope_partitions
+from sync_pipeline.defs.recording import Reached, record_success, recording_failure
 from sync_pipeline.defs.run_history import name_process
 from sync_pipeline.defs.stopping import stopping_on_signals
 from sync_pipeline.engine.context import SyncContext
@@ -58,19 +59,21 @@ class _Step:
 
 @contextmanager
 def _scope_step(
-    context: dg.AssetExecutionContext, sync: SyncContext, *, before: Counts
+    context: dg.AssetExecutionContext, sync: SyncContext, *, reached: Reached | None
 ) -> Iterator[_Step]:
     """What every step needs: the scope's lease, a clean stop, failures that Dagster understands.
 
     Args:
         context: Which scope and run.
         sync: The ports.
-        before: What the steps before this one did.
+        reached: What the step before this one handed over; None for the first.
     """
     scope, run_id = Scope.from_key(context.partition_key), context.run.run_id
+    before = Counts() if reached is None else reached.counts
     name_process(context.instance, run=context.run)
     step: _Step | None = None
     with (
+        recording_failure(context, sync, reached=reached),
         as_dagster_failures(retry_number=context.retry_number),
         counted(lambda: before if step is None else step.done),
         stopping_on_signals(sync) as stoppable,
@@ -103,7 +106,7 @@ def exported_documents(
     In an incremental run only the rows that may have changed. Rows that cannot
     become documents are in the quarantine, with the reason.
     """
-    with _scope_step(context, sync, before=Counts()) as step:
+    with _scope_step(context, sync, reached=None) as step:
         export = export_scope(
             step.sync,
             scope=step.scope,
@@ -139,7 +142,7 @@ def embedded_documents(
 
     Vectors are in the embedding cache; the index is not written yet.
     """
-    with _scope_step(context, sync, before=exported_documents.counts) as step:
+    with _scope_step(context, sync, reached=exported_documents) as step:
         export = current_export(
             step.sync, export=exported_documents, run_id=step.run_id, fence=step.fence
         )
@@ -162,7 +165,7 @@ def upserted_points(
     embedded_documents: StagedChanges,
 ) -> dg.MaterializeResult[AppliedChanges]:
     """The scope's points with every new and changed document, stale ones still among them."""
-    with _scope_step(context, sync, before=embedded_documents.counts) as step:
+    with _scope_step(context, sync, reached=embedded_documents) as step:
         staged = current_changes(
             step.sync, staged=embedded_documents, run_id=step.run_id, fence=step.fence
         )
@@ -201,13 +204,14 @@ def stale_cleanup(
     Its result is the report of the run. Where more would be deleted than one run
     may, nothing is, and what was written before stays.
     """
-    with _scope_step(context, sync, before=upserted_points.counts) as step:
+    with _scope_step(context, sync, reached=upserted_points) as step:
         limited = _with_limit(step.sync, config)
         applied = current_applied(
             limited, applied=upserted_points, run_id=step.run_id, fence=step.fence
         )
         report = clean_scope(limited, applied=applied, fence=step.fence)
         step.done = report
+    record_success(context, sync, report=report, is_full=applied.staged.is_full)
     return dg.MaterializeResult(
         value=report, metadata=_shown("cleanup", report, seconds=report.seconds.cleanup)
     )

@@ -25,7 +25,7 @@ from sync_pipeline.defs.run_history import (
     iter_failed_runs,
 )
 from sync_pipeline.defs.stopping import stopping_on_signals
-from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.context import RunOptions, SyncContext
 from sync_pipeline.engine.index import optimize_index
 from sync_pipeline.engine.removal.maintenance import (
     VanishedPolicy,
@@ -49,6 +49,19 @@ sync_scope_job = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     description="Brings one scope in step: export, embed, upsert, clean up, check.",
 )
+
+
+def run_config(options: RunOptions, *, scope: Scope) -> dict[str, Any]:
+    """What a run of ``sync_scope_job`` is told: of the options those that are about this scope."""
+    steps: dict[str, dict[str, object]] = {
+        "exported_documents": {"mode": options.mode},
+        "embedded_documents": {"change_digest": options.change_digests.get(scope.key)},
+        "stale_cleanup": {
+            "max_deleted_fraction": options.max_deleted_fraction,
+            "approve_deletions": options.approve_deletions,
+        },
+    }
+    return {"ops": {step: {"config": config} for step, config in steps.items()}}
 
 
 class VanishedConfig(dg.Config):
@@ -127,8 +140,8 @@ def remove_old_runs(
     config: RetentionConfig,
     sync: dg.ResourceParam[SyncContext],
 ) -> None:
-    """Bound Dagster's run history, and end runs whose process was killed."""
-    closed = close_dead_runs(context.instance, scopes=sync.scopes)
+    """Bound the history of runs and requests, and end runs whose process was killed."""
+    closed = close_dead_runs(context.instance, scopes=sync.scopes, runs=sync.runs)
     report = delete_old_runs(
         context.instance,
         now=datetime.now(tz=UTC),
@@ -137,7 +150,19 @@ def remove_old_runs(
             failed=timedelta(days=config.failed_days),
         ),
     )
-    context.add_output_metadata({**asdict(report), "dead_runs_closed": closed})
+    # Dagster's history is bounded first: should our tables not answer, it has been.
+    oldest = timedelta(days=config.failed_days).total_seconds()
+    with as_dagster_failures(retry_number=context.retry_number):
+        records = sync.runs.purge(min_age_seconds=oldest)
+        requests = sync.requests.purge(min_age_seconds=oldest)
+    context.add_output_metadata(
+        {
+            **asdict(report),
+            "dead_runs_closed": closed,
+            "run_records": records,
+            "requests": requests,
+        }
+    )
 
 
 @dg.op

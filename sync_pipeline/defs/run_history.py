@@ -14,8 +14,9 @@ from typing import Final
 import dagster as dg
 import psutil
 
-from sync_pipeline.core.ports import ScopeStates
+from sync_pipeline.core.ports import ScopeStates, SyncRuns
 from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG
+from sync_pipeline.defs.recording import record_killed
 
 CHUNK: Final = 200
 """Runs read at once."""
@@ -167,6 +168,7 @@ def close_dead_runs(
     instance: dg.DagsterInstance,
     *,
     scopes: ScopeStates,
+    runs: SyncRuns,
     clock: Callable[[], datetime] = _utc_now,
 ) -> int:
     """End the runs whose process on this machine is gone, and their leases; how many there were.
@@ -187,6 +189,7 @@ def close_dead_runs(
         else:
             instance.report_run_failed(run, "The process of this run was killed.")
         scopes.release_dead(owner=run.run_id)
+        record_killed(runs, record)
         closed += 1
     return closed
 

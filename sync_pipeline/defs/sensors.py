@@ -11,6 +11,7 @@ from sync_pipeline.defs.dagster_private import NOT_FINISHED_STATUSES, PARTITION_
 from sync_pipeline.defs.failures import withholding_foreign_messages
 from sync_pipeline.defs.jobs import sync_scope_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME, scope_partitions
+from sync_pipeline.defs.requests import advance_requests
 from sync_pipeline.defs.schedules import sync_request
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.questions.follow import pending_scopes
@@ -143,4 +144,28 @@ def new_scope_sensor(
     return dg.SensorResult(
         dynamic_partitions_requests=[scope_partitions.build_add_request(keys)],
         run_requests=[sync_request(scope) for scope in new],
+    )
+
+
+@dg.sensor(
+    job=sync_scope_job,
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Turns the syncs that somebody asked the service for into runs, and follows them.",
+)
+@withholding_foreign_messages()
+def sync_request_sensor(
+    context: dg.SensorEvaluationContext, sync: dg.ResourceParam[SyncContext]
+) -> dg.SensorResult | dg.SkipReason:
+    """Read the open requests; remembers nothing, for they say themselves how far they are."""
+    try:
+        open_count, requested = advance_requests(context.instance, sync.requests)
+    except TransientError as error:
+        return dg.SkipReason(f"the requests cannot be read now: {error}")
+    if not requested:
+        return dg.SkipReason(f"{open_count} requests are open, and none of them needs a new run")
+    keys = list(dict.fromkeys(str(request.partition_key) for request in requested))
+    return dg.SensorResult(
+        dynamic_partitions_requests=[scope_partitions.build_add_request(keys)],
+        run_requests=requested,
     )

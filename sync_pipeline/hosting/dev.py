@@ -82,7 +82,7 @@ def run_dev(
     environment = dict(environment)
     variables = prepare_instance(installation, environment=environment)
     with open_instance(installation, environment=environment) as instance:
-        close_dead_runs(instance, scopes=installation.sync.scopes)
+        close_dead_runs(instance, scopes=installation.sync.scopes, runs=installation.sync.runs)
     command = [sys.executable, "-m", PROGRAM, "dev", "-m", MODULE, "-h", host, "-p", str(port)]
     follow = partial(_follow_changes, environment=environment)
     close = partial(_close_dead_runs, installation=installation, environment=environment)
@@ -130,7 +130,7 @@ def _close_dead_runs(
             suppress(TransientError),
             open_instance(installation, environment=environment) as instance,
         ):
-            close_dead_runs(instance, scopes=installation.sync.scopes)
+            close_dead_runs(instance, scopes=installation.sync.scopes, runs=installation.sync.runs)
 
 
 def _stop_follower(follower: subprocess.Popen[bytes]) -> None:

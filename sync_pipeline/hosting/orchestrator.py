@@ -15,7 +15,7 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.dagster_private import MAX_RETRIES_TAG, StepFailureData
 from sync_pipeline.defs.failures import COUNTS_FACT, ERROR_FACT, STOPPED_FACT
 from sync_pipeline.defs.io_managers import staged_manifests
-from sync_pipeline.defs.jobs import ASSETS, CHECKS, forget_partition, sync_scope_job
+from sync_pipeline.defs.jobs import ASSETS, CHECKS, forget_partition, run_config, sync_scope_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.defs.run_history import PROCESS_TAG, close_dead_runs, process_tag
 from sync_pipeline.engine.context import RunOptions, SyncContext
@@ -84,7 +84,7 @@ class DagsterOrchestrator:
         sync = replace(installation.sync, progress=progress, should_stop=should_stop)
         _require_sound(sync)
         with open_instance(installation, environment=os.environ) as instance:
-            close_dead_runs(instance, scopes=sync.scopes)
+            close_dead_runs(instance, scopes=sync.scopes, runs=sync.runs)
             return run_scopes(
                 instance,
                 sync,
@@ -165,19 +165,9 @@ def _why_not_begun(
 
 
 def _run_config(options: RunOptions, *, scope: Scope) -> dict[str, Any]:
-    steps: dict[str, dict[str, object]] = {
-        "exported_documents": {"mode": options.mode},
-        "embedded_documents": {"change_digest": options.change_digests.get(scope.key)},
-        "stale_cleanup": {
-            "max_deleted_fraction": options.max_deleted_fraction,
-            "approve_deletions": options.approve_deletions,
-        },
-    }
-    return {
-        "ops": {step: {"config": config} for step, config in steps.items()},
-        # Every event would be a line on the terminal.
-        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-    }
+    """Without a line on the terminal for every event."""
+    quiet = {"console": {"config": {"log_level": "CRITICAL"}}}
+    return {**run_config(options, scope=scope), "loggers": quiet}
 
 
 def _run_scope(

@@ -23,7 +23,8 @@ from sync_pipeline.core.scope import Scope
 
 if TYPE_CHECKING:
     from sync_pipeline.core.entity import Entity
-    from sync_pipeline.core.ports import SyncRun
+    from sync_pipeline.core.explanation import Explanation
+    from sync_pipeline.core.ports import DocumentRecord, SyncRun
     from sync_pipeline.engine.context import SyncContext
 
 SHOWN_RUNS: Final = 20
@@ -251,6 +252,48 @@ def recent_runs(
         run for scope in visible for run in sync.runs.list_recent(limit=limit, scope_key=scope.key)
     ]
     return sorted(runs, key=lambda run: run.finished_at, reverse=True)[:limit]
+
+
+def first_failed(
+    sync: SyncContext, *, visible: Sequence[Scope] | None = None, limit: int
+) -> list[DocumentRecord]:
+    """The first failed documents of the scopes that a caller may see, by scope key and id."""
+    scopes: Sequence[Scope | None] = [None] if visible is None else visible
+    failed = [
+        record
+        for scope in scopes
+        for record in sync.state.list_failed(
+            collection=sync.spec.collection, scope=scope, limit=limit
+        )
+    ]
+    return sorted(failed, key=lambda it: (it.scope_key, it.document_id))[:limit]
+
+
+def explain_document(
+    sync: SyncContext, document_id: str, *, visible: Sequence[Scope] | None = None
+) -> Explanation | None:
+    """Why the row of a document is searchable or not, as far as a caller may know.
+
+    Returns:
+        None where the id names no row of a configured entity, or one that the caller may not
+        know of: the two cannot be told apart.
+    """
+    from sync_pipeline.core.explanation import judge
+    from sync_pipeline.operations.asking import explain
+
+    _, _, rest = document_id.partition("-")
+    entity, _, row_id = rest.partition("-")
+    if not row_id or entity not in sync.entity_names:
+        return None
+    explanation = explain(sync, entity=entity, row_id=row_id)
+    if visible is None:
+        return explanation
+    keys = {scope.key for scope in visible}
+    documents = tuple(it for it in explanation.documents if it.scope.scope_key in keys)
+    if not documents:
+        return None
+    verdict = judge(documents, entity_type=entity, db_id=row_id, index_fault=None)
+    return replace(explanation, documents=documents, verdict=verdict)
 
 
 def worker_state(totals: ScopeTotals, runs: Sequence[SyncRun]) -> WorkerState:

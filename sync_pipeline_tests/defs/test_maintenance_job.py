@@ -13,6 +13,7 @@ import dagster as dg
 import psutil
 import pytest
 
+from sync_pipeline.core.ports import SyncRun
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.definitions import build_definitions
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
@@ -28,7 +29,7 @@ from sync_pipeline.defs.run_history import (
 from sync_pipeline.engine.staged import run_folder
 from sync_pipeline_tests.defs.conftest import QUIET, run_job, set_rows
 from sync_pipeline_tests.engine.world import World
-from sync_pipeline_tests.fakes.state import FakeScopeStates
+from sync_pipeline_tests.fakes.state import FakeScopeStates, FakeSyncRuns
 
 pytestmark = pytest.mark.dagster
 
@@ -232,7 +233,7 @@ def test_a_run_whose_process_was_killed_is_closed(instance: dg.DagsterInstance) 
     states = FakeScopeStates()
     states.acquire(scope=Scope("acme"), owner=dead.run_id, ttl_seconds=60)
 
-    closed = close_dead_runs(instance, scopes=states)
+    closed = close_dead_runs(instance, scopes=states, runs=FakeSyncRuns())
 
     states.acquire(scope=Scope("acme"), owner="the next run", ttl_seconds=60)
     found = [instance.get_run_by_id(run.run_id) for run in (dead, living)]
@@ -266,3 +267,28 @@ def test_a_daemon_run_names_its_process(world: World, instance: dg.DagsterInstan
     assert run is not None
     assert run.tags[PROCESS_TAG] == process_tag()
     assert psutil.pid_exists(int(run.tags[PROCESS_TAG].split(":")[1]))
+
+
+def test_records_of_runs_and_requests_are_bounded_like_failed_runs(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    for number, age in enumerate((1, 89, 91)):
+        at = NOW - timedelta(days=age)
+        world.runs.record(
+            SyncRun(
+                run_id=f"run-{number}",
+                scope_key="acme",
+                mode="full",
+                status="success",
+                started_at=at,
+                finished_at=at,
+            )
+        )
+    ended = world.requests.add(requested_by="someone", scope_keys=[])
+    old = replace(ended, updated_at=NOW - timedelta(days=91))
+    world.requests.requests[ended.request_id] = old
+
+    shown = run_maintenance(instance, world)["remove_old_runs"]
+
+    assert (shown["run_records"], shown["requests"]) == (1, 1)
+    assert [run.run_id for run in world.runs.list_recent(limit=10)] == ["run-0", "run-1"]

@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "status IN ('pending', 'started', 'done', 'failed')", name="sync_request_status"
         ),
+        sa.CheckConstraint("mode IN ('full', 'incremental')", name="sync_request_mode"),
     )
     op.create_index(
         "sync_request_open",

@@ -1,0 +1,170 @@
+"""Keeping what became of each run where people and programs look for it, Dagster's history apart.
+
+Who started a run makes no difference: it records itself. What cannot be recorded is logged;
+it never fails a sync, whose result is in the index.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import dagster as dg
+
+from sync_pipeline.core.errors import StoppedError
+from sync_pipeline.core.ports import SyncRun, SyncRuns
+from sync_pipeline.core.reports import Counts, ScopeReport
+from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG
+from sync_pipeline.defs.failures import COUNTS_FACT
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
+from sync_pipeline.redaction import redact
+
+Reached = StagedExport | StagedChanges | AppliedChanges
+"""How far a run came: what its last finished step handed over."""
+
+KILLED: Final = "the process of this run was killed"
+
+_log: Final = logging.getLogger(__name__)
+
+
+def record_success(
+    context: dg.AssetExecutionContext, sync: SyncContext, *, report: ScopeReport, is_full: bool
+) -> None:
+    """Record a run that came to its end; a check may still find that it failed."""
+
+    def record() -> None:
+        sync.runs.record(
+            SyncRun(
+                run_id=context.run.run_id,
+                scope_key=report.scope_key,
+                mode="full" if is_full else "incremental",
+                status=report.status,
+                started_at=_started_at(context.instance, run_id=context.run.run_id),
+                finished_at=_utc_now(),
+                counts=Counts(**report.numbers()),
+                seconds=report.seconds,
+            )
+        )
+
+    _without_failing(record)
+
+
+@contextmanager
+def recording_failure(
+    context: dg.AssetExecutionContext, sync: SyncContext, *, reached: Reached | None
+) -> Iterator[None]:
+    """Record a run that fails for good inside the ``with``; a step that is tried again is not one.
+
+    Args:
+        context: Which run and scope.
+        sync: The ports.
+        reached: What the step before handed over; None in the first one.
+    """
+    try:
+        yield
+    except dg.Failure as error:
+        failure = error
+
+        def record() -> None:
+            facts = {name: value.value for name, value in failure.metadata.items()}
+            facts.pop(COUNTS_FACT, None)
+            before = ScopeReport(scope_key=context.partition_key, status="failed")
+            report = before if reached is None else reached.report()
+            sync.runs.record(
+                SyncRun(
+                    run_id=context.run.run_id,
+                    scope_key=context.partition_key,
+                    mode=_asked_mode(context.run) if reached is None else _mode_of(reached),
+                    status="failed",
+                    started_at=_started_at(context.instance, run_id=context.run.run_id),
+                    finished_at=_utc_now(),
+                    counts=_counts(failure) or Counts(**report.numbers()),
+                    seconds=report.seconds,
+                    error=redact(str(failure.description)),
+                    facts=facts,
+                )
+            )
+
+        _without_failing(record)
+        raise
+
+
+def record_failed_checks(sync: SyncContext, *, run_id: str, scope_key: str, error: str) -> None:
+    """Record that a run which came to its end has failed all the same."""
+    _without_failing(
+        lambda: sync.runs.record_failure(
+            run_id=run_id, scope_key=scope_key, error=redact(error), finished_at=_utc_now()
+        )
+    )
+
+
+def record_killed(runs: SyncRuns, record: dg.RunRecord) -> None:
+    """Record a run whose process is gone, which could not do so itself."""
+    run, now = record.dagster_run, _utc_now()
+    scope_key = run.tags.get(PARTITION_NAME_TAG)
+    if scope_key is None:
+        return
+
+    def write() -> None:
+        if runs.get_many([run.run_id]):
+            runs.record_failure(
+                run_id=run.run_id, scope_key=scope_key, error=KILLED, finished_at=now
+            )
+            return
+        runs.record(
+            SyncRun(
+                run_id=run.run_id,
+                scope_key=scope_key,
+                mode=_asked_mode(run),
+                status="failed",
+                started_at=_moment(record.start_time) or record.create_timestamp,
+                finished_at=now,
+                error=KILLED,
+            )
+        )
+
+    _without_failing(write)
+
+
+def _without_failing(record: Callable[[], None]) -> None:
+    try:
+        record()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the sync has its result already
+        _log.warning("a run could not be recorded: %s", type(error).__name__)
+
+
+def _counts(failure: dg.Failure) -> Counts | None:
+    """What a run had done that was stopped in the middle of a step."""
+    stop = failure.__cause__
+    return stop.counts if isinstance(stop, StoppedError) else None
+
+
+def _mode_of(reached: Reached) -> str:
+    manifest = reached.staged if isinstance(reached, AppliedChanges) else reached
+    return "full" if manifest.is_full else "incremental"
+
+
+def _asked_mode(run: dg.DagsterRun) -> str:
+    """The mode in the run config; ``full`` where it says none."""
+    config: Any = run.run_config
+    for name in ("ops", "exported_documents", "config", "mode"):
+        config = config.get(name) if isinstance(config, Mapping) else None
+    return "full" if config is None else str(config)
+
+
+def _started_at(instance: dg.DagsterInstance, *, run_id: str) -> datetime:
+    record = instance.get_run_record_by_id(run_id)
+    return (_moment(record.start_time) if record is not None else None) or _utc_now()
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, tz=UTC)
+
+
+def _utc_now() -> datetime:
+    """The clock of Dagster's own times; ``SyncContext.now`` is for what a sync records."""
+    return datetime.now(tz=UTC)
