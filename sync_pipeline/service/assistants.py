@@ -28,7 +28,7 @@ from mcp.types import (
 from mcp.types import Tool as ListedTool
 from pydantic import ValidationError
 from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from sync_pipeline import __version__
 from sync_pipeline.core.errors import ConfigurationError, TransientError, UnknownScopeError
@@ -76,11 +76,14 @@ class AssistantEndpoint:
             InvalidTokenError: of nobody that we know.
             BusyError: the caller asks too often, or the service is starting or ending.
         """
-        principal = await to_thread.run_sync(caller, Request(scope, receive))
+        request = Request(scope, receive)
+        principal = await to_thread.run_sync(caller, request)
         if self._sessions is None:
             raise BusyError("the service is starting")
         scope[_ASKER] = Asker.of(principal)
-        await self._sessions.handle_request(scope, receive, send)
+        # Read here, for the limits on a body are errors that the protocol's server would swallow.
+        body = await request.body()
+        await self._sessions.handle_request(scope, _replayed(body, receive), send)
 
 
 async def serve_streams(service: Service, *, asker: Asker) -> None:
@@ -171,6 +174,20 @@ def run_streams(service: Service, *, asker: Asker) -> None:
         await serve_streams(service, asker=asker)
 
     anyio.run(serve)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """A body that was read already, and then whatever else comes."""
+    is_told = False
+
+    async def replayed() -> Message:
+        nonlocal is_told
+        if is_told:
+            return await receive()
+        is_told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
 
 
 def _asker_of(request: Request) -> Asker:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+from unittest.mock import patch
 
 from sync_pipeline.cli.invocation import Surroundings
 from sync_pipeline.cli.main import app
@@ -17,7 +18,6 @@ from sync_pipeline.hosting import assistant
 from sync_pipeline.service import assistants
 from sync_pipeline.service.tokens import create_token
 from sync_pipeline.settings import Settings
-from sync_pipeline.wiring import Installation
 from sync_pipeline_tests.cli.installed import CommandLine, FakeInstallation
 
 
@@ -27,7 +27,6 @@ def main(folder: str, *words: str) -> None:
     assert run("sync", "all").exit_code == 0
     installation = FakeInstallation(run.sync)
     installation.settings = Settings()  # type: ignore[attr-defined]
-    assistant.open_to_answer = lambda _: cast(Installation, installation)
     answer = assistants.call
 
     def noisily(*arguments: Any, **named: Any) -> Any:
@@ -35,7 +34,6 @@ def main(folder: str, *words: str) -> None:
         os.write(1, b"so does one that is written in C\n")
         return answer(*arguments, **named)
 
-    assistants.call = noisily
     surroundings = Surroundings(
         orchestrator=lambda: run.orchestrator,
         service=lambda: run.serve,
@@ -43,7 +41,11 @@ def main(folder: str, *words: str) -> None:
         tokens=lambda: create_token,
         settings=lambda _: Settings(),
     )
-    app(["mcp", *words], obj=surroundings)
+    with (
+        patch.object(assistant, "open_to_answer", return_value=installation),
+        patch.object(assistants, "call", noisily),
+    ):
+        app(["mcp", *words], obj=surroundings)
 
 
 if __name__ == "__main__":

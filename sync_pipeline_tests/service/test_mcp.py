@@ -193,6 +193,68 @@ def test_whoever_asks_too_often_is_told_to_wait(tmp_path: Path) -> None:
     assert [answer.status_code for answer in answers] == [200, 200, 429]
 
 
+MARK = "tender-of-a-customer"
+BAD_BODIES: dict[str, Any] = {
+    "no json": f'{{"jsonrpc": {MARK}'.encode(),
+    "not UTF-8": MARK.encode() + b"\xff",
+    "no message": json.dumps([MARK]).encode(),
+    "a batch": json.dumps([{"jsonrpc": "2.0", "id": 1, "method": MARK}]).encode(),
+    "no method": json.dumps({"jsonrpc": "2.0", "id": 1, "query": MARK}).encode(),
+    "an unknown method": json.dumps({"jsonrpc": "2.0", "id": 1, "method": MARK}).encode(),
+    "a number as name": json.dumps(
+        {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": 7, "x": MARK}}
+    ).encode(),
+    "a text as arguments": json.dumps(
+        {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": "search_catalogue", "arguments": MARK},
+        }
+    ).encode(),
+    "a wrong argument": json.dumps(
+        {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": "search_catalogue", "arguments": {"query": [MARK], MARK: 1}},
+        }
+    ).encode(),
+    "a notification of nothing": json.dumps({"jsonrpc": "2.0", "method": MARK}).encode(),
+    "deeply nested": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("version", ["2025-06-18", "2026-07-28", "1999-01-01", None])
+@pytest.mark.parametrize("name", BAD_BODIES)
+def test_bad_messages_are_refused_and_their_words_are_not_logged(
+    served: Served, caplog: pytest.LogCaptureFixture, name: str, version: str | None
+) -> None:
+    caplog.set_level("INFO")
+    headers = {**served.headers(), "Content-Type": "application/json"}
+    if version is not None:
+        headers["MCP-Protocol-Version"] = version
+
+    answer = served.client.post("/mcp", content=BAD_BODIES[name], headers=headers)
+
+    assert answer.status_code < 500
+    assert MARK not in caplog.text
+
+
+def test_a_body_that_is_too_long_is_refused_however_it_is_sent(served: Served) -> None:
+    chunks = (b" " * 100_000 for _ in range(4))
+
+    answer = served.client.post("/mcp", content=chunks, headers=served.headers())
+
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
+def test_nothing_but_messages_is_answered(served: Served, method: str) -> None:
+    assert served.client.request(method, "/mcp", headers=served.headers()).status_code == 405
+
+
 FOREIGN_OR_NONE = ["tenant-material-b1", "tenant-material-nope", "tenant-tool-a1", "nonsense"]
 
 
