@@ -15,7 +15,12 @@ from sync_pipeline.core.undecodable import recoded
 from sync_pipeline.tuning import importing_for_good, keep_own_rights
 
 if TYPE_CHECKING:
-    from sync_pipeline.operations.ports import CreateToken, Orchestrator, RunService
+    from sync_pipeline.operations.ports import (
+        CreateToken,
+        Orchestrator,
+        RunAssistant,
+        RunService,
+    )
 
 
 def main() -> None:
@@ -36,7 +41,9 @@ def main() -> None:
 
 def surroundings_here() -> Surroundings:
     """What commands work with in this program."""
-    return Surroundings(orchestrator=_dagster, service=_service, tokens=_tokens)
+    return Surroundings(
+        orchestrator=_dagster, service=_service, assistant=_assistant, tokens=_tokens
+    )
 
 
 def _read(argument: str) -> str:
@@ -55,6 +62,12 @@ def _service() -> RunService:
     from sync_pipeline.hosting.service import run_service
 
     return run_service
+
+
+def _assistant() -> RunAssistant:
+    from sync_pipeline.hosting.assistant import run_assistant
+
+    return run_assistant
 
 
 def _tokens() -> CreateToken:

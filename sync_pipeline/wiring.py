@@ -117,6 +117,7 @@ def _connect(settings: Settings) -> Installation:
     from sync_pipeline.database.engine import make_engine
     from sync_pipeline.database.generations import PostgresGenerations
     from sync_pipeline.database.index_state import PostgresIndexState
+    from sync_pipeline.database.overview import PostgresOverview
     from sync_pipeline.database.quarantine import PostgresQuarantine
     from sync_pipeline.database.scope_states import PostgresScopeStates
     from sync_pipeline.database.sync_requests import PostgresSyncRequests
@@ -141,6 +142,7 @@ def _connect(settings: Settings) -> Installation:
         store=_store(settings),
         state=PostgresIndexState(state_engine, schema),
         scopes=PostgresScopeStates(state_engine, schema),
+        overview=PostgresOverview(state_engine, schema),
         generations=PostgresGenerations(state_engine, schema),
         cache=PostgresEmbeddingCache(state_engine, schema),
         rates=PostgresEmbeddingRates(state_engine, schema),

@@ -18,7 +18,12 @@ from sync_pipeline.tuning import tune_process
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sync_pipeline.operations.ports import CreateToken, Orchestrator, RunService
+    from sync_pipeline.operations.ports import (
+        CreateToken,
+        Orchestrator,
+        RunAssistant,
+        RunService,
+    )
     from sync_pipeline.settings import Settings
     from sync_pipeline.wiring import Installation
 
@@ -51,6 +56,7 @@ class Surroundings:
 
     orchestrator: Callable[[], Orchestrator]
     service: Callable[[], RunService]
+    assistant: Callable[[], RunAssistant]
     tokens: Callable[[], CreateToken]
     settings: Callable[[Path | None], Settings] = read_settings
     installation: Callable[[Settings], Installation] = open_here

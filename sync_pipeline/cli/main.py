@@ -19,6 +19,7 @@ from sync_pipeline.cli import (
     export,
     failed,
     feed,
+    mcp,
     plan,
     quarantine,
     sample,
@@ -90,7 +91,7 @@ def program(
     )
 
 
-for module in (sync, plan, verify, status, explain, search, export, serve, services, demo):
+for module in (sync, plan, verify, status, explain, search, export, serve, mcp, services, demo):
     app.add_typer(module.app)
 app.add_typer(feed.feed_app, name="feed")
 app.add_typer(failed.failed_app, name="failed")

@@ -21,6 +21,7 @@ from sync_pipeline.core.ports import (
     Generations,
     IndexState,
     Lease,
+    Overview,
     Progress,
     Quarantine,
     RowSource,
@@ -102,6 +103,7 @@ class SyncContext:
     store: Lease[VectorStore]
     state: IndexState
     scopes: ScopeStates
+    overview: Overview
     generations: Generations
     cache: EmbeddingCache
     rates: EmbeddingRates

@@ -12,11 +12,18 @@ import uvicorn
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.service.app import make_app, require_safe_address
 from sync_pipeline.settings import Settings
-from sync_pipeline.wiring import open_installation
+from sync_pipeline.wiring import Installation, open_installation
 
 MAX_CONNECTIONS: Final = 1_000
 KEEP_ALIVE_SECONDS: Final = 30
 GRACE_SECONDS: Final = 10
+
+
+def open_to_answer(settings: Settings) -> Installation:
+    """The installation for somebody who waits: shortly for an index that a sync is using."""
+    waiting = settings.service.index_wait_seconds
+    index = settings.index.model_copy(update={"wait_seconds": waiting})
+    return open_installation(settings.model_copy(update={"index": index}))
 
 
 def run_service(
@@ -38,9 +45,7 @@ def run_service(
     """
     require_safe_address(settings.service, host=host)
     listening = _listen(host, port)
-    waiting = settings.service.index_wait_seconds
-    index = settings.index.model_copy(update={"wait_seconds": waiting})
-    app = make_app(open_installation(settings.model_copy(update={"index": index})))
+    app = make_app(open_to_answer(settings))
     server = uvicorn.Server(
         uvicorn.Config(
             app,

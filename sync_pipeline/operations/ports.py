@@ -26,6 +26,22 @@ class RunService(Protocol):
         """
 
 
+class RunAssistant(Protocol):
+    """Answers an AI assistant on standard input and output until it closes them."""
+
+    def __call__(self, settings: Settings, *, scope: Scope, on_ready: Callable[[], None]) -> None:
+        """Answer as ``scope``: its own documents and the global ones, and nobody else's.
+
+        Args:
+            settings: Of the installation.
+            scope: On whose behalf the assistant asks, for good.
+            on_ready: Called before the first answer.
+
+        Raises:
+            UnknownScopeError: there is no such tenant.
+        """
+
+
 class CreateToken(Protocol):
     """Makes tokens for the service."""
 

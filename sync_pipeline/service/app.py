@@ -5,17 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from fastapi import Depends, FastAPI
+from starlette.routing import Route
+from starlette.types import Scope
 
 from sync_pipeline import __version__
 from sync_pipeline.core.addresses import is_this_machine
 from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.service.assistants import PATH, AssistantEndpoint
 from sync_pipeline.service.guards import Guards
 from sync_pipeline.service.models import Problem
 from sync_pipeline.service.problems import MEDIA_TYPE, install_handlers
-from sync_pipeline.service.routes import export, health, search, sync
+from sync_pipeline.service.routes import export, health, metrics, page, search, status, sync
 from sync_pipeline.service.state import Service, admin, caller
 from sync_pipeline.settings import ServiceSettings
 from sync_pipeline.wiring import Installation
@@ -24,6 +28,7 @@ _PROBLEM: Final[dict[str, Any]] = {
     "model": Problem,
     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     status: {**_PROBLEM, "description": description}
     for status, description in {
@@ -47,11 +52,13 @@ def make_app(installation: Installation) -> FastAPI:
     """
     service = Service.open(installation)
     settings = service.settings.service
+    assistants = AssistantEndpoint(service)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         threading.Thread(target=service.warm_up, name="warm up", daemon=True).start()
-        yield
+        async with assistants.running():
+            yield
         service.queries.close()
 
     app = FastAPI(
@@ -66,13 +73,15 @@ def make_app(installation: Installation) -> FastAPI:
     )
     app.state.service = service
     install_handlers(app)
-    for module in (export, health, search, sync):
+    for module in (export, health, metrics, page, search, status, sync):
         app.include_router(module.router)
+    app.router.routes.append(Route(PATH, assistants, methods=["POST"]))
     _describe(app, settings)
     app.add_middleware(
         Guards,
         max_body_bytes=settings.max_body_bytes,
         is_open=service.authenticator.is_open,
+        on_answer=partial(_count, service, app),
     )
     return app
 
@@ -88,6 +97,17 @@ def require_safe_address(settings: ServiceSettings, *, host: str) -> None:
     raise ConfigurationError(
         f"the service would answer everybody who reaches {host}: set service.secret or "
         "service.key_file, so that callers have to show a token, or listen on 127.0.0.1"
+    )
+
+
+def _count(service: Service, app: FastAPI, scope: Scope, status: int, seconds: float) -> None:
+    """Count an answer under the template of its route, never under what a caller made up."""
+    route = getattr(scope.get("route"), "path", None)
+    if route is None and any(getattr(it, "path", None) == scope["path"] for it in app.routes):
+        route = scope["path"]
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    service.metrics.count_request(
+        method=method, route=route or "other", status=status, seconds=seconds
     )
 
 

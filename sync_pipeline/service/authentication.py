@@ -59,7 +59,7 @@ class Authenticator:
                 raise InvalidTokenError
             return self.verify(token.strip())
         if self._verifier is None:
-            self._require_own_page(request)
+            self.require_own_page(request)
             return LOCAL_OPERATOR
         cookie = request.cookies.get(COOKIE)
         if cookie is None:
@@ -82,8 +82,12 @@ class Authenticator:
         if not hmac.compare_digest(self.csrf_token(credential).encode(), token.encode()):
             raise ForbiddenError("load the page again: this request does not come from it")
 
-    def _require_own_page(self, request: Request) -> None:
-        """Refuse a change that a page of somebody else made this machine's browser send."""
+    def require_own_page(self, request: Request) -> None:
+        """Refuse a change that a page of somebody else made a browser send.
+
+        Raises:
+            ForbiddenError: it did.
+        """
         if request.method in SAFE_METHODS:
             return
         site = request.headers.get("sec-fetch-site", "none")

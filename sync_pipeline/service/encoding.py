@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -16,6 +17,7 @@ from sync_pipeline.core.point import Vector
 from sync_pipeline.core.ports import Embedder
 from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.service.problems import BusyError
+from sync_pipeline.service.timing import note
 
 REMEMBERED: Final = 4_096
 """Vectors of search texts that are kept: people type the same words."""
@@ -26,6 +28,8 @@ MAX_TOGETHER: Final = 32
 @dataclass(slots=True)
 class _Waiting:
     text: str
+    taken_at: float = 0.0
+    """When its pass began, by ``time.perf_counter``."""
     vector: Future[Vector] = field(default_factory=Future)
 
 
@@ -72,6 +76,7 @@ class SharedQueries:
         """
         if not texts:
             return self._embedder.embed_queries(texts)
+        asked = time.perf_counter()
         with self._changed:
             new = [text for text in dict.fromkeys(texts) if text not in self._known]
             if new and len(self._waiting) + len(new) > max(self._max_waiting, len(new)):
@@ -83,6 +88,9 @@ class SharedQueries:
             self._waiting += waiting
             self._changed.notify()
         ready |= {text.text: text.vector.result() for text in waiting}
+        if waiting:
+            note("waiting", waiting[0].taken_at - asked)
+            note("embedding", time.perf_counter() - waiting[0].taken_at)
         return np.stack([ready[text] for text in texts])
 
     def close(self) -> None:
@@ -116,6 +124,9 @@ class SharedQueries:
                     return
                 most = min(MAX_TOGETHER, self._embedder.max_batch)
                 together, self._waiting = self._waiting[:most], self._waiting[most:]
+            now = time.perf_counter()
+            for waiting in together:
+                waiting.taken_at = now
             self._answer(together)
 
     def _answer(self, together: Sequence[_Waiting]) -> None:

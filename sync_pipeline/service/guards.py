@@ -10,7 +10,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -46,7 +46,14 @@ class _TooLargeError(Exception):
 class Guards:
     """The outermost layer of the service."""
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int, is_open: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_body_bytes: int,
+        is_open: bool,
+        on_answer: Callable[[Scope, int, float], None],
+    ) -> None:
         """Wrap ``app``.
 
         Args:
@@ -54,10 +61,12 @@ class Guards:
             max_body_bytes: Longest body.
             is_open: Whether nobody has to sign in: then only names of this machine are
                 answered to, so that no page from elsewhere can make a browser ask.
+            on_answer: Told of every answer: what was asked, the status, the seconds.
         """
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._is_open = is_open
+        self._on_answer = on_answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -78,13 +87,15 @@ class Guards:
         except TimeoutError:
             await answer.refuse(408, f"the body did not arrive within {BODY_SECONDS:.0f} seconds")
         finally:
+            seconds = time.perf_counter() - began
+            self._on_answer(scope, answer.status, seconds)
             # No query string and no body: they can hold texts of customers.
             _access.info(
                 "%s %s %s %.1f ms %s",
                 scope["method"],
                 scope["path"],
                 answer.status,
-                (time.perf_counter() - began) * 1000,
+                seconds * 1000,
                 scope["request_id"],
             )
 

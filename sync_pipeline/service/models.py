@@ -119,6 +119,109 @@ class SuggestAnswer(BaseModel):
     suggestions: list[str]
 
 
+class ViewStatus(BaseModel):
+    """One view of one entity of one scope."""
+
+    entity: str
+    view: str
+    state: Literal["synced", "stale", "failed", "pending"]
+    documents: int
+    """Documents of the entity in step, as its last sync recorded them."""
+    failed: int
+    quarantined: int
+    error: str | None
+    """The latest error of a failed document."""
+
+
+class BlockedModel(BaseModel):
+    """A deletion that a run refused, for it was too much; it waits for approval."""
+
+    deletions: int
+    """What `POST /api/sync/approve` has to name."""
+    points: int
+    """Points that the scope had then."""
+    since: datetime
+
+
+class ScopeStatus(BaseModel):
+    """One scope, as the last syncs recorded it."""
+
+    scope_key: str
+    rows: int
+    documents: int
+    """In step."""
+    coverage: float
+    """Share of the rows that can become documents: 1.0 only where all are in step."""
+    failed: int
+    quarantined: int
+    in_sync_to: datetime | None
+    """Every change committed before is searchable; null while an entity was never synced."""
+    last_success_at: datetime | None
+    last_full_at: datetime | None
+    is_running: bool
+    is_cut_off: bool
+    """Whether a run began to write and never finished: the next one compares everything."""
+    blocked: BlockedModel | None
+    views: list[ViewStatus]
+
+
+class WorkerModel(BaseModel):
+    """Whether syncs are being run, as far as their records tell."""
+
+    is_running: bool
+    last_run_at: datetime | None
+    last_run_failed: bool
+
+
+class RunModel(BaseModel):
+    """What became of one run of one scope."""
+
+    run_id: str
+    scope_key: str
+    mode: str
+    status: Literal["success", "failed", "skipped"]
+    started_at: datetime
+    finished_at: datetime
+    counts: dict[str, int]
+    seconds: dict[str, float]
+    error: str | None
+
+
+class MeasuredScope(BaseModel):
+    """One scope, counted in source, record and index just now."""
+
+    scope_key: str
+    source_rows: int
+    documents: int
+    points: int
+    coverage: float
+    failed: int
+    quarantined: int
+    pending: int
+    surplus: int
+    other_points: int
+    last_success_at: datetime | None
+    oldest_unsynced_seconds: float | None
+
+
+class StatusAnswer(BaseModel):
+    """How everything that the caller may see stands."""
+
+    at: datetime
+    health_percent: float
+    """Share of documents in step: 100 only where none is missing."""
+    problems: list[str]
+    """What is wrong, in words, the worst first."""
+    total_scopes: int
+    """Scopes that match, on all pages."""
+    scopes: list[ScopeStatus]
+    worker: WorkerModel
+    runs: list[RunModel]
+    """The last runs, the one that ended last first."""
+    measured: list[MeasuredScope] | None = None
+    """With `measured=true` the same page of scopes by their key, counted."""
+
+
 class Problem(BaseModel):
     """A problem document (RFC 9457)."""
 

@@ -87,6 +87,26 @@ def busy(request: Request, error: BusyError) -> JSONResponse:
     return problem(request, error.status, title, detail=error.what, headers=headers)
 
 
+def problem_of(request: Request, error: Exception) -> JSONResponse | None:
+    """What a caller is told of an error; None for one that is not foreseen."""
+    match error:
+        case InvalidTokenError():
+            return unauthorized(request)
+        case ForbiddenError():
+            return problem(request, 403, "Forbidden", detail=str(error))
+        case NotFoundError():
+            return problem(request, 404, "Not Found", detail=str(error))
+        case BadRequestError():
+            return problem(request, 400, "Bad Request", detail=str(error))
+        case BusyError():
+            return busy(request, error)
+        case RequestValidationError():
+            return problem(request, 422, "Unprocessable Content", errors=_mistakes(error))
+        case SyncPipelineError():
+            return _of_pipeline(request, error)
+    return None
+
+
 def install_handlers(app: FastAPI) -> None:
     """Have every error of a request end as a problem document."""
 
@@ -112,11 +132,7 @@ def install_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        mistakes = [
-            {"at": "/".join(map(str, mistake["loc"])), "message": mistake["msg"]}
-            for mistake in error.errors()
-        ]
-        return problem(request, 422, "Unprocessable Content", errors=mistakes)
+        return problem(request, 422, "Unprocessable Content", errors=_mistakes(error))
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
@@ -131,6 +147,14 @@ def install_handlers(app: FastAPI) -> None:
     async def _bug(request: Request, error: Exception) -> JSONResponse:
         _log.error("not foreseen: %s", type(error).__name__, exc_info=error)
         return problem(request, 500, "Internal Server Error")
+
+
+def _mistakes(error: RequestValidationError) -> list[dict[str, str]]:
+    """Where a request is not of its form, and how; never what stood there."""
+    return [
+        {"at": "/".join(map(str, mistake["loc"])), "message": mistake["msg"]}
+        for mistake in error.errors()
+    ]
 
 
 def _of_pipeline(request: Request, error: SyncPipelineError) -> JSONResponse:

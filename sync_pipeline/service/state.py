@@ -16,8 +16,10 @@ from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.operations.asking import prepare_suggestions
 from sync_pipeline.service.authentication import Authenticator
 from sync_pipeline.service.encoding import SharedQueries
+from sync_pipeline.service.metrics import Metrics
 from sync_pipeline.service.principals import Principal, Role
 from sync_pipeline.service.problems import BusyError
+from sync_pipeline.service.timing import timed_lease
 from sync_pipeline.settings import Settings
 from sync_pipeline.wiring import Installation
 
@@ -34,6 +36,7 @@ class Service:
     queries: SharedQueries
     authenticator: Authenticator
     limiter: MovingWindowRateLimiter
+    metrics: Metrics
     is_ready: bool = False
     """Whether the model is in memory."""
 
@@ -41,15 +44,20 @@ class Service:
     def open(cls, installation: Installation) -> Self:
         """Make the service of an installation; loads no model."""
         settings = installation.settings
+        metrics = Metrics(installation.sync)
         queries = SharedQueries(
-            installation.sync.embedder, max_waiting=settings.service.max_waiting_queries
+            installation.sync.embedder,
+            max_waiting=settings.service.max_waiting_queries,
+            on_busy=lambda: metrics.count_busy("model"),
         )
+        store = timed_lease(installation.sync.store, on_busy=lambda: metrics.count_busy("index"))
         return cls(
             settings=settings,
-            sync=replace(installation.sync, embedder=queries),
+            sync=replace(installation.sync, embedder=queries, store=store),
             queries=queries,
             authenticator=Authenticator(settings.service),
             limiter=MovingWindowRateLimiter(MemoryStorage()),
+            metrics=metrics,
         )
 
     def warm_up(self) -> None:
@@ -61,6 +69,7 @@ class Service:
             # Searches work all the same, and the next start tries again.
             _log.warning("suggestions are not ready: %s", error)
         self.is_ready = True
+        self.metrics.note_ready()
 
     def admit(self, principal: Principal) -> None:
         """Count a request of a caller.
@@ -71,6 +80,7 @@ class Service:
         limit = RateLimitItemPerMinute(self.settings.service.requests_per_minute)
         name = f"{principal.role.value}/{principal.tenant_id or ''}/{principal.subject}"
         if not self.limiter.hit(limit, name):
+            self.metrics.count_busy("caller")
             raise BusyError(
                 f"more than {self.settings.service.requests_per_minute} requests in a minute",
                 status=429,

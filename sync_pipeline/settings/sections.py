@@ -305,6 +305,12 @@ class ServiceSettings(Section):
     """How long a request waits for an embedded index that a sync is using; then 503."""
     docs: Literal["admins", "everybody", "nobody"] = "admins"
     """Who may read the OpenAPI description."""
+    metrics: Literal["operators", "everybody"] = "operators"
+    """Who may read `/metrics`: workers and admins, or everybody who reaches the service. It names
+    tenants."""
+    dagster_url: Annotated[str, checked(why_not_an_http_url)] | None = None
+    """Address of the Dagster UI, e.g. `http://127.0.0.1:3000`: the operations page links scopes
+    and runs to it. Null: no links."""
 
     @field_validator("secret")
     @classmethod

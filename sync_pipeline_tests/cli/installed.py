@@ -28,6 +28,7 @@ from sync_pipeline.settings import Settings
 from sync_pipeline.sources.postgres import PostgresRowSource
 from sync_pipeline.staging.parquet import ParquetStaging
 from sync_pipeline.wiring import Installation
+from sync_pipeline_tests.fakes.overview import FakeOverview
 from sync_pipeline_tests.fakes.row_source import FakeRowSource, Row
 from sync_pipeline_tests.fakes.state import (
     FakeEmbeddingCache,
@@ -154,20 +155,22 @@ class CommandLine:
     def __init__(self, staging: Path) -> None:
         self.source = FakeRowSource(catalogue())
         self.store = FakeVectorStore()
-        state = FakeIndexState()
+        state, scopes, quarantine = FakeIndexState(), FakeScopeStates(), FakeQuarantine()
+        runs = FakeSyncRuns()
         self.sync = SyncContext(
             entities=ENTITIES,
             alias="documents",
             source=self.source,
             store=self.store.lease,
             state=state,
-            scopes=FakeScopeStates(),
+            scopes=scopes,
+            overview=FakeOverview(state=state, scopes=scopes, quarantine=quarantine, runs=runs),
             generations=FakeGenerations(),
             cache=FakeEmbeddingCache(state),
             rates=FakeEmbeddingRates(),
-            quarantine=FakeQuarantine(),
+            quarantine=quarantine,
             requests=FakeSyncRequests(),
-            runs=FakeSyncRuns(),
+            runs=runs,
             staging=ParquetStaging(str(staging)),
             embedder=HashingEmbedder(dimension=64),
             sparse=Bm25Encoder(),
@@ -176,11 +179,13 @@ class CommandLine:
         self.orchestrator = FakeOrchestrator(self.sync)
         self.settings = Settings()
         self.configs: list[Path | None] = []
+        self.assisted: list[str] = []
 
     def __call__(self, *words: str) -> Result:
         surroundings = Surroundings(
             orchestrator=lambda: self.orchestrator,
             service=lambda: self.serve,
+            assistant=lambda: self.assist,
             tokens=lambda: create_token,
             settings=self._load,
             installation=lambda _settings: cast(Installation, self.installation),
@@ -194,6 +199,11 @@ class CommandLine:
         require_safe_address(settings.service, host=host)
         on_ready(f"http://{host}:{port}")
         return 0
+
+    def assist(self, settings: Settings, *, scope: Scope, on_ready: Callable[[], None]) -> None:
+        """Stand in for the protocol: notes as whom an assistant would ask."""
+        on_ready()
+        self.assisted.append(scope.key)
 
     def read_from(self, engine: Engine, *, embedder: Embedder) -> None:
         """Take the tables of a database, with the default entities, as the source."""

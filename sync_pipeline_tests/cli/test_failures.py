@@ -27,7 +27,7 @@ def nobody() -> NoReturn:
     raise AssertionError("these commands neither sync nor serve")
 
 
-NOWHERE = Surroundings(orchestrator=nobody, service=nobody, tokens=nobody)
+NOWHERE = Surroundings(orchestrator=nobody, service=nobody, assistant=nobody, tokens=nobody)
 
 
 def app_that_raises(error: BaseException) -> typer.Typer:

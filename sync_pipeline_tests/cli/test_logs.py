@@ -57,7 +57,11 @@ from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEm
 
 configure_logging()
 surroundings = Surroundings(
-    orchestrator=None, service=None, tokens=None, installation=lambda settings: None
+    orchestrator=None,
+    service=None,
+    assistant=None,
+    tokens=None,
+    installation=lambda settings: None,
 )
 Invocation(surroundings=surroundings, wants_json={wants_json}).installation
 for _ in range(2):

@@ -22,6 +22,7 @@ from sync_pipeline.engine.steps.sync import sync_scope
 from sync_pipeline.staging.parquet import ParquetStaging
 from sync_pipeline_tests.fakes.embedder import FakeEmbedder
 from sync_pipeline_tests.fakes.feed import FakeChangeFeed
+from sync_pipeline_tests.fakes.overview import FakeOverview
 from sync_pipeline_tests.fakes.row_source import FakeRowSource, Row
 from sync_pipeline_tests.fakes.state import (
     FakeEmbeddingCache,
@@ -108,6 +109,9 @@ class World:
             store=self.store.lease,
             state=self.state,
             scopes=self.scopes,
+            overview=FakeOverview(
+                state=self.state, scopes=self.scopes, quarantine=self.quarantine, runs=self.runs
+            ),
             generations=self.generations,
             cache=self.cache,
             rates=self.rates,

@@ -19,6 +19,7 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
 from sync_pipeline.database.generations import PostgresGenerations
 from sync_pipeline.database.index_state import PostgresIndexState
+from sync_pipeline.database.overview import PostgresOverview
 from sync_pipeline.database.quarantine import PostgresQuarantine
 from sync_pipeline.database.scope_states import PostgresScopeStates
 from sync_pipeline.database.sync_requests import PostgresSyncRequests
@@ -80,6 +81,7 @@ class Site:
             store=self.store,
             state=PostgresIndexState(self.engine, retries=IMPATIENT),
             scopes=PostgresScopeStates(self.engine, retries=IMPATIENT),
+            overview=PostgresOverview(self.engine, retries=IMPATIENT),
             generations=PostgresGenerations(self.engine, retries=IMPATIENT),
             cache=PostgresEmbeddingCache(self.engine, retries=IMPATIENT),
             rates=FakeEmbeddingRates(),

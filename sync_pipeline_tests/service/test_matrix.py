@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
-from fastapi.routing import APIRoute
+from starlette.routing import Route
 
 from sync_pipeline_tests.service.served import Served
 
@@ -39,12 +39,20 @@ class Asked:
 ACCEPTED: Final = frozenset({202})
 ABSENT: Final = frozenset({404})
 SEARCH: Final = {"query": "cladding panel plaster"}
+SEARCH_BY_TOOL: Final = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "tools/call",
+    "params": {"name": "search_catalogue", "arguments": SEARCH},
+}
 MATRIX: Final[dict[tuple[str, str], Asked]] = {
     ("GET", "/healthz"): Asked(ANYBODY),
     ("GET", "/readyz"): Asked(ANYBODY),
+    ("GET", "/metrics"): Asked(OPERATOR),
     ("GET", "/openapi.json"): Asked(ADMIN),
     ("POST", "/api/search"): Asked(CALLER, SEARCH),
     ("GET", "/api/suggest"): Asked(CALLER, path="/api/suggest?q=pl"),
+    ("POST", "/mcp"): Asked(CALLER, SEARCH_BY_TOOL),
     ("POST", "/api/search/batch"): Asked(CALLER, {"searches": [SEARCH, SEARCH]}),
     ("GET", "/api/export/{plural}"): Asked(CALLER, path="/api/export/all?scope=all"),
     ("GET", "/api/tenants"): Asked(OPERATOR),
@@ -81,7 +89,7 @@ def routes(served: Served) -> set[tuple[str, str]]:
     return {
         (method, route.path)
         for route in every
-        if isinstance(route, APIRoute)
+        if isinstance(route, Route)
         for method in route.methods or ()
     }
 

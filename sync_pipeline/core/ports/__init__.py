@@ -6,6 +6,14 @@ them. ``Lease`` values are opened in a ``with`` for a short time, never held.
 
 from sync_pipeline.core.ports.cache import EmbeddingCache, EmbeddingRates
 from sync_pipeline.core.ports.embedding import Embedder, SparseEncoder
+from sync_pipeline.core.ports.overview import (
+    EntityTrouble,
+    Overview,
+    RecordedScope,
+    ScopeOrder,
+    ScopePage,
+    ScopeTotals,
+)
 from sync_pipeline.core.ports.requests import (
     RequestStatus,
     SyncRequest,
@@ -45,18 +53,24 @@ __all__ = [
     "EmbeddingRates",
     "EntityResult",
     "EntitySnapshot",
+    "EntityTrouble",
     "FailedDocument",
     "Fence",
     "Generations",
     "IndexState",
     "Lease",
     "LeaseHolder",
+    "Overview",
     "Progress",
     "Quarantine",
+    "RecordedScope",
     "RequestStatus",
     "RowSource",
+    "ScopeOrder",
+    "ScopePage",
     "ScopeSnapshot",
     "ScopeStates",
+    "ScopeTotals",
     "SourceSnapshot",
     "SparseEncoder",
     "StagingArea",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from sync_pipeline.core.json_path import parse_path
 from sync_pipeline.operations.asking import search_many, search_request, suggest_as
@@ -36,12 +36,20 @@ router = APIRouter(prefix="/api", tags=["search"])
 
 
 @router.post("/search")
-def search(body: SearchBody, service: Opened, principal: Caller) -> SearchAnswer:
-    """Search one's own documents together with the global ones, by meaning and by words."""
+def search(
+    body: SearchBody, service: Opened, principal: Caller, response: Response
+) -> SearchAnswer:
+    """Search one's own documents together with the global ones, by meaning and by words.
+
+    Operators are told in `Server-Timing` where the time went.
+    """
     scope = scope_of(principal, body.tenant_id)
     _wait(service, scope, body.min_change_id)
-    (result,) = search_many(service.sync, scope=scope, requests=[_request(service, body)])
-    return _answer(result)
+    with service.metrics.search() as spent:
+        (result,) = search_many(service.sync, scope=scope, requests=[request_of(service, body)])
+    if principal.is_operator:
+        response.headers["Server-Timing"] = spent.server_timing()
+    return answer_of(result)
 
 
 @router.post("/search/batch")
@@ -51,11 +59,12 @@ def search_batch(body: BatchBody, service: Opened, principal: Caller) -> BatchAn
     if named - {body.tenant_id}:
         raise BadRequestError("tenant_id stands beside searches, once for all of them")
     scope = scope_of(principal, body.tenant_id)
-    requests = [_request(service, search) for search in body.searches]
+    requests = [request_of(service, search) for search in body.searches]
     wanted = [it.min_change_id for it in body.searches if it.min_change_id is not None]
     _wait(service, scope, max(wanted, default=None))
-    results = search_many(service.sync, scope=scope, requests=requests)
-    return BatchAnswer(results=[_answer(result) for result in results])
+    with service.metrics.search():
+        results = search_many(service.sync, scope=scope, requests=requests)
+    return BatchAnswer(results=[answer_of(result) for result in results])
 
 
 @router.get("/suggest")
@@ -98,7 +107,13 @@ def scope_of(principal: Principal, tenant_id: str | None) -> Scope:
         raise BadRequestError(str(error)) from error
 
 
-def _request(service: Service, body: SearchBody) -> SearchRequest:
+def request_of(service: Service, body: SearchBody) -> SearchRequest:
+    """What a body asks for, checked.
+
+    Raises:
+        BadRequestError: filters that are none, or that the settings do not open.
+        ConfigurationError: it asks for what there is not.
+    """
     views: Sequence[str] = [body.view] if isinstance(body.view, str) else body.view or ()
     _check_fields(service, body)
     return search_request(
@@ -134,7 +149,8 @@ def _check_fields(service: Service, body: SearchBody) -> None:
         )
 
 
-def _answer(result: SearchResult) -> SearchAnswer:
+def answer_of(result: SearchResult) -> SearchAnswer:
+    """Hits as they are sent."""
     rankings = result.rankings
     return SearchAnswer(
         hits=[
