@@ -51,6 +51,10 @@ TENANT: Final = "tenant-00001"
 _PART: Final = re.compile(r"(\w+);dur=([0-9.]+)")
 
 
+_numbers: Final = itertools.count()
+"""Of all searches of a run: none may be one whose vector is remembered."""
+
+
 @dataclass(slots=True)
 class Load:
     """What clients saw."""
@@ -234,13 +238,13 @@ def run_load(
         seconds: For how long, at most.
         until: Asked whether to stop before.
     """
-    load, lock, numbers = Load(), threading.Lock(), itertools.count()
+    load, lock = Load(), threading.Lock()
     began = time.perf_counter()
 
     def work() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         while time.perf_counter() - began < seconds and not until():
-            number = next(numbers)
+            number = next(_numbers)
             text = f"{texts[number % len(texts)]} {number}"
             body = json.dumps({"query": text, "tenant_id": TENANT})
             asked = time.perf_counter()
