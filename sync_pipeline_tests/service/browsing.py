@@ -5,31 +5,39 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import uvicorn
+from fastapi import FastAPI
 
 from sync_pipeline.core.errors import MassDeletionRefusedError, SyncPipelineError
 from sync_pipeline.core.ports import SyncRequest, SyncRun
 from sync_pipeline.core.reports import Counts, ScopeReport
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncMode
+from sync_pipeline.engine.context import SyncContext, SyncMode
 from sync_pipeline.engine.steps.sync import sync_scope
-from sync_pipeline_tests.cli.installed import CommandLine
 from sync_pipeline_tests.service.served import Served
 
 CHROMIUM: Final = Path("/usr/bin/chromium")
 INSTALL: Final = "apt-get install chromium"
 
 
+class Syncing(Protocol):
+    """Has the ports of an installation."""
+
+    @property
+    def sync(self) -> SyncContext:
+        """As they are now."""
+
+
 class Worker:
     """Carries out requests to sync by calling the engine, as Dagster's sensor has runs do it."""
 
-    def __init__(self, run: CommandLine) -> None:
+    def __init__(self, run: Syncing) -> None:
         self._run = run
         self._numbers = 0
 
@@ -92,7 +100,7 @@ class Worker:
 
 
 @contextmanager
-def working(run: CommandLine) -> Iterator[Worker]:
+def working(run: Syncing) -> Iterator[Worker]:
     """A worker that looks for requests all the time, in a thread of its own."""
     worker, ended = Worker(run), threading.Event()
 
@@ -111,8 +119,15 @@ def working(run: CommandLine) -> Iterator[Worker]:
 def open_to_browsers(folder: Path, **settings: Any) -> Iterator[tuple[Served, str]]:
     """A service and its address, for the length of the ``with``."""
     served = Served(folder, **settings)
+    with listening(served.app) as address:
+        yield served, address
+
+
+@contextmanager
+def listening(app: FastAPI) -> Iterator[str]:
+    """A server on a free port, for the length of the ``with``: its address."""
     server = uvicorn.Server(
-        uvicorn.Config(served.app, host="127.0.0.1", port=0, log_config=None, access_log=False)
+        uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False)
     )
     thread = threading.Thread(target=server.run, name="server", daemon=True)
     thread.start()
@@ -122,8 +137,7 @@ def open_to_browsers(folder: Path, **settings: Any) -> Iterator[tuple[Served, st
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield served, f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        with suppress(RuntimeError):
-            thread.join()
+        thread.join()
