@@ -26,6 +26,7 @@ from sync_pipeline.wiring import Installation, open_installation
 from sync_pipeline_tests.service.browsing import CHROMIUM, Worker, listening
 
 IMAGES: Final = Path(__file__).resolve().parent / "images"
+DAGSTER: Final = "http://127.0.0.1:3000"
 SEARCH: Final = "/search?q=плитка+для+пола&tenant=acme"
 PICTURES: Final = {
     "operations-page.png": ("/", 1280, 900, "light"),
@@ -34,15 +35,16 @@ PICTURES: Final = {
     "operations-page-search.png": (SEARCH, 1280, 900, "light"),
 }
 """Path, width, height and colours of each picture."""
-EDITS: Final = (3, 7, 2, 11, 5)
-"""Rows that are edited before each round of syncs."""
+EDITS: Final = (("!", 60), ("", 60), ("(new)", 120), ("", 90), ("!", 150))
+"""Before each round of syncs: what is put after a name, and in how many rows of each owner. What
+was embedded before comes from the cache."""
 REFUSED: Final = "globex"
 
 
 def main() -> None:
     """Fill an installation, serve it, and take every picture."""
     with tempfile.TemporaryDirectory(prefix="sp-") as folder:
-        settings = Settings(home=Path(folder), service=ServiceSettings(port=8080))
+        settings = Settings(home=Path(folder), service=ServiceSettings(dagster_url=DAGSTER))
         installation = open_installation(settings)
         try:
             fill(installation)
@@ -64,8 +66,8 @@ def fill(installation: Installation) -> None:
     scopes = list(load_builtin(installation.source_engine).rows)
     for key in scopes:
         worker.sync(key)
-    for round_number, count in enumerate(EDITS):
-        edit(installation, f"(batch {round_number + 1})", count=count)
+    for suffix, count in EDITS:
+        edit(installation, suffix, count=count)
         for key in scopes:
             worker.sync(key)
     fail_one(installation, "acme")
@@ -77,9 +79,10 @@ def fill(installation: Installation) -> None:
 
 
 def edit(installation: Installation, suffix: str, *, count: int) -> None:
-    """Change some rows of every owner."""
+    """Put a suffix, or none, after the names of some rows of every owner."""
     statement = sa.text(
-        "UPDATE materials SET name = name || ' ' || :suffix, updated_at = now() WHERE id IN ("
+        "UPDATE materials SET updated_at = now(), name ="
+        " rtrim(regexp_replace(name, ' (!|\\(new\\))$', '') || ' ' || :suffix) WHERE id IN ("
         "SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY tenant_id ORDER BY id) AS n"
         " FROM materials) AS numbered WHERE n <= :count)"
     )

@@ -151,6 +151,56 @@ def explain(sync: SyncContext, *, entity: str, row_id: str) -> Explanation:
     return explain_row(sync, entity_type=entity, row_id=row_id)
 
 
+def explain_document(
+    sync: SyncContext, document_id: str, *, scope: Scope | None = None
+) -> Explanation | None:
+    """The same about one document by its id, as far as ``scope`` may know.
+
+    Returns:
+        None where there is no such document, or it is none of ``scope``: the two look alike.
+    """
+    from sync_pipeline.engine.questions import explain as explaining
+
+    return explaining.explain_document(sync, document_id=document_id, scope=scope)
+
+
+def list_documents(
+    sync: SyncContext,
+    *,
+    scope: Scope | None = None,
+    status: str | None = None,
+    entity: str | None = None,
+    view: str | None = None,
+    after: str | None = None,
+    limit: int,
+) -> tuple[list[DocumentRecord], str | None]:
+    """A page of our record of documents, by id; arguments as in ``IndexState``.
+
+    Returns:
+        The documents, and after which id the next page begins; None where there is no other.
+
+    Raises:
+        ConfigurationError: no such entity or view.
+    """
+    if entity is not None:
+        require_entity_name(sync, entity)
+    if view is not None and view not in sync.views:
+        raise ConfigurationError(
+            f"no view {view!r}; the configured ones are {', '.join(sync.views)}"
+        )
+    records = sync.state.list_documents(
+        collection=sync.spec.collection,
+        scope=scope,
+        status=status,
+        entity_type=entity,
+        view=view,
+        after=after,
+        limit=limit + 1,
+    )
+    page = records[:limit]
+    return page, page[-1].document_id if len(records) > limit else None
+
+
 def entities(sync: SyncContext) -> list[EntityReport]:
     """Entities of the settings, and those that left them and still have documents."""
     from sync_pipeline.engine.questions.entities import entity_reports

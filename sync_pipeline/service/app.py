@@ -15,7 +15,7 @@ from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.service.guards import Guards
 from sync_pipeline.service.models import Problem
 from sync_pipeline.service.problems import MEDIA_TYPE, install_handlers
-from sync_pipeline.service.routes import health, page, search, status
+from sync_pipeline.service.routes import export, health, page, search, status, sync
 from sync_pipeline.service.state import Service, admin, caller
 from sync_pipeline.settings import ServiceSettings
 from sync_pipeline.wiring import Installation
@@ -66,7 +66,7 @@ def make_app(installation: Installation) -> FastAPI:
     )
     app.state.service = service
     install_handlers(app)
-    for module in (health, page, search, status):
+    for module in (export, health, page, search, status, sync):
         app.include_router(module.router)
     _describe(app, settings)
     app.add_middleware(
