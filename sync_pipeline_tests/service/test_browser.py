@@ -89,6 +89,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
             executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-dev-shm-usage"]
@@ -233,7 +234,7 @@ def test_a_document_says_why_it_failed_and_is_tried_again(site: Site) -> None:
 
     page.get_by_role("button", name="Sync now").click()
 
-    expect(page.locator("#reason")).to_contain_text("only acme finds it")
+    expect(page.locator("#reason")).to_contain_text("Only acme finds it")
 
 
 # --- by keyboard alone ------------------------------------------------------------------------
