@@ -108,18 +108,20 @@ def document_id(*, scope: Scope, entity_type: str, row_id: str) -> str:
     return f"{scope.kind}-{entity_type}-{row_id}"
 
 
+def split_document_id(name: str) -> tuple[str, str, str] | None:
+    """Kind of scope, entity and row id of a document id; None where it can be none."""
+    kind, _, rest = name.partition("-")
+    entity_type, _, row_id = rest.partition("-")
+    # No text of PostgreSQL has a NUL, and no UTF-8 text a lone surrogate.
+    is_text = "\0" not in name and _is_unicode(name)
+    if kind not in ("global", "tenant") or not entity_type or not row_id or not is_text:
+        return None
+    return kind, entity_type, row_id
+
+
 def row_document_ids(entity_type: str, row_id: str) -> list[str]:
     """Ids of the documents that a row can be, whoever owns it: the global one, then a tenant's."""
     return [f"{kind}-{entity_type}-{row_id}" for kind in ("global", "tenant")]
-
-
-def read_document_id(name: str) -> tuple[str, str] | None:
-    """Entity type and row id of a document id; None for what can be none."""
-    kind, _, rest = name.partition("-")
-    entity_type, _, row_id = rest.partition("-")
-    if kind not in ("global", "tenant") or not entity_type or not row_id:
-        return None
-    return entity_type, row_id
 
 
 def normalise(text: str) -> str:

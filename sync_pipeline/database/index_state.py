@@ -226,15 +226,49 @@ class PostgresIndexState:
         conditions = self._failed(collection, scope=scope, only_due=only_due)
         return self._records(*conditions, limit=limit)
 
+    def list_documents(
+        self,
+        *,
+        collection: str,
+        scope: Scope | None = None,
+        status: str | None = None,
+        entity_type: str | None = None,
+        view: str | None = None,
+        after: str | None = None,
+        limit: int,
+    ) -> list[DocumentRecord]:
+        """A page of documents by id.
+
+        Without conditions it costs what the page holds, by the primary key; with a scope or a
+        status the index over it is read, and no other document.
+        """
+        columns = self._table.c
+        conditions = [columns.collection == collection]
+        for column, value in (
+            (columns.scope_key, None if scope is None else scope.key),
+            (columns.status, status),
+            (columns.entity_type, entity_type),
+        ):
+            if value is not None:
+                conditions.append(column == value)
+        if view is not None:
+            conditions.append(columns.embed_hashes.has_key(view))
+        if after is not None:
+            conditions.append(columns.document_id > after)
+        return self._records(*conditions, limit=limit, order=(columns.document_id,))
+
     def retry_now(
         self,
         *,
         collection: str,
         scope: Scope | None = None,
         document_ids: Sequence[str] | None = None,
+        entity_types: Sequence[str] | None = None,
     ) -> dict[str, int]:
         """Let the time of the next try of failed documents come at once."""
         conditions = self._failed(collection, scope=scope)
+        if entity_types is not None:
+            conditions.append(self._is_of(entity_types))
         if document_ids is not None:
             chosen = literal(list(document_ids), ARRAY(Text))
             conditions.append(self._table.c.document_id == any_(chosen))
@@ -280,7 +314,10 @@ class PostgresIndexState:
         return conditions
 
     def _records(
-        self, *conditions: ColumnElement[bool], limit: int | None = None
+        self,
+        *conditions: ColumnElement[bool],
+        limit: int | None = None,
+        order: Sequence[ColumnElement[str]] | None = None,
     ) -> list[DocumentRecord]:
         columns = self._table.c
         query = (
@@ -302,7 +339,7 @@ class PostgresIndexState:
                 columns.source_snapshot_at,
             )
             .where(*conditions)
-            .order_by(columns.scope_key, columns.document_id)
+            .order_by(*((columns.scope_key, columns.document_id) if order is None else order))
             .limit(limit)
         )
         rows = self._database.look_up(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.filters import Filters
+from sync_pipeline.core.scope import GLOBAL
 from sync_pipeline.operations.repairing import require_entity_name
 
 if TYPE_CHECKING:
@@ -175,23 +176,65 @@ def document_as(sync: SyncContext, document_id: str, *, scope: Scope) -> StoredP
     return None
 
 
-def explain_as(sync: SyncContext, document_id: str, *, scope: Scope) -> Explanation | None:
-    """Why a document is searchable or not, as far as it is for ``scope`` to know.
+def explain_document(
+    sync: SyncContext, document_id: str, *, scope: Scope | None = None
+) -> Explanation | None:
+    """The same about one document by its id, as far as ``scope`` may know.
 
     Returns:
-        None where there is no such document, nor a row that should be it; so too where it is
-        somebody else's.
+        None where there is no such document, or it is none of ``scope``: the two look alike.
     """
-    from sync_pipeline.core.document import read_document_id
-    from sync_pipeline.core.explanation import explanation_for
-    from sync_pipeline.engine.questions.explain import explain_row
+    from sync_pipeline.engine.questions import explain as explaining
 
-    row = read_document_id(document_id)
-    if row is None or row[0] not in sync.entity_names:
+    return explaining.explain_document(sync, document_id=document_id, scope=scope)
+
+
+def explain_as(sync: SyncContext, document_id: str, *, scope: Scope) -> Explanation | None:
+    """The same about a document that a search as ``scope`` could find: its own, or a global one."""
+    from sync_pipeline.core.document import split_document_id
+
+    parts = split_document_id(document_id)
+    if parts is None:
         return None
-    entity_type, row_id = row
-    explanation = explain_row(sync, entity_type=entity_type, row_id=row_id)
-    return explanation_for(explanation, document_id=document_id, scope_keys=scope.visible_keys)
+    owner = GLOBAL if parts[0] == GLOBAL.kind else scope
+    return explain_document(sync, document_id, scope=owner)
+
+
+def list_documents(
+    sync: SyncContext,
+    *,
+    scope: Scope | None = None,
+    status: str | None = None,
+    entity: str | None = None,
+    view: str | None = None,
+    after: str | None = None,
+    limit: int,
+) -> tuple[list[DocumentRecord], str | None]:
+    """A page of our record of documents, by id; arguments as in ``IndexState``.
+
+    Returns:
+        The documents, and after which id the next page begins; None where there is no other.
+
+    Raises:
+        ConfigurationError: no such entity or view.
+    """
+    if entity is not None:
+        require_entity_name(sync, entity)
+    if view is not None and view not in sync.views:
+        raise ConfigurationError(
+            f"no view {view!r}; the configured ones are {', '.join(sync.views)}"
+        )
+    records = sync.state.list_documents(
+        collection=sync.spec.collection,
+        scope=scope,
+        status=status,
+        entity_type=entity,
+        view=view,
+        after=after,
+        limit=limit + 1,
+    )
+    page = records[:limit]
+    return page, page[-1].document_id if len(records) > limit else None
 
 
 def entities(sync: SyncContext) -> list[EntityReport]:

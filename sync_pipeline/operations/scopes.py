@@ -133,6 +133,11 @@ def known_tenants(tenant_ids: Sequence[str], *, among: ScopeDirectory) -> list[S
     return scopes
 
 
+def tenant_ids(sync: SyncContext) -> list[str]:
+    """Every tenant that has rows, by id; asks the source alone."""
+    return [scope.key for scope in sync.source.list_scopes(sync.entities) if not scope.is_global]
+
+
 def known_tenant(tenant_id: str, *, among: ScopeDirectory) -> Scope:
     """The same for one."""
     (scope,) = known_tenants([tenant_id], among=among)

@@ -9,7 +9,7 @@ import pytest
 
 from sync_pipeline.core.hashing import digest, point_id
 from sync_pipeline.core.payload import combine_hashes
-from sync_pipeline.core.ports import IndexState, StateRow
+from sync_pipeline.core.ports import FailedDocument, IndexState, StateRow
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline_tests.database.documents import (
     ACME,
@@ -439,3 +439,59 @@ def test_retries_that_are_due_are_counted_of_the_entities_asked_for(state: Index
         return state.count_due_retries(collection=COLLECTION, entity_types=entity_types)
 
     assert (due("material"), due("work")) == ({"acme": 1}, {})
+
+
+# --- pages ------------------------------------------------------------------------------
+
+
+def page(state: IndexState, **wanted: Any) -> list[str]:
+    records = state.list_documents(collection=COLLECTION, **{"limit": 100, **wanted})
+    return [f"{record.scope_key}/{record.db_id}" for record in records]
+
+
+def test_documents_come_in_pages_by_id_whoever_owns_them(state: IndexState) -> None:
+    record(state, row(3), row(1))
+    record(state, row(2), scope=GLOBEX)
+    fail(state, 4)
+
+    first = state.list_documents(collection=COLLECTION, limit=2)
+    second = state.list_documents(collection=COLLECTION, limit=2, after=first[-1].document_id)
+
+    assert [it.db_id for it in (*first, *second)] == ["1", "2", "3", "4"]
+    assert state.get(collection=COLLECTION, document_id=row(1).document_id) == first[0]
+    assert page(state, after=second[-1].document_id) == []
+    assert state.list_documents(collection="another", limit=2) == []
+
+
+def test_a_page_holds_what_meets_every_condition(state: IndexState) -> None:
+    record(state, row(1), row(2, entity_type="work"), row(5, views={"text": "a", "title": "b"}))
+    record(state, row(3), scope=GLOBEX)
+    fail(state, 3, scope=GLOBEX)
+    fail(state, 4)
+
+    assert page(state, scope=ACME) == ["acme/1", "acme/4", "acme/5", "acme/2"]
+    assert page(state, status="failed") == ["globex/3", "acme/4"]
+    assert page(state, status="failed", scope=ACME) == ["acme/4"]
+    assert page(state, entity_type="work") == ["acme/2"]
+    assert page(state, view="title") == ["acme/5"]
+    assert page(state, view="text", status="synced", entity_type="material") == ["acme/1", "acme/5"]
+    assert page(state, scope=GLOBAL) == []
+
+
+def test_only_failed_documents_of_some_entities_can_be_due(state: IndexState) -> None:
+    record(state, row(2, entity_type="work"))
+    fail(state, 1)
+    work = row(2, entity_type="work")
+    failed = FailedDocument(
+        document_id=work.document_id,
+        point_id=work.point_id,
+        entity_type="work",
+        db_id="2",
+        error_code="RejectedPointError",
+        error="refused",
+    )
+    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failed])
+
+    assert state.retry_now(collection=COLLECTION, entity_types=["work"]) == {"acme": 1}
+    assert state.count_due_retries(collection=COLLECTION, entity_types=["material"]) == {}
+    assert state.retry_now(collection=COLLECTION, entity_types=[]) == {}

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from sync_pipeline.core.errors import StoreUnavailableError
+from sync_pipeline.core.errors import PermanentError, StoreUnavailableError
 from sync_pipeline.core.ports import SyncRun
 from sync_pipeline.core.reports import Counts
 from sync_pipeline.definitions import build_definitions
@@ -22,7 +22,7 @@ from sync_pipeline.defs.recording import KILLED
 from sync_pipeline.defs.run_history import PROCESS_TAG, close_dead_runs
 from sync_pipeline.engine.context import SyncOptions
 from sync_pipeline.engine.questions.checks import CheckResult
-from sync_pipeline_tests.defs.conftest import QUIET, run_job, set_rows
+from sync_pipeline_tests.defs.conftest import QUIET, failure_of, run_job, set_rows
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.state import FakeScopeStates, FakeSyncRuns
 
@@ -82,17 +82,26 @@ def test_a_refused_deletion_is_recorded_with_its_numbers_and_what_was_done(
     assert not run.seconds.cleanup
 
 
+def break_source(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the source refuse for good."""
+
+    def refuse(*_: object) -> None:
+        raise PermanentError("not today")
+
+    monkeypatch.setattr(world.source, "open_snapshot", refuse)
+
+
 def test_a_run_that_fails_in_its_first_step_is_recorded(
-    world: World, instance: dg.DagsterInstance
+    world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.source.lost_after_rows = 1
+    break_source(world, monkeypatch)
 
     result = run_job(instance, world.sync, scope_key="acme")
 
     run = only(world)
     assert not result.success
     assert (run.run_id, run.status, run.mode) == (result.run_id, "failed", "full")
-    assert run.error
+    assert (run.error, run.facts) == ("not today", {"error": "PermanentError"})
     assert run.counts == Counts()
 
 
@@ -113,17 +122,9 @@ def test_a_run_that_is_stopped_is_recorded_with_what_it_did_until_then(
 
 
 def test_a_step_that_succeeds_when_tried_again_is_no_failed_run(
-    world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    world: World, instance: dg.DagsterInstance
 ) -> None:
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    upsert, errors = world.store.upsert, [StoreUnavailableError("no answer")]
-
-    def fail_once(*arguments: Any) -> Any:
-        if errors:
-            raise errors.pop()
-        return upsert(*arguments)
-
-    monkeypatch.setattr(world.store, "upsert", fail_once)
+    world.store.fail_next("upsert", StoreUnavailableError("down", retry_after_seconds=0.0))
 
     run_job(instance, world.sync, scope_key="acme")
 
@@ -163,15 +164,14 @@ def test_a_run_that_cannot_be_recorded_is_a_success_all_the_same(
 
 
 def test_a_run_that_fails_and_cannot_be_recorded_fails_for_its_own_reason(
-    world: World, instance: dg.DagsterInstance
+    world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.source.lost_after_rows = 1
+    break_source(world, monkeypatch)
     broken: Any = SimpleNamespace()
 
     result = run_job(instance, replace(world.sync, runs=broken), scope_key="acme")
 
-    (failure,) = [event for event in result.all_events if event.is_step_failure]
-    assert failure.step_failure_data.user_failure_data is not None
+    assert failure_of(result, "exported_documents") == ("not today", {"error": "PermanentError"})
 
 
 def test_a_run_whose_process_was_killed_is_recorded_by_who_finds_it(

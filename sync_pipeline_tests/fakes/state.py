@@ -248,17 +248,43 @@ class FakeIndexState:
         by_scope = sorted(failed, key=lambda known: (known.scope_key, known.document_id))
         return [_record(known) for known in by_scope[:limit]]
 
+    def list_documents(
+        self,
+        *,
+        collection: str,
+        scope: Scope | None = None,
+        status: str | None = None,
+        entity_type: str | None = None,
+        view: str | None = None,
+        after: str | None = None,
+        limit: int,
+    ) -> list[DocumentRecord]:
+        chosen = [
+            known
+            for (owner, _), known in self.documents.items()
+            if owner == collection
+            and (scope is None or known.scope_key == scope.key)
+            and status in (None, known.status)
+            and entity_type in (None, known.entity_type)
+            and (view is None or view in known.embed_hashes)
+            and (after is None or known.document_id.encode() > after.encode())
+        ]
+        by_id = sorted(chosen, key=lambda known: known.document_id.encode())
+        return [_record(known) for known in by_id[:limit]]
+
     def retry_now(
         self,
         *,
         collection: str,
         scope: Scope | None = None,
         document_ids: Sequence[str] | None = None,
+        entity_types: Sequence[str] | None = None,
     ) -> dict[str, int]:
         chosen = [
             known
             for known in self._failed(collection, scope)
-            if document_ids is None or known.document_id in document_ids
+            if (document_ids is None or known.document_id in document_ids)
+            and (entity_types is None or known.entity_type in entity_types)
         ]
         for known in chosen:
             key = collection, known.document_id

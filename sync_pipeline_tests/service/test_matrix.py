@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -35,6 +36,8 @@ class Asked:
     """What whoever may gets."""
 
 
+ACCEPTED: Final = frozenset({202})
+ABSENT: Final = frozenset({404})
 SEARCH: Final = {"query": "cladding panel plaster"}
 SEARCH_BY_TOOL: Final = {
     "jsonrpc": "2.0",
@@ -50,6 +53,26 @@ MATRIX: Final[dict[tuple[str, str], Asked]] = {
     ("POST", "/api/search"): Asked(CALLER, SEARCH),
     ("POST", "/mcp"): Asked(CALLER, SEARCH_BY_TOOL),
     ("POST", "/api/search/batch"): Asked(CALLER, {"searches": [SEARCH, SEARCH]}),
+    ("GET", "/api/export/{plural}"): Asked(CALLER, path="/api/export/all?scope=all"),
+    ("GET", "/api/tenants"): Asked(OPERATOR),
+    ("POST", "/api/sync/run"): Asked(OPERATOR, {"scopes": ["all"]}, answers=ACCEPTED),
+    ("GET", "/api/sync/requests/{request_id}"): Asked(
+        CALLER, path=f"/api/sync/requests/{uuid.uuid4()}", answers=ABSENT
+    ),
+    ("POST", "/api/sync/approve"): Asked(
+        ADMIN, {"scope": "acme", "deletions": 1}, answers=frozenset({400})
+    ),
+    ("POST", "/api/sync/batch"): Asked(CALLER, {"status": "failed"}, answers=ACCEPTED),
+    ("GET", "/api/sync/documents"): Asked(CALLER),
+    ("GET", "/api/sync/documents/{document_id:path}"): Asked(
+        CALLER, path="/api/sync/documents/tenant-material-a1", answers=frozenset({200}) | ABSENT
+    ),
+    ("POST", "/api/sync/documents/{document_id:path}/retry"): Asked(
+        CALLER,
+        path="/api/sync/documents/tenant-material-a1/retry",
+        answers=frozenset({400}) | ABSENT,
+    ),
+    ("GET", "/api/sync/plan"): Asked(OPERATOR, path="/api/sync/plan?scope=acme"),
 }
 FOREIGN: Final = {
     "tenant": ("globex", "solar", "copper"),

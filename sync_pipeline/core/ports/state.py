@@ -165,12 +165,36 @@ class IndexState(Protocol):
             limit: Most documents.
         """
 
+    def list_documents(
+        self,
+        *,
+        collection: str,
+        scope: Scope | None = None,
+        status: str | None = None,
+        entity_type: str | None = None,
+        view: str | None = None,
+        after: str | None = None,
+        limit: int,
+    ) -> list[DocumentRecord]:
+        """A page of documents by id, byte by byte.
+
+        Args:
+            collection: Physical name.
+            scope: Only those of this scope.
+            status: Only those with this status.
+            entity_type: Only those of this entity.
+            view: Only those that had a text in this view when they were last synced.
+            after: Only those whose id comes after this one.
+            limit: Most documents.
+        """
+
     def retry_now(
         self,
         *,
         collection: str,
         scope: Scope | None = None,
         document_ids: Sequence[str] | None = None,
+        entity_types: Sequence[str] | None = None,
     ) -> dict[str, int]:
         """Let the time of the next try of failed documents come at once.
 
@@ -178,6 +202,7 @@ class IndexState(Protocol):
             collection: Physical name.
             scope: Only those of this scope.
             document_ids: Only these; those that have not failed are left out.
+            entity_types: Only those of these entities.
 
         Returns:
             How many there are per scope key.

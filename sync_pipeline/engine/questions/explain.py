@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sync_pipeline.core.document import (
     Document,
     DocumentBuilder,
+    Reason,
     Rejection,
-    document_id,
     row_document_ids,
+    split_document_id,
 )
+from sync_pipeline.core.document import document_id as make_document_id
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import ConfigurationError, IndexMismatchError
 from sync_pipeline.core.explanation import (
@@ -83,6 +85,64 @@ def explain_row(sync: SyncContext, *, entity_type: str, row_id: str) -> Explanat
     )
 
 
+def explain_document(
+    sync: SyncContext, *, document_id: str, scope: Scope | None = None
+) -> Explanation | None:
+    """The same about one document by its id.
+
+    Args:
+        sync: Where to look.
+        document_id: As ``core.document.document_id`` makes it.
+        scope: As whom: what other scopes have or had of it is left out.
+
+    Returns:
+        None where there is nothing of it, or nothing that ``scope`` may know.
+
+    Raises:
+        SourceUnavailableError: the source cannot be read.
+    """
+    parts = split_document_id(document_id)
+    if parts is None or parts[1] not in sync.entity_names:
+        return None
+    kind, entity_type, row_id = parts
+    if scope is not None and scope.kind != kind:
+        return None
+    entity = _entity(sync, entity_type)
+    rows = _read_rows(sync, entity=entity, row_id=row_id)
+    index = _look_up(sync, [document_id])
+    own = [row for row in rows if scope in (None, row.scope)]
+    findings = [
+        _finding(sync, document_id, entity=entity, row=row, index=index)
+        for row in (_of_document(own, document_id, entity=entity, row_id=row_id) or [None])
+    ]
+    documents = tuple(
+        finding if scope is None else _seen_by(scope, finding)
+        for finding in findings
+        if finding is not None and (scope is None or finding.scope.scope_key == scope.key)
+    )
+    if not documents:
+        return None
+    return Explanation(
+        entity_type=entity.name,
+        db_id=row_id,
+        documents=documents,
+        verdict=judge(documents, entity_type=entity.name, db_id=row_id, index_fault=index.fault),
+    )
+
+
+def _seen_by(scope: Scope, finding: DocumentFinding) -> DocumentFinding:
+    """What a scope may know of its own document: nothing of who had it, or has its id too."""
+    record, point, rejection = finding.record, finding.point, finding.rejection
+    if rejection is not None and rejection.reason is Reason.DOUBLED_ID:
+        rejection = replace(rejection, detail="the id is not unique", rows=1)
+    return replace(
+        finding,
+        rejection=rejection,
+        record=record if record is not None and record.scope_key == scope.key else None,
+        point=point if point is not None and point.scope_key == scope.key else None,
+    )
+
+
 def _entity(sync: SyncContext, name: str) -> Entity:
     for entity in sync.entities:
         if entity.name == name:
@@ -124,7 +184,7 @@ def _of_document(
     return [
         row
         for row in rows
-        if document_id(scope=row.scope, entity_type=entity.name, row_id=row_id) == name
+        if make_document_id(scope=row.scope, entity_type=entity.name, row_id=row_id) == name
     ]
 
 
