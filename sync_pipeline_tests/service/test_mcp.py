@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -514,6 +515,28 @@ def test_a_desktop_assistant_of_an_unknown_tenant_is_told_so_at_once(tmp_path: P
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "acne" in done.stderr
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_desktop_assistant_that_is_stopped_ends_at_once(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    program = desktop(tmp_path, "--tenant", "acme")
+    with subprocess.Popen(
+        [program.command, *program.args],
+        cwd=program.cwd,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stderr is not None
+        assert running.stderr.readline() == "Ready for an assistant on standard input\n"
+
+        running.send_signal(number)
+
+        assert running.wait(timeout=10) == -number
 
 
 def shown_configurations() -> list[Any]:
