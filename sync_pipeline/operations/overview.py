@@ -269,31 +269,21 @@ def first_failed(
     return sorted(failed, key=lambda it: (it.scope_key, it.document_id))[:limit]
 
 
-def explain_document(
+def explain_visible(
     sync: SyncContext, document_id: str, *, visible: Sequence[Scope] | None = None
 ) -> Explanation | None:
     """Why the row of a document is searchable or not, as far as a caller may know.
 
     Returns:
-        None where the id names no row of a configured entity, or one that the caller may not
-        know of: the two cannot be told apart.
+        None where there is no such document, or none in the scopes ``visible``: they look alike.
     """
-    from sync_pipeline.core.explanation import judge
-    from sync_pipeline.operations.asking import explain
+    from sync_pipeline.operations.asking import explain_document
 
-    _, _, rest = document_id.partition("-")
-    entity, _, row_id = rest.partition("-")
-    if not row_id or entity not in sync.entity_names:
-        return None
-    explanation = explain(sync, entity=entity, row_id=row_id)
-    if visible is None:
-        return explanation
-    keys = {scope.key for scope in visible}
-    documents = tuple(it for it in explanation.documents if it.scope.scope_key in keys)
-    if not documents:
-        return None
-    verdict = judge(documents, entity_type=entity, db_id=row_id, index_fault=None)
-    return replace(explanation, documents=documents, verdict=verdict)
+    for scope in [None] if visible is None else visible:
+        explanation = explain_document(sync, document_id, scope=scope)
+        if explanation is not None:
+            return explanation
+    return None
 
 
 def worker_state(totals: ScopeTotals, runs: Sequence[SyncRun]) -> WorkerState:

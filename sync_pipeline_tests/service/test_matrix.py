@@ -34,6 +34,8 @@ class Asked:
     """With the parts of the path filled in."""
     answers: frozenset[int] = field(default_factory=lambda: frozenset({200}))
     """What whoever may gets."""
+    is_page: bool = False
+    """Whether it is for people: those who are not known are sent to sign in."""
 
 
 ACCEPTED: Final = frozenset({202})
@@ -50,6 +52,17 @@ MATRIX: Final[dict[tuple[str, str], Asked]] = {
     ("GET", "/readyz"): Asked(ANYBODY),
     ("GET", "/metrics"): Asked(OPERATOR),
     ("GET", "/openapi.json"): Asked(ADMIN),
+    ("GET", "/"): Asked(CALLER, is_page=True),
+    ("GET", "/fragments/overview"): Asked(CALLER, is_page=True),
+    ("GET", "/search"): Asked(CALLER, path="/search?q=cladding+panel+plaster", is_page=True),
+    ("GET", "/documents/{document_id:path}"): Asked(
+        CALLER, path="/documents/global-material-g1", is_page=True
+    ),
+    ("GET", "/sign-in"): Asked(ANYBODY),
+    ("POST", "/sign-in"): Asked(ANYBODY, answers=frozenset({401})),
+    ("POST", "/sign-out"): Asked(ANYBODY),
+    ("GET", "/static/{name}"): Asked(ANYBODY, path="/static/page.css"),
+    ("GET", "/api/sync/status"): Asked(CALLER),
     ("POST", "/api/search"): Asked(CALLER, SEARCH),
     ("POST", "/mcp"): Asked(CALLER, SEARCH_BY_TOOL),
     ("POST", "/api/search/batch"): Asked(CALLER, {"searches": [SEARCH, SEARCH]}),
@@ -109,6 +122,8 @@ def test_who_may_ask_what(served: Served, method: str, path: str, name: str) -> 
 
     if name in asked.allowed:
         assert answer.status_code in asked.answers, answer.text
+    elif who is None and asked.is_page:
+        assert answer.url.path == "/sign-in"
     else:
         assert answer.status_code == (401 if who is None else 403), answer.text
     for word in FOREIGN.get(name, ()):

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sync_pipeline.core.ports import ScopeOrder, ScopePage
 from sync_pipeline.operations.asking import search_many, search_request
 from sync_pipeline.operations.overview import (
-    explain_document,
+    explain_visible,
     first_failed,
     problems_in_words,
     recorded_status,
@@ -137,7 +137,7 @@ def document_page(
     request: Request, service: Opened, principal: Caller, document_id: str
 ) -> HTMLResponse:
     """Why one row is searchable or not, and what to do."""
-    explanation = explain_document(service.sync, document_id, visible=visible_to(principal))
+    explanation = explain_visible(service.sync, document_id, visible=visible_to(principal))
     if explanation is None:
         raise NotFoundError("there is no such document")
     return show("document.html", request, principal, explanation=explanation)
