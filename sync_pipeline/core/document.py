@@ -124,15 +124,6 @@ def row_document_ids(entity_type: str, row_id: str) -> list[str]:
     return [f"{kind}-{entity_type}-{row_id}" for kind in ("global", "tenant")]
 
 
-def read_document_id(name: str) -> tuple[str, str] | None:
-    """Entity type and row id of a document id; None for what can be none."""
-    kind, _, rest = name.partition("-")
-    entity_type, _, row_id = rest.partition("-")
-    if kind not in ("global", "tenant") or not entity_type or not row_id:
-        return None
-    return entity_type, row_id
-
-
 def normalise(text: str) -> str:
     """Fold white space to single spaces, compose (NFC), drop control and format characters.
 

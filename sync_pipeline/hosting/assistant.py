@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
 
@@ -25,5 +26,9 @@ def run_assistant(settings: Settings, *, scope: Scope, on_ready: Callable[[], No
         known_tenant(scope.tenant_id, among=InstalledScopes(installation.sync))
     service = Service.open(installation)
     threading.Thread(target=service.warm_up, name="warm up", daemon=True).start()
+    # The thread that waits for standard input cannot be interrupted, so a handler in Python would
+    # leave the process waiting. Nothing here has to be finished: it only reads.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     on_ready()
     run_streams(service, asker=Asker(scope))

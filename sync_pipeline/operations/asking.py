@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.filters import Filters
+from sync_pipeline.core.scope import GLOBAL
 from sync_pipeline.operations.repairing import require_entity_name
 
 if TYPE_CHECKING:
@@ -174,6 +175,29 @@ def explain(sync: SyncContext, *, entity: str, row_id: str) -> Explanation:
     return explain_row(sync, entity_type=entity, row_id=row_id)
 
 
+def document_as(sync: SyncContext, document_id: str, *, scope: Scope) -> StoredPoint | None:
+    """One document as the index has it; None where there is none that a search could find.
+
+    Whether it does not exist or belongs to somebody else is not told apart.
+
+    Raises:
+        ConfigurationError: the index was built with other settings.
+    """
+    from sync_pipeline.core.hashing import point_id
+    from sync_pipeline.engine.index import check_index
+
+    with sync.store() as store:
+        collection = check_index(sync, store)
+        if collection is None:
+            return None
+        points = store.retrieve(collection, [point_id(document_id)])
+    for point in points:
+        is_visible = point.scope_key in scope.visible_keys
+        if is_visible and point.entity_type in sync.entity_names:
+            return point
+    return None
+
+
 def explain_document(
     sync: SyncContext, document_id: str, *, scope: Scope | None = None
 ) -> Explanation | None:
@@ -185,6 +209,17 @@ def explain_document(
     from sync_pipeline.engine.questions import explain as explaining
 
     return explaining.explain_document(sync, document_id=document_id, scope=scope)
+
+
+def explain_as(sync: SyncContext, document_id: str, *, scope: Scope) -> Explanation | None:
+    """The same about a document that a search as ``scope`` could find: its own, or a global one."""
+    from sync_pipeline.core.document import split_document_id
+
+    parts = split_document_id(document_id)
+    if parts is None:
+        return None
+    owner = GLOBAL if parts[0] == GLOBAL.kind else scope
+    return explain_document(sync, document_id, scope=owner)
 
 
 def list_documents(
@@ -222,48 +257,6 @@ def list_documents(
     )
     page = records[:limit]
     return page, page[-1].document_id if len(records) > limit else None
-
-
-def document_as(sync: SyncContext, document_id: str, *, scope: Scope) -> StoredPoint | None:
-    """One document as the index has it; None where there is none that a search could find.
-
-    Whether it does not exist or belongs to somebody else is not told apart.
-
-    Raises:
-        ConfigurationError: the index was built with other settings.
-    """
-    from sync_pipeline.core.hashing import point_id
-    from sync_pipeline.engine.index import check_index
-
-    with sync.store() as store:
-        collection = check_index(sync, store)
-        if collection is None:
-            return None
-        points = store.retrieve(collection, [point_id(document_id)])
-    for point in points:
-        is_visible = point.scope_key in scope.visible_keys
-        if is_visible and point.entity_type in sync.entity_names:
-            return point
-    return None
-
-
-def explain_as(sync: SyncContext, document_id: str, *, scope: Scope) -> Explanation | None:
-    """Why a document is searchable or not, as far as it is for ``scope`` to know.
-
-    Returns:
-        None where there is no such document, nor a row that should be it; so too where it is
-        somebody else's.
-    """
-    from sync_pipeline.core.document import read_document_id
-    from sync_pipeline.core.explanation import explanation_for
-    from sync_pipeline.engine.questions.explain import explain_row
-
-    row = read_document_id(document_id)
-    if row is None or row[0] not in sync.entity_names:
-        return None
-    entity_type, row_id = row
-    explanation = explain_row(sync, entity_type=entity_type, row_id=row_id)
-    return explanation_for(explanation, document_id=document_id, scope_keys=scope.visible_keys)
 
 
 def entities(sync: SyncContext) -> list[EntityReport]:

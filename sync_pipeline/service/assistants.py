@@ -205,7 +205,7 @@ def _listed(tool: Tool, asker: Asker) -> ListedTool:
         annotations=ToolAnnotations(
             read_only_hint=not tool.changes_something,
             destructive_hint=False,
-            idempotent_hint=True,
+            idempotent_hint=not tool.changes_something,
             open_world_hint=False,
         ),
     )

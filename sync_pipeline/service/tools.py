@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final
+from itertools import islice
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
@@ -22,6 +23,7 @@ from sync_pipeline.core.ports import RecordedScope, ScopePage
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.operations.asking import document_as, explain_as, search_many
 from sync_pipeline.operations.overview import problems_in_words, recorded_status
+from sync_pipeline.operations.requests import request_sync
 from sync_pipeline.service.models import (
     MAX_HITS,
     Conditions,
@@ -37,8 +39,8 @@ from sync_pipeline.service.principals import LOCAL_OPERATOR, ForbiddenError, Pri
 from sync_pipeline.service.problems import BadRequestError, NotFoundError
 from sync_pipeline.service.routes.search import answer_of, request_of
 from sync_pipeline.service.state import Service
+from sync_pipeline.service.sync_models import MAX_DOCUMENT_ID, RequestAnswer
 
-MAX_DOCUMENT_ID: Final = 512
 MAX_SCOPES: Final = 50
 """Most scopes that one answer lists; the totals count all."""
 UNTRUSTED: Final = (
@@ -55,6 +57,8 @@ class Asker:
 
     own: Scope
     """Whose documents it sees."""
+    subject: str = "assistant"
+    """Who it is, as records of what was asked for name them."""
     names_tenants: bool = False
     """Whether a call may name another tenant."""
     is_admin: bool = False
@@ -64,6 +68,7 @@ class Asker:
         """The same rights as the caller's own."""
         return cls(
             own=principal.scope(),
+            subject=principal.subject,
             names_tenants=principal.is_operator,
             is_admin=principal.role is Role.ADMIN,
         )
@@ -137,6 +142,21 @@ class StatusArguments(Model):
         default=None, description="This tenant alone, or `global` for the shared documents."
     )
     limit: int = Field(default=10, ge=1, le=MAX_SCOPES, description="Most scopes that are listed.")
+
+
+class RunArguments(Model):
+    """Which syncs."""
+
+    scopes: list[TenantName] = Field(
+        min_length=1,
+        max_length=MAX_SCOPES,
+        description="`all`, `tenants`, `global`, or ids of tenants.",
+    )
+    mode: Literal["full", "incremental"] = Field(
+        default="full",
+        description="`full` compares every row with the index; `incremental` looks at rows that "
+        "may have changed.",
+    )
 
 
 class DocumentAnswer(BaseModel):
@@ -241,6 +261,24 @@ def sync_status(service: Service, asker: Asker, arguments: StatusArguments) -> S
     )
 
 
+def run_sync(service: Service, asker: Asker, arguments: RunArguments) -> RequestAnswer:
+    """Ask for a sync; whoever runs syncs takes it from there."""
+    asked = request_sync(
+        service.sync,
+        arguments.scopes,
+        mode=arguments.mode,
+        force=False,
+        requested_by=asker.subject,
+    )
+    return RequestAnswer(
+        id=asked.request.request_id,
+        status=asked.request.status,
+        scopes=len(asked.request.scope_keys),
+        left_out=len(asked.left_out),
+        reasons=dict(islice(asked.left_out.items(), MAX_SCOPES)),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
     """Something that an assistant can call."""
@@ -318,6 +356,20 @@ TOOLS: Final = (
         answer=ScopesAnswer,
         run=sync_status,
         is_for_admins=True,
+    ),
+    Tool(
+        name="run_sync",
+        title="Start a synchronisation",
+        description="For administrators: ask that the index is brought in step with the source, "
+        "for scopes that need it. It begins within seconds in the process that runs syncs and can "
+        "take from seconds to hours; this answers at once with the request's id, and sync_status "
+        "shows how things stand. It never deletes more than the limit that people have set, and "
+        "cannot approve a deletion. Ask a person before you start one.",
+        arguments=RunArguments,
+        answer=RequestAnswer,
+        run=run_sync,
+        is_for_admins=True,
+        changes_something=True,
     ),
 )
 

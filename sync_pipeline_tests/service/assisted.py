@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 from sync_pipeline.cli.invocation import Surroundings
 from sync_pipeline.cli.main import app
+from sync_pipeline.cli.signals import answer_signals
 from sync_pipeline.hosting import assistant
 from sync_pipeline.service import assistants
 from sync_pipeline.service.tokens import create_token
@@ -23,6 +24,7 @@ from sync_pipeline_tests.cli.installed import CommandLine, FakeInstallation
 
 def main(folder: str, *words: str) -> None:
     """Answer until standard input ends."""
+    answer_signals()
     run = CommandLine(Path(folder))
     assert run("sync", "all").exit_code == 0
     installation = FakeInstallation(run.sync)

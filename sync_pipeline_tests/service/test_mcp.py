@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -301,7 +302,7 @@ def test_an_explanation_tells_tenants_what_it_means_and_operators_what_to_do(
     assert admin.structured_content["next_step"] == "`sync-pipeline sync tenant acme`"
 
 
-def test_a_row_that_moved_to_another_tenant_is_neither_explained_to_the_old_one_nor_named(
+def test_of_a_row_that_moved_neither_tenant_learns_where_it_is_or_was(
     tmp_path: Path,
 ) -> None:
     served = Served(tmp_path)
@@ -310,7 +311,8 @@ def test_a_row_that_moved_to_another_tenant_is_neither_explained_to_the_old_one_
     old = called(served, "explain_document")(document_id="tenant-material-a1")
     new = called(served, "explain_document", tenant="globex")(document_id="tenant-material-a1")
 
-    assert old.content[0].text == "there is no such document"
+    assert old.structured_content["outcome"] == "leftover"
+    assert "globex" not in old.content[0].text
     assert new.structured_content["outcome"] == "not_synced"
     assert "acme" not in new.content[0].text
 
@@ -370,6 +372,35 @@ def test_the_status_counts_all_scopes_and_lists_the_worst(served: Served) -> Non
     assert [scope["scope_key"] for scope in every["worst"]] == ["globex"]
     assert (one["scopes"], one["documents"]) == (1, 2)
     assert one["worst"][0]["scope_key"] == "globex"
+
+
+def test_an_admin_asks_for_a_sync_and_nothing_is_synced_here(tmp_path: Path) -> None:
+    served = Served(tmp_path)
+    served.run.source.tables["materials"][1]["name"] = "oak cladding"
+    run_sync = called(served, "run_sync", role="admin", tenant=None)
+
+    asked = run_sync(scopes=["acme"]).structured_content
+
+    request = served.run.sync.requests.get(asked["id"])
+    assert request is not None
+    assert (request.scope_keys, request.requested_by) == (("acme",), "someone")
+    assert (asked["status"], asked["scopes"], asked["reasons"]) == ("pending", 1, {})
+    read = called(served, "get_document")(document_id="tenant-material-a1")
+    assert read.structured_content["text"] == "charred larch cladding"
+
+
+@pytest.mark.parametrize(("role", "tenant"), [("tenant", "acme"), ("worker", None)])
+def test_nobody_else_asks_for_syncs(served: Served, role: str, tenant: str | None) -> None:
+    answer = called(served, "run_sync", role=role, tenant=tenant)(scopes=["all"])
+
+    assert answer.is_error
+    assert "there is no tool 'run_sync'" in answer.content[0].text
+
+
+def test_a_sync_of_an_unknown_tenant_is_refused(served: Served) -> None:
+    answer = called(served, "run_sync", role="admin", tenant=None)(scopes=["acne"])
+
+    assert (answer.is_error, answer.content[0].text) == (True, "there is no such tenant")
 
 
 def test_a_fault_of_the_service_is_not_told(served: Served, caplog: Any) -> None:
@@ -484,6 +515,28 @@ def test_a_desktop_assistant_of_an_unknown_tenant_is_told_so_at_once(tmp_path: P
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "acne" in done.stderr
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_desktop_assistant_that_is_stopped_ends_at_once(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    program = desktop(tmp_path, "--tenant", "acme")
+    with subprocess.Popen(
+        [program.command, *program.args],
+        cwd=program.cwd,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stderr is not None
+        assert running.stderr.readline() == "Ready for an assistant on standard input\n"
+
+        running.send_signal(number)
+
+        assert running.wait(timeout=10) == -number
 
 
 def shown_configurations() -> list[Any]:
