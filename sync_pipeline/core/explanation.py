@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -127,43 +127,6 @@ def judge(
     order = list(Outcome)
     verdicts = [_verdict(finding) for finding in documents]
     return min(verdicts, key=lambda verdict: order.index(verdict.outcome))
-
-
-def explanation_for(
-    explanation: Explanation, *, document_id: str, scope_keys: Collection[str]
-) -> Explanation | None:
-    """What of it is about one document, for somebody who sees these scopes alone.
-
-    What belongs to another scope is left out before it is judged, so that the verdict does not
-    speak of it either.
-
-    Returns:
-        The same with less in it; None where nothing of the document is theirs to see.
-    """
-    documents = tuple(
-        replace(
-            finding,
-            record=finding.record if _is_among(finding.record, scope_keys) else None,
-            point=finding.point if _is_among(finding.point, scope_keys) else None,
-        )
-        for finding in explanation.documents
-        if finding.document_id == document_id and finding.scope.scope_key in scope_keys
-    )
-    if not documents:
-        return None
-    if explanation.verdict.outcome is Outcome.OTHER_SETTINGS:
-        return replace(explanation, documents=documents)
-    verdict = judge(
-        documents,
-        entity_type=explanation.entity_type,
-        db_id=explanation.db_id,
-        index_fault=None,
-    )
-    return replace(explanation, documents=documents, verdict=verdict)
-
-
-def _is_among(part: DocumentRecord | PointFinding | None, scope_keys: Collection[str]) -> bool:
-    return part is not None and part.scope_key in scope_keys
 
 
 def _verdict(finding: DocumentFinding) -> Verdict:

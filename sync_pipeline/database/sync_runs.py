@@ -93,17 +93,16 @@ class PostgresSyncRuns:
         rows = self._database.look_up(
             "reading runs", lambda it: it.execute(query).mappings().all(), nothing=()
         )
-        return [_run(row) for row in rows]
+        return [_run({**row}) for row in rows]
 
 
-def _run(row: Mapping[str, Any]) -> SyncRun:
-    values = dict(row)
-    counts = _known(values.pop("counts"), kind=Counts)
-    seconds = _known(values.pop("seconds"), kind=StepSeconds)
+def _run(values: dict[str, Any]) -> SyncRun:
+    counts = _supported(values.pop("counts"), kind=Counts)
+    seconds = _supported(values.pop("seconds"), kind=StepSeconds)
     return SyncRun(counts=Counts(**counts), seconds=StepSeconds(**seconds), **values)
 
 
-def _known(values: Mapping[str, Any], *, kind: type[Counts | StepSeconds]) -> dict[str, Any]:
+def _supported(values: Mapping[str, Any], *, kind: type[Counts | StepSeconds]) -> dict[str, Any]:
     """Without what a newer program counts."""
     names = {part.name for part in fields(kind)}
     return {name: value for name, value in values.items() if name in names}

@@ -70,8 +70,11 @@ def recording_failure(
         failure = error
 
         def record() -> None:
-            facts = {name: value.value for name, value in failure.metadata.items()}
-            facts.pop(COUNTS_FACT, None)
+            facts = {
+                name: value.value
+                for name, value in failure.metadata.items()
+                if name != COUNTS_FACT and isinstance(value.value, str | int | float)
+            }
             before = ScopeReport(scope_key=context.partition_key, status="failed")
             report = before if reached is None else reached.report()
             sync.runs.record(

@@ -211,15 +211,21 @@ def explain_document(
     return explaining.explain_document(sync, document_id=document_id, scope=scope)
 
 
-def explain_as(sync: SyncContext, document_id: str, *, scope: Scope) -> Explanation | None:
-    """The same about a document that a search as ``scope`` could find: its own, or a global one."""
+def explain_as(sync: SyncContext, document_id: str, *, scope: Scope | None) -> Explanation | None:
+    """The same about a document that a search as ``scope`` could find: its own, or a global one.
+
+    Args:
+        sync: Where to look.
+        document_id: As ``core.document.document_id`` makes it.
+        scope: Who asks; None for somebody who may know everything.
+    """
     from sync_pipeline.core.document import split_document_id
 
     parts = split_document_id(document_id)
     if parts is None:
         return None
-    owner = GLOBAL if parts[0] == GLOBAL.kind else scope
-    return explain_document(sync, document_id, scope=owner)
+    is_shared = scope is not None and parts[0] == GLOBAL.kind
+    return explain_document(sync, document_id, scope=GLOBAL if is_shared else scope)
 
 
 def list_documents(

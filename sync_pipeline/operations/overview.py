@@ -23,7 +23,6 @@ from sync_pipeline.core.scope import Scope
 
 if TYPE_CHECKING:
     from sync_pipeline.core.entity import Entity
-    from sync_pipeline.core.explanation import Explanation
     from sync_pipeline.core.ports import DocumentRecord, SyncRun
     from sync_pipeline.engine.context import SyncContext
 
@@ -267,23 +266,6 @@ def first_failed(
         )
     ]
     return sorted(failed, key=lambda it: (it.scope_key, it.document_id))[:limit]
-
-
-def explain_visible(
-    sync: SyncContext, document_id: str, *, visible: Sequence[Scope] | None = None
-) -> Explanation | None:
-    """Why the row of a document is searchable or not, as far as a caller may know.
-
-    Returns:
-        None where there is no such document, or none in the scopes ``visible``: they look alike.
-    """
-    from sync_pipeline.operations.asking import explain_document
-
-    for scope in [None] if visible is None else visible:
-        explanation = explain_document(sync, document_id, scope=scope)
-        if explanation is not None:
-            return explanation
-    return None
 
 
 def worker_state(totals: ScopeTotals, runs: Sequence[SyncRun]) -> WorkerState:

@@ -184,11 +184,12 @@ def _code(text: str) -> Markup:
 
 def _moment(moment: datetime | str | None) -> str:
     if isinstance(moment, str):
+        text = moment
         try:
-            moment = datetime.fromisoformat(moment)
+            moment = datetime.fromisoformat(text)
         except ValueError:
             # Something else may have written the index: it is shown as it stands there.
-            return moment
+            return text
     return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sync_pipeline.core.errors import SourceUnavailableError
+from sync_pipeline.operations.exporting import Line
 from sync_pipeline.service.routes import export
 from sync_pipeline_tests.service.served import Served, serving
 
@@ -183,8 +184,13 @@ def test_a_stream_can_be_a_page_too(served: Served) -> None:
     ]
 
 
+def numbered(count: int) -> Generator[Line]:
+    for number in range(count):
+        yield {"document_id": str(number), "text": "", "payload": {}}
+
+
 def test_a_stream_comes_in_pieces_of_a_batch(served: Served) -> None:
-    lines = ({"document_id": str(number), "text": "", "payload": {}} for number in range(5))
+    lines = numbered(5)
 
     pieces = list(export._iter_pieces(lines, 2))
 
@@ -215,7 +221,7 @@ def test_an_export_that_takes_too_long_ends_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(export, "STREAM_SECONDS", -1.0)
-    lines = ({"document_id": str(number), "text": "", "payload": {}} for number in range(5))
+    lines = numbered(5)
 
     pieces = list(export._iter_pieces(lines, 2))
 
@@ -228,7 +234,7 @@ def test_every_stream_gives_back_its_place_and_its_snapshot(
 ) -> None:
     closed: list[bool] = []
 
-    def lines(*_: object, **__: object) -> Iterator[Any]:
+    def lines(*_: object, **__: object) -> Generator[Line]:
         try:
             yield {"document_id": "tenant-material-a1", "text": "larch", "payload": {}}
             raise RuntimeError("not foreseen")
@@ -273,7 +279,7 @@ def test_a_reader_that_does_not_read_loses_its_stream_and_holds_nothing(
     monkeypatch.setattr(export, "SEND_SECONDS", 0.05)
     closed: list[bool] = []
 
-    def lines() -> Iterator[Any]:
+    def lines() -> Generator[Line]:
         try:
             for number in range(5):
                 yield {"document_id": str(number), "text": "", "payload": {}}

@@ -9,9 +9,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from sync_pipeline.core.ports import ScopeOrder, ScopePage
-from sync_pipeline.operations.asking import search_many, search_request
+from sync_pipeline.operations.asking import explain_as, search_many, search_request
 from sync_pipeline.operations.overview import (
-    explain_visible,
     first_failed,
     problems_in_words,
     recorded_status,
@@ -137,7 +136,8 @@ def document_page(
     request: Request, service: Opened, principal: Caller, document_id: str
 ) -> HTMLResponse:
     """Why one row is searchable or not, and what to do."""
-    explanation = explain_visible(service.sync, document_id, visible=visible_to(principal))
+    scope = None if principal.is_operator else principal.scope()
+    explanation = explain_as(service.sync, document_id, scope=scope)
     if explanation is None:
         raise NotFoundError("there is no such document")
     return show("document.html", request, principal, explanation=explanation)
