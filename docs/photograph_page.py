@@ -29,12 +29,11 @@ IMAGES: Final = Path(__file__).resolve().parent / "images"
 DAGSTER: Final = "http://127.0.0.1:3000"
 SEARCH: Final = "/search?q=плитка+для+пола&tenant=acme"
 PICTURES: Final = {
-    "operations-page.png": ("/", 1280, 900, "light"),
-    "operations-page-dark.png": ("/", 1280, 900, "dark"),
-    "operations-page-phone.png": ("/", 390, 844, "light"),
-    "operations-page-search.png": (SEARCH, 1280, 900, "light"),
+    "operations-page.png": ("/", 1280, 900),
+    "operations-page-phone.png": ("/", 390, 844),
+    "operations-page-search.png": (SEARCH, 1280, 900),
 }
-"""Path, width, height and colours of each picture."""
+"""Path, width and height of each picture."""
 EDITS: Final = (("!", 60), ("", 60), ("(new)", 120), ("", 90), ("!", 150))
 """Before each round of syncs: what is put after a name, and in how many rows of each owner. What
 was embedded before comes from the cache."""
@@ -116,12 +115,10 @@ def fail_one(installation: Installation, tenant: str) -> None:
 
 
 def take(browser: Browser, address: str, name: str) -> None:
-    """One picture, of what fits on the screen."""
-    path, width, height, scheme = PICTURES[name]
+    """One picture: of the whole page, or of what fits on the screen."""
+    path, width, height = PICTURES[name]
     context = browser.new_context(
-        base_url=address,
-        viewport={"width": width, "height": height},
-        color_scheme="dark" if scheme == "dark" else "light",
+        base_url=address, viewport={"width": width, "height": height}, color_scheme="light"
     )
     page = context.new_page()
     page.goto(path)
