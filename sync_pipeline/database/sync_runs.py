@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Engine, Select, Text, any_, delete, func, literal, select, update
+from sqlalchemy import Engine, RowMapping, Select, Text, any_, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from sync_pipeline.core.errors import StateEncodingError
@@ -96,8 +96,8 @@ class PostgresSyncRuns:
         return [_run(row) for row in rows]
 
 
-def _run(row: Mapping[str, Any]) -> SyncRun:
-    values = dict(row)
+def _run(row: RowMapping) -> SyncRun:
+    values: dict[str, Any] = {str(name): value for name, value in row.items()}
     counts = _known(values.pop("counts"), kind=Counts)
     seconds = _known(values.pop("seconds"), kind=StepSeconds)
     return SyncRun(counts=Counts(**counts), seconds=StepSeconds(**seconds), **values)
