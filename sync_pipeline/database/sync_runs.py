@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Engine, Select, Text, any_, delete, func, literal, select, update
+from sqlalchemy import Engine, RowMapping, Select, Text, any_, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from sync_pipeline.core.errors import StateEncodingError
@@ -93,16 +93,17 @@ class PostgresSyncRuns:
         rows = self._database.look_up(
             "reading runs", lambda it: it.execute(query).mappings().all(), nothing=()
         )
-        return [_run({**row}) for row in rows]
+        return [_run(row) for row in rows]
 
 
-def _run(values: dict[str, Any]) -> SyncRun:
-    counts = _supported(values.pop("counts"), kind=Counts)
-    seconds = _supported(values.pop("seconds"), kind=StepSeconds)
+def _run(row: RowMapping) -> SyncRun:
+    values: dict[str, Any] = {str(name): value for name, value in row.items()}
+    counts = _known(values.pop("counts"), kind=Counts)
+    seconds = _known(values.pop("seconds"), kind=StepSeconds)
     return SyncRun(counts=Counts(**counts), seconds=StepSeconds(**seconds), **values)
 
 
-def _supported(values: Mapping[str, Any], *, kind: type[Counts | StepSeconds]) -> dict[str, Any]:
+def _known(values: Mapping[str, Any], *, kind: type[Counts | StepSeconds]) -> dict[str, Any]:
     """Without what a newer program counts."""
     names = {part.name for part in fields(kind)}
     return {name: value for name, value in values.items() if name in names}
