@@ -110,10 +110,9 @@ def stacked(values: Sequence[Sequence[float]]) -> list[tuple[Part, ...]]:
     bars = []
     for place, numbers in enumerate(values):
         top, parts = float(HEIGHT), []
-        for series, number in enumerate(numbers):
-            if number <= 0:
+        for series, height in enumerate(_heights(numbers, highest=highest)):
+            if not height:
                 continue
-            height = min(max(number / highest * HEIGHT, _LEAST), top)
             top -= height
             parts.append(
                 Part(
@@ -126,6 +125,16 @@ def stacked(values: Sequence[Sequence[float]]) -> list[tuple[Part, ...]]:
             )
         bars.append(tuple(parts))
     return bars
+
+
+def _heights(numbers: Sequence[float], *, highest: float) -> list[float]:
+    """In proportion, what is small made large enough to be seen at the cost of the largest."""
+    heights = [max(number / highest * HEIGHT, _LEAST) if number > 0 else 0.0 for number in numbers]
+    excess = sum(heights) - HEIGHT
+    if excess > 0:
+        largest = heights.index(max(heights))
+        heights[largest] -= excess
+    return heights
 
 
 def _chart(

@@ -89,6 +89,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
             executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-dev-shm-usage"]
@@ -165,9 +166,21 @@ def test_all_failed_documents_are_synced_at_once(site: Site) -> None:
     page = site.visit()
     site.mend()
 
-    page.get_by_role("button", name="Sync all pending").click()
+    page.get_by_role("button", name="Sync all failed").click()
 
     expect(page.locator("#failed")).to_be_hidden()
+
+
+def test_every_scope_that_needs_it_is_synced_at_once(site: Site) -> None:
+    materials = site.served.run.source.tables["materials"]
+    materials.append(row("a9", "oak flooring", tenant="acme"))
+    materials.append(row("b9", "steel door", tenant="globex"))
+    page = site.visit()
+
+    page.get_by_role("button", name="Sync all pending").click()
+
+    expect(page.get_by_role("status")).to_contain_text("needs one asked for: done.")
+    assert {"tenant-material-a9", "tenant-material-b9"} <= site.documents()
 
 
 def test_a_scope_is_synced_from_its_row(site: Site) -> None:
@@ -233,7 +246,7 @@ def test_a_document_says_why_it_failed_and_is_tried_again(site: Site) -> None:
 
     page.get_by_role("button", name="Sync now").click()
 
-    expect(page.locator("#reason")).to_contain_text("only acme finds it")
+    expect(page.locator("#reason")).to_contain_text("Only acme finds it")
 
 
 # --- by keyboard alone ------------------------------------------------------------------------

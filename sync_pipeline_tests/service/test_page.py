@@ -282,15 +282,40 @@ def test_where_nobody_signs_in_the_page_needs_no_token(tmp_path: Path) -> None:
 # --- who sees what -------------------------------------------------------------------
 
 
-def test_a_tenant_sees_its_own_scope_and_the_global_one_and_no_buttons(site: Served) -> None:
+def posts(html: str) -> set[str]:
+    """What the buttons and forms of a page send."""
+    return set(Elements(html).having("data-post"))
+
+
+def test_a_tenant_sees_its_own_scope_and_the_global_one(site: Served) -> None:
     html = get(site, "/", "tenant", "acme")
 
     assert set(re.findall(r'<th scope="row" data-label="Scope">([^<\s]+)', html)) == {
         "acme",
         "global",
     }
-    for hidden in ("globex", "alert(1)", "data-post", "dagster.example"):
+    for hidden in ("globex", "alert(1)", "dagster.example"):
         assert hidden not in html
+
+
+def test_a_tenant_has_buttons_for_its_own_failed_documents_alone(site: Served) -> None:
+    own, foreign = get(site, "/", "tenant", "acme"), get(site, "/", "tenant", "globex")
+
+    assert posts(own) == {"/api/sync/batch", "/api/sync/documents/tenant-material-a1/retry"}
+    assert posts(foreign) == set()
+
+
+def test_a_tenant_cannot_try_a_global_document_again(tmp_path: Path) -> None:
+    served = Served(tmp_path)
+    served.run.store.refused.add("global-material-g1")
+    served.run.source.tables["materials"][0]["name"] = "gypsum plaster, fine"
+    served.run("sync", "global", "--force")
+
+    html = get(served, "/", "tenant", "acme")
+
+    assert "material g1" in html
+    assert posts(html) == set()
+    assert posts(get(served, "/documents/global-material-g1", "tenant", "acme")) == set()
 
 
 def test_a_tenant_that_filters_for_others_gets_none(site: Served) -> None:
@@ -299,19 +324,18 @@ def test_a_tenant_that_filters_for_others_gets_none(site: Served) -> None:
 
 def test_an_operator_sees_every_scope_with_its_buttons(site: Served) -> None:
     html = get(site, "/", "worker")
-    posts = set(Elements(html).having("data-post"))
 
     assert ">globex</a>" in html
-    assert posts == {
+    assert posts(html) == {
         "/api/sync/run",
         "/api/sync/batch",
-        "/api/sync/approve",
         "/api/sync/documents/tenant-material-a1/retry",
         f"/api/sync/documents/tenant-material-{quote(QUOTED, safe='')}/retry",
     }
 
 
 def test_a_blocked_deletion_is_approved_by_its_number(site: Served) -> None:
+    assert "/api/sync/approve" in posts(get(site, "/", "admin"))
     (form,) = [attrs for tag, attrs in Elements(get(site, "/")).tags if "data-repeat" in attrs]
 
     assert form["data-repeat"] == "40"

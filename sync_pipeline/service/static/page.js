@@ -61,9 +61,16 @@ function carryOver(from, to) {
   }
 }
 
+// A field that is being filled in, or a list that may be open, is not taken from under the hands.
 function isTypingIn(region) {
   const active = document.activeElement;
-  return active !== null && ["INPUT", "SELECT"].includes(active.tagName) && region.contains(active);
+  if (!active || !region.contains(active)) {
+    return false;
+  }
+  return (
+    active.tagName === "SELECT" ||
+    (active.tagName === "INPUT" && active.type !== "checkbox" && active.value !== active.defaultValue)
+  );
 }
 
 function replaceRegions(html) {
@@ -82,8 +89,9 @@ function replaceRegions(html) {
       again.focus({ preventScroll: true });
     } else if (focused) {
       // What had the focus is gone: the reader stays in the same part of the page.
-      region.tabIndex = -1;
-      region.focus({ preventScroll: true });
+      const next = region.hidden ? document.getElementById("main") : region;
+      next.tabIndex = -1;
+      next.focus({ preventScroll: true });
     }
   }
 }
