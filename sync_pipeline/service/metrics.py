@@ -72,6 +72,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "index, or a caller asks too often",
 }
 """Per family, without the suffixes of counters and histograms, what it means."""
+_log: Final = logging.getLogger(__name__)
 
 
 class Metrics:
@@ -283,6 +284,3 @@ def _family(name: str, *labels: str) -> GaugeMetricFamily:
 
 def _timestamp(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
-
-
-_log: Final = logging.getLogger(__name__)
