@@ -81,6 +81,7 @@ def make_app(installation: Installation) -> FastAPI:
         Guards,
         max_body_bytes=settings.max_body_bytes,
         is_open=service.authenticator.is_open,
+        request_seconds=settings.request_seconds,
         on_answer=partial(_count, service, app),
     )
     return app

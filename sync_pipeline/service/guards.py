@@ -39,8 +39,8 @@ _HEADERS: Final = {
 _access: Final = logging.getLogger("sync_pipeline.service.access")
 
 
-class _TooLargeError(Exception):
-    pass
+class _BodyError(Exception):
+    """The body is not read to its end; the answer says why."""
 
 
 class Guards:
@@ -52,6 +52,7 @@ class Guards:
         *,
         max_body_bytes: int,
         is_open: bool,
+        request_seconds: float,
         on_answer: Callable[[Scope, int, float], None],
     ) -> None:
         """Wrap ``app``.
@@ -61,11 +62,13 @@ class Guards:
             max_body_bytes: Longest body.
             is_open: Whether nobody has to sign in: then only names of this machine are
                 answered to, so that no page from elsewhere can make a browser ask.
+            request_seconds: Longest time until an answer begins.
             on_answer: Told of every answer: what was asked, the status, the seconds.
         """
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._is_open = is_open
+        self._request_seconds = request_seconds
         self._on_answer = on_answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,14 +82,23 @@ class Guards:
         try:
             refusal = self._why_refused(Headers(scope=scope))
             if refusal is None:
-                await self._app(scope, self._bounded(receive), answer.send)
+                async with asyncio.timeout(self._request_seconds) as limit:
+                    # An answer that has begun may take its time: exports have no end.
+                    answer.on_start = lambda: limit.reschedule(None)
+                    try:
+                        await self._app(scope, self._bounded(receive, answer), answer.send)
+                    finally:
+                        answer.on_start = _do_nothing
             else:
                 await answer.refuse(*refusal)
-        except _TooLargeError:
-            await answer.refuse(413, f"a body has at most {self._max_body_bytes} bytes")
+        except _BodyError:
+            pass
         except TimeoutError:
-            await answer.refuse(408, f"the body did not arrive within {BODY_SECONDS:.0f} seconds")
+            await answer.refuse(
+                503, f"there was no answer within {self._request_seconds:g} seconds", retry_after=5
+            )
         finally:
+            await answer.close()
             seconds = time.perf_counter() - began
             self._on_answer(scope, answer.status, seconds)
             # No query string and no body: they can hold texts of customers.
@@ -112,7 +124,7 @@ class Guards:
                 return 403, "without sign-in pages of other hosts are not answered"
         return None
 
-    def _bounded(self, receive: Receive) -> Receive:
+    def _bounded(self, receive: Receive, answer: _Answer) -> Receive:
         """The body, up to its limits in bytes and seconds."""
         received = 0
         until = time.monotonic() + BODY_SECONDS
@@ -122,13 +134,18 @@ class Guards:
             nonlocal received, is_complete
             if is_complete:
                 return await receive()
-            async with asyncio.timeout(max(until - time.monotonic(), 0)):
-                message = await receive()
+            try:
+                async with asyncio.timeout(max(until - time.monotonic(), 0)):
+                    message = await receive()
+            except TimeoutError as error:
+                answer.insist(408, f"the body did not arrive within {BODY_SECONDS:.0f} seconds")
+                raise _BodyError from error
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
                 is_complete = not message.get("more_body", False)
                 if received > self._max_body_bytes:
-                    raise _TooLargeError
+                    answer.insist(413, f"a body has at most {self._max_body_bytes} bytes")
+                    raise _BodyError
             return message
 
         return bounded
@@ -139,12 +156,29 @@ class _Answer:
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.status = 0
+        self.on_start: Callable[[], None] = _do_nothing
+        """Called when the answer begins."""
         self._scope = scope
         self._send = send
+        self._insisted: tuple[int, str] | None = None
+
+    def insist(self, status: int, detail: str) -> None:
+        """Have this be the answer, whatever the application makes of its body's end."""
+        if not self.status:
+            self._insisted = status, detail
+
+    async def close(self) -> None:
+        """Send what was insisted on."""
+        if self._insisted is not None:
+            (status, detail), self._insisted = self._insisted, None
+            await self.refuse(status, detail)
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
+        if self._insisted is not None:
+            return
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.on_start()
             headers = MutableHeaders(raw=message["headers"])
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
@@ -152,7 +186,7 @@ class _Answer:
             headers["x-request-id"] = self._scope["request_id"]
         await self._send(message)
 
-    async def refuse(self, status: int, detail: str) -> None:
+    async def refuse(self, status: int, detail: str, *, retry_after: int | None = None) -> None:
         if self.status:
             return
         body = {
@@ -168,8 +202,14 @@ class _Answer:
             (b"content-length", str(len(content)).encode()),
             (b"connection", b"close"),
         ]
+        if retry_after is not None:
+            headers.append((b"retry-after", str(retry_after).encode()))
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": content})
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def _host_of(origin: str) -> str:

@@ -34,7 +34,9 @@ class Served:
         installation = FakeInstallation(self.run.sync)
         installation.settings = Settings(service=self.settings)  # type: ignore[attr-defined]
         self.app: FastAPI = make_app(cast(Installation, installation))
-        self.client = TestClient(self.app, raise_server_exceptions=False)
+        self.client = TestClient(
+            self.app, base_url="http://127.0.0.1:8080", raise_server_exceptions=False
+        )
 
     def token(self, role: str = "tenant", tenant_id: str | None = "acme") -> str:
         """A token that is good for an hour."""

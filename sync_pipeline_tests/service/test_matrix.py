@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -71,7 +70,7 @@ MATRIX: Final[dict[tuple[str, str], Asked]] = {
     ("GET", "/api/tenants"): Asked(OPERATOR),
     ("POST", "/api/sync/run"): Asked(OPERATOR, {"scopes": ["all"]}, answers=ACCEPTED),
     ("GET", "/api/sync/requests/{request_id}"): Asked(
-        CALLER, path=f"/api/sync/requests/{uuid.uuid4()}", answers=ABSENT
+        CALLER, path="/api/sync/requests/3e41fde8-bf60-4ca5-aa6d-389f37c38430", answers=ABSENT
     ),
     ("POST", "/api/sync/approve"): Asked(
         ADMIN, {"scope": "acme", "deletions": 1}, answers=frozenset({400})
