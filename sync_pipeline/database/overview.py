@@ -133,9 +133,10 @@ class PostgresOverview:
         )
         row = self._database.run("summing up scopes", lambda it: it.execute(query).mappings().one())
         times = {"in_sync_to", "last_success_at"}
-        return ScopeTotals(
-            **{name: value if name in times else int(value) for name, value in row.items()}
-        )
+        sums: dict[str, Any] = {
+            name: value if name in times else int(value) for name, value in row.items()
+        }
+        return ScopeTotals(**sums)
 
     def list_troubles(
         self, *, collection: str, entity_types: Sequence[str], scope_keys: Sequence[str]
@@ -366,7 +367,9 @@ def _judged(counted: CTE) -> CTE:
 
 def _is_refused(run: ReadOnlyColumnCollection[str, Column[Any]]) -> ColumnElement[bool]:
     """In the words of the index ``sync_run_refused``; only a literal lets it be used."""
-    return run.facts["error"].astext == literal_column(f"'{MassDeletionRefusedError.__name__}'")
+    name = literal_column(f"'{MassDeletionRefusedError.__name__}'", Text)
+    is_refused: ColumnElement[bool] = run.facts["error"].astext == name
+    return is_refused
 
 
 def _number(fact: ColumnElement[Any]) -> ColumnElement[Any]:

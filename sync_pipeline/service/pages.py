@@ -185,7 +185,7 @@ def _code(text: str) -> Markup:
 def _moment(moment: datetime | str | None) -> str:
     if isinstance(moment, str):
         try:
-            moment = datetime.fromisoformat(moment)
+            return _moment(datetime.fromisoformat(moment))
         except ValueError:
             # Something else may have written the index: it is shown as it stands there.
             return moment

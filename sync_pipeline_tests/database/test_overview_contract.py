@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 from sqlalchemy import Engine
 
-from sync_pipeline.core.document import Rejection
+from sync_pipeline.core.document import Reason, Rejection
 from sync_pipeline.core.ports import (
     EntityResult,
     Fence,
@@ -105,7 +105,9 @@ def keys(overview: Overview, page: ScopePage) -> list[str]:
 
 
 def quarantined(entity_type: str = "material", db_id: str = "7", *, rows: int = 1) -> Rejection:
-    rejection = Rejection(entity_type=entity_type, db_id=db_id, reason="no_text", detail="empty")
+    rejection = Rejection(
+        entity_type=entity_type, db_id=db_id, reason=Reason.EMPTY_TEXT, detail="empty"
+    )
     return replace(rejection, rows=rows)
 
 
@@ -219,7 +221,11 @@ def test_a_scope_without_rows_any_more_is_marked(overview: Overview, scopes: Sco
 
 
 def refused(number: int, *, deletions: int) -> SyncRun:
-    facts = {"error": "MassDeletionRefusedError", "total": deletions, "total_indexed": 50}
+    facts: dict[str, str | int | float] = {
+        "error": "MassDeletionRefusedError",
+        "total": deletions,
+        "total_indexed": 50,
+    }
     return replace(run(number), status="failed", facts=facts)
 
 

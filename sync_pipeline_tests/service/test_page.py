@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-import httpx
 import pytest
 from starlette.testclient import TestClient
 
@@ -499,12 +498,8 @@ def test_files_may_be_kept_for_their_address_changes_with_them(site: Served) -> 
 
     assert "immutable" in style.headers["cache-control"]
     assert style.headers["content-type"] == "text/css; charset=utf-8"
-    assert [_status(it) for it in missing] == [404, 404, 404]
+    assert [it.status_code for it in missing] == [404, 404, 404]
 
 
 def test_pages_are_kept_by_no_cache(site: Served) -> None:
     assert visitor(site).get("/").headers["cache-control"] == "no-store"
-
-
-def _status(answer: httpx.Response) -> int:
-    return answer.status_code
