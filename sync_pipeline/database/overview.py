@@ -95,6 +95,7 @@ class PostgresOverview:
         order.append(key.desc() if is_by_key else key.asc())
         chosen = select(*(scopes.c[name] for name in _SHOWN)).where(*conditions)
         query = chosen.order_by(*order).limit(page.limit).offset(page.offset)
+        # A statement of its own: counted in a window, all rows would be carried along and sorted.
         count = select(func.count()).select_from(scopes).where(*conditions)
         rows, total = self._database.look_up(
             "listing scopes",
