@@ -8,7 +8,7 @@ its scope after the index was written; that is refused before anything is.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Engine, func, literal, select
 
@@ -16,6 +16,8 @@ from sync_pipeline.core.errors import StateEncodingError
 from sync_pipeline.core.retrying import Retries
 from sync_pipeline.database.engine import Database, psycopg_of
 from sync_pipeline.database.urls import describe_url
+
+T = TypeVar("T")
 
 UTF8: Final = "UTF8"
 HOLD_ALL: Final = frozenset({UTF8, "SQL_ASCII"})
@@ -53,6 +55,23 @@ def check_encoding(engine: Engine, schema: str, *, source_encoding: Callable[[],
             f"encoding {state}, while the source has {source}: tenants and ids of rows with a "
             f"character that {state} lacks could not be recorded."
         )
+
+
+def write_storable(text: str | None, write: Callable[[str | None], T], *, limit: int) -> T:
+    """Write a text of somebody else as far as PostgreSQL can hold it.
+
+    Args:
+        text: What to write; it may have any character.
+        write: Writes what it is given; called once more where the database lacks a character.
+        limit: Most characters.
+    """
+    if text is None:
+        return write(None)
+    plain = text[:limit].encode(errors="replace").decode().replace("\0", "")
+    try:
+        return write(plain)
+    except StateEncodingError:
+        return write(escaped(plain))
 
 
 def escaped(text: str) -> str:

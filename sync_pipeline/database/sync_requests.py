@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import (
     ColumnElement,
@@ -23,8 +23,11 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from sync_pipeline.core.ports import RequestStatus, SyncRequest
 from sync_pipeline.core.retrying import Retries
+from sync_pipeline.database.encoding import write_storable
 from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database
 from sync_pipeline.database.tables import table
+
+MAX_NAME_CHARACTERS: Final = 256
 
 
 class PostgresSyncRequests:
@@ -50,21 +53,22 @@ class PostgresSyncRequests:
         # Made here, so that an attempt that was thought lost and had been committed is no second
         # request.
         request_id = str(uuid.uuid4())
-        statement = (
-            insert(self._table)
-            .values(
-                id=request_id,
-                requested_by=requested_by,
-                scope_keys=list(scope_keys),
-                mode=mode,
-                force=force,
-                max_deleted_fraction=max_deleted_fraction,
-                approve_deletions=approve_deletions,
-                status="pending" if scope_keys else "done",
-            )
-            .on_conflict_do_nothing()
-        )
-        self._database.run("asking for a sync", lambda it: it.execute(statement))
+        values: dict[str, Any] = {
+            "id": request_id,
+            "scope_keys": list(scope_keys),
+            "mode": mode,
+            "force": force,
+            "max_deleted_fraction": max_deleted_fraction,
+            "approve_deletions": approve_deletions,
+            "status": "pending" if scope_keys else "done",
+        }
+
+        def write(name: str | None) -> None:
+            statement = insert(self._table).values(**values, requested_by=name)
+            statement = statement.on_conflict_do_nothing()
+            self._database.run("asking for a sync", lambda it: it.execute(statement))
+
+        write_storable(requested_by, write, limit=MAX_NAME_CHARACTERS)
         (request,) = self._read(select(self._table).where(self._table.c.id == request_id))
         return request
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Engine, Select, Text, any_, delete, func, literal, select, update
+from sqlalchemy import Engine, RowMapping, Select, Text, any_, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
-from sync_pipeline.core.errors import StateEncodingError
 from sync_pipeline.core.ports import SyncRun
 from sync_pipeline.core.reports import Counts, StepSeconds
 from sync_pipeline.core.retrying import Retries
-from sync_pipeline.database.encoding import escaped
+from sync_pipeline.database.encoding import write_storable
 from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database
 from sync_pipeline.database.tables import table
 
@@ -49,7 +48,7 @@ class PostgresSyncRuns:
             statement = statement.on_conflict_do_update(index_elements=list(key), set_=changed)
             self._database.run("recording a run", lambda it: it.execute(statement))
 
-        _with_storable(run.error, write)
+        write_storable(run.error, write, limit=MAX_ERROR_CHARACTERS)
 
     def record_failure(
         self, *, run_id: str, scope_key: str, error: str, finished_at: datetime
@@ -65,7 +64,7 @@ class PostgresSyncRuns:
             )
             self._database.run("recording a failed run", lambda it: it.execute(statement))
 
-        _with_storable(error, write)
+        write_storable(error, write, limit=MAX_ERROR_CHARACTERS)
 
     def list_recent(self, *, limit: int, scope_key: str | None = None) -> list[SyncRun]:
         """The last runs, of one scope or of all, the one that finished last first."""
@@ -96,8 +95,8 @@ class PostgresSyncRuns:
         return [_run(row) for row in rows]
 
 
-def _run(row: Mapping[str, Any]) -> SyncRun:
-    values = dict(row)
+def _run(row: RowMapping) -> SyncRun:
+    values: dict[str, Any] = {str(name): value for name, value in row.items()}
     counts = _known(values.pop("counts"), kind=Counts)
     seconds = _known(values.pop("seconds"), kind=StepSeconds)
     return SyncRun(counts=Counts(**counts), seconds=StepSeconds(**seconds), **values)
@@ -107,16 +106,3 @@ def _known(values: Mapping[str, Any], *, kind: type[Counts | StepSeconds]) -> di
     """Without what a newer program counts."""
     names = {part.name for part in fields(kind)}
     return {name: value for name, value in values.items() if name in names}
-
-
-def _with_storable(error: str | None, write: Callable[[str | None], None]) -> None:
-    """Write a message as far as PostgreSQL can hold it: cut, without NUL and lone surrogates."""
-    if error is None:
-        write(None)
-        return
-    plain = error[:MAX_ERROR_CHARACTERS].encode(errors="replace").decode().replace("\0", "")
-    try:
-        write(plain)
-    except StateEncodingError:
-        # It may quote what another database holds: with characters that no id here has.
-        write(escaped(plain))

@@ -18,7 +18,7 @@ from sync_pipeline.core.errors import StoppedError
 from sync_pipeline.core.ports import SyncRun, SyncRuns
 from sync_pipeline.core.reports import Counts, ScopeReport
 from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG
-from sync_pipeline.defs.failures import COUNTS_FACT
+from sync_pipeline.defs.failures import Fact
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
 from sync_pipeline.redaction import redact
@@ -70,8 +70,6 @@ def recording_failure(
         failure = error
 
         def record() -> None:
-            facts = {name: value.value for name, value in failure.metadata.items()}
-            facts.pop(COUNTS_FACT, None)
             before = ScopeReport(scope_key=context.partition_key, status="failed")
             report = before if reached is None else reached.report()
             sync.runs.record(
@@ -85,7 +83,7 @@ def recording_failure(
                     counts=_counts(failure) or Counts(**report.numbers()),
                     seconds=report.seconds,
                     error=redact(str(failure.description)),
-                    facts=facts,
+                    facts=_facts(failure),
                 )
             )
 
@@ -135,6 +133,12 @@ def _without_failing(record: Callable[[], None]) -> None:
         record()
     except Exception as error:  # noqa: BLE001 - whatever it is, the sync has its result already
         _log.warning("a run could not be recorded: %s", type(error).__name__)
+
+
+def _facts(failure: dg.Failure) -> dict[str, Fact]:
+    """The class of the error, and what it carries."""
+    facts = {name: value.value for name, value in failure.metadata.items()}
+    return {name: value for name, value in facts.items() if isinstance(value, str | int | float)}
 
 
 def _counts(failure: dg.Failure) -> Counts | None:

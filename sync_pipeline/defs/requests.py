@@ -25,8 +25,8 @@ from sync_pipeline.engine.context import RunOptions, SyncMode
 REQUEST_TAG: Final = "sync_pipeline/request"
 """Run tag that names the request which a run answers."""
 
-MAX_REQUESTS: Final = 200
-"""Most requests that one tick looks at, the oldest first."""
+MAX_REQUESTS: Final = 1_000
+"""Most requests that one tick looks at, the oldest first; a started one costs one small query."""
 
 MAX_NEW_RUNS: Final = 200
 """Most runs that one tick asks for, which has 60 seconds; the next one asks for the others."""

@@ -18,6 +18,7 @@ from sync_pipeline.core.document import (
     normalise,
     number_fault,
     render_text,
+    split_document_id,
 )
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.scope import GLOBAL, Scope
@@ -314,3 +315,31 @@ def test_document_ids_are_injective(
     )
 
     assert same == (one == other)
+
+
+@pytest.mark.parametrize("row_id", ["7", "a-b-c", "a/b", " ", "Größe"])
+@pytest.mark.parametrize("scope", [GLOBAL, Scope("acme")])
+def test_a_document_id_can_be_taken_apart(scope: Scope, row_id: str) -> None:
+    name = document_id(scope=scope, entity_type="material", row_id=row_id)
+
+    assert split_document_id(name) == (scope.kind, "material", row_id)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "-",
+        "tenant",
+        "tenant-",
+        "tenant-material",
+        "tenant-material-",
+        "tenant--7",
+        "acme-material-7",
+        "Tenant-material-7",
+        "tenant-material-a\0b",
+        "tenant-material-\ud800",
+    ],
+)
+def test_what_is_no_document_id_is_not_taken_apart(name: str) -> None:
+    assert split_document_id(name) is None

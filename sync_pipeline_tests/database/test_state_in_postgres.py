@@ -22,6 +22,7 @@ from sync_pipeline.database.generations import PostgresGenerations
 from sync_pipeline.database.index_state import PostgresIndexState
 from sync_pipeline.database.quarantine import PostgresQuarantine
 from sync_pipeline.database.scope_states import PostgresScopeStates
+from sync_pipeline.database.sync_requests import PostgresSyncRequests
 from sync_pipeline.database.sync_runs import PostgresSyncRuns
 from sync_pipeline_tests.database.documents import (
     ACME,
@@ -439,3 +440,11 @@ def test_a_run_with_a_count_of_a_newer_program_is_still_read(engine: Engine) -> 
 
     (found,) = PostgresSyncRuns(engine).list_recent(limit=1)
     assert found.counts == Counts(rows=3)
+
+
+def test_who_asks_for_a_sync_may_have_any_name(engine: Engine) -> None:
+    request = PostgresSyncRequests(engine).add(
+        requested_by="Größe\0 \ud800" + "x" * 300, scope_keys=["acme"]
+    )
+
+    assert request.requested_by == ("Größe ?" + "x" * 300)[:255]

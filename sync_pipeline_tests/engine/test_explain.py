@@ -11,9 +11,14 @@ from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.explanation import Explanation, Outcome
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.embedding.hashing import HashingEmbedder
-from sync_pipeline.engine.questions.explain import SHOWN_CHARACTERS, explain_row
+from sync_pipeline.engine.questions.explain import (
+    SHOWN_CHARACTERS,
+    explain_document,
+    explain_row,
+)
 from sync_pipeline_tests.engine.world import MATERIAL, World
 from sync_pipeline_tests.fakes.feed import FakeChangeFeed
+from sync_pipeline_tests.fakes.watched import When, watch_context
 
 
 def explain(world: World, row_id: str, *, entity_type: str = "material") -> Explanation:
@@ -249,3 +254,42 @@ def test_waiting_changes_of_the_scope_are_counted(world: World) -> None:
 def test_an_unknown_entity_is_wrong_usage(world: World) -> None:
     with pytest.raises(ConfigurationError, match=r"no entity 'brick'.* material, work"):
         explain(world, "1", entity_type="brick")
+
+
+# --- one document, as one scope ---------------------------------------------------------
+
+
+def test_one_document_is_explained_and_not_what_else_the_row_is(world: World) -> None:
+    world.put("1", name="gypsum plaster")
+    world.run("acme")
+
+    found = explain_document(world.sync, document_id="tenant-material-1", scope=Scope("acme"))
+
+    assert found is not None
+    assert told(found) == (Outcome.SEARCHABLE, True, None)
+    assert [document.document_id for document in found.documents] == ["tenant-material-1"]
+    assert explain_document(world.sync, document_id="global-material-1") is None
+    assert explain_document(world.sync, document_id="tenant-lamp-1") is None
+
+
+def asked_about(world: World, row_id: str) -> list[str]:
+    """Every question that the ports are asked about another tenant's document."""
+    asked: list[str] = []
+
+    def listen(call: str, when: When) -> None:
+        asked.append(f"{when} {call}")
+
+    sync = watch_context(world.sync, listen)
+    name = f"tenant-material-{row_id}"
+    assert explain_document(sync, document_id=name, scope=Scope("globex")) is None
+    return asked
+
+
+def test_a_foreign_document_costs_the_questions_that_an_unknown_one_costs(world: World) -> None:
+    world.put("1", name="gypsum plaster")
+    world.run("acme")
+
+    questions = asked_about(world, "1")
+
+    assert questions == asked_about(world, "nobody's")
+    assert "after state.get" in questions

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 import psutil
 
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.hosting.instance import instance_settings
 from sync_pipeline.settings import load_settings
 from sync_pipeline.wiring import open_installation
@@ -262,14 +263,26 @@ class DevInstance:
 
     def points(self) -> list[Found]:
         """Every point of the index; nothing of ``dev`` may be running."""
-        sync = open_installation(load_settings(config=None, env=self._env)).sync
-        return [Found(*point) for point in points(sync)]
+        return [Found(*point) for point in points(self.sync())]
 
     def lease_holder(self, scope_key: str) -> str | None:
         """The run that holds the lease of a scope now."""
-        sync = open_installation(load_settings(config=None, env=self._env)).sync
-        holder = sync.scopes.holder(scope=Scope.from_key(scope_key))
+        holder = self.sync().scopes.holder(scope=Scope.from_key(scope_key))
         return None if holder is None else holder.owner
+
+    def sync(self) -> SyncContext:
+        """The ports of its installation, in this process."""
+        return open_installation(load_settings(config=None, env=self._env)).sync
+
+    def runs_of_request(self, request_id: str) -> list[str]:
+        """Scope keys of the runs that answer a request, each as often as it has one."""
+        query = """query($it: RunsFilter!) { runsOrError(filter: $it) {
+            ... on Runs { results { tags { key value } } } } }"""
+        wanted = {"tags": [{"key": "sync_pipeline/request", "value": request_id}]}
+        runs = self.ask(query, it=wanted)["runsOrError"]["results"]
+        return sorted(
+            tag["value"] for run in runs for tag in run["tags"] if tag["key"] == "dagster/partition"
+        )
 
 
 def kill(process: psutil.Process) -> None:

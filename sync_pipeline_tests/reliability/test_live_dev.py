@@ -214,6 +214,38 @@ def test_a_part_whose_end_nobody_would_notice_comes_back_by_itself(
     assert (status, dev.ended()) == ("SUCCESS", None)
 
 
+def test_a_sync_that_is_asked_for_is_done_though_parts_are_killed(
+    catalogue: Catalogue, dev: DevInstance
+) -> None:
+    """The scopes have no partition yet; the sensor's process dies while it is at work on them."""
+    del catalogue
+    dev.wait_until_ready()
+    requests = dev.sync().requests
+    made = requests.add(requested_by="a test", scope_keys=["global", ACME], force=True)
+
+    for _ in range(3):
+        time.sleep(4)
+        for process in dev.parts()["code server"]:
+            kill(process)
+
+    def ended() -> str | None:
+        dev.supervise()
+        request = requests.get(made.request_id)
+        assert request is not None
+        return None if request.status in ("pending", "started") else request.status
+
+    status = wait_for(ended, seconds=HEAL_SECONDS, what="end of the request")
+    request = requests.get(made.request_id)
+    assert request is not None
+    assert (status, request.error) == ("done", None)
+    dev.wait_until_ready()
+    # A run whose process was killed is run again, with the tags of the first.
+    assert set(dev.runs_of_request(made.request_id)) == {"global", ACME}
+    recorded = {run.scope_key: run for run in dev.sync().runs.get_many([*request.run_ids.values()])}
+    assert {run.status for run in recorded.values()} == {"success"}
+    assert set(recorded) == {"global", ACME}
+
+
 def start_long_run(dev: DevInstance, catalogue: Catalogue) -> str:
     """A full sync of a scope that has come to its writes; its id."""
     dev.wait_until_ready()

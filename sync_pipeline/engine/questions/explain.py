@@ -93,7 +93,8 @@ def explain_document(
     Args:
         sync: Where to look.
         document_id: As ``core.document.document_id`` makes it.
-        scope: As whom: what other scopes have or had of it is left out.
+        scope: As whom: what other scopes have or had of it is left out, and costs no question
+            more than what nobody has.
 
     Returns:
         None where there is nothing of it, or nothing that ``scope`` may know.
@@ -108,18 +109,13 @@ def explain_document(
     if scope is not None and scope.kind != kind:
         return None
     entity = _entity(sync, entity_type)
-    rows = _read_rows(sync, entity=entity, row_id=row_id)
+    rows = _read_rows(sync, entity=entity, row_id=row_id, only=scope)
     index = _look_up(sync, [document_id])
-    own = [row for row in rows if scope in (None, row.scope)]
     findings = [
-        _finding(sync, document_id, entity=entity, row=row, index=index)
-        for row in (_of_document(own, document_id, entity=entity, row_id=row_id) or [None])
+        _finding(sync, document_id, entity=entity, row=row, index=index, only=scope)
+        for row in (_of_document(rows, document_id, entity=entity, row_id=row_id) or [None])
     ]
-    documents = tuple(
-        finding if scope is None else _seen_by(scope, finding)
-        for finding in findings
-        if finding is not None and (scope is None or finding.scope.scope_key == scope.key)
-    )
+    documents = tuple(finding for finding in findings if finding is not None)
     if not documents:
         return None
     return Explanation(
@@ -127,19 +123,6 @@ def explain_document(
         db_id=row_id,
         documents=documents,
         verdict=judge(documents, entity_type=entity.name, db_id=row_id, index_fault=index.fault),
-    )
-
-
-def _seen_by(scope: Scope, finding: DocumentFinding) -> DocumentFinding:
-    """What a scope may know of its own document: nothing of who had it, or has its id too."""
-    record, point, rejection = finding.record, finding.point, finding.rejection
-    if rejection is not None and rejection.reason is Reason.DOUBLED_ID:
-        rejection = replace(rejection, detail="the id is not unique", rows=1)
-    return replace(
-        finding,
-        rejection=rejection,
-        record=record if record is not None and record.scope_key == scope.key else None,
-        point=point if point is not None and point.scope_key == scope.key else None,
     )
 
 
@@ -151,11 +134,14 @@ def _entity(sync: SyncContext, name: str) -> Entity:
     raise ConfigurationError(f"no entity {name!r}; the configured ones are {names}")
 
 
-def _read_rows(sync: SyncContext, *, entity: Entity, row_id: str) -> list[_Built]:
-    """The row in every scope that has it, rendered as a sync would."""
+def _read_rows(
+    sync: SyncContext, *, entity: Entity, row_id: str, only: Scope | None = None
+) -> list[_Built]:
+    """The row in every scope that has it, or only in this one, rendered as a sync would."""
     built: list[_Built] = []
     with sync.source.open_snapshot([entity]) as snapshot:
-        for scope in snapshot.list_owners(entity=entity, row_id=row_id):
+        owners = snapshot.list_owners(entity=entity, row_id=row_id)
+        for scope in (owner for owner in owners if only in (None, owner)):
             builder = DocumentBuilder(entity=entity, scope=scope, model_id=sync.embedder.model_id)
             set_aside = find_set_aside(
                 sync, snapshot=snapshot, entity=entity, scope=scope, ids=[row_id]
@@ -189,11 +175,20 @@ def _of_document(
 
 
 def _finding(
-    sync: SyncContext, name: str, *, entity: Entity, row: _Built | None, index: _Index
+    sync: SyncContext,
+    name: str,
+    *,
+    entity: Entity,
+    row: _Built | None,
+    index: _Index,
+    only: Scope | None = None,
 ) -> DocumentFinding | None:
-    """What there is of one document; None where there is nothing."""
+    """What there is of one document, or only what this scope has; None where there is nothing."""
     record = sync.state.get(collection=sync.spec.collection, document_id=name)
     stored = index.points.get(point_id(name))
+    if only is not None:
+        record = record if record is not None and record.scope_key == only.key else None
+        stored = stored if stored is not None and stored.scope_key == only.key else None
     scope_key = _scope_key(row, stored=stored, record=record)
     if scope_key is None:
         return None
@@ -203,11 +198,18 @@ def _finding(
         document_id=name,
         has_row=row is not None,
         text=None if document is None else _beginning(document),
-        rejection=built if isinstance(built, Rejection) else None,
+        rejection=_rejection(built, only=only) if isinstance(built, Rejection) else None,
         record=record,
         point=None if stored is None else _point(stored, document=document, entity=entity),
         scope=_scope(sync, Scope.from_key(scope_key), entity=entity),
     )
+
+
+def _rejection(rejection: Rejection, *, only: Scope | None) -> Rejection:
+    """Why the row is no document; to one scope nothing of others that have its id too."""
+    if only is None or rejection.reason is not Reason.DOUBLED_ID:
+        return rejection
+    return replace(rejection, detail="the id is not unique", rows=1)
 
 
 def _scope_key(

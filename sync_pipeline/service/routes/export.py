@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
@@ -229,6 +230,9 @@ class _Export(StreamingResponse):
         """Answer; the snapshot of the source is closed at the end, and never later."""
         try:
             await super().__call__(scope, receive, send)
+        except (ClientDisconnect, TimeoutError):
+            # The server closes a connection whose answer is incomplete; the reader sees that it is.
+            _log.info("the reader of an export has gone")
         finally:
             try:
                 await run_in_threadpool(self._pieces.close)
