@@ -95,6 +95,7 @@ class PostgresOverview:
         order.append(key.desc() if is_by_key else key.asc())
         chosen = select(*(scopes.c[name] for name in _SHOWN)).where(*conditions)
         query = chosen.order_by(*order).limit(page.limit).offset(page.offset)
+        # A statement of its own: counted in a window, all rows would be carried along and sorted.
         count = select(func.count()).select_from(scopes).where(*conditions)
         rows, total = self._database.look_up(
             "listing scopes",
@@ -133,10 +134,10 @@ class PostgresOverview:
         )
         row = self._database.run("summing up scopes", lambda it: it.execute(query).mappings().one())
         times = {"in_sync_to", "last_success_at"}
-        totals: dict[str, Any] = {
+        sums: dict[str, Any] = {
             name: value if name in times else int(value) for name, value in row.items()
         }
-        return ScopeTotals(**totals)
+        return ScopeTotals(**sums)
 
     def list_troubles(
         self, *, collection: str, entity_types: Sequence[str], scope_keys: Sequence[str]
@@ -367,8 +368,8 @@ def _judged(counted: CTE) -> CTE:
 
 def _is_refused(run: ReadOnlyColumnCollection[str, Column[Any]]) -> ColumnElement[bool]:
     """In the words of the index ``sync_run_refused``; only a literal lets it be used."""
-    refused: ColumnElement[str] = literal_column(f"'{MassDeletionRefusedError.__name__}'")
-    is_refused: ColumnElement[bool] = run.facts["error"].astext == refused
+    name = literal_column(f"'{MassDeletionRefusedError.__name__}'", Text)
+    is_refused: ColumnElement[bool] = run.facts["error"].astext == name
     return is_refused
 
 

@@ -129,7 +129,9 @@ def recorded_status(
     snapshots = sync.scopes.list_entities(
         collection=collection, scopes=[Scope.from_key(key) for key in shown]
     )
-    blocked, _ = listed(ScopePage(only_blocked=True, limit=SHOWN_BLOCKED))
+    blocked: list[RecordedScope] = []
+    if totals.blocked:
+        blocked, _ = listed(ScopePage(only_blocked=True, limit=SHOWN_BLOCKED))
     runs = recent_runs(sync, visible=visible)
     return RecordedStatus(
         at=sync.now(),

@@ -184,12 +184,11 @@ def _code(text: str) -> Markup:
 
 def _moment(moment: datetime | str | None) -> str:
     if isinstance(moment, str):
-        text = moment
         try:
-            moment = datetime.fromisoformat(text)
+            return _moment(datetime.fromisoformat(moment))
         except ValueError:
             # Something else may have written the index: it is shown as it stands there.
-            return text
+            return moment
     return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 

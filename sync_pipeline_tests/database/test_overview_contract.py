@@ -300,6 +300,12 @@ def test_pages_follow_one_another_and_know_how_many_there_are(several: Overview)
     assert total == 4
 
 
+def test_behind_the_last_page_it_is_still_known_how_many_there_are(several: Overview) -> None:
+    page = ScopePage(offset=100)
+
+    assert several.list_scopes(collection=COLLECTION, entity_types=BOTH, page=page) == ([], 4)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -28,7 +28,8 @@ PROMISES = [
     status_code_conformance,
 ]
 CALLERS = [("admin", None), ("worker", None), ("tenant", "acme")]
-UNDESCRIBED = {("GET", "/openapi.json"), ("GET", "/metrics"), ("POST", "/mcp")}
+DESCRIBED = ("/api/", "/healthz", "/readyz")
+"""How paths begin that the description is about; pages are for people, and drawn otherwise."""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,11 @@ def described(fuzzed: Served) -> Any:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [pytest.param(*route, id=" ".join(route)) for route in MATRIX if route not in UNDESCRIBED],
+    [
+        pytest.param(*route, id=" ".join(route))
+        for route in MATRIX
+        if route[1].startswith(DESCRIBED)
+    ],
 )
 def test_every_answer_is_one_that_the_description_promises(
     fuzzed: Served, described: Any, method: str, path: str

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import pytest
@@ -20,7 +20,7 @@ from sync_pipeline.service.authentication import COOKIE
 from sync_pipeline.service.guards import CONTENT_SECURITY_POLICY
 from sync_pipeline.service.pages import assets, local_path
 from sync_pipeline_tests.cli.installed import row
-from sync_pipeline_tests.service.served import Served, serving
+from sync_pipeline_tests.service.served import Served, claims, serving, signed
 
 SCRIPT: Final = "<script>alert(1)</script>"
 QUOTED: Final = '"><img src=x onerror=alert(1)>'
@@ -227,6 +227,15 @@ def test_a_token_that_is_no_good_is_refused_without_a_cookie(site: Served, token
     assert answer.status_code == 401
     assert "This token is not valid" in answer.text
     assert "set-cookie" not in answer.headers
+
+
+def test_a_token_that_no_browser_would_keep_is_told_to_be_too_long(site: Served) -> None:
+    token = signed(claims(note="x" * 4_000))
+
+    answer = visitor(site, None).post("/sign-in", data={"token": token})
+
+    assert answer.status_code == 400
+    assert "too long to be kept in a cookie" in answer.text
 
 
 def test_signing_in_from_a_page_of_another_site_is_refused(site: Served) -> None:
@@ -498,13 +507,8 @@ def test_files_may_be_kept_for_their_address_changes_with_them(site: Served) -> 
 
     assert "immutable" in style.headers["cache-control"]
     assert style.headers["content-type"] == "text/css; charset=utf-8"
-    assert [_status(it) for it in missing] == [404, 404, 404]
+    assert [it.status_code for it in missing] == [404, 404, 404]
 
 
 def test_pages_are_kept_by_no_cache(site: Served) -> None:
     assert visitor(site).get("/").headers["cache-control"] == "no-store"
-
-
-def _status(answer: Any) -> int:
-    status: int = answer.status_code
-    return status

@@ -36,6 +36,7 @@ SCOPES_ON_A_PAGE: Final = 25
 SHOWN_FAILED: Final = 10
 SHOWN_HITS: Final = 10
 MAX_FIELDS: Final = 16
+MAX_COOKIE_CHARACTERS: Final = 4_000
 YEAR_SECONDS: Final = 31_536_000
 
 
@@ -163,6 +164,9 @@ async def sign_in(request: Request, service: Opened) -> Response:
     token, wanted = form.get("token", "").strip(), local_path(form.get("next", "/"))
     try:
         service.authenticator.verify(token)
+        if len(token) > MAX_COOKIE_CHARACTERS:
+            # Browsers would drop the cookie without a word, and ask to sign in again.
+            raise BadRequestError("this token is too long to be kept in a cookie")
     except InvalidTokenError:
         return show("sign_in.html", request, None, status=401, next=wanted, is_refused=True)
     answer = RedirectResponse(wanted, status_code=303)

@@ -3,6 +3,7 @@
 
 const REFRESH_MS = 4000;
 const SLOWEST_MS = 60000;
+const REST = 10; // A service that takes long to answer is asked less often.
 const FOLLOW_MS = 1000;
 const FOLLOWED_AT_MOST = 600;
 
@@ -101,6 +102,7 @@ async function refresh() {
     return;
   }
   isAsking = true;
+  const began = performance.now();
   try {
     const answer = await fetch(live.dataset.live, { credentials: "same-origin" });
     if (answer.redirected) {
@@ -111,7 +113,7 @@ async function refresh() {
       throw new Error(String(answer.status));
     }
     replaceRegions(await answer.text());
-    wait = REFRESH_MS;
+    wait = Math.min(Math.max(REFRESH_MS, (performance.now() - began) * REST), SLOWEST_MS);
     document.getElementById("stale-notice").hidden = true;
   } catch {
     wait = Math.min(wait * 2, SLOWEST_MS);
