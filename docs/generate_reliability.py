@@ -265,9 +265,39 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
     ),
     45: Scenario(
         "A search without, or with a wrong, filter",
-        "One function makes every query from the scope; every hit is checked again.",
+        "One function makes every query from the scope; every hit is checked again. Where the feed "
+        "is installed, what left a tenant's sight is in no answer from its commit on.",
         (
             "engine/test_search.py::test_a_store_that_returns_a_foreign_document_is_caught_and_nothing_is_shown",
+            "service/test_matrix.py::test_who_may_ask_what",
+            "sources/test_feed_contract.py::test_what_is_consumed_while_one_looks_is_known_all_the_same",
+        ),
+    ),
+    46: Scenario(
+        "Filters that smuggle operators",
+        "Fields come from an allow-list without our own, values are plain; the rest is refused.",
+        (
+            "service/test_search_api.py::test_what_cannot_be_answered_is_refused_with_the_reason",
+            "service/test_fuzz.py::test_every_answer_is_one_that_the_description_promises",
+        ),
+    ),
+    47: Scenario(
+        "A tenant that says it is another one",
+        "The tenant comes from the token alone, as a text that can be a tenant id; another one "
+        "that is named is 403.",
+        (
+            "service/test_tokens.py::test_every_forged_token_gets_the_same_answer",
+            "service/test_search_api.py::test_a_tenant_cannot_search_as_anybody_else",
+        ),
+    ),
+    48: Scenario(
+        "Forged tokens",
+        "The settings fix algorithm and keys; every bad token gets the same 401.",
+        (
+            "service/test_tokens.py::test_every_forged_token_gets_the_same_answer",
+            "service/test_tokens.py::test_the_public_key_is_no_secret_to_sign_with",
+            "service/test_tokens.py::test_a_key_that_does_not_fit_is_refused_at_the_start",
+            "service/test_tokens.py::test_keys_rotate_by_their_kid_while_the_service_runs",
         ),
     ),
     49: Scenario(
@@ -287,7 +317,10 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
     51: Scenario(
         "Secrets and texts in logs",
         "No password, key or text is in any log, record, message or run history.",
-        ("settings/test_secrets.py::test_no_way_of_showing_settings_shows_a_secret",),
+        (
+            "settings/test_secrets.py::test_no_way_of_showing_settings_shows_a_secret",
+            "service/test_guards.py::test_no_text_of_a_search_or_document_is_logged",
+        ),
     ),
     52: Scenario(
         "Hostile names in settings",
@@ -298,12 +331,44 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
         "Addresses that lead elsewhere",
         "Plain web addresses only; redirects are not followed.",
     ),
+    54: Scenario(
+        "Requests that cost too much",
+        "Bodies, texts, limits, time, waiting searches and requests of one caller are bounded; "
+        "more is 413, 422, 429 or 503 with Retry-After.",
+        (
+            "service/test_guards.py::test_a_body_that_is_too_long_is_not_read",
+            "service/test_guards.py::test_a_caller_who_asks_too_often_is_told_to_wait_and_others_are_not",
+            "service/test_guards.py::test_an_answer_that_does_not_begin_in_time_is_a_503",
+            "service/test_encoding.py::test_more_texts_than_may_wait_are_told_to_come_back",
+        ),
+    ),
+    55: Scenario(
+        "Answers that tell whether something exists",
+        "A foreign document, request or tenant looks like one that there is not.",
+        (
+            "service/test_page.py::test_a_tenant_cannot_tell_a_foreign_document_from_none",
+            "service/test_tokens.py::test_other_credentials_are_refused_alike",
+        ),
+    ),
     56: Scenario("Code inside data", "Nothing is unpickled, evaluated or trusted."),
     57: Scenario(
         "Texts guessed from vectors",
         "Vectors are never returned; a cache per scope and its removal can be had.",
     ),
-    58: Scenario("Hostile texts", "They are stored and returned as they are, and do nothing."),
+    58: Scenario(
+        "Hostile texts",
+        "They are stored and returned as they are, and do nothing; pages escape them, and "
+        "assistants are told that they are data.",
+        ("service/test_page.py::test_texts_and_keys_are_never_markup",),
+    ),
+    59: Scenario(
+        "What a status tells of others",
+        "A tenant sees its own scope and the global one; health says nothing but ok.",
+        (
+            "service/test_page.py::test_a_tenant_sees_its_own_scope_and_the_global_one",
+            "service/test_matrix.py::test_who_may_ask_what",
+        ),
+    ),
     60: Scenario("The supply chain", "Pinned versions, no telemetry, nothing leaves the machine."),
     61: Scenario(
         "A key that is unique only per tenant",
