@@ -22,8 +22,9 @@ SLOW_MARKS: Final = frozenset(
 )
 SLOW_FIXTURES: Final = frozenset({"postgres_url", "stub", "instance", "run", "shared_data"})
 """A database server, a Qdrant server, Dagster's instance, the whole program, the catalogues."""
-SLOW_FOLDERS: Final = frozenset({"cases", "defs", "hosting", "reliability"})
-"""Of whole installations and of Dagster: not even collected, for that costs as much again."""
+SLOW_FOLDERS: Final = frozenset({"cases", "defs", "hosting", "reliability", "service"})
+"""Of whole installations, of Dagster and of the HTTP service: not even collected, for that costs as
+much again."""
 MODEL_LIBRARIES: Final = frozenset({"torch", "sentence_transformers"})
 MOST_SECONDS: Final = 5.0
 """Of CPU that one fast test may take; the longest takes about one."""
