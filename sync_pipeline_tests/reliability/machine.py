@@ -521,6 +521,10 @@ class InstallationMachine(RuleBasedStateMachine):
 
     @rule(key=scopes, mode=modes)
     def run(self, key: str, mode: SyncMode) -> None:
+        self.is_accepted(key, mode)
+
+    def is_accepted(self, key: str, mode: SyncMode) -> bool:
+        """Sync a scope; whether it was not refused for what it would delete."""
         run = self.start(key, mode)
         try:
             report = self.sync(run)
@@ -528,7 +532,7 @@ class InstallationMachine(RuleBasedStateMachine):
             self.count("refused")
             if mode == "full":
                 self.check_refusal(run, error)
-            return
+            return False
         self.count(f"{mode} sync")
         if run.has_lost_feed:
             self.count("lost feed made good")
@@ -536,6 +540,7 @@ class InstallationMachine(RuleBasedStateMachine):
         elif mode == "incremental" and report.note is None:
             self.count("incremental sync that stayed one")
         self.check_success(run)
+        return True
 
     def run_owner(self, key: Key) -> None:
         """Sync the scope of a row, as soon as it has changed."""
@@ -785,8 +790,8 @@ class InstallationMachine(RuleBasedStateMachine):
         run = self.start(key)
         if self.overtake(run, between, may_undo=returns, place=place):
             self.count("overslept, the row as before" if returns else "overslept")
-            if returns:
-                self.run(key, "incremental")
+            if returns and not self.is_accepted(key, "incremental"):
+                return
             if not any(document.is_refused for document in self.wanted(key).values()):
                 assert self.world.is_clean(key)
 
