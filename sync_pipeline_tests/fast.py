@@ -16,15 +16,20 @@ from typing import Any, Final
 
 import pytest
 
+# Tries a socket when it is imported: here, and not in whatever test comes to it first.
+import urllib3.util.connection  # noqa: F401
+
 FAST: Final = "fast"
 SLOW_MARKS: Final = frozenset(
     {"model", "dagster", "slow", "server", "shared_data", "process", "index"}
 )
 SLOW_FIXTURES: Final = frozenset({"postgres_url", "stub", "instance", "run", "shared_data"})
 """A database server, a Qdrant server, Dagster's instance, the whole program, the catalogues."""
-SLOW_FOLDERS: Final = frozenset({"cases", "defs", "hosting", "reliability", "service"})
-"""Of whole installations, of Dagster and of the HTTP service: not even collected, for that costs as
-much again."""
+SLOW_FOLDERS: Final = frozenset(
+    {"cases", "defs", "hosting", "reliability", "sample", "service", "sources", "stores"}
+)
+"""Of whole installations, of Dagster, of the HTTP service, and of adapters that are nothing without
+their database or index: not even collected, for that costs as much again."""
 MODEL_LIBRARIES: Final = frozenset({"torch", "sentence_transformers"})
 MOST_SECONDS: Final = 5.0
 """Of CPU that one fast test may take; the longest takes about one."""

@@ -11,6 +11,9 @@ _JOINING: Final = frozenset({"sub", "sup", "wbr"})
 """Tags in the middle of a word: ``m<sup>2</sup>`` is one."""
 _UNSHOWN: Final = frozenset({"script", "style", "template"})
 _CDATA: Final = re.compile(r"<!\[CDATA\[(.*?)(?:\]\]>|\Z)", re.DOTALL)
+_MARKED: Final = re.compile(r"<!\[[^>]*>")
+"""Conditions as word processors write them (``<![if IE]>``): to a browser they are comments. The
+parser of some releases of Python ends with an error at one that it does not know."""
 _COMMENT: Final = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 
 
@@ -31,7 +34,7 @@ def xml_words(text: str) -> str:
 
 def _read(reader: _Reader, text: str) -> str:
     text = _CDATA.sub(lambda match: html.escape(match[1]), text)
-    text = _COMMENT.sub(" ", text)
+    text = _MARKED.sub(" ", _COMMENT.sub(" ", text))
     # Releases of Python differ on what an opening bracket is that nothing closes: here, a sign.
     closed = text.rfind(">") + 1
     reader.feed(text[:closed] + text[closed:].replace("<", "&lt;"))

@@ -10,6 +10,7 @@ from typing import cast
 from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
+from sync_pipeline.__main__ import _tokens
 from sync_pipeline.cli.invocation import Surroundings
 from sync_pipeline.cli.main import app
 from sync_pipeline.core.entity import Entity
@@ -22,8 +23,6 @@ from sync_pipeline.embedding.hashing import HashingEmbedder
 from sync_pipeline.engine.context import RunOptions, SyncContext
 from sync_pipeline.engine.questions.doctor import Finding
 from sync_pipeline.engine.steps.sync import sync_scope
-from sync_pipeline.service.app import require_safe_address
-from sync_pipeline.service.tokens import create_token
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources.postgres import PostgresRowSource
 from sync_pipeline.staging.parquet import ParquetStaging
@@ -186,7 +185,7 @@ class CommandLine:
             orchestrator=lambda: self.orchestrator,
             service=lambda: self.serve,
             assistant=lambda: self.assist,
-            tokens=lambda: create_token,
+            tokens=_tokens,
             settings=self._load,
             installation=lambda _settings: cast(Installation, self.installation),
         )
@@ -196,6 +195,9 @@ class CommandLine:
         self, settings: Settings, *, host: str, port: int, on_ready: Callable[[str], None]
     ) -> int:
         """Stand in for the service: tells where it would be."""
+        # The service's libraries take two seconds to import.
+        from sync_pipeline.service.app import require_safe_address  # noqa: PLC0415
+
         require_safe_address(settings.service, host=host)
         on_ready(f"http://{host}:{port}")
         return 0

@@ -26,6 +26,8 @@ def words(text: str) -> str:
         pytest.param("a<!-- <b>no</b> -->b<!doctype html>c<?php x ?>d", "a b c d", id="comments"),
         pytest.param("a<!-- never closed <b>", "a", id="open comment"),
         pytest.param("<![CDATA[x &amp; <y>]]>z", "x &amp; <y>z", id="CDATA"),
+        pytest.param("a<![if !supportLists]>b<![endif]>c", "a b c", id="conditions"),
+        pytest.param("a<![A>b<![>c<![x", "a b c<![x", id="sections that nobody knows"),
         pytest.param("AT&T, R&D; 5 < 6 > 4, Ø<20", "AT&T, R&D; 5 < 6 > 4, Ø<20", id="no markup"),
         pytest.param("Bolt <M8", "Bolt <M8", id="nothing closes it"),
         pytest.param("cut <a href='x", "cut <a href='x", id="cut off in a tag"),
