@@ -44,7 +44,7 @@ def record_success(
                 mode="full" if is_full else "incremental",
                 status=report.status,
                 started_at=_started_at(context.instance, run_id=context.run.run_id),
-                finished_at=_utc_now(),
+                finished_at=history_now(),
                 counts=Counts(**report.numbers()),
                 seconds=report.seconds,
             )
@@ -79,7 +79,7 @@ def recording_failure(
                     mode=_asked_mode(context.run) if reached is None else _mode_of(reached),
                     status="failed",
                     started_at=_started_at(context.instance, run_id=context.run.run_id),
-                    finished_at=_utc_now(),
+                    finished_at=history_now(),
                     counts=_counts(failure) or Counts(**report.numbers()),
                     seconds=report.seconds,
                     error=redact(str(failure.description)),
@@ -95,14 +95,14 @@ def record_failed_checks(sync: SyncContext, *, run_id: str, scope_key: str, erro
     """Record that a run which came to its end has failed all the same."""
     _without_failing(
         lambda: sync.runs.record_failure(
-            run_id=run_id, scope_key=scope_key, error=redact(error), finished_at=_utc_now()
+            run_id=run_id, scope_key=scope_key, error=redact(error), finished_at=history_now()
         )
     )
 
 
 def record_killed(runs: SyncRuns, record: dg.RunRecord) -> None:
     """Record a run whose process is gone, which could not do so itself."""
-    run, now = record.dagster_run, _utc_now()
+    run, now = record.dagster_run, history_now()
     scope_key = run.tags.get(PARTITION_NAME_TAG)
     if scope_key is None:
         return
@@ -162,13 +162,13 @@ def _asked_mode(run: dg.DagsterRun) -> str:
 
 def _started_at(instance: dg.DagsterInstance, *, run_id: str) -> datetime:
     record = instance.get_run_record_by_id(run_id)
-    return (_moment(record.start_time) if record is not None else None) or _utc_now()
+    return (_moment(record.start_time) if record is not None else None) or history_now()
 
 
 def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, tz=UTC)
 
 
-def _utc_now() -> datetime:
+def history_now() -> datetime:
     """The clock of Dagster's own times; ``SyncContext.now`` is for what a sync records."""
     return datetime.now(tz=UTC)

@@ -16,7 +16,7 @@ import psutil
 
 from sync_pipeline.core.ports import ScopeStates, SyncRuns
 from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG
-from sync_pipeline.defs.recording import record_killed
+from sync_pipeline.defs.recording import history_now, record_killed
 
 CHUNK: Final = 200
 """Runs read at once."""
@@ -160,16 +160,12 @@ def name_process(instance: dg.DagsterInstance, *, run: dg.DagsterRun) -> None:
         instance.add_run_tags(run.run_id, {PROCESS_TAG: tag})
 
 
-def _utc_now() -> datetime:
-    return datetime.now(tz=UTC)
-
-
 def close_dead_runs(
     instance: dg.DagsterInstance,
     *,
     scopes: ScopeStates,
     runs: SyncRuns,
-    clock: Callable[[], datetime] = _utc_now,
+    clock: Callable[[], datetime] = history_now,
 ) -> int:
     """End the runs whose process on this machine is gone, and their leases; how many there were.
 

@@ -53,6 +53,18 @@ class BadRequestError(Exception):
     """A request that cannot be answered; the message says why."""
 
 
+FORESEEN: Final[tuple[type[Exception], ...]] = (
+    InvalidTokenError,
+    ForbiddenError,
+    NotFoundError,
+    BadRequestError,
+    BusyError,
+    RequestValidationError,
+    SyncPipelineError,
+)
+"""The errors that ``problem_of`` has an answer to."""
+
+
 def problem(
     request: Request, status: int, title: str, *, detail: str = "", **more: Any
 ) -> JSONResponse:
@@ -110,43 +122,21 @@ def problem_of(request: Request, error: Exception) -> JSONResponse | None:
 def install_handlers(app: FastAPI) -> None:
     """Have every error of a request end as a problem document."""
 
-    @app.exception_handler(InvalidTokenError)
-    async def _token(request: Request, _: InvalidTokenError) -> JSONResponse:
-        return unauthorized(request)
-
-    @app.exception_handler(ForbiddenError)
-    async def _forbidden(request: Request, error: ForbiddenError) -> JSONResponse:
-        return problem(request, 403, "Forbidden", detail=str(error))
-
-    @app.exception_handler(NotFoundError)
-    async def _absent(request: Request, error: NotFoundError) -> JSONResponse:
-        return problem(request, 404, "Not Found", detail=str(error))
-
-    @app.exception_handler(BadRequestError)
-    async def _bad(request: Request, error: BadRequestError) -> JSONResponse:
-        return problem(request, 400, "Bad Request", detail=str(error))
-
-    @app.exception_handler(BusyError)
-    async def _busy(request: Request, error: BusyError) -> JSONResponse:
-        return busy(request, error)
-
-    @app.exception_handler(RequestValidationError)
-    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return problem(request, 422, "Unprocessable Content", errors=_mistakes(error))
-
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
         headers = dict(error.headers or {})
         return problem(request, error.status_code, str(error.detail), headers=headers)
 
-    @app.exception_handler(SyncPipelineError)
-    async def _ours(request: Request, error: SyncPipelineError) -> JSONResponse:
-        return _of_pipeline(request, error)
-
     @app.exception_handler(Exception)
     async def _bug(request: Request, error: Exception) -> JSONResponse:
         _log.error("not foreseen: %s", type(error).__name__, exc_info=error)
         return problem(request, 500, "Internal Server Error")
+
+    async def _foreseen(request: Request, error: Exception) -> JSONResponse:
+        return problem_of(request, error) or await _bug(request, error)
+
+    for kind in FORESEEN:
+        app.add_exception_handler(kind, _foreseen)
 
 
 def _mistakes(error: RequestValidationError) -> list[dict[str, str]]:

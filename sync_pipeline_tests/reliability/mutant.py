@@ -323,7 +323,7 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.questions.search",
-                "_require_own",
+                "require_own",
                 "if foreign: raise IsolationError(scope_key=scope.key, document_ids=foreign)",
                 "pass",
             ),

@@ -167,13 +167,11 @@ def search_batch(
     for request in requests:
         _check_names(sync, request)
     queries = _queries(sync, scope=scope, requests=requests)
-    parts = [_single_rankings(query) for query in queries]
-    extra = [
-        ranking
-        for request, rankings in zip(requests, parts, strict=True)
-        if request.explain
-        for ranking in rankings.values()
+    parts = [
+        _single_rankings(query) if request.explain else {}
+        for request, query in zip(requests, queries, strict=True)
     ]
+    extra = [ranking for rankings in parts for ranking in rankings.values()]
     with leaving_out_departed(sync, scope) as present:
         with sync.store() as store:
             collection = check_index(sync, store)
@@ -183,7 +181,7 @@ def search_batch(
             for query, ranked in zip(queries, answers, strict=False):
                 if not ranked:
                     _check_ranges(store, collection, query)
-        _require_own(scope, answers)
+        require_own(scope, [point for ranked in answers for _, point in ranked])
         answers = _without_departed(answers, present)
     in_sync = in_sync_by_scope(sync, scope=scope)
     explained = iter(answers[len(queries) :])
@@ -268,13 +266,12 @@ def _ask(store: VectorStore, collection: str, queries: Sequence[SearchQuery]) ->
     return store.query_batch(collection, queries)
 
 
-def _require_own(scope: Scope, answers: Sequence[Sequence[tuple[float, StoredPoint]]]) -> None:
-    """Check every hit against the scope once more.
+def require_own(scope: Scope, points: Sequence[StoredPoint]) -> None:
+    """Check everything that the index returned against the scope once more.
 
     Raises:
         IsolationError: one is of another scope.
     """
-    points = (point for ranked in answers for _, point in ranked)
     foreign = [point.document_id for point in points if point.scope_key not in scope.visible_keys]
     if foreign:
         raise IsolationError(scope_key=scope.key, document_ids=foreign)

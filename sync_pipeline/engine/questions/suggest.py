@@ -6,15 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from sync_pipeline.core.errors import IsolationError
 from sync_pipeline.core.point import MAX_PREFIX
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import check_index
-from sync_pipeline.engine.questions.search import leaving_out_departed
+from sync_pipeline.engine.questions.search import leaving_out_departed, require_own
 
-MAX_SUGGESTIONS: Final = 20
-MAX_TYPED_CHARACTERS: Final = 200
+MAX_WORDS: Final = 200
+"""Words of what was typed that count; the first ones."""
 CANDIDATES: Final = 100
 """Documents looked at for one answer: those of a single letter are too many to rank them all."""
 
@@ -33,7 +32,7 @@ def suggest(sync: SyncContext, *, scope: Scope, typed: str, limit: int) -> list[
     Raises:
         IsolationError: the index returned a document of another scope; nothing is returned.
     """
-    words = re.findall(r"\w+", typed)[:MAX_TYPED_CHARACTERS]
+    words = re.findall(r"\w+", typed)[:MAX_WORDS]
     if not words:
         return []
     with leaving_out_departed(sync, scope) as present, sync.store() as store:
@@ -47,9 +46,7 @@ def suggest(sync: SyncContext, *, scope: Scope, typed: str, limit: int) -> list[
             entity_types=sync.entity_names,
             limit=CANDIDATES,
         )
-        foreign = [it.document_id for it in points if it.scope_key not in scope.visible_keys]
-        if foreign:
-            raise IsolationError(scope_key=scope.key, document_ids=foreign)
+        require_own(scope, points)
         points = present(points)
     return rank_completions([point.text for point in points], typed=typed, limit=limit)
 
