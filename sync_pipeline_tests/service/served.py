@@ -78,7 +78,6 @@ def claims(**changes: Any) -> dict[str, Any]:
         "iss": "sync-pipeline",
         "aud": "sync-pipeline",
         "sub": "someone",
-        # Made when tests are collected, and a suite takes long.
         "exp": now + 86_400,
         "role": "tenant",
         "tenant_id": "acme",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -307,12 +307,12 @@ def test_an_approval_is_a_whole_number(own: Served, deletions: object) -> None:
 def test_a_success_since_has_settled_a_refusal_and_a_failure_has_not(own: Served) -> None:
     runs = own.run.sync.runs
     runs.record(refused(30))
-    later = NOW.replace(year=NOW.year + 1)
+    later = NOW + timedelta(days=365)
     runs.record(replace(ended("r2", "acme", status="failed"), finished_at=later))
     body = {"scope": "acme", "deletions": 30}
     assert post(own, "/api/sync/approve", body, ADMIN).status_code == 202
 
-    runs.record(replace(ended("r3", "acme"), finished_at=later.replace(year=NOW.year + 2)))
+    runs.record(replace(ended("r3", "acme"), finished_at=later + timedelta(days=365)))
 
     assert post(own, "/api/sync/approve", body, ADMIN).status_code == 400
 
