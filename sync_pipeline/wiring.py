@@ -21,7 +21,6 @@ from sync_pipeline.settings import Settings, dagster_storage_url, mask_url
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-_EDGE_PREFIX = "edge:"
 _DEFAULT_HASHING_DIMENSION = 384
 _LINGER_SECONDS = 5.0
 """How long the embedded index stays open after a lease, for the next one; less if it is wanted."""
@@ -175,12 +174,12 @@ def _embedded_url(settings: Settings) -> str:
 
 
 def _store(settings: Settings) -> Lease[VectorStore]:
-    url = settings.index_url
-    if url.startswith(_EDGE_PREFIX):
+    folder = settings.embedded_index_path
+    if folder is not None:
         from sync_pipeline.stores.edge.store import lease_edge_store
 
         return lease_edge_store(
-            Path(url.removeprefix(_EDGE_PREFIX)),
+            folder,
             wait_seconds=settings.index.wait_seconds,
             linger_seconds=_LINGER_SECONDS,
         )
@@ -188,7 +187,7 @@ def _store(settings: Settings) -> Lease[VectorStore]:
 
     key = settings.index.api_key
     return lease_server_store(
-        url,
+        settings.index_url,
         api_key=None if key is None else key.get_secret_value(),
         allows_plain_http=settings.index.allow_plain_http,
         timeout_seconds=int(settings.index.timeout_seconds),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import selectors
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Row, RowMapping, Select, create_engine, event
 
 from sync_pipeline.core.errors import StateEncodingError
 from sync_pipeline.core.retrying import Retries
@@ -18,6 +22,8 @@ APPLICATION_NAME: Final = "sync-pipeline"
 
 DEFAULT_SCHEMA: Final = "sync_pipeline"
 CONNECT_TIMEOUT_SECONDS: Final = 10
+TRUSTED_SECONDS: Final = 5.0
+"""How long a connection that answered is taken to be alive while its socket is quiet."""
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -42,9 +48,37 @@ def make_engine(url: str, *, pool_size: int = 5) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
     )
+    # `do_ping` is what the pool asks before it gives a connection out.
+    engine.dialect.do_ping = partial(_is_alive, engine.dialect.do_ping)  # type: ignore[method-assign]
     event.listen(engine, "do_connect", _add_defaults)
     event.listen(engine, "connect", _speak_plainly)
     return engine
+
+
+_asked_at: Final[WeakKeyDictionary[psycopg.Connection, float]] = WeakKeyDictionary()
+"""When a connection was last asked whether it is alive, by ``time.monotonic``."""
+
+
+def _is_alive(ping: Callable[[Any], bool], connection: psycopg.Connection) -> bool:
+    """Ask the server every few seconds; in between look whether it has closed the connection.
+
+    A server or pooler that ends closes its sockets, which costs no round trip to see; what ends
+    without that is found by asking, or by the statement itself, as it would be by asking.
+    """
+    now = time.monotonic()
+    is_quiet = not connection.closed and not _has_something_to_say(connection)
+    if is_quiet and now - _asked_at.get(connection, float("-inf")) < TRUSTED_SECONDS:
+        return True
+    answers = ping(connection)
+    _asked_at[connection] = now
+    return answers
+
+
+def _has_something_to_say(connection: psycopg.Connection) -> bool:
+    """Whether its socket can be read: the end of the connection, or what nobody asked for."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection.fileno(), selectors.EVENT_READ)
+        return bool(selector.select(timeout=0))
 
 
 def _add_defaults(
@@ -76,6 +110,7 @@ class Database:
     def __init__(self, engine: Engine, *, schema: str, retries: Retries) -> None:
         self.schema = schema
         self._engine = engine
+        self._autocommitting = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._retries = retries
         self._place = Place(url=engine.url, schema=schema)
 
@@ -103,6 +138,47 @@ class Database:
                 return work(connection)
 
         return self._retries.call(attempt)
+
+    def read(
+        self,
+        doing: str,
+        query: Select[*tuple[Any, ...]],
+        parameters: Mapping[str, object] | None = None,
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
+        """The rows of one query; none where it looks for a text that the database cannot hold.
+
+        Begins no transaction: that would be two more round trips, and every search reads.
+
+        Args:
+            doing: What it is for; goes into messages.
+            query: Changes nothing.
+            parameters: Of the query, by name.
+
+        Raises:
+            SyncPipelineError: as ``run`` does.
+        """
+
+        def attempt() -> Sequence[Row[*tuple[Any, ...]]]:
+            with (
+                database_errors(place=self._place, doing=doing),
+                self._autocommitting.connect() as connection,
+            ):
+                return connection.execute(query, parameters).all()
+
+        try:
+            return self._retries.call(attempt)
+        except StateEncodingError:
+            return []
+
+    def read_named(
+        self,
+        doing: str,
+        query: Select[*tuple[Any, ...]],
+        parameters: Mapping[str, object] | None = None,
+    ) -> list[RowMapping]:
+        """The rows of one query by column; see ``read``."""
+        rows = self.read(doing, query, parameters)
+        return [row._mapping for row in rows]  # noqa: SLF001 - its public name
 
     def look_up(self, doing: str, work: Callable[[Connection], T], *, nothing: U) -> T | U:
         """Do work that searches for a text that somebody gave, as ``run`` does it.

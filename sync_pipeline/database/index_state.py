@@ -185,9 +185,7 @@ class PostgresIndexState:
         if scope is not None:
             query = query.where(columns.scope_key == scope.key)
         counts: dict[str, dict[str, int]] = {}
-        for scope_key, status, number in self._database.look_up(
-            "counting documents", lambda it: it.execute(query).all(), nothing=()
-        ):
+        for scope_key, status, number in self._database.read("counting documents", query):
             counts.setdefault(scope_key, {})[status] = number
         return counts
 
@@ -201,8 +199,8 @@ class PostgresIndexState:
         if scope is not None:
             query = query.where(columns.scope_key == scope.key)
         counts: dict[str, dict[str, dict[str, int]]] = {}
-        for scope_key, entity_type, status, number in self._database.look_up(
-            "counting documents", lambda it: it.execute(query).all(), nothing=()
+        for scope_key, entity_type, status, number in self._database.read(
+            "counting documents", query
         ):
             counts.setdefault(scope_key, {}).setdefault(entity_type, {})[status] = number
         return counts
@@ -342,9 +340,7 @@ class PostgresIndexState:
             .order_by(*((columns.scope_key, columns.document_id) if order is None else order))
             .limit(limit)
         )
-        rows = self._database.look_up(
-            "reading records", lambda it: it.execute(query).mappings().all(), nothing=()
-        )
+        rows = self._database.read_named("reading records", query)
         return [DocumentRecord(**row) for row in rows]
 
     def _execute(self, doing: str, statement: sql.SQL, values: Mapping[str, Any]) -> None:

@@ -137,9 +137,7 @@ class PostgresQuarantine:
         ).order_by(columns.scope_key, columns.entity_type, columns.db_id)
         if scope is not None:
             query = query.where(columns.scope_key == scope.key)
-        rows = self._database.look_up(
-            "reading the quarantine", lambda it: it.execute(query).all(), nothing=()
-        )
+        rows = self._database.read("reading the quarantine", query)
         return [
             (scope_key, Rejection(entity_type, db_id, Reason(reason), detail, row_count))
             for scope_key, entity_type, db_id, reason, detail, row_count in rows
@@ -151,9 +149,7 @@ class PostgresQuarantine:
         query = select(key, self._rows).group_by(key)
         if scope is not None:
             query = query.where(key == scope.key)
-        rows = self._database.look_up(
-            "counting the quarantine", lambda it: it.execute(query).all(), nothing=()
-        )
+        rows = self._database.read("counting the quarantine", query)
         return {row[0]: row[1] for row in rows}
 
     def count_by_entity(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
@@ -163,8 +159,6 @@ class PostgresQuarantine:
         if scope is not None:
             query = query.where(self._table.c.scope_key == scope.key)
         counts: dict[str, dict[str, int]] = {}
-        for scope_key, entity_type, number in self._database.look_up(
-            "counting the quarantine", lambda it: it.execute(query).all(), nothing=()
-        ):
+        for scope_key, entity_type, number in self._database.read("counting the quarantine", query):
             counts.setdefault(scope_key, {})[entity_type] = number
         return counts

@@ -14,8 +14,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Select,
     Text,
     any_,
+    bindparam,
     case,
     delete,
     exists,
@@ -59,6 +61,11 @@ class PostgresScopeStates:
         self._state = table(schema, "scope_state")
         self._entity = table(schema, "scope_entity_state")
         self._lease = table(schema, "scope_lease")
+        # Made once: every search asks for its scopes, and making it takes as long as the answer.
+        self._of_collection = self._select_entities()
+        self._of_scopes = self._of_collection.where(
+            self._entity.c.scope_key == any_(bindparam("keys", type_=ARRAY(Text)))
+        )
 
     def get(self, *, collection: str, scope: Scope) -> ScopeSnapshot | None:
         """What is recorded of one scope."""
@@ -73,11 +80,10 @@ class PostgresScopeStates:
         self, *, collection: str, scopes: Sequence[Scope] | None = None
     ) -> list[EntitySnapshot]:
         """What is recorded of each entity, by scope key and name."""
-        conditions = []
-        if scopes is not None:
-            keys = [scope.key for scope in scopes]
-            conditions.append(self._entity.c.scope_key == _one_of(keys))
-        return self._select_entities(collection, *conditions)
+        if scopes is None:
+            return self._entities(self._of_collection, collection=collection)
+        keys = [scope.key for scope in scopes]
+        return self._entities(self._of_scopes, collection=collection, keys=keys)
 
     def note_writing(
         self, fence: Fence, *, collection: str, entity_types: Sequence[str], over_others: bool
@@ -176,7 +182,8 @@ class PostgresScopeStates:
                 connection.execute(self._sum_up(collection, changed))
 
         self._database.run("noting vanished scopes", work)
-        return self._select_entities(collection, is_meant, is_marked)
+        query = self._of_collection.where(is_meant, is_marked)
+        return self._entities(query, collection=collection)
 
     def forget(
         self, *, collection: str, scope: Scope, entity_types: Sequence[str] | None = None
@@ -324,19 +331,18 @@ class PostgresScopeStates:
             set_={name: statement.excluded[name] for name in list(values)[2:]},
         )
 
-    def _select_entities(
-        self, collection: str, *conditions: ColumnElement[bool]
-    ) -> list[EntitySnapshot]:
+    def _select_entities(self) -> Select[*tuple[Any, ...]]:
         columns = self._entity.c
-        names = [column.name for column in fields(EntitySnapshot)]
-        query = (
-            select(*(columns[name] for name in names))
-            .where(columns.collection == collection, *conditions)
+        return (
+            select(*(columns[column.name] for column in fields(EntitySnapshot)))
+            .where(columns.collection == bindparam("collection"))
             .order_by(columns.scope_key, columns.entity_type)
         )
-        rows = self._database.look_up(
-            "reading recorded entities", lambda it: it.execute(query).mappings().all(), nothing=()
-        )
+
+    def _entities(
+        self, query: Select[*tuple[Any, ...]], **parameters: object
+    ) -> list[EntitySnapshot]:
+        rows = self._database.read_named("reading recorded entities", query, parameters)
         return [EntitySnapshot(**row) for row in rows]
 
     def _select(self, collection: str, *conditions: ColumnElement[bool]) -> list[ScopeSnapshot]:
@@ -357,9 +363,7 @@ class PostgresScopeStates:
             .where(columns.collection == collection, *conditions)
             .order_by(columns.scope_key)
         )
-        rows = self._database.look_up(
-            "reading recorded scopes", lambda it: it.execute(query).mappings().all(), nothing=()
-        )
+        rows = self._database.read_named("reading recorded scopes", query)
         return [ScopeSnapshot(**row) for row in rows]
 
 

@@ -89,9 +89,7 @@ class PostgresSyncRuns:
         return self._database.run("forgetting old runs", lambda it: it.execute(statement).rowcount)
 
     def _read(self, query: Select[Any]) -> list[SyncRun]:
-        rows = self._database.look_up(
-            "reading runs", lambda it: it.execute(query).mappings().all(), nothing=()
-        )
+        rows = self._database.read_named("reading runs", query)
         return [_run(row) for row in rows]
 
 

@@ -11,6 +11,8 @@ from sync_pipeline.core.scope import GLOBAL
 from sync_pipeline.operations.repairing import require_entity_name
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from sync_pipeline.core.document import Rejection
     from sync_pipeline.core.explanation import Explanation
     from sync_pipeline.core.point import StoredPoint
@@ -46,16 +48,26 @@ def search_as(
 
 
 def search_many(
-    sync: SyncContext, *, scope: Scope, requests: Sequence[SearchRequest]
+    sync: SyncContext,
+    *,
+    scope: Scope,
+    requests: Sequence[SearchRequest],
+    turn: AbstractContextManager[object],
 ) -> list[SearchResult]:
     """Several searches as ``scope``: one pass of the model, one request to the index.
+
+    Args:
+        sync: Where to look.
+        scope: Whose documents, together with the global ones.
+        requests: What to look for.
+        turn: Entered once the texts are embedded, for as long as source and index are asked.
 
     Raises:
         ConfigurationError: one of them cannot be answered, or nothing is synced yet.
     """
     from sync_pipeline.engine.questions.search import search_batch
 
-    return search_batch(sync, scope=scope, requests=requests)
+    return search_batch(sync, scope=scope, requests=requests, turn=turn)
 
 
 def suggest_as(sync: SyncContext, typed: str, *, scope: Scope, limit: int) -> list[str]:

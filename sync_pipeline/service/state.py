@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Annotated, Final, Self
+from typing import TYPE_CHECKING, Annotated, Final, Self
 
 from fastapi import Depends, Request
 from limits import RateLimitItemPerMinute
@@ -13,16 +13,25 @@ from limits.strategies import MovingWindowRateLimiter
 
 from sync_pipeline.core.errors import SyncPipelineError
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.operations.asking import prepare_suggestions
+from sync_pipeline.operations.asking import prepare_suggestions, search_many
 from sync_pipeline.service.authentication import Authenticator
 from sync_pipeline.service.encoding import SharedQueries
 from sync_pipeline.service.metrics import Metrics
 from sync_pipeline.service.principals import Principal, Role
 from sync_pipeline.service.problems import BusyError
 from sync_pipeline.service.timing import timed_lease
+from sync_pipeline.service.turns import Turns
 from sync_pipeline.settings import Settings
 from sync_pipeline.wiring import Installation
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sync_pipeline.core.scope import Scope
+    from sync_pipeline.engine.questions.search import SearchRequest, SearchResult
+
+SERVER_SEARCHES: Final = 8
+"""Searches that ask a Qdrant server at the same time."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -37,6 +46,7 @@ class Service:
     authenticator: Authenticator
     limiter: MovingWindowRateLimiter
     metrics: Metrics
+    turns: Turns
     is_ready: bool = False
     """Whether the model is in memory."""
 
@@ -58,6 +68,10 @@ class Service:
             authenticator=Authenticator(settings.service),
             limiter=MovingWindowRateLimiter(MemoryStorage()),
             metrics=metrics,
+            turns=Turns(
+                SERVER_SEARCHES if settings.embedded_index_path is None else 1,
+                on_busy=lambda: metrics.count_busy("index"),
+            ),
         )
 
     def warm_up(self) -> None:
@@ -70,6 +84,15 @@ class Service:
             _log.warning("suggestions are not ready: %s", error)
         self.is_ready = True
         self.metrics.note_ready()
+
+    def search(self, requests: Sequence[SearchRequest], *, scope: Scope) -> list[SearchResult]:
+        """Search as ``scope``; the index is asked in turn.
+
+        Raises:
+            BusyError: too many wait for the model, or another process keeps the index.
+            SyncPipelineError: see ``operations.asking.search_many``.
+        """
+        return search_many(self.sync, scope=scope, requests=requests, turn=self.turns.turn())
 
     def admit(self, principal: Principal) -> None:
         """Count a request of a caller.

@@ -21,7 +21,7 @@ from sync_pipeline.core.explanation import Explanation, Outcome
 from sync_pipeline.core.payload import shown
 from sync_pipeline.core.ports import RecordedScope, ScopePage
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.operations.asking import document_as, explain_as, search_many
+from sync_pipeline.operations.asking import document_as, explain_as
 from sync_pipeline.operations.overview import problems_in_words, recorded_status
 from sync_pipeline.operations.requests import request_sync
 from sync_pipeline.service.models import SearchAnswer, SearchBody
@@ -94,7 +94,7 @@ def search_catalogue(service: Service, asker: Asker, arguments: SearchArguments)
     body = SearchBody(**arguments.model_dump(exclude={"tenant_id"}, exclude_unset=True))
     scope = asker.scope(arguments.tenant_id)
     with service.metrics.search():
-        (result,) = search_many(service.sync, scope=scope, requests=[request_of(service, body)])
+        (result,) = service.search([request_of(service, body)], scope=scope)
     return answer_of(result)
 
 

@@ -98,6 +98,12 @@ class Settings(Section):
         return self.index.url or f"{EDGE_PREFIX}{self.index_path}"
 
     @property
+    def embedded_index_path(self) -> Path | None:
+        """The folder of an embedded index, one process at a time; None where a server has it."""
+        path = self.index_url.removeprefix(EDGE_PREFIX)
+        return None if path == self.index_url else Path(path)
+
+    @property
     def staging_url(self) -> str:
         """Folder or object-store URL, the default filled in."""
         return self.staging.url or str(self.staging_path)

@@ -21,6 +21,7 @@ from sync_pipeline.engine.questions.search import (
     search_batch,
 )
 from sync_pipeline_tests.engine.world import World
+from sync_pipeline_tests.fakes.watched import watch_context
 
 ACME = Scope("acme")
 
@@ -253,6 +254,23 @@ def test_in_sync_to_is_the_older_snapshot_of_the_two_visible_scopes(stocked: Wor
 
     assert snapshots["global"] is not None
     assert result.in_sync_to == snapshots["global"].source_snapshot_at
+
+
+def test_a_sync_that_ends_while_the_index_is_asked_makes_no_answer_newer_than_its_hits(
+    stocked: World,
+) -> None:
+    before = search(stocked.sync, scope=ACME, request=SearchRequest(text="cement")).in_sync_by_scope
+
+    def run_a_sync(call: str, when: str) -> None:
+        if (call, when) == ("store.query", "after"):
+            stocked.run("acme")
+
+    watched = watch_context(stocked.sync, run_a_sync)
+    during = search(watched, scope=ACME, request=SearchRequest(text="cement")).in_sync_by_scope
+    after = search(stocked.sync, scope=ACME, request=SearchRequest(text="cement")).in_sync_by_scope
+
+    assert during == before
+    assert after != before
 
 
 def test_in_sync_to_is_unknown_where_a_visible_scope_was_never_synced(world: World) -> None:

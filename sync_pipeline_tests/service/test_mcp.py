@@ -30,7 +30,7 @@ from sync_pipeline.service.assistants import PATH, call
 from sync_pipeline.service.tools import MEANINGS, TOOLS, Asker
 from sync_pipeline_tests.cli.installed import CommandLine
 from sync_pipeline_tests.service.served import Served, serving
-from sync_pipeline_tests.service.test_tokens import FORGED
+from sync_pipeline_tests.service.test_tokens import forged_tokens
 
 OWN = {
     "acme": {"tenant-material-a1", "tenant-work-a2"},
@@ -176,7 +176,7 @@ def test_forged_tokens_are_refused_like_everywhere_else(served: Served) -> None:
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     sent: list[Mapping[bytes, bytes]] = [
         {},
-        *({b"Authorization": f"Bearer {it}".encode()} for it in FORGED.values()),
+        *({b"Authorization": f"Bearer {it}".encode()} for it in forged_tokens().values()),
     ]
     answers = [served.client.post("/mcp", json=body, headers=it) for it in sent]
 

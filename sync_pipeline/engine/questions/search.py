@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Literal, TypeVar
@@ -33,6 +33,8 @@ MAX_LIMIT: Final = 100
 """Most hits of one search."""
 MAX_QUERY_CHARACTERS: Final = 2_000
 """Longest search text."""
+
+_AT_ONCE: Final = nullcontext()
 
 Ranked = list[tuple[float, StoredPoint]]
 """Hits as the store gives them, best first."""
@@ -151,7 +153,11 @@ def search(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> Search
 
 
 def search_batch(
-    sync: SyncContext, *, scope: Scope, requests: Sequence[SearchRequest]
+    sync: SyncContext,
+    *,
+    scope: Scope,
+    requests: Sequence[SearchRequest],
+    turn: AbstractContextManager[object] = _AT_ONCE,
 ) -> list[SearchResult]:
     """Several searches as one scope: one pass of the model, one request to the index.
 
@@ -159,6 +165,12 @@ def search_batch(
     feed is installed, rows that were moved out of the scope's sight or deleted before this was
     called are left out, though the index still has them; so there may be fewer hits than asked
     for.
+
+    Args:
+        sync: Where to look.
+        scope: Whose documents, together with the global ones.
+        requests: What to look for.
+        turn: Entered once the texts are embedded, for as long as source and index are asked.
 
     Raises:
         ConfigurationError: see ``search``; none of them is answered then.
@@ -172,7 +184,9 @@ def search_batch(
         for request, query in zip(requests, queries, strict=True)
     ]
     extra = [ranking for rankings in parts for ranking in rankings.values()]
-    with leaving_out_departed(sync, scope) as present:
+    with turn, leaving_out_departed(sync, scope) as present:
+        # Before the hits: a sync that ends in between makes them newer than it says, never older.
+        in_sync = in_sync_by_scope(sync, scope=scope)
         with sync.store() as store:
             collection = check_index(sync, store)
             if collection is None:
@@ -183,7 +197,6 @@ def search_batch(
                     _check_ranges(store, collection, query)
         require_own(scope, [point for ranked in answers for _, point in ranked])
         answers = _without_departed(answers, present)
-    in_sync = in_sync_by_scope(sync, scope=scope)
     explained = iter(answers[len(queries) :])
     return [
         SearchResult(

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from sync_pipeline.core.ports import ScopeOrder, ScopePage
-from sync_pipeline.operations.asking import explain_as, search_many, search_request
+from sync_pipeline.operations.asking import explain_as, search_request
 from sync_pipeline.operations.overview import (
     first_failed,
     problems_in_words,
@@ -117,7 +117,7 @@ def search_page(
             ("By meaning", "the embedding's ranking"),
             ("By words", "the ranking of BM25"),
         )
-        answers = search_many(service.sync, scope=scope, requests=requests)
+        answers = service.search(requests, scope=scope)
         results = [(*title, it) for title, it in zip(titles, answers, strict=True)]
     return show(
         "search.html",

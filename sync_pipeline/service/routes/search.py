@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from fastapi import APIRouter, Query, Response
 
 from sync_pipeline.core.json_path import parse_path
-from sync_pipeline.operations.asking import search_many, search_request, suggest_as
+from sync_pipeline.operations.asking import search_request, suggest_as
 from sync_pipeline.operations.following import wait_until_searchable
 from sync_pipeline.service.models import (
     BatchAnswer,
@@ -46,7 +46,7 @@ def search(
     scope = scope_of(principal, body.tenant_id)
     _wait(service, scope, body.min_change_id)
     with service.metrics.search() as spent:
-        (result,) = search_many(service.sync, scope=scope, requests=[request_of(service, body)])
+        (result,) = service.search([request_of(service, body)], scope=scope)
     if principal.is_operator:
         response.headers["Server-Timing"] = spent.server_timing()
     return answer_of(result)
@@ -63,7 +63,7 @@ def search_batch(body: BatchBody, service: Opened, principal: Caller) -> BatchAn
     wanted = [it.min_change_id for it in body.searches if it.min_change_id is not None]
     _wait(service, scope, max(wanted, default=None))
     with service.metrics.search():
-        results = search_many(service.sync, scope=scope, requests=requests)
+        results = service.search(requests, scope=scope)
     return BatchAnswer(results=[answer_of(result) for result in results])
 
 

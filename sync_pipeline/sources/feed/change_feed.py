@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
+from psycopg import sql
 
 from sync_pipeline.core.changes import (
     ChangeBatch,
@@ -170,7 +171,7 @@ class PostgresChangeFeed:
     def departures(self, visible_keys: Collection[str]) -> Iterator[Departures]:
         """See ``ChangeFeed``: one small statement, and a snapshot only where something has left."""
         keys = list(visible_keys)
-        rows = self._rows(feed_queries.HAS_DEPARTURES, {"keys": keys})
+        rows = self._rows(feed_queries.HAS_DEPARTURES, {"keys": keys}, isolation="AUTOCOMMIT")
         if not (rows and rows[0][0]):
             yield _NOTHING_LEFT
             return
@@ -186,7 +187,7 @@ class PostgresChangeFeed:
     def has_pending(self, visible_keys: Collection[str], *, up_to: int) -> bool:
         """See ``ChangeFeed``."""
         parameters = {"keys": list(visible_keys), "up_to": up_to}
-        rows = self._rows(feed_queries.HAS_PENDING, parameters)
+        rows = self._rows(feed_queries.HAS_PENDING, parameters, isolation="AUTOCOMMIT")
         return bool(rows and rows[0][0])
 
     def _count_losses(self, connection: sa.Connection) -> str | None:
@@ -222,13 +223,23 @@ class PostgresChangeFeed:
         return (GLOBAL_KEY, *sorted(unusable))
 
     def _rows(
-        self, statement: Any, parameters: dict[str, Any] | None = None
+        self,
+        statement: sql.SQL,
+        parameters: dict[str, Any] | None = None,
+        *,
+        isolation: Literal["AUTOCOMMIT", "READ COMMITTED"] = "READ COMMITTED",
     ) -> Sequence[sa.Row[Any]]:
-        """Run one statement over the events; none where the table does not exist."""
+        """Run one statement over the events; none where the table does not exist.
+
+        Args:
+            statement: Of ``queries``.
+            parameters: Of the statement.
+            isolation: ``AUTOCOMMIT`` spares a statement that only reads two round trips.
+        """
         text = feed_queries.over(statement, schema=self._schema)
         with feed_errors(self._database, doing="change events are read"):
             try:
-                with self._begin() as connection:
+                with self._begin(isolation) as connection:
                     return connection.exec_driver_sql(text, parameters).all()
             except sa.exc.DBAPIError as error:
                 if is_missing(error):
@@ -247,9 +258,11 @@ class PostgresChangeFeed:
         with feed_errors(self._database, doing=doing), self._begin() as connection:
             yield connection
 
-    def _begin(self) -> AbstractContextManager[sa.Connection]:
+    def _begin(
+        self, isolation: Literal["AUTOCOMMIT", "READ COMMITTED"] = "READ COMMITTED"
+    ) -> AbstractContextManager[sa.Connection]:
         """Each statement sees what was committed before it, whatever the server's default is."""
-        return self._engine.execution_options(isolation_level="READ COMMITTED").begin()
+        return self._engine.execution_options(isolation_level=isolation).begin()
 
 
 class _Departures:

@@ -7,6 +7,7 @@
     ├── index.lock, owner.json      who uses the folder now
     └── collections/
         ├── documents_3f…a1.json    what the collection was built with
+        ├── documents_3f…a1.words   the words of its texts, if anybody completes what is typed
         └── documents_3f…a1/        the engine's shard
 
 A collection exists when its folder does. Folders whose name starts with a dot
@@ -145,6 +146,10 @@ class IndexFiles:
         check_name(collection)
         return self._collections / collection
 
+    def words_path(self, collection: str) -> Path:
+        """Where the words of a collection's texts are."""
+        return self.shard_path(collection).with_name(f"{collection}.words")
+
     def list_collections(self) -> list[str]:
         """Names of the collections, sorted."""
         with file_errors(self.path):
@@ -212,6 +217,7 @@ class IndexFiles:
             path = self.shard_path(collection)
             path.rename(path.with_name(f".old-{collection}"))
             self._manifest(collection).unlink(missing_ok=True)
+            self.words_path(collection).unlink(missing_ok=True)
             self._purge()
 
     def _manifest(self, collection: str) -> Path:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,7 @@ from sync_pipeline.stores.edge.errors import edge_errors
 from sync_pipeline.stores.edge.files import IndexFiles, damaged, file_errors
 from sync_pipeline.stores.edge.lock import Clock, FolderLock
 from sync_pipeline.stores.edge.requests import PAYLOAD_INDEXES, TEXT_INDEX, shard_config
+from sync_pipeline.stores.edge.words import WordList
 from sync_pipeline.tuning import return_free_memory
 
 _FLUSH_POINTS: Final = 20_000
@@ -50,10 +52,16 @@ class EdgeIndex:
         self._mutex = threading.RLock()
         self._lock: FolderLock | None = None
         self._leases = 0
-        self._lingering: threading.Timer | None = None
+        self._linger_until = 0.0
+        """Until when it stays open without a lease, by ``time.monotonic``."""
+        self._watched: FolderLock | None = None
+        """The lock of the opening that has a thread which watches it."""
         self._shards: dict[str, edge.EdgeShard] = {}
         self._unflushed: Counter[str] = Counter()
         self._schemas: dict[str, VectorSchema] = {}
+        self._words: dict[str, WordList] = {}
+        self._aliases: dict[str, str] | None = None
+        """As they were read since the folder was opened: nobody else changes them meanwhile."""
 
     @contextmanager
     def leased(self, *, wait_seconds: float, linger_seconds: float = 0.0) -> Iterator[None]:
@@ -68,7 +76,6 @@ class EdgeIndex:
             StoreLockedError: another process has it and kept it for ``wait_seconds``.
         """
         with self._mutex:
-            self._stop_lingering()
             if self._lock is None:
                 self._open(wait_seconds)
             self._leases += 1
@@ -83,30 +90,43 @@ class EdgeIndex:
     def close_if_idle(self) -> None:
         """Close what lingers; a folder in use stays open."""
         with self._mutex:
-            self._stop_lingering()
             if self._leases == 0 and self._lock is not None:
                 self._close()
 
     def _linger(self, seconds: float) -> None:
-        """Close now, or look again a little later."""
+        """Close now, or leave that to the watch."""
         if self._lock is None or seconds <= 0 or self._lock.is_wanted():
             self._close()
             return
-        pause = min(seconds, _LOOK_SECONDS)
-        self._lingering = threading.Timer(pause, self._linger_on, args=(seconds - pause,))
-        self._lingering.daemon = True
-        self._lingering.start()
+        self._linger_until = time.monotonic() + seconds
+        if self._watched is not self._lock:
+            self._watched = self._lock
+            threading.Thread(target=self._watch, args=(self._lock,), daemon=True).start()
 
-    def _linger_on(self, seconds: float) -> None:
+    def _watch(self, lock: FolderLock) -> None:
+        """Close the folder when it has lingered long enough or is wanted; one thread an opening."""
+        while True:
+            time.sleep(_LOOK_SECONDS)
+            with self._mutex:
+                if self._lock is not lock:
+                    return
+                is_over = time.monotonic() >= self._linger_until
+                if self._leases == 0 and (is_over or lock.is_wanted()):
+                    self._close()
+                    return
+
+    def aliases(self) -> dict[str, str]:
+        """Collections by alias."""
         with self._mutex:
-            # A lease that came meanwhile has taken the timer's place.
-            if self._leases == 0 and self._lingering is threading.current_thread():
-                self._linger(seconds)
+            if self._aliases is None:
+                self._aliases = self.files.read_aliases()
+            return self._aliases
 
-    def _stop_lingering(self) -> None:
-        if self._lingering is not None:
-            self._lingering.cancel()
-            self._lingering = None
+    def write_aliases(self, aliases: dict[str, str]) -> None:
+        """Replace all aliases at once."""
+        with self._mutex:
+            self._aliases = None
+            self.files.write_aliases(aliases)
 
     def has(self, collection: str) -> bool:
         """Whether there is such a collection."""
@@ -172,23 +192,41 @@ class EdgeIndex:
         with self.writing, edge_errors(self.path, doing=f"indexing collection {collection!r}"):
             _add_indexes(self.shard(collection))
 
-    def index_texts(self, collection: str) -> None:
-        """Make the index over words where it is missing."""
+    def words(self, collection: str) -> WordList:
+        """The words of a collection's texts."""
+        if collection not in self._words:
+            self._words[collection] = WordList(self.files.words_path(collection))
+        return self._words[collection]
+
+    def index_texts(self, collection: str, texts: Callable[[], Iterable[str]]) -> None:
+        """Make the index over words and the list of them where they are missing.
+
+        Args:
+            collection: Which.
+            texts: Reads those of all points.
+        """
         with self.writing, edge_errors(self.path, doing=f"indexing collection {collection!r}"):
-            shard = self.shard(collection)
-            if TEXT not in shard.info().payload_schema:
-                shard.update(edge.UpdateOperation.create_field_index(TEXT, TEXT_INDEX))
+            words, shard = self.words(collection), self.shard(collection)
+            is_indexed = TEXT in shard.info().payload_schema
+            if is_indexed and words.is_made:
+                return
+            if is_indexed:
+                # Of an earlier release over all beginnings of words, or its list was not finished.
+                shard.update(edge.UpdateOperation.delete_field_index(TEXT))
+            shard.update(edge.UpdateOperation.create_field_index(TEXT, TEXT_INDEX))
+            words.make(texts())
 
     def drop(self, collection: str) -> None:
         """Delete a collection and the aliases that serve it."""
         with self._mutex, self.writing:
             if not self.has(collection):
                 return
-            aliases = self.files.read_aliases()
+            aliases = self.aliases()
             kept = {alias: name for alias, name in aliases.items() if name != collection}
             if kept != aliases:
-                self.files.write_aliases(kept)
+                self.write_aliases(kept)
             self._schemas.pop(collection, None)
+            self._words.pop(collection, None)
             shard = self._shards.pop(collection, None)
             if shard is not None:
                 with edge_errors(self.path, doing=f"closing collection {collection!r}"):
@@ -204,7 +242,7 @@ class EdgeIndex:
         self._lock = lock
 
     def _close(self) -> None:
-        shards, self._shards, self._schemas = self._shards, {}, {}
+        shards, self._shards, self._schemas, self._aliases = self._shards, {}, {}, None
         self._unflushed.clear()
         lock, self._lock = self._lock, None
         try:

@@ -15,7 +15,7 @@ from typing import Final
 
 import qdrant_edge as edge
 
-from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY, revision_of
+from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY, TEXT, revision_of
 from sync_pipeline.core.point import (
     CollectionSpec,
     Point,
@@ -46,6 +46,7 @@ from sync_pipeline.stores.edge.requests import (
     scope_filter,
     unless_newer,
 )
+from sync_pipeline.stores.edge.words import words_of
 from sync_pipeline.stores.stored import (
     DIGEST_FIELDS,
     OWNER_FIELDS,
@@ -65,6 +66,10 @@ _EVERY_VALUE: Final = 2**31 - 1
 """Facet limit: as many scopes as there are. Measured: 5,000 of them in 0.1 s."""
 
 
+_EXPANSIONS: Final = 200
+"""Words that one beginning stands for, at most."""
+
+
 class EdgeStore:
     """The ``VectorStore`` over an open index folder; made by ``lease_edge_store``."""
 
@@ -80,14 +85,14 @@ class EdgeStore:
 
     def alias_target(self, alias: str) -> str | None:
         """See ``VectorStore``."""
-        return self._index.files.read_aliases().get(alias)
+        return self._index.aliases().get(alias)
 
     def set_alias(self, alias: str, *, collection: str) -> None:
         """See ``VectorStore``."""
         check_name(alias)
         with self._index.writing:
             self._index.schema(collection)
-            self._index.files.write_aliases({**self._index.files.read_aliases(), alias: collection})
+            self._index.write_aliases({**self._index.aliases(), alias: collection})
 
     def list_collections(self) -> list[str]:
         """See ``VectorStore``."""
@@ -114,6 +119,7 @@ class EdgeStore:
         named = [(point.point_id, point.payload) for point in points]
         self._require_room(self._min_free_bytes)
         with blaming_single(named), self._writing(f"{len(points)} points", collection) as shard:
+            self._learn(collection, named)
             converted = [
                 (revision, [edge_point(point) for point in group])
                 for revision, group in by_revision(points, lambda point: point.payload).items()
@@ -133,6 +139,7 @@ class EdgeStore:
         self._require_room(self._min_free_bytes)
         doing = f"{len(payloads)} payloads"
         with blaming_single(payloads), self._writing(doing, collection) as shard:
+            self._learn(collection, payloads)
             for point_id, payload in payloads:
                 # By filter: by id, a missing point is an error that stops the rest.
                 target = one_point(point_id, revision=revision_of(payload))
@@ -258,7 +265,7 @@ class EdgeStore:
     def index_texts(self, collection: str) -> None:
         """See ``VectorStore``."""
         if self._index.has(collection):
-            self._index.index_texts(collection)
+            self._index.index_texts(collection, lambda: self._iter_texts(collection))
 
     def complete(
         self,
@@ -272,8 +279,14 @@ class EdgeStore:
         """See ``VectorStore``."""
         if not self._index.has(collection):
             return []
+        known = self._index.words(collection)
+        words = [
+            known.beginning_with(word, limit=_EXPANSIONS) for word in dict.fromkeys(words_of(typed))
+        ]
+        if not words or not all(words):
+            return []
         request = completion_request(
-            typed, scope_keys=scope_keys, entity_types=entity_types, limit=limit
+            words, scope_keys=scope_keys, entity_types=entity_types, limit=limit
         )
         with self._reading("completing", collection) as shard:
             records, _ = shard.scroll(request)
@@ -334,6 +347,19 @@ class EdgeStore:
             records, following = shard.scroll(request)
         rows = [(str(record.id), record.payload or {}) for record in records]
         return rows, None if following is None else str(following)
+
+    def _iter_texts(self, collection: str) -> Iterator[str]:
+        """Texts of all points."""
+        offset = None
+        while True:
+            rows, offset = self._scroll(collection, offset, fields=[TEXT])
+            yield from (str(payload.get(TEXT, "")) for _, payload in rows)
+            if offset is None:
+                return
+
+    def _learn(self, collection: str, payloads: Sequence[tuple[str, Mapping[str, object]]]) -> None:
+        """Note the words of texts that are about to be written."""
+        self._index.words(collection).learn(str(it.get(TEXT, "")) for _, it in payloads)
 
     def _require_room(self, free_bytes: int) -> None:
         require_room(self._index.path, free_bytes=free_bytes)
