@@ -149,11 +149,12 @@ def beside_a_first_sync(bench: Workbench, texts: Sequence[str]) -> list[Figure]:
     """Searches while another process syncs the whole catalogue into the same embedded index."""
     home = bench.new_home(bench.catalogue, provider="sentence-transformers")
     home.run_module("benchmarks.stand_in_vectors")
-    home.run("--json", "sync", "global")
+    # Before that a search has nothing to answer from.
+    home.run("--json", "sync", "tenant", TENANT)
     bench.say("searching while the rest of the catalogue is synced for the first time")
     with running(home) as port:
         syncing = subprocess.Popen(
-            [home.program, "--json", "sync", "tenants"],
+            [home.program, "--json", "sync", "all"],
             env=home.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

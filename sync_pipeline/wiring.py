@@ -80,12 +80,16 @@ class Installation:
         return f"schema {self.settings.state.schema_name} is up to date{news}"
 
 
-def open_installation(settings: Settings) -> Installation:
+def open_installation(settings: Settings, *, shares_index: bool = False) -> Installation:
     """Connect the adapters that the settings ask for, and bring the state tables up to date.
 
     Starts the embedded PostgreSQL where no database is configured. Opens no
     index and loads no model. Calls with the same settings share one result per
     process.
+
+    Args:
+        settings: What to connect.
+        shares_index: Whether other processes may use an embedded index through this one.
 
     Raises:
         ConfigurationError: an adapter cannot be made as configured.
@@ -94,7 +98,7 @@ def open_installation(settings: Settings) -> Installation:
     redact_logs(secrets=settings.secret_values)
     key = (os.getpid(), settings.fingerprint(), settings.postgres_path)
     if key not in _opened:
-        installation = _connect(settings)
+        installation = _connect(settings, shares_index=shares_index)
         installation.migrate()
         _opened[key] = installation
     return _opened[key]
@@ -110,7 +114,7 @@ def stop_embedded_services(settings: Settings) -> bool:
     return True
 
 
-def _connect(settings: Settings) -> Installation:
+def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
     from sync_pipeline.database.embedding_rates import PostgresEmbeddingRates
     from sync_pipeline.database.engine import make_engine
@@ -138,7 +142,7 @@ def _connect(settings: Settings) -> Installation:
         source=PostgresRowSource(
             source_engine, statement_timeout_seconds=settings.source.statement_timeout_seconds
         ),
-        store=_store(settings),
+        store=_store(settings, is_shared=shares_index),
         state=PostgresIndexState(state_engine, schema),
         scopes=PostgresScopeStates(state_engine, schema),
         overview=PostgresOverview(state_engine, schema),
@@ -173,7 +177,7 @@ def _embedded_url(settings: Settings) -> str:
     )
 
 
-def _store(settings: Settings) -> Lease[VectorStore]:
+def _store(settings: Settings, *, is_shared: bool = False) -> Lease[VectorStore]:
     folder = settings.embedded_index_path
     if folder is not None:
         from sync_pipeline.stores.edge.store import lease_edge_store
@@ -182,6 +186,7 @@ def _store(settings: Settings) -> Lease[VectorStore]:
             folder,
             wait_seconds=settings.index.wait_seconds,
             linger_seconds=_LINGER_SECONDS,
+            is_shared=is_shared,
         )
     from sync_pipeline.stores.server.store import lease_server_store
 

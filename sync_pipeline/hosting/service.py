@@ -19,11 +19,12 @@ KEEP_ALIVE_SECONDS: Final = 30
 GRACE_SECONDS: Final = 10
 
 
-def open_to_answer(settings: Settings) -> Installation:
+def open_to_answer(settings: Settings, *, shares_index: bool = False) -> Installation:
     """The installation for somebody who waits: shortly for an index that a sync is using."""
     waiting = settings.service.index_wait_seconds
     index = settings.index.model_copy(update={"wait_seconds": waiting})
-    return open_installation(settings.model_copy(update={"index": index}))
+    waiting_shortly = settings.model_copy(update={"index": index})
+    return open_installation(waiting_shortly, shares_index=shares_index)
 
 
 def run_service(
@@ -45,7 +46,7 @@ def run_service(
     """
     require_safe_address(settings.service, host=host)
     listening = _listen(host, port)
-    app = make_app(open_to_answer(settings))
+    app = make_app(open_to_answer(settings, shares_index=True))
     server = uvicorn.Server(
         uvicorn.Config(
             app,

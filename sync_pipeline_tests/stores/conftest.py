@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -49,8 +51,70 @@ def _memory_store() -> Iterator[VectorStore]:
     client.close()
 
 
+HOST = """
+import sys
+from pathlib import Path
+from sync_pipeline.stores.edge.index import close_idle_indexes
+from sync_pipeline.stores.edge.store import lease_edge_store
+
+for line in sys.stdin:
+    close_idle_indexes()
+    with lease_edge_store(Path(line.rstrip()), linger_seconds=600, is_shared=True)():
+        pass
+    print("ready", flush=True)
+"""
+
+
+class HostProcess:
+    """Another process that shares one index folder after the other."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", HOST], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    def open(self, folder: Path) -> None:
+        """Give up the last folder and open this one."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{folder}\n")
+        self._process.stdin.flush()
+        assert self._process.stdout.readline() == "ready\n"
+
+    def kill(self) -> None:
+        """As ``kill -9`` does."""
+        self._process.kill()
+        self._process.communicate()
+
+    def end(self) -> None:
+        """Give up the last folder, and end."""
+        self._process.communicate()
+
+
+@pytest.fixture(scope="session")
+def host_of_all() -> Iterator[HostProcess]:
+    """One for all tests of the contract."""
+    host = HostProcess()
+    yield host
+    host.end()
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[HostProcess]:
+    """One that has the test's index folder open, and may be killed."""
+    host = HostProcess()
+    host.open(tmp_path / "index")
+    yield host
+    host.end()
+
+
 def _open(kind: str, folder: Path) -> AbstractContextManager[VectorStore]:
-    if kind == "edge":
+    if kind in {"edge", "hosted"}:
         return lease_edge_store(folder)()
     if kind == "memory":
         return _memory_store()
@@ -65,6 +129,7 @@ def _open(kind: str, folder: Path) -> AbstractContextManager[VectorStore]:
     params=[
         "fake",
         pytest.param("edge", marks=pytest.mark.index),
+        pytest.param("hosted", marks=pytest.mark.process),
         pytest.param("memory", marks=pytest.mark.index),
         pytest.param("stub", marks=pytest.mark.process),
         pytest.param("server", marks=pytest.mark.server),
@@ -72,6 +137,8 @@ def _open(kind: str, folder: Path) -> AbstractContextManager[VectorStore]:
 )
 def empty_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
     """A store without collections."""
+    if request.param == "hosted":
+        request.getfixturevalue("host_of_all").open(tmp_path / "index")
     with _open(request.param, tmp_path / "index") as store:
         yield store
 

@@ -5,6 +5,7 @@
     index/
     ├── aliases.json                which collection each alias serves
     ├── index.lock, owner.json      who uses the folder now
+    ├── host.json                   how to use it through that process, if it shares it
     └── collections/
         ├── documents_3f…a1.json    what the collection was built with
         ├── documents_3f…a1.words   the words of its texts, if anybody completes what is typed

@@ -22,9 +22,11 @@ import qdrant_edge as edge
 from sync_pipeline.core.errors import CollectionMissingError
 from sync_pipeline.core.payload import TEXT
 from sync_pipeline.core.point import CollectionSpec
+from sync_pipeline.core.ports import Lease, VectorStore
 from sync_pipeline.stores.checks import VectorSchema
 from sync_pipeline.stores.edge.errors import edge_errors
 from sync_pipeline.stores.edge.files import IndexFiles, damaged, file_errors
+from sync_pipeline.stores.edge.hosting import IndexHost, host_file
 from sync_pipeline.stores.edge.lock import Clock, FolderLock
 from sync_pipeline.stores.edge.requests import PAYLOAD_INDEXES, TEXT_INDEX, shard_config
 from sync_pipeline.stores.edge.words import WordList
@@ -52,6 +54,8 @@ class EdgeIndex:
         self._mutex = threading.RLock()
         self._lock: FolderLock | None = None
         self._leases = 0
+        self._shared_lease: Lease[VectorStore] | None = None
+        self._host: IndexHost | None = None
         self._linger_until = 0.0
         """Until when it stays open without a lease, by ``time.monotonic``."""
         self._watched: FolderLock | None = None
@@ -63,21 +67,42 @@ class EdgeIndex:
         self._aliases: dict[str, str] | None = None
         """As they were read since the folder was opened: nobody else changes them meanwhile."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether this process has the folder."""
+        return self._lock is not None
+
+    def share_with(self, lease: Lease[VectorStore]) -> None:
+        """Let other processes use the folder through this one whenever it has it open.
+
+        Args:
+            lease: Of the folder, in this process.
+        """
+        self._shared_lease = lease
+
     @contextmanager
-    def leased(self, *, wait_seconds: float, linger_seconds: float = 0.0) -> Iterator[None]:
+    def leased(
+        self,
+        *,
+        wait_seconds: float,
+        linger_seconds: float = 0.0,
+        unless: Callable[[], bool] = lambda: False,
+    ) -> Iterator[None]:
         """Keep the folder open; leases may nest and come from several threads.
 
         Args:
             wait_seconds: How long to wait for another process.
+            unless: Whether waiting has become needless.
             linger_seconds: How long the folder stays open after the last lease, at most;
                 a process that waits for it gets it within a quarter of a second.
 
         Raises:
             StoreLockedError: another process has it and kept it for ``wait_seconds``.
+            NeedlessError: there was no need to wait any more.
         """
         with self._mutex:
             if self._lock is None:
-                self._open(wait_seconds)
+                self._open(wait_seconds, unless)
             self._leases += 1
         try:
             yield
@@ -233,18 +258,29 @@ class EdgeIndex:
                     shard.close()
             self.files.remove(collection)
 
-    def _open(self, wait_seconds: float) -> None:
+    def _open(self, wait_seconds: float, unless: Callable[[], bool]) -> None:
         with file_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             # Made per opening: a lock object remembers the process that made it.
             lock = FolderLock(self.path, now=self._now)
-            lock.acquire(wait_seconds=wait_seconds)
+            lock.acquire(wait_seconds=wait_seconds, unless=unless)
+            try:
+                # Of a host that was killed.
+                host_file(self.path).unlink(missing_ok=True)
+                if self._shared_lease is not None:
+                    self._host = IndexHost(self.path, self._shared_lease)
+            except BaseException:
+                lock.release()
+                raise
         self._lock = lock
 
     def _close(self) -> None:
         shards, self._shards, self._schemas, self._aliases = self._shards, {}, {}, None
         self._unflushed.clear()
         lock, self._lock = self._lock, None
+        host, self._host = self._host, None
+        if host is not None:
+            host.close()
         try:
             with edge_errors(self.path, doing="closing"):
                 for shard in shards.values():

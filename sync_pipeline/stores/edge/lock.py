@@ -72,6 +72,10 @@ def describe_holder(path: Path) -> str:
     return owner.describe(is_running=is_elsewhere or psutil.pid_exists(owner.pid))
 
 
+class NeedlessError(Exception):
+    """What was waited for is not needed any more."""
+
+
 class FolderLock:
     """An advisory lock on a folder, with a file beside it that names the holder.
 
@@ -81,6 +85,8 @@ class FolderLock:
 
     __slots__ = ("_folder", "_lock", "_now", "_owner_path")
 
+    LOOK_SECONDS: Final = 0.05
+    """How often a process that waits looks whether it still has to."""
     COURTESY_SECONDS: Final = 0.2
     """How long a process that asks again lets one go first that was waiting already."""
 
@@ -91,17 +97,22 @@ class FolderLock:
         # Not per thread: the last of several leases may end in another thread than the first.
         self._lock = FileLock(folder / "index.lock", thread_local=False)
 
-    def acquire(self, *, wait_seconds: float) -> None:
+    def acquire(self, *, wait_seconds: float, unless: Callable[[], bool]) -> None:
         """Take the lock and say who holds it.
+
+        Args:
+            wait_seconds: How long to wait for another process.
+            unless: Whether waiting has become needless; asked again and again.
 
         Raises:
             StoreLockedError: another process has had it for ``wait_seconds``.
+            NeedlessError: there is no need to wait any more.
         """
         self._let_others_first()
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            self._wait(wait_seconds)
+            self._wait(wait_seconds, unless)
         owner = Owner(
             pid=os.getpid(),
             host=socket.gethostname(),
@@ -119,18 +130,26 @@ class FolderLock:
         """Whether another living process is waiting for the lock."""
         return bool(self._waiting())
 
-    def _wait(self, wait_seconds: float) -> None:
+    def _wait(self, wait_seconds: float, unless: Callable[[], bool]) -> None:
         """Wait in sight of the holder, who then does not linger."""
+        until = time.monotonic() + wait_seconds
         mark = self._folder / f"{_WAITING}{os.getpid()}"
-        mark.touch()
         try:
-            self._lock.acquire(timeout=max(wait_seconds, 0))
-        except Timeout as error:
-            raise StoreLockedError(
-                path=str(self._folder),
-                holder=describe_holder(self._owner_path),
-                waited_seconds=wait_seconds,
-            ) from error
+            while not unless():
+                mark.touch()
+                left = until - time.monotonic()
+                try:
+                    self._lock.acquire(timeout=max(min(left, self.LOOK_SECONDS), 0))
+                except Timeout as error:
+                    if left > self.LOOK_SECONDS:
+                        continue
+                    raise StoreLockedError(
+                        path=str(self._folder),
+                        holder=describe_holder(self._owner_path),
+                        waited_seconds=wait_seconds,
+                    ) from error
+                return
+            raise NeedlessError
         finally:
             mark.unlink(missing_ok=True)
 

@@ -6,12 +6,14 @@ before they return: they survive ``kill -9``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import qdrant_edge as edge
 
@@ -34,8 +36,9 @@ from sync_pipeline.stores.checks import (
 )
 from sync_pipeline.stores.edge.errors import edge_errors
 from sync_pipeline.stores.edge.files import MIN_FREE_BYTES, folder_bytes, require_room
+from sync_pipeline.stores.edge.hosting import HostedStore, connect_to_host, has_come, host_identity
 from sync_pipeline.stores.edge.index import EdgeIndex, shared_index
-from sync_pipeline.stores.edge.lock import Clock
+from sync_pipeline.stores.edge.lock import Clock, NeedlessError
 from sync_pipeline.stores.edge.requests import (
     completion_request,
     dense_vectors,
@@ -382,12 +385,14 @@ def lease_edge_store(
     wait_seconds: float = 30.0,
     linger_seconds: float = 0.0,
     min_free_bytes: int = MIN_FREE_BYTES,
+    is_shared: bool = False,
     now: Clock = lambda: datetime.now(UTC),
 ) -> Lease[VectorStore]:
     """Lease the embedded index in a folder; nothing is opened or made before it is used.
 
     Leases of one process share what is open, nested or from several threads, and
-    the last one closes it.
+    the last one closes it. Where a process that shares the folder has it open, a lease
+    is one of that process.
 
     Args:
         path: The index folder; made where it is missing.
@@ -395,6 +400,7 @@ def lease_edge_store(
         linger_seconds: How long the index stays open after the last lease, until another
             process waits for it: many short leases in a row then open it once.
         min_free_bytes: Disk space that every write leaves free.
+        is_shared: Whether other processes may use the folder through this one.
         now: Tells since when this process holds the folder.
 
     Returns:
@@ -403,8 +409,37 @@ def lease_edge_store(
     index = shared_index(path, now=now)
 
     @contextmanager
-    def lease() -> Iterator[VectorStore]:
+    def alone() -> Iterator[VectorStore]:
         with index.leased(wait_seconds=wait_seconds, linger_seconds=linger_seconds):
             yield EdgeStore(index, min_free_bytes=min_free_bytes)
 
+    @contextmanager
+    def lease() -> Iterator[VectorStore]:
+        with ExitStack() as stack:
+            yield enter(stack)
+
+    def enter(stack: ExitStack) -> VectorStore:
+        """The index of a host where there is one, else the folder; a host may come meanwhile."""
+        until = time.monotonic() + wait_seconds
+        while True:
+            tried = host_identity(index.path)
+            if not index.is_open and tried is not None:
+                connection = connect_to_host(index.path)
+                if connection is not None:
+                    hosted = HostedStore(connection, folder=index.path, again=lease, alone=alone)
+                    stack.callback(hosted.close)
+                    return cast("VectorStore", hosted)
+            opening = index.leased(
+                wait_seconds=max(until - time.monotonic(), 0),
+                linger_seconds=linger_seconds,
+                unless=partial(has_come, index.path, since=tried),
+            )
+            try:
+                stack.enter_context(opening)
+            except NeedlessError:
+                continue
+            return EdgeStore(index, min_free_bytes=min_free_bytes)
+
+    if is_shared:
+        index.share_with(alone)
     return lease

@@ -1,0 +1,308 @@
+"""An open index folder, used by other processes of this machine through the one that has it.
+
+Only one process at a time can open the folder, and opening 55,000 documents takes 0.3 s. A service
+and a sync that took turns would spend most of their time on that, so the service lets others
+ask through it while it has the folder open.
+
+A host says where it listens in ``host.json``, which only this user can read. Who connects sends
+the key that stands there, gets ``READY``, and then asks: a pickled ``(method, positional, named)``,
+answered by ``("result", value)``, ``("error", ...)`` or, for what is iterated over, a
+``("page", value)`` for each item before. A connection is a lease of the folder in the host.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from typing import Any, Final, cast
+
+from sync_pipeline import __version__
+from sync_pipeline.core.errors import StoreUnavailableError, SyncPipelineError
+from sync_pipeline.core.ports import Lease, StoreCapabilities, VectorStore
+
+ITERATED: Final = "iter_digests"
+CALLS: Final = frozenset(
+    {
+        "alias_target",
+        "check_engine",
+        "complete",
+        "count",
+        "count_by_entity",
+        "count_by_scope",
+        "delete",
+        "drop_collection",
+        "ensure_collection",
+        "index_texts",
+        ITERATED,
+        "list_collections",
+        "query",
+        "query_batch",
+        "retrieve",
+        "set_alias",
+        "upsert",
+        "write_payloads",
+    }
+)
+"""What may be asked; all of it can be asked twice. ``optimize`` would stop the host for long."""
+READY: Final = b"ready"
+GREETING_SECONDS: Final = 3.0
+"""How long a host may take to greet; one that is stopped never does."""
+ANSWER_SECONDS: Final = 300.0
+
+_BACKLOG: Final = 1_024
+_log: Final = logging.getLogger(__name__)
+_GONE: Final = (EOFError, OSError)
+"""What a connection raises whose other end has ended."""
+
+
+class IndexHost:
+    """Answers other processes as long as this one has the folder open."""
+
+    def __init__(self, folder: Path, lease: Lease[VectorStore]) -> None:
+        """Begin to listen.
+
+        Args:
+            folder: The index folder, locked by this process.
+            lease: Of the folder, in this process.
+        """
+        self._lease = lease
+        self._key = secrets.token_bytes(32)
+        # On most systems a socket in a temporary folder of this user.
+        self._listener = Listener(backlog=_BACKLOG)
+        self._is_closed = False
+        self._path = host_file(folder)
+        threading.Thread(target=self._accept, name="index host", daemon=True).start()
+        said = {
+            "version": __version__,
+            "address": self._listener.address,
+            "key": self._key.hex(),
+        }
+        _write_privately(self._path, json.dumps(said))
+
+    def close(self) -> None:
+        """Stop listening; who is connected has a lease, so nobody is when the folder closes."""
+        self._path.unlink(missing_ok=True)
+        self._is_closed = True
+        try:
+            # Wakes the thread that accepts.
+            Client(self._listener.address).close()
+        except _GONE:
+            _log.debug("the listener had ended already")
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while not self._is_closed:
+            try:
+                connection = self._listener.accept()
+            except _GONE:
+                time.sleep(0.1)
+                continue
+            threading.Thread(
+                target=self._serve, args=(connection,), name="index host", daemon=True
+            ).start()
+
+    def _serve(self, connection: Connection) -> None:
+        try:
+            with connection:
+                if not connection.poll(GREETING_SECONDS):
+                    return
+                if not hmac.compare_digest(connection.recv_bytes(256), self._key):
+                    return
+                with self._lease() as store:
+                    connection.send_bytes(READY)
+                    while True:
+                        _answer(connection, store)
+        except _GONE:
+            return
+        except SyncPipelineError as error:
+            # Whoever asked finds the connection ended, and waits for the folder like anybody.
+            _log.debug("the index cannot be shared now: %s", error)
+
+
+def _answer(connection: Connection, store: VectorStore) -> None:
+    """Answer one question."""
+    method, positional, named = connection.recv()
+    try:
+        if method not in CALLS:
+            raise AttributeError(f"a store has no {method!r} for other processes")
+        value = getattr(store, method)(*positional, **named)
+        if method == ITERATED:
+            for page in value:
+                connection.send(("page", page))
+            value = None
+        connection.send(("result", value))
+    except _GONE:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is raised where it was asked
+        connection.send(("error", (type(error), error.args, vars(error))))
+
+
+class HostedStore:
+    """A ``VectorStore`` whose calls another process answers; made by ``lease_edge_store``.
+
+    Where that process ends in between, the lease goes on with the folder itself.
+    """
+
+    capabilities = StoreCapabilities(explicit_optimize=True)
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        folder: Path,
+        again: Lease[VectorStore],
+        alone: Lease[VectorStore],
+    ) -> None:
+        """Ask through a connection.
+
+        Args:
+            connection: To a host that is ready.
+            folder: The index folder.
+            again: Leases the index anew, from a host or not.
+            alone: Leases the folder itself.
+        """
+        self._connection = connection
+        self._folder = folder
+        self._again = again
+        self._alone = alone
+        self._instead: VectorStore | None = None
+        self._open = ExitStack()
+        self._open.callback(connection.close)
+        self._mutex = threading.Lock()
+
+    def close(self) -> None:
+        """End the lease."""
+        self._open.close()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name not in CALLS:
+            raise AttributeError(name)
+        return partial(self._call, name)
+
+    def iter_digests(self, *positional: object, **named: object) -> Iterator[Any]:
+        """See ``VectorStore``; on a connection of its own, so that other calls go on meanwhile."""
+        connection = None if self._instead is not None else connect_to_host(self._folder)
+        if connection is None:
+            yield from self._direct().iter_digests(*positional, **named)  # type: ignore[arg-type]  # the port's
+            return
+        try:
+            with connection:
+                connection.send((ITERATED, positional, named))
+                while (answer := _receive(connection))[0] == "page":
+                    yield answer[1]
+                _value_of(answer)
+        except _GONE as error:
+            raise StoreUnavailableError(
+                "the process that had the embedded index ended while its points were read.",
+                remedy="Try again: the index can be used without it.",
+            ) from error
+
+    def optimize(self, collection: str) -> bool:
+        """See ``VectorStore``; in this process, once the host has closed the folder."""
+        self._open.close()
+        with self._alone() as store:
+            has_done = store.optimize(collection)
+        self._direct()
+        return has_done
+
+    def _call(self, name: str, *positional: object, **named: object) -> Any:
+        with self._mutex:
+            if self._instead is None:
+                try:
+                    self._connection.send((name, positional, named))
+                    return _value_of(_receive(self._connection))
+                except _GONE:
+                    _log.info("the process that had the index ended; going on without it")
+        return getattr(self._direct(), name)(*positional, **named)
+
+    def _direct(self) -> VectorStore:
+        """The index without this host, for the rest of the lease."""
+        if self._instead is None:
+            self._instead = self._open.enter_context(self._again())
+        return self._instead
+
+
+def host_file(folder: Path) -> Path:
+    """Where a host says how to reach it."""
+    return folder / "host.json"
+
+
+def host_identity(folder: Path) -> int | None:
+    """Changes with every host; None where there is none."""
+    try:
+        return host_file(folder).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def has_come(folder: Path, *, since: int | None) -> bool:
+    """Whether there is a host that was not there at ``since``, a ``host_identity``."""
+    return host_identity(folder) not in (None, since)
+
+
+def connect_to_host(folder: Path) -> Connection | None:
+    """A connection to the process that has the folder, if it shares it and is well."""
+    try:
+        said = json.loads(host_file(folder).read_text(encoding="utf-8"))
+        address, key = said["address"], bytes.fromhex(said["key"])
+        if said["version"] != __version__:
+            return None
+        connection = Client(address)
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
+        return None
+    try:
+        connection.send_bytes(key)
+        if connection.poll(GREETING_SECONDS) and connection.recv_bytes(len(READY)) == READY:
+            return connection
+    except _GONE:
+        pass
+    connection.close()
+    return None
+
+
+def _receive(connection: Connection) -> tuple[str, Any]:
+    """The next message.
+
+    Raises:
+        StoreUnavailableError: there is none.
+    """
+    if not connection.poll(ANSWER_SECONDS):
+        connection.close()
+        raise StoreUnavailableError(
+            "the process that has the embedded index open has not answered for "
+            f"{ANSWER_SECONDS:.0f} s.",
+            remedy="Look whether `sync-pipeline serve` is stopped or hangs, and end it.",
+        )
+    return cast("tuple[str, Any]", connection.recv())
+
+
+def _value_of(answer: tuple[str, Any]) -> Any:
+    """The result, or the error as the host had it."""
+    kind, value = answer
+    if kind == "result":
+        return value
+    error_type, arguments, attributes = value
+    # Not called: our errors make their text of other arguments than they keep.
+    error = error_type.__new__(error_type, *arguments)
+    error.args = arguments
+    vars(error).update(attributes)
+    raise error
+
+
+def _write_privately(path: Path, text: str) -> None:
+    """Replace a file by one that only this user can read."""
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    half.unlink(missing_ok=True)
+    with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    half.replace(path)
