@@ -52,6 +52,8 @@ class Counts:
     """Texts among them whose vector was in the cache."""
     embedded_texts: int = 0
     """Texts that the model has embedded."""
+    embedded_tokens: int = 0
+    """Tokens of these, prompts left out; estimated where a provider's tokenizer is not at hand."""
     truncated: int = 0
     """Texts longer than the model's window, among those embedded."""
     points_written: int = 0
@@ -85,7 +87,7 @@ STEP_COUNTS: Final[Mapping[Step, tuple[str, ...]]] = {
     "export": ("rows", "documents", "quarantined", "dropped_values"),
     "embed": (
         "new", "changed", "payload_changed", "unchanged", "stale", "repaired", "texts",
-        "cache_hits", "embedded_texts", "truncated", "failed",
+        "cache_hits", "embedded_texts", "embedded_tokens", "truncated", "failed",
     ),
     "upsert": ("points_written", "payloads_written", "failed"),
     "cleanup": ("indexed", "points_deleted", "moved_away"),

@@ -14,6 +14,7 @@ from psycopg import sql
 from sqlalchemy import (
     ColumnElement,
     Engine,
+    RowMapping,
     Select,
     Text,
     any_,
@@ -100,6 +101,7 @@ class PostgresIndexState:
             "point_ids": [failure.point_id for failure in distinct],
             "entity_types": [failure.entity_type for failure in distinct],
             "db_ids": [failure.db_id for failure in distinct],
+            "view_statuses": [_view_status(failure.views) for failure in distinct],
             "error_codes": [failure.error_code for failure in distinct],
         }
         errors = [_storable(failure.error) for failure in distinct]
@@ -250,7 +252,8 @@ class PostgresIndexState:
             if value is not None:
                 conditions.append(column == value)
         if view is not None:
-            conditions.append(columns.embed_hashes.has_key(view))
+            has_it = columns.embed_hashes.has_key(view), columns.view_status.has_key(view)
+            conditions.append(or_(*has_it))
         if after is not None:
             conditions.append(columns.document_id > after)
         return self._records(*conditions, limit=limit, order=(columns.document_id,))
@@ -328,6 +331,7 @@ class PostgresIndexState:
                 columns.status,
                 columns.embed_hashes,
                 columns.payload_hash,
+                columns.view_status,
                 columns.error_code,
                 columns.last_error.label("error"),
                 columns.retry_count.label("attempts"),
@@ -341,7 +345,7 @@ class PostgresIndexState:
             .limit(limit)
         )
         rows = self._database.read_named("reading records", query)
-        return [DocumentRecord(**row) for row in rows]
+        return [_document_record(row) for row in rows]
 
     def _execute(self, doing: str, statement: sql.SQL, values: Mapping[str, Any]) -> None:
         composed = statement.format(table=self._name)
@@ -425,6 +429,18 @@ def _owner(collection: str, scope: Scope) -> dict[str, str | None]:
         "scope_key": scope.key,
         "tenant_id": scope.tenant_id,
     }
+
+
+def _view_status(failed: Sequence[str]) -> str | None:
+    """What ``view_status`` says; NULL where it is the whole document."""
+    return json.dumps(dict.fromkeys(failed, "failed")) if failed else None
+
+
+def _document_record(row: RowMapping) -> DocumentRecord:
+    values = dict(row)
+    status: Mapping[str, str] = values.pop("view_status") or {}
+    failed = sorted(view for view, its_status in status.items() if its_status == "failed")
+    return DocumentRecord(**values, failed_views=failed)
 
 
 def _storable(message: str) -> str:

@@ -56,19 +56,20 @@ WHERE known.source_snapshot_at IS NULL OR known.source_snapshot_at <= excluded.s
 RECORD_FAILED: Final = sql.SQL("""
 INSERT INTO {table} AS known (
     collection, document_id, point_id, scope, scope_key, tenant_id, entity_type, db_id, status,
-    error_code, last_error, retry_count, next_retry_at, last_sync_attempt_at
+    view_status, error_code, last_error, retry_count, next_retry_at, last_sync_attempt_at
 )
 SELECT
     %(collection)s, given.document_id, given.point_id::uuid, %(scope)s, %(scope_key)s,
-    %(tenant_id)s, given.entity_type, given.db_id, 'failed', given.error_code, given.error,
-    1, now() + interval '2 minutes', now()
+    %(tenant_id)s, given.entity_type, given.db_id, 'failed', given.view_status::jsonb,
+    given.error_code, given.error, 1, now() + interval '2 minutes', now()
 FROM unnest(
     %(document_ids)b::text[], %(point_ids)b::text[], %(entity_types)b::text[],
-    %(db_ids)b::text[], %(error_codes)b::text[], %(errors)b::text[]
-) AS given (document_id, point_id, entity_type, db_id, error_code, error)
+    %(db_ids)b::text[], %(view_statuses)b::text[], %(error_codes)b::text[], %(errors)b::text[]
+) AS given (document_id, point_id, entity_type, db_id, view_status, error_code, error)
 ORDER BY given.document_id
 ON CONFLICT (collection, document_id) DO UPDATE SET
     status = 'failed',
+    view_status = excluded.view_status,
     error_code = excluded.error_code,
     last_error = excluded.last_error,
     retry_count = known.retry_count + 1,

@@ -38,6 +38,7 @@ from sync_pipeline.core.ports import (
     ScopeOrder,
     ScopePage,
     ScopeTotals,
+    ViewTrouble,
 )
 from sync_pipeline.core.retrying import Retries
 from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database
@@ -196,10 +197,50 @@ class PostgresOverview:
             .select_from(joined)
             .order_by(column("scope_key"), column("entity_type"))
         )
-        found = self._database.run(
-            "looking for what is wrong", lambda it: it.execute(query).mappings().all()
+        by_view = self._by_view(collection, entity_types, scope_keys)
+        return [
+            EntityTrouble(**row, by_view=by_view.get((row["scope_key"], row["entity_type"]), {}))
+            for row in self._database.read_named("looking for what is wrong", query)
+        ]
+
+    def _by_view(
+        self, collection: str, entity_types: Sequence[str], scope_keys: Sequence[str]
+    ) -> dict[tuple[str, str], dict[str | None, ViewTrouble]]:
+        """Failures per scope key and entity by the view that they name."""
+        documents = self._document.c
+        views = (
+            func.jsonb_each_text(documents.view_status)
+            .table_valued(column("key", Text), column("value", Text))
+            .lateral("views")
         )
-        return [EntityTrouble(**row) for row in found]
+        latest = aggregate_order_by(
+            documents.last_error, documents.last_sync_attempt_at.desc().nulls_last()
+        )
+        query = (
+            select(
+                documents.scope_key,
+                documents.entity_type,
+                views.c.key,
+                func.count(),
+                func.array_agg(latest)[1],
+            )
+            .select_from(self._document.outerjoin(views, views.c.value == "failed"))
+            .where(
+                documents.collection == collection,
+                documents.status == "failed",
+                documents.scope_key == _one_of(scope_keys),
+                documents.entity_type == _one_of(entity_types),
+            )
+            .group_by(documents.scope_key, documents.entity_type, views.c.key)
+        )
+        by_view: dict[tuple[str, str], dict[str | None, ViewTrouble]] = {}
+        for scope_key, entity_type, view, failed, error in self._database.read(
+            "looking for views that fail", query
+        ):
+            by_view.setdefault((scope_key, entity_type), {})[view] = ViewTrouble(
+                failed=failed, error=error
+            )
+        return by_view
 
     def _scopes(
         self, collection: str, entity_types: Sequence[str], *, keys: Sequence[str] | None

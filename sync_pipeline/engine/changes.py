@@ -53,8 +53,8 @@ class Change:
             payload_hash=self.payload_hash,
         )
 
-    def as_failed(self, error: PermanentError) -> FailedDocument:
-        """What is recorded where model or index will not have it."""
+    def as_failed(self, error: PermanentError, *, views: Sequence[str] = ()) -> FailedDocument:
+        """What is recorded where the index will not have it, or the model these views."""
         return FailedDocument(
             document_id=self.document_id,
             point_id=self.point_id,
@@ -62,6 +62,7 @@ class Change:
             db_id=self.db_id,
             error_code=type(error).__name__,
             error=str(error),
+            views=views,
         )
 
 

@@ -43,7 +43,8 @@ class BadgeState(StrEnum):
     FAILED = "failed"
     """Documents could not be embedded or written."""
     PENDING = "pending"
-    """Rows wait for their first sync, or a run was cut off and has to be done again."""
+    """Rows wait for their first sync, a run was cut off and has to be done again, or another view
+    of a document failed, which is then written with none."""
     STALE = "stale"
     """Documents are in the index whose rows are gone; their deletion waits."""
     SYNCED = "synced"
@@ -59,9 +60,10 @@ class ViewBadge:
     documents: int
     """Of the entity; every document has the view unless its columns are empty."""
     failed: int
+    """Documents whose error is about this view, or about the whole document."""
     quarantined: int
     error: str | None
-    """The latest error of a failed document of the entity."""
+    """The latest of these errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,11 +222,15 @@ def view_badge(
     trouble: EntityTrouble | None,
 ) -> ViewBadge:
     """How one view stands."""
-    failed = trouble.failed if trouble else 0
+    by_view = trouble.by_view if trouble else {}
+    failures = [it for it in (by_view.get(view), by_view.get(None)) if it is not None]
+    failed_of_entity = trouble.failed if trouble else 0
     quarantined = trouble.quarantined if trouble else 0
-    if failed:
+    if failures:
         state = BadgeState.FAILED
-    elif _is_pending(snapshot, quarantined=quarantined, is_running=scope.is_running):
+    elif failed_of_entity or _is_pending(
+        snapshot, quarantined=quarantined, is_running=scope.is_running
+    ):
         state = BadgeState.PENDING
     elif scope.blocked_deletions is not None or (
         snapshot is not None and snapshot.vanished_at is not None
@@ -236,10 +242,10 @@ def view_badge(
         entity_type=entity_type,
         view=view,
         state=state,
-        documents=max(snapshot.documents - failed, 0) if snapshot else 0,
-        failed=failed,
+        documents=max(snapshot.documents - failed_of_entity, 0) if snapshot else 0,
+        failed=sum(it.failed for it in failures),
         quarantined=quarantined,
-        error=trouble.error if trouble else None,
+        error=failures[0].error if failures else None,
     )
 
 

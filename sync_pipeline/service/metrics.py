@@ -63,6 +63,9 @@ MEANINGS: Final[Mapping[str, str]] = {
     "sync_pipeline_runs": "runs that ended since the service started, by status and mode",
     "sync_pipeline_run_step_seconds": "what a step of these runs took",
     "sync_pipeline_embedded_texts": "texts that the model embedded in these runs",
+    "sync_pipeline_embedded_tokens": "tokens of these texts, estimated for a service",
+    "sync_pipeline_embedding_cost": "what they cost, in the currency of "
+    "embedding.price_per_million_tokens; missing where that is not set",
     "sync_pipeline_cache_hits": "texts whose vector these runs took from the cache",
     "sync_pipeline_search_seconds": "what a search took, by part: waiting for the model or the "
     "index, embedding the query, the index, the rest",
@@ -98,7 +101,7 @@ class Metrics:
         # From 0 on: the first of a kind is a rise too.
         for reason in get_args(Busy):
             self._busy.labels(reason)
-        self._runs = _Runs(self.registry)
+        self._runs = _Runs(self.registry, price=sync.price_per_million_tokens)
         self.registry.register(Records(lambda: watch(sync), on_runs=self._runs.count))
         ProcessCollector(registry=self.registry)
 
@@ -239,7 +242,14 @@ def _counts(badge: ViewBadge) -> Iterator[tuple[str, int]]:
 class _Runs:
     """Counts each run once, of those that end while the service runs."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, *, price: float | None) -> None:
+        """Count into a registry.
+
+        Args:
+            registry: Of the service.
+            price: Of a million tokens; None where none is known.
+        """
+        self._price = price
         self._counted: set[tuple[str, str]] | None = None
         self._runs = Counter(
             *_named("sync_pipeline_runs"), labelnames=["status", "mode"], registry=registry
@@ -251,6 +261,9 @@ class _Runs:
             registry=registry,
         )
         self._texts = Counter(*_named("sync_pipeline_embedded_texts"), registry=registry)
+        self._tokens = Counter(*_named("sync_pipeline_embedded_tokens"), registry=registry)
+        if price is not None:
+            self._cost = Counter(*_named("sync_pipeline_embedding_cost"), registry=registry)
         self._hits = Counter(*_named("sync_pipeline_cache_hits"), registry=registry)
 
     def count(self, runs: Sequence[SyncRun]) -> None:
@@ -269,6 +282,9 @@ class _Runs:
     def _add(self, run: SyncRun) -> None:
         self._runs.labels(run.status, run.mode).inc()
         self._texts.inc(run.counts.embedded_texts)
+        self._tokens.inc(run.counts.embedded_tokens)
+        if self._price is not None:
+            self._cost.inc(run.counts.embedded_tokens * self._price / 1_000_000)
         self._hits.inc(run.counts.cache_hits)
         for step, seconds in asdict(run.seconds).items():
             self._seconds.labels(step).observe(seconds)

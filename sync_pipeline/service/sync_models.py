@@ -117,6 +117,8 @@ class DocumentModel(BaseModel):
     """`synced` or `failed`."""
     views: list[str]
     """Views with a text, as last synced."""
+    failed_views: list[str]
+    """Views that the error is about; none where it is about the whole document."""
     error_code: str | None
     error: str | None
     attempts: int

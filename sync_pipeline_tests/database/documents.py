@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sync_pipeline.core.hashing import digest, point_id
@@ -36,7 +36,9 @@ def row(
     )
 
 
-def failure(number: int, error: str = "the store refuses it") -> FailedDocument:
+def failure(
+    number: int, error: str = "the store refuses it", *, views: Sequence[str] = ()
+) -> FailedDocument:
     """A failure of the document with that number."""
     known = row(number)
     return FailedDocument(
@@ -46,4 +48,5 @@ def failure(number: int, error: str = "the store refuses it") -> FailedDocument:
         db_id=known.db_id,
         error_code="RejectedPointError",
         error=error,
+        views=views,
     )

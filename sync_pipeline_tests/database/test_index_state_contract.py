@@ -478,6 +478,25 @@ def test_a_page_holds_what_meets_every_condition(state: IndexState) -> None:
     assert page(state, scope=GLOBAL) == []
 
 
+def test_a_failure_names_the_views_that_it_is_about_until_the_next_one(state: IndexState) -> None:
+    def views_of(*named: str) -> list[str]:
+        failures = [failure(1, views=named)]
+        state.record_failed(collection=COLLECTION, scope=ACME, failures=failures)
+        known = state.get(collection=COLLECTION, document_id=row(1).document_id)
+        return [] if known is None else list(known.failed_views)
+
+    assert views_of("title", "text") == ["text", "title"]
+    assert page(state, view="title") == page(state, view="text") == ["acme/1"]
+    assert views_of("title") == ["title"]
+    assert page(state, view="text") == []
+    assert views_of() == []
+
+    record(state, row(1))
+    known = state.get(collection=COLLECTION, document_id=row(1).document_id)
+    assert known is not None
+    assert list(known.failed_views) == []
+
+
 def test_only_failed_documents_of_some_entities_can_be_due(state: IndexState) -> None:
     record(state, row(2, entity_type="work"))
     fail(state, 1)

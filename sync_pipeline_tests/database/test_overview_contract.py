@@ -24,6 +24,7 @@ from sync_pipeline.core.ports import (
     ScopeTotals,
     SyncRun,
     SyncRuns,
+    ViewTrouble,
 )
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.database.overview import PostgresOverview
@@ -32,8 +33,10 @@ from sync_pipeline_tests.database.documents import (
     COLLECTION,
     GLOBEX,
     LATER,
+    MODEL,
     NOON,
     failure,
+    row,
 )
 from sync_pipeline_tests.database.test_sync_runs_contract import run
 from sync_pipeline_tests.fakes.overview import FakeOverview
@@ -364,3 +367,32 @@ def test_troubles_name_the_latest_error_of_each_entity(
     assert (material.entity_type, material.failed, material.quarantined) == ("material", 2, 0)
     assert (material.error_code, material.error) == ("RejectedPointError", "second")
     assert (work.entity_type, work.failed, work.quarantined, work.error) == ("work", 0, 2, None)
+    assert material.by_view == {None: ViewTrouble(failed=2, error="second")}
+    assert work.by_view == {}
+
+
+def test_troubles_are_told_by_the_view_that_they_are_about(
+    overview: Overview, state: IndexState
+) -> None:
+    for number, error, views in (
+        (1, "both", ["title", "text"]),
+        (2, "title alone", ["title"]),
+        (3, "all of it", []),
+        (4, "mended", ["title"]),
+    ):
+        failures = [failure(number, error, views=views)]
+        state.record_failed(collection=COLLECTION, scope=ACME, failures=failures)
+    state.record_synced(
+        collection=COLLECTION, scope=ACME, rows=[row(4)], snapshot_at=NOON, vector_version=MODEL
+    )
+
+    (material,) = overview.list_troubles(
+        collection=COLLECTION, entity_types=BOTH, scope_keys=["acme"]
+    )
+
+    assert material.failed == 3
+    assert material.by_view == {
+        "text": ViewTrouble(failed=1, error="both"),
+        "title": ViewTrouble(failed=2, error="title alone"),
+        None: ViewTrouble(failed=1, error="all of it"),
+    }

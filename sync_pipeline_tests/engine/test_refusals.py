@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sync_pipeline.core.errors import (
@@ -15,7 +17,7 @@ from sync_pipeline.core.errors import (
     TooManyQuarantinedError,
     TransientError,
 )
-from sync_pipeline_tests.engine.world import World, counts
+from sync_pipeline_tests.engine.world import MATERIAL, World, counts
 from sync_pipeline_tests.fakes.embedder import (
     Spoil,
     not_normalised,
@@ -39,6 +41,19 @@ def test_a_refused_text_fails_exactly_its_documents(world: World) -> None:
     failed = world.record_of("tenant-material-11")
     assert failed is not None
     assert (failed.status, failed.error_code) == ("failed", "PermanentError")
+
+
+def test_a_failure_names_the_views_whose_text_was_refused() -> None:
+    entity = replace(MATERIAL, views=(("title", ("name",)), ("measure", ("unit",))))
+    world = World(entities=(entity,))
+    world.put("1", name="☠ poison", unit="bag")
+    world.put("2", name="cement", unit="bag")
+
+    world.run()
+
+    failed = world.record_of("tenant-material-1")
+    assert failed is not None
+    assert failed.failed_views == ["title"]
 
 
 def test_a_document_whose_new_text_is_refused_keeps_its_old_point(world: World) -> None:

@@ -15,6 +15,7 @@ from sync_pipeline.core.ports import (
     ScopePage,
     ScopeTotals,
     SyncRun,
+    ViewTrouble,
 )
 from sync_pipeline.core.scope import Scope
 from sync_pipeline_tests.fakes.state import (
@@ -26,6 +27,18 @@ from sync_pipeline_tests.fakes.state import (
 )
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def _by_view(failed: Sequence[RecordedDocument]) -> dict[str | None, ViewTrouble]:
+    by_view: dict[str | None, list[RecordedDocument]] = {}
+    for known in sorted(failed, key=lambda it: it.last_attempt_at or _NEVER, reverse=True):
+        named: Sequence[str | None] = known.failed_views or [None]
+        for view in named:
+            by_view.setdefault(view, []).append(known)
+    return {
+        view: ViewTrouble(failed=len(documents), error=documents[0].error)
+        for view, documents in by_view.items()
+    }
 
 
 class FakeOverview:
@@ -105,6 +118,7 @@ class FakeOverview:
                             quarantined=rows,
                             error_code=latest.error_code if latest else None,
                             error=latest.error if latest else None,
+                            by_view=_by_view(failed),
                         )
                     )
         return troubles

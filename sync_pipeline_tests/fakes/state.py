@@ -54,6 +54,7 @@ class RecordedDocument:
     vector_version: str | None = None
     snapshot_at: datetime | None = None
     previous_scope_key: str | None = None
+    failed_views: Sequence[str] = ()
     error_code: str | None = None
     error: str | None = None
     retry_count: int = 0
@@ -130,6 +131,7 @@ class FakeIndexState:
             self.documents[key] = replace(
                 known,
                 status="failed",
+                failed_views=sorted(failure.views),
                 error_code=failure.error_code,
                 error=failure.error[:500],
                 retry_count=attempts,
@@ -266,7 +268,7 @@ class FakeIndexState:
             and (scope is None or known.scope_key == scope.key)
             and status in (None, known.status)
             and entity_type in (None, known.entity_type)
-            and (view is None or view in known.embed_hashes)
+            and (view is None or view in known.embed_hashes or view in known.failed_views)
             and (after is None or known.document_id.encode() > after.encode())
         ]
         by_id = sorted(chosen, key=lambda known: known.document_id.encode())
@@ -334,6 +336,7 @@ def _record(known: RecordedDocument) -> DocumentRecord:
         status=known.status,
         embed_hashes=known.embed_hashes,
         payload_hash=known.payload_hash or None,
+        failed_views=known.failed_views,
         error_code=known.error_code,
         error=known.error,
         attempts=known.retry_count,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from sync_pipeline.core.ports import (
     ScopePage,
     ScopeTotals,
     SyncRun,
+    ViewTrouble,
 )
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.operations.overview import (
@@ -66,14 +68,18 @@ def snapshot(**changes: object) -> EntitySnapshot:
     return EntitySnapshot(**(values | changes))  # type: ignore[arg-type]
 
 
-def trouble(*, failed: int = 0, quarantined: int = 0) -> EntityTrouble:
+def trouble(
+    *, failed: int = 0, quarantined: int = 0, views: Sequence[str | None] = (None,)
+) -> EntityTrouble:
+    error = "the store refuses it"
     return EntityTrouble(
         scope_key="acme",
         entity_type="material",
         failed=failed,
         quarantined=quarantined,
         error_code="RejectedPointError" if failed else None,
-        error="the store refuses it" if failed else None,
+        error=error if failed else None,
+        by_view={view: ViewTrouble(failed=failed, error=error) for view in views if failed},
     )
 
 
@@ -164,6 +170,32 @@ def test_a_view_has_the_worst_that_holds(
 
     assert badge.state == state
     assert badge.error == (wrong.error if wrong else None)
+
+
+def test_an_error_of_one_view_is_shown_at_that_view_and_lets_the_others_wait() -> None:
+    wrong = trouble(failed=2, views=["title"])
+    title, text = (
+        view_badge("material", view=view, scope=scope(), snapshot=snapshot(), trouble=wrong)
+        for view in ("title", "text")
+    )
+
+    assert (title.state, title.failed, title.error) == (BadgeState.FAILED, 2, wrong.error)
+    assert (text.state, text.failed, text.error) == (BadgeState.PENDING, 0, None)
+    assert title.documents == text.documents == snapshot().documents - 2
+
+
+def test_an_error_of_whole_documents_counts_for_every_view() -> None:
+    wrong = trouble(failed=1, views=["title", None])
+
+    badges = [
+        view_badge("material", view=view, scope=scope(), snapshot=snapshot(), trouble=wrong)
+        for view in ("title", "text")
+    ]
+
+    assert [(it.state, it.failed) for it in badges] == [
+        (BadgeState.FAILED, 2),
+        (BadgeState.FAILED, 1),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from sync_pipeline.core.changes import Operation, PendingChanges
 from sync_pipeline.core.errors import SourceUnavailableError, StoreLockedError
 from sync_pipeline.core.ports import RecordedScope, ScopeTotals, SyncRun
 from sync_pipeline.core.reports import Counts, StepSeconds
+from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.operations.monitoring import (
     Watched,
     furthest_behind,
@@ -92,7 +93,7 @@ def run_of(number: int, **changes: Any) -> SyncRun:
         "status": "success",
         "started_at": NOW,
         "finished_at": NOW,
-        "counts": Counts(embedded_texts=7, cache_hits=3),
+        "counts": Counts(embedded_texts=7, embedded_tokens=250_000, cache_hits=3),
         "seconds": StepSeconds(export=1.0, embed=20.0),
     }
     return SyncRun(**(values | changes))
@@ -329,7 +330,18 @@ def test_each_run_is_counted_once_and_none_of_the_past(tmp_path: Path) -> None:
     assert value("sync_pipeline_runs_total", {"status": "success", "mode": "full"}) == 2
     assert value("sync_pipeline_embedded_texts_total") == 14
     assert value("sync_pipeline_cache_hits_total") == 6
+    assert value("sync_pipeline_embedded_tokens_total") == 500_000
+    assert value("sync_pipeline_embedding_cost_total") is None
     assert value("sync_pipeline_run_step_seconds_sum", {"step": "embed"}) == 40
+
+
+def test_tokens_cost_what_the_settings_say(tmp_path: Path) -> None:
+    metrics = Metrics(priced(CommandLine(tmp_path).sync))
+
+    metrics._runs.count([])
+    metrics._runs.count([run_of(1), run_of(2)])
+
+    assert metrics.registry.get_sample_value("sync_pipeline_embedding_cost_total") == 1.0
 
 
 def test_no_text_of_a_document_or_query_is_told(own: Served) -> None:
@@ -339,14 +351,19 @@ def test_no_text_of_a_document_or_query_is_told(own: Served) -> None:
     assert "larch" not in text
 
 
+def priced(sync: SyncContext) -> SyncContext:
+    """The same where a million tokens cost two."""
+    return replace(sync, price_per_million_tokens=2.0)
+
+
 def exposed_families() -> set[str]:
-    metrics = Metrics(CommandLine(Path()).sync)
+    metrics = Metrics(priced(CommandLine(Path()).sync))
     return {family.name for family in metrics.registry.collect()}
 
 
 def exposed_names() -> set[str]:
     """Names of samples, as rules and panels spell them."""
-    metrics = Metrics(CommandLine(Path()).sync)
+    metrics = Metrics(priced(CommandLine(Path()).sync))
     names: set[str] = set()
     for family in metrics.registry.collect():
         suffixes = {

@@ -13,6 +13,7 @@ from sync_pipeline.core.ports.overview import (
     ScopeOrder,
     ScopePage,
     ScopeTotals,
+    ViewTrouble,
 )
 from sync_pipeline.core.ports.requests import (
     RequestStatus,
@@ -82,5 +83,6 @@ __all__ = [
     "SyncRun",
     "SyncRuns",
     "VectorStore",
+    "ViewTrouble",
     "Weakness",
 ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -136,6 +136,15 @@ class ScopeTotals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ViewTrouble:
+    """Failed documents that have an error in common: the view that it is about."""
+
+    failed: int
+    error: str | None
+    """The latest message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EntityTrouble:
     """What is wrong with one entity of one scope now."""
 
@@ -147,6 +156,8 @@ class EntityTrouble:
     """Class name of the latest error of a failed document."""
     error: str | None
     """Its message; never the document's text."""
+    by_view: Mapping[str | None, ViewTrouble] = field(default_factory=dict)
+    """Failures by the view that they name; None: of whole documents, and so of every view."""
 
 
 class Overview(Protocol):

@@ -38,6 +38,8 @@ class FailedDocument:
     """Class name of the error."""
     error: str
     """Its message; never the document's text."""
+    views: Sequence[str] = ()
+    """Views whose text the model refused; none where it is the whole document that failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,8 @@ class DocumentRecord:
     error_code: str | None
     """Class name of the last error; None where the last attempt succeeded."""
     error: str | None
+    failed_views: Sequence[str]
+    """Views that the last error is about; none where it is about the whole document."""
     attempts: int
     """Failures since the last success."""
     next_retry_at: datetime | None

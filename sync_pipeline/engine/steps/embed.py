@@ -157,7 +157,11 @@ def _embed_missing(
     for keys, truncated, counts in _embed_batches(
         sync, scope=scope, texts=to_embed, refused=refused
     ):
-        tally.counts += Counts(embedded_texts=len(keys), truncated=truncated)
+        tally.counts += Counts(
+            embedded_texts=len(keys),
+            embedded_tokens=sum(count.tokens for count in counts),
+            truncated=truncated,
+        )
         tally.note((views[key], count) for key, count in zip(keys, counts, strict=True))
         sync.progress.advance("embed", done=tally.counts.embedded_texts, total=None)
     if len(to_embed) >= _ENOUGH_TO_MEASURE:
@@ -235,14 +239,14 @@ def _set_aside(
     failures: list[FailedDocument] = []
     kept: list[int] = []
     for place, change in enumerate(iter_changes(changes, sync.views)):
-        keys = change.embed_hashes.values() if change.writes_point else ()
-        error = next((refused[key] for key in keys if key in refused), None)
-        if error is None:
+        embedded = change.embed_hashes if change.writes_point else {}
+        views = [view for view, key in embedded.items() if key in refused]
+        if not views:
             kept.append(place)
             continue
         note_failure(change, failed_of=tally.failed_of, absent_of=tally.absent_of)
         tally.counts += Counts(failed=1)
-        failures.append(change.as_failed(error))
+        failures.append(change.as_failed(refused[embedded[views[0]]], views=views))
     sync.state.record_failed(collection=sync.spec.collection, scope=scope, failures=failures)
     # An array with a type: PyArrow cannot take an empty list of nothing.
     return changes.take(np.array(kept, dtype=np.int64))

@@ -295,6 +295,7 @@ def _document(record: DocumentRecord) -> DocumentModel:
         db_id=record.db_id,
         status=record.status,
         views=sorted(record.embed_hashes),
+        failed_views=list(record.failed_views),
         error_code=record.error_code,
         error=record.error,
         attempts=record.attempts,
