@@ -215,6 +215,22 @@ def test_a_host_that_cannot_be_talked_to_hands_the_folder_over(
         assert owner(path)["pid"] == os.getpid()
 
 
+def test_a_service_that_cannot_listen_uses_the_folder_alone(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(**_: object) -> None:
+        raise OSError("AF_UNIX path too long")
+
+    monkeypatch.setattr(hosting, "Listener", fail)
+
+    with lease_edge_store(path, is_shared=True)() as store:
+        store.ensure_collection(SPEC)
+        assert store.count(COLLECTION) == 0
+
+    assert "cannot be shared: AF_UNIX path too long" in caplog.text
+    assert not host_file(path).exists()
+
+
 @contextmanager
 def hosting_beside(path: Path, store: FakeVectorStore) -> Iterator[None]:
     """A host in this process, over a fake."""

@@ -74,6 +74,9 @@ class IndexHost:
         Args:
             folder: The index folder, locked by this process.
             lease: Of the folder, in this process.
+
+        Raises:
+            OSError: it cannot listen, or not say where.
         """
         self._lease = lease
         self._key = secrets.token_bytes(32)
@@ -82,11 +85,8 @@ class IndexHost:
         self._is_closed = False
         self._path = host_file(folder)
         threading.Thread(target=self._accept, name="index host", daemon=True).start()
-        said = {
-            "version": __version__,
-            "address": self._listener.address,
-            "key": self._key.hex(),
-        }
+        address = self._listener.address
+        said = {"version": __version__, "address": address, "key": self._key.hex()}
         _write_privately(self._path, json.dumps(said))
 
     def close(self) -> None:
@@ -127,6 +127,23 @@ class IndexHost:
         except SyncPipelineError as error:
             # Whoever asked finds the connection ended, and waits for the folder like anybody.
             _log.debug("the index cannot be shared now: %s", error)
+
+
+def start_host(folder: Path, lease: Lease[VectorStore] | None) -> IndexHost | None:
+    """Share a folder that this process has locked, where it is to be and can be.
+
+    Args:
+        folder: The index folder.
+        lease: Of the folder, in this process; None where it is not shared.
+    """
+    try:
+        # Of a host that was killed.
+        host_file(folder).unlink(missing_ok=True)
+        return None if lease is None else IndexHost(folder, lease)
+    except OSError as error:
+        # A path too long for a socket, say: others wait their turn then.
+        _log.warning("the embedded index at %s cannot be shared: %s", folder, error)
+        return None
 
 
 def _answer(connection: Connection, store: VectorStore) -> None:

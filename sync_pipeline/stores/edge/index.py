@@ -26,7 +26,7 @@ from sync_pipeline.core.ports import Lease, VectorStore
 from sync_pipeline.stores.checks import VectorSchema
 from sync_pipeline.stores.edge.errors import edge_errors
 from sync_pipeline.stores.edge.files import IndexFiles, damaged, file_errors
-from sync_pipeline.stores.edge.hosting import IndexHost, host_file
+from sync_pipeline.stores.edge.hosting import IndexHost, start_host
 from sync_pipeline.stores.edge.lock import Clock, FolderLock
 from sync_pipeline.stores.edge.requests import PAYLOAD_INDEXES, TEXT_INDEX, shard_config
 from sync_pipeline.stores.edge.words import WordList
@@ -264,15 +264,8 @@ class EdgeIndex:
             # Made per opening: a lock object remembers the process that made it.
             lock = FolderLock(self.path, now=self._now)
             lock.acquire(wait_seconds=wait_seconds, unless=unless)
-            try:
-                # Of a host that was killed.
-                host_file(self.path).unlink(missing_ok=True)
-                if self._shared_lease is not None:
-                    self._host = IndexHost(self.path, self._shared_lease)
-            except BaseException:
-                lock.release()
-                raise
         self._lock = lock
+        self._host = start_host(self.path, self._shared_lease)
 
     def _close(self) -> None:
         shards, self._shards, self._schemas, self._aliases = self._shards, {}, {}, None
