@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -116,9 +117,8 @@ class Guards:
         if not length.isascii() or not length.isdigit() or int(length) > self._max_body_bytes:
             return 413, f"a body has at most {self._max_body_bytes} bytes"
         if self._is_open:
-            host = headers.get("host", "").rsplit(":", 1)[0].strip("[]")
-            origin = headers.get("origin")
-            if not is_this_machine(host):
+            host, origin = headers.get("host", ""), headers.get("origin")
+            if not is_this_machine(_host_of(f"//{host}")):
                 return 421, "without sign-in this service answers to this machine's own names only"
             if origin is not None and not is_this_machine(_host_of(origin)):
                 return 403, "without sign-in pages of other hosts are not answered"
@@ -212,5 +212,9 @@ def _do_nothing() -> None:
     pass
 
 
-def _host_of(origin: str) -> str:
-    return origin.partition("://")[2].rsplit(":", 1)[0].strip("[]")
+def _host_of(address: str) -> str:
+    """The host of a URL, without its port and the brackets of IPv6; empty where it is none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""

@@ -121,6 +121,16 @@ def test_without_sign_in_everybody_on_this_machine_is_the_operator(tmp_path: Pat
         ),
         pytest.param("http://localhost/api/search", {"Origin": "http://localhost"}, 200, id="ours"),
         pytest.param("http://[::1]:8080/api/search", {}, 200, id="by number"),
+        pytest.param("http://[::1]/api/search", {}, 200, id="by number, the usual port"),
+        pytest.param(
+            "http://localhost/api/search", {"Host": "[::1"}, 421, id="a name that is none"
+        ),
+        pytest.param(
+            "http://localhost/api/search",
+            {"Origin": "http://[::1"},
+            403,
+            id="an origin that is none",
+        ),
     ],
 )
 def test_without_sign_in_pages_of_others_get_nothing(
