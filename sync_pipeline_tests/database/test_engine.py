@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -20,7 +21,7 @@ def pings() -> list[int]:
 
 
 @pytest.fixture
-def own(database_url: str, pings: list[int]) -> Engine:
+def own(database_url: str, pings: list[int]) -> Iterator[Engine]:
     """An engine with a single connection."""
     engine = make_engine(database_url, pool_size=1)
     asked = engine.dialect.do_ping.args[0]  # type: ignore[attr-defined]  # a partial
@@ -30,7 +31,8 @@ def own(database_url: str, pings: list[int]) -> Engine:
         return bool(asked(connection))
 
     engine.dialect.do_ping = partial(engines._is_alive, count)  # type: ignore[method-assign]
-    return engine
+    yield engine
+    engine.dispose()
 
 
 def backend(engine: Engine) -> int:

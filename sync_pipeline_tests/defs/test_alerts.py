@@ -258,10 +258,10 @@ def evaluate(
     (event,) = [event for event in result.all_events if event.is_job_failure]
     run = instance.get_run_by_id(result.run_id)
     assert run is not None
-    context = dg.build_run_status_sensor_context(
+    with dg.build_run_status_sensor_context(
         sensor_name="alerts", dagster_event=event, dagster_instance=instance, dagster_run=run
-    )
-    return tell(context.for_run_failure(), channels=channels, throttle=Throttle(900))
+    ) as context:
+        return tell(context.for_run_failure(), channels=channels, throttle=Throttle(900))
 
 
 @pytest.mark.dagster

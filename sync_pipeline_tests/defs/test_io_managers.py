@@ -23,25 +23,25 @@ REPORT = ScopeReport(
 
 
 def write(manager: StagedManifestIOManager, value: Manifest, *, key: str = "acme") -> None:
-    context = dg.build_output_context(
+    with dg.build_output_context(
         partition_key=key,
         asset_key=dg.AssetKey("stale_cleanup"),
         asset_partition_key_range=dg.PartitionKeyRange(key, key),
         asset_partitions_def=dg.StaticPartitionsDefinition([key]),
-    )
-    manager.handle_output(context, value)
+    ) as context:
+        manager.handle_output(context, value)
 
 
 def read(
     manager: StagedManifestIOManager, asset: str = "stale_cleanup", *, key: str = "acme"
 ) -> Manifest:
-    context = dg.build_input_context(
+    with dg.build_input_context(
         partition_key=key,
         asset_key=dg.AssetKey(asset),
         asset_partition_key_range=dg.PartitionKeyRange(key, key),
         asset_partitions_def=dg.StaticPartitionsDefinition([key]),
-    )
-    return manager.load_input(context)
+    ) as context:
+        return manager.load_input(context)
 
 
 @pytest.fixture

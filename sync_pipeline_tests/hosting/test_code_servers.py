@@ -39,6 +39,8 @@ def front() -> Iterator[subprocess.Popen[bytes]]:
 def kill_behind(front: subprocess.Popen[bytes]) -> None:
     for child in psutil.Process(front.pid).children():
         child.kill()
+        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
 
 
 def looks_until_it_ends(front: subprocess.Popen[bytes], lacking: dict[int, float]) -> int:

@@ -20,7 +20,7 @@ import pytest
 
 from sync_pipeline.core.errors import StoreLockedError, StoreUnavailableError
 from sync_pipeline.core.ports import VectorStore
-from sync_pipeline.stores.edge import hosting
+from sync_pipeline.stores.edge import hosting, wire
 from sync_pipeline.stores.edge.hosting import HostedStore, IndexHost, connect_to_host, host_file
 from sync_pipeline.stores.edge.index import shared_index
 from sync_pipeline.stores.edge.store import EdgeStore, lease_edge_store
@@ -176,7 +176,7 @@ def test_nothing_is_read_of_who_does_not_know_the_key(path: Path, host: HostProc
         with pytest.raises((EOFError, ConnectionError)):
             connection.recv_bytes()
     with Client(said["address"]) as connection:
-        connection.send(("list_collections", (), {}))
+        connection.send_bytes(wire.dump(["list_collections", [], {}]))
         with pytest.raises((EOFError, ConnectionError)):
             connection.recv_bytes()
     with lease_edge_store(path)() as store:
@@ -187,11 +187,12 @@ def test_what_is_no_call_of_a_store_is_refused(path: Path, host: HostProcess) ->
     connection = connect_to_host(path)
     assert connection is not None
     with connection:
-        connection.send(("_require_room", (1,), {}))
+        connection.send_bytes(wire.dump(["_require_room", [1], {}]))
 
-        kind, (error, *_) = connection.recv()
+        answer = connection.recv_bytes()
 
-    assert (kind, error) == ("error", AttributeError)
+    assert answer[:1] == hosting.ERROR
+    assert isinstance(wire.load_error(answer[1:]), AttributeError)
 
 
 @pytest.mark.parametrize(

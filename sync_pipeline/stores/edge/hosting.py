@@ -5,9 +5,9 @@ and a sync that took turns would spend most of their time on that, so the servic
 ask through it while it has the folder open.
 
 A host says where it listens in ``host.json``, which only this user can read. Who connects sends
-the key that stands there, gets ``READY``, and then asks: a pickled ``(method, positional, named)``,
-answered by ``("result", value)``, ``("error", ...)`` or, for what is iterated over, a
-``("page", value)`` for each item before. A connection is a lease of the folder in the host.
+the key that stands there, gets ``READY``, and then asks: ``[method, positional, named]``, in the
+form of ``wire``. The answer begins with a letter: the result, an error or, for what is iterated
+over, a page for each item before. A connection is a lease of the folder in the host.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from sync_pipeline import __version__
 from sync_pipeline.core.errors import StoreUnavailableError, SyncPipelineError
 from sync_pipeline.core.ports import Lease, StoreCapabilities, VectorStore
+from sync_pipeline.stores.checks import check_payloads
+from sync_pipeline.stores.edge import wire
 
 ITERATED: Final = "iter_digests"
 CALLS: Final = frozenset(
@@ -55,6 +57,9 @@ CALLS: Final = frozenset(
 )
 """What may be asked; all of it can be asked twice. ``optimize`` would stop the host for long."""
 READY: Final = b"ready"
+RESULT: Final = b"r"
+PAGE: Final = b"p"
+ERROR: Final = b"e"
 GREETING_SECONDS: Final = 3.0
 """How long a host may take to greet; one that is stopped never does."""
 ANSWER_SECONDS: Final = 300.0
@@ -148,20 +153,20 @@ def start_host(folder: Path, lease: Lease[VectorStore] | None) -> IndexHost | No
 
 def _answer(connection: Connection, store: VectorStore) -> None:
     """Answer one question."""
-    method, positional, named = connection.recv()
+    method, positional, named = wire.load(connection.recv_bytes())
     try:
         if method not in CALLS:
             raise AttributeError(f"a store has no {method!r} for other processes")
         value = getattr(store, method)(*positional, **named)
         if method == ITERATED:
             for page in value:
-                connection.send(("page", page))
+                connection.send_bytes(PAGE + wire.dump(page))
             value = None
-        connection.send(("result", value))
+        connection.send_bytes(RESULT + wire.dump(value))
     except _GONE:
         raise
     except Exception as error:  # noqa: BLE001 - it is raised where it was asked
-        connection.send(("error", (type(error), error.args, vars(error))))
+        connection.send_bytes(ERROR + wire.dump_error(error))
 
 
 class HostedStore:
@@ -214,9 +219,9 @@ class HostedStore:
             return
         try:
             with connection:
-                connection.send((ITERATED, positional, named))
-                while (answer := _receive(connection))[0] == "page":
-                    yield answer[1]
+                connection.send_bytes(wire.dump([ITERATED, positional, named]))
+                while (answer := _receive(connection))[:1] == PAGE:
+                    yield wire.load(answer[1:])
                 _value_of(answer)
         except _GONE as error:
             raise StoreUnavailableError(
@@ -232,11 +237,11 @@ class HostedStore:
         self._direct()
         return has_done
 
-    def _call(self, name: str, *positional: object, **named: object) -> Any:
+    def _call(self, name: str, *positional: Any, **named: object) -> Any:
         with self._mutex:
             if self._instead is None:
                 try:
-                    self._connection.send((name, positional, named))
+                    self._connection.send_bytes(_question(name, positional, named))
                     return _value_of(_receive(self._connection))
                 except _GONE:
                     _log.info("the process that had the index ended; going on without it")
@@ -247,6 +252,18 @@ class HostedStore:
         if self._instead is None:
             self._instead = self._open.enter_context(self._again())
         return self._instead
+
+
+def _question(name: str, positional: Sequence[Any], named: Mapping[str, object]) -> bytes:
+    """A call as bytes; a payload that is no JSON is refused as the index would refuse it."""
+    try:
+        return wire.dump([name, positional, named])
+    except TypeError:
+        if name == "upsert":
+            check_payloads([(point.point_id, point.payload) for point in positional[1]])
+        if name == "write_payloads":
+            check_payloads(positional[1])
+        raise
 
 
 def host_file(folder: Path) -> Path:
@@ -287,7 +304,7 @@ def connect_to_host(folder: Path) -> Connection | None:
     return None
 
 
-def _receive(connection: Connection) -> tuple[str, Any]:
+def _receive(connection: Connection) -> bytes:
     """The next message.
 
     Raises:
@@ -300,20 +317,14 @@ def _receive(connection: Connection) -> tuple[str, Any]:
             f"{ANSWER_SECONDS:.0f} s.",
             remedy="Look whether `sync-pipeline serve` is stopped or hangs, and end it.",
         )
-    return cast("tuple[str, Any]", connection.recv())
+    return connection.recv_bytes()
 
 
-def _value_of(answer: tuple[str, Any]) -> Any:
+def _value_of(answer: bytes) -> Any:
     """The result, or the error as the host had it."""
-    kind, value = answer
-    if kind == "result":
-        return value
-    error_type, arguments, attributes = value
-    # Not called: our errors make their text of other arguments than they keep.
-    error = error_type.__new__(error_type, *arguments)
-    error.args = arguments
-    vars(error).update(attributes)
-    raise error
+    if answer[:1] == RESULT:
+        return wire.load(answer[1:])
+    raise wire.load_error(answer[1:])
 
 
 def _write_privately(path: Path, text: str) -> None:
