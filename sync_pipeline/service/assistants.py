@@ -34,7 +34,7 @@ from sync_pipeline import __version__
 from sync_pipeline.core.errors import ConfigurationError, TransientError, UnknownScopeError
 from sync_pipeline.service.principals import ForbiddenError
 from sync_pipeline.service.problems import BadRequestError, BusyError, NotFoundError
-from sync_pipeline.service.state import Service, caller
+from sync_pipeline.service.state import Service, known_caller
 from sync_pipeline.service.tools import TOOLS, UNTRUSTED, Asker, Tool
 
 PATH: Final = "/mcp"
@@ -77,7 +77,7 @@ class AssistantEndpoint:
             BusyError: the caller asks too often, or the service is starting or ending.
         """
         request = Request(scope, receive)
-        principal = await to_thread.run_sync(caller, request)
+        principal = known_caller(request)
         if self._sessions is None:
             raise BusyError("the service is starting")
         scope[_ASKER] = Asker.of(principal)

@@ -117,7 +117,7 @@ def service_of(request: Request) -> Service:
     return service
 
 
-def caller(request: Request) -> Principal:
+def known_caller(request: Request) -> Principal:
     """Who is asking, counted.
 
     Raises:
@@ -130,7 +130,20 @@ def caller(request: Request) -> Principal:
     return principal
 
 
-def operator(principal: Annotated[Principal, Depends(caller)]) -> Principal:
+# What waits for nothing is a coroutine: a function would cost each request a thread of its own.
+
+
+async def opened(request: Request) -> Service:
+    """See ``service_of``."""
+    return service_of(request)
+
+
+async def caller(request: Request) -> Principal:
+    """See ``known_caller``."""
+    return known_caller(request)
+
+
+async def operator(principal: Annotated[Principal, Depends(caller)]) -> Principal:
     """A worker or an admin.
 
     Raises:
@@ -140,7 +153,7 @@ def operator(principal: Annotated[Principal, Depends(caller)]) -> Principal:
     return principal
 
 
-def admin(principal: Annotated[Principal, Depends(caller)]) -> Principal:
+async def admin(principal: Annotated[Principal, Depends(caller)]) -> Principal:
     """An admin.
 
     Raises:
@@ -150,7 +163,7 @@ def admin(principal: Annotated[Principal, Depends(caller)]) -> Principal:
     return principal
 
 
-Opened = Annotated[Service, Depends(service_of)]
+Opened = Annotated[Service, Depends(opened)]
 Caller = Annotated[Principal, Depends(caller)]
 Operator = Annotated[Principal, Depends(operator)]
 Admin = Annotated[Principal, Depends(admin)]

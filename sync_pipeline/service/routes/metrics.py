@@ -6,8 +6,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from prometheus_client.exposition import choose_encoder
 
-from sync_pipeline.service.state import Opened, operator
-from sync_pipeline.service.state import caller as known_caller
+from sync_pipeline.service.principals import Role
+from sync_pipeline.service.state import Opened, known_caller
 
 router = APIRouter(tags=["monitoring"])
 
@@ -16,6 +16,6 @@ router = APIRouter(tags=["monitoring"])
 def metrics(request: Request, service: Opened) -> Response:
     """Metrics for Prometheus; from records alone, read at most every few seconds."""
     if service.settings.service.metrics == "operators":
-        operator(known_caller(request))
+        known_caller(request).require(Role.WORKER)
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(service.metrics.registry), media_type=content_type)

@@ -67,8 +67,6 @@ from sync_pipeline.tuning import return_free_memory
 
 _EVERY_VALUE: Final = 2**31 - 1
 """Facet limit: as many scopes as there are. Measured: 5,000 of them in 0.1 s."""
-
-
 _EXPANSIONS: Final = 200
 """Words that one beginning stands for, at most."""
 
