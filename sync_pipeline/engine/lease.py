@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from sync_pipeline.core.errors import SupersededError
+from sync_pipeline.core.errors import SupersededError, SyncPipelineError
 from sync_pipeline.core.ports import Fence
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
@@ -33,18 +33,44 @@ def scope_lease(sync: SyncContext, *, scope: Scope, owner: str) -> Iterator[Fenc
 def before_write(sync: SyncContext, fence: Fence) -> None:
     """Renew the lease before a batch is written, and stop here if asked to.
 
-    A run that finds itself overtaken may have slept during its last write, and have written
-    after the other one: our record of what is in the index is not to be trusted then.
-
     Raises:
         SupersededError: another run has the scope now.
         StoppedError: asked to stop.
     """
     sync.checkpoint(scope=Scope.from_key(fence.scope_key))
+    require_lease(sync, fence)
+
+
+def require_lease(sync: SyncContext, fence: Fence) -> None:
+    """Renew the lease.
+
+    A run that finds itself overtaken may have slept during its last write, and have written
+    after the other one: our record of what is in the index is not to be trusted then.
+
+    Raises:
+        SupersededError: another run has the scope now.
+    """
     try:
         sync.scopes.check(fence, ttl_seconds=sync.options.lease_ttl_seconds)
     except SupersededError:
         note_writing(sync, fence, over_others=True)
+        raise
+
+
+@contextmanager
+def noting_late_writes(sync: SyncContext, fence: Fence) -> Iterator[None]:
+    """Around writes: where they end with an error, find out whether the run was overtaken.
+
+    What failed may have been written all the same, and after the other run's success.
+    """
+    try:
+        yield
+    except SupersededError:
+        raise
+    except SyncPipelineError:
+        # What ended it is told, whatever the look at the lease comes to.
+        with suppress(SyncPipelineError):
+            require_lease(sync, fence)
         raise
 
 

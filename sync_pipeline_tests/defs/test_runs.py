@@ -231,6 +231,7 @@ def test_a_stop_ends_the_run_between_batches_and_the_next_run_finishes(
             "new": 3,
             "texts": 3,
             "embedded_texts": 3,
+            "embedded_tokens": 3 * 3,
             "points_written": 2,
         },
     }

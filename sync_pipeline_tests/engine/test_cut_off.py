@@ -7,13 +7,18 @@ from datetime import timedelta
 
 import pytest
 
-from sync_pipeline.core.errors import SupersededError
+from sync_pipeline.core.errors import (
+    MassDeletionRefusedError,
+    StoreUnavailableError,
+    SupersededError,
+)
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.lease import before_write
 from sync_pipeline.engine.questions.due import judge_scopes
 from sync_pipeline.engine.questions.plan import plan_scope
+from sync_pipeline_tests.engine.steps import SteppedRun
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.watched import When, watch_context
 
@@ -171,6 +176,68 @@ def test_a_late_write_over_a_row_that_changed_back_is_found(synced: World) -> No
 
     assert (late, was_due, report.note) == ("sand kg", True, CUT_OFF)
     assert synced.texts("acme")["1"] == f"{before} kg"
+    assert noted(synced) == {None}
+
+
+def changed_back(world: World) -> Callable[[], None]:
+    """One row is another one, and becomes what it was while a run sleeps past its lease."""
+    before = world.put("1")["name"]
+    world.run()
+    world.put("1", name="sand")
+
+    def oversleep() -> None:
+        world.clock.advance(seconds=3600)
+        world.put("1", name=before)
+        world.run(mode="incremental")
+
+    return oversleep
+
+
+def test_a_late_write_is_found_though_its_run_ends_with_another_error(synced: World) -> None:
+    oversleep = [changed_back(synced)]
+
+    def listen(called: str, when: When) -> None:
+        if called == "store.upsert" and when == "before" and oversleep:
+            oversleep.pop()()
+        elif called == "store.upsert":
+            raise StoreUnavailableError("the write was not confirmed")
+
+    with pytest.raises(StoreUnavailableError):
+        synced.run(sync=watch_context(synced.sync, listen), mode="incremental")
+    pass_a_day(synced)
+    late = synced.texts("acme")["1"]
+
+    report = synced.run(mode="incremental")
+
+    assert (late, report.note) == ("sand kg", CUT_OFF)
+    assert synced.is_clean()
+
+
+def test_a_late_write_is_found_by_the_step_that_wrote_it(synced: World) -> None:
+    """The run may end between two steps."""
+    oversleep = changed_back(synced)
+    run = SteppedRun(
+        disturbed(synced, "store.upsert", oversleep), scope_key="acme", run_id="sleeper"
+    )
+    run.step()
+    run.step()
+
+    with pytest.raises(SupersededError):
+        run.step()
+    pass_a_day(synced)
+
+    assert None not in noted(synced)
+    assert synced.run(mode="incremental").note == CUT_OFF
+    assert synced.is_clean()
+
+
+def test_a_refused_deletion_of_a_run_that_wrote_nothing_leaves_no_note(synced: World) -> None:
+    for name in ("1", "2", "3"):
+        synced.remove(name)
+
+    with pytest.raises(MassDeletionRefusedError):
+        synced.run()
+
     assert noted(synced) == {None}
 
 

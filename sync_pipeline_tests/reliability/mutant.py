@@ -224,7 +224,7 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.lease",
-                "before_write",
+                "require_lease",
                 "note_writing(sync, fence, over_others=True)",
                 "pass",
             ),
@@ -279,7 +279,7 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.lease",
-                "before_write",
+                "require_lease",
                 "sync.scopes.check",
                 "(lambda *_, **__: None)",
             ),

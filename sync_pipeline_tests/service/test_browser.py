@@ -256,6 +256,7 @@ def test_everything_is_done_by_keyboard_alone(site: Site) -> None:
     site.fail("a1")
     site.empty("initech")
     page = site.visit("/", as_=None)
+    expect(page.locator("#token")).to_be_focused()
     page.keyboard.type(site.served.token("admin", None))
     page.keyboard.press("Enter")
     expect(page.locator("#health")).to_be_visible()

@@ -14,7 +14,7 @@ from sync_pipeline.core.ports import EntityResult, Fence, VectorStore
 from sync_pipeline.core.reports import Counts, ScopeReport
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import iter_points
-from sync_pipeline.engine.lease import before_write, note_writing
+from sync_pipeline.engine.lease import before_write, note_writing, noting_late_writes
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, read_texts, run_folder
 from sync_pipeline.engine.stopping import counted
 
@@ -62,7 +62,7 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
         )
     if staged.stale_rows:
         note_writing(sync, fence)
-    with counted(lambda: counts):
+    with counted(lambda: counts), noting_late_writes(sync, fence):
         for ids in batched(stale, sync.options.delete_batch_size):
             before_write(sync, fence)
             with sync.store() as store:

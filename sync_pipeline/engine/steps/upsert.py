@@ -19,7 +19,12 @@ from sync_pipeline.core.reports import Counts
 from sync_pipeline.engine.bisect import apply_bisecting
 from sync_pipeline.engine.changes import Change, iter_changes, note_failure
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.lease import before_write, note_writing
+from sync_pipeline.engine.lease import (
+    before_write,
+    note_writing,
+    noting_late_writes,
+    require_lease,
+)
 from sync_pipeline.engine.overlap import read_ahead, record_behind
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges
 from sync_pipeline.engine.stopping import counted
@@ -65,6 +70,7 @@ def upsert_scope(sync: SyncContext, *, staged: StagedChanges, fence: Fence) -> A
         note_writing(sync, fence)
     with (
         counted(lambda: tally.counts),
+        noting_late_writes(sync, fence),
         closing(read_ahead(_iter_batches(sync, staged=staged))) as batches,
         record_behind(partial(_record, sync, staged)) as record,
     ):
@@ -73,6 +79,9 @@ def upsert_scope(sync: SyncContext, *, staged: StagedChanges, fence: Fence) -> A
             record(_write(sync, staged=staged, batch=batch, tally=tally))
             done += len(batch.changes)
             sync.progress.advance("upsert", done=done, total=staged.changes_rows)
+    if staged.changes_rows:
+        # The last write may have been a late one too, and the run end here.
+        require_lease(sync, fence)
     return AppliedChanges(
         staged=staged,
         counts=tally.counts,
