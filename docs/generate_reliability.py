@@ -93,12 +93,15 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
             "stores/test_server.py::test_a_late_duplicate_does_not_undo_a_newer_write",
             "engine/test_orphans.py::test_a_point_that_came_back_after_its_tenant_was_removed_is_swept",
             "engine/test_cut_off.py::test_a_late_write_over_a_row_that_changed_back_is_found",
+            "engine/test_cut_off.py::test_a_late_write_is_found_though_its_run_ends_with_another_error",
+            "engine/test_cut_off.py::test_a_late_write_is_found_by_the_step_that_wrote_it",
             "engine/test_cut_off.py::test_a_point_that_nobody_recorded_goes_although_its_row_went_before",
             "engine/test_cut_off.py::test_a_scope_whose_run_was_cut_off_is_due_though_its_rows_are_as_they_were",
             "engine/test_cut_off.py::test_a_run_does_not_vouch_for_what_another_wrote_after_it_had_compared",
         ),
         "A request that the network itself delivers again, after its run has ended, leaves no "
-        "note. It can bring a deleted point back; the next full sync removes it, and where the "
+        "note; nor does a run that is killed between a late write and its next look at the lease. "
+        "Such a write can bring a deleted point back; the next full sync removes it, and where the "
         "whole tenant is gone, the daily maintenance job. It can also put an older text or owner "
         "into a document whose row was changed and changed back meanwhile, for then no newer "
         "write stands against it; the next full sync mends that.",

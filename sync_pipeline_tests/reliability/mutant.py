@@ -230,6 +230,30 @@ MUTANTS: Final = {
             ),
         ),
     ),
+    "S12 a run that ends with an error does not ask whether it was overtaken": Mutant(
+        "sync_pipeline_tests/engine/test_cut_off.py"
+        "::test_a_late_write_is_found_though_its_run_ends_with_another_error",
+        (
+            Change(
+                "sync_pipeline.engine.lease",
+                "noting_late_writes",
+                "require_lease(sync, fence)",
+                "pass",
+            ),
+        ),
+    ),
+    "S12 a step ends without asking whether it was overtaken": Mutant(
+        "sync_pipeline_tests/engine/test_cut_off.py"
+        "::test_a_late_write_is_found_by_the_step_that_wrote_it",
+        (
+            Change(
+                "sync_pipeline.engine.steps.upsert",
+                "upsert_scope",
+                "require_lease(sync, fence)",
+                "pass",
+            ),
+        ),
+    ),
     "S15 deletes have no owner": Mutant(
         f"{_HERE}/test_losing_data.py::test_s15_a_delete_spares_a_point_whose_new_owner_read_the_source_earlier",
         (
