@@ -145,18 +145,13 @@ class PostgresOverview:
     ) -> list[EntityTrouble]:
         """Entities of these scopes with failed documents or quarantined rows."""
         documents, rows = self._document.c, self._quarantine.c
-
-        def latest(of: ColumnElement[Any]) -> ColumnElement[Any]:
-            ordered = aggregate_order_by(of, documents.last_sync_attempt_at.desc().nulls_last())
-            return func.array_agg(ordered)[1]
-
         failed = (
             select(
                 documents.scope_key,
                 documents.entity_type,
                 func.count().label("failed"),
-                latest(documents.error_code).label("error_code"),
-                latest(documents.last_error).label("error"),
+                self._latest(documents.error_code).label("error_code"),
+                self._latest(documents.last_error).label("error"),
             )
             .where(
                 documents.collection == collection,
@@ -203,6 +198,11 @@ class PostgresOverview:
             for row in self._database.read_named("looking for what is wrong", query)
         ]
 
+    def _latest(self, of: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Of the document that was tried last."""
+        tried_at = self._document.c.last_sync_attempt_at
+        return func.array_agg(aggregate_order_by(of, tried_at.desc().nulls_last()))[1]
+
     def _by_view(
         self, collection: str, entity_types: Sequence[str], scope_keys: Sequence[str]
     ) -> dict[tuple[str, str], dict[str | None, ViewTrouble]]:
@@ -213,16 +213,13 @@ class PostgresOverview:
             .table_valued(column("key", Text), column("value", Text))
             .lateral("views")
         )
-        latest = aggregate_order_by(
-            documents.last_error, documents.last_sync_attempt_at.desc().nulls_last()
-        )
         query = (
             select(
                 documents.scope_key,
                 documents.entity_type,
                 views.c.key,
                 func.count(),
-                func.array_agg(latest)[1],
+                self._latest(documents.last_error),
             )
             .select_from(self._document.outerjoin(views, views.c.value == "failed"))
             .where(

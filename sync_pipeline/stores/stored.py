@@ -184,13 +184,17 @@ def count_pages(fetch: Callable[[str | None], Page], *, field: str) -> dict[str,
 
     Points without the field count under the empty text.
     """
-    counts: Counter[str] = Counter()
+    return dict(Counter(iter_values(fetch, field=field)))
+
+
+def iter_values(fetch: Callable[[str | None], Page], *, field: str) -> Iterator[str]:
+    """A field of every point; the empty text of one without it."""
     offset = None
     while True:
         rows, offset = fetch(offset)
-        counts.update(str(payload.get(field, "")) for _, payload in rows)
+        yield from (str(payload.get(field, "")) for _, payload in rows)
         if offset is None:
-            return dict(counts)
+            return
 
 
 def _digests(rows: Sequence[tuple[str, Payload]], *, views: Sequence[str]) -> PointDigests:

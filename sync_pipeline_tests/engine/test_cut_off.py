@@ -156,29 +156,6 @@ def test_a_plan_takes_no_note_over(synced: World) -> None:
     assert noted(synced) == before
 
 
-def test_a_late_write_over_a_row_that_changed_back_is_found(synced: World) -> None:
-    """A run sleeps past its lease; meanwhile the row is as it was, and another run content."""
-    before = synced.put("1")["name"]
-    synced.run()
-    synced.put("1", name="sand")
-
-    def oversleep() -> None:
-        synced.clock.advance(seconds=3600)
-        synced.put("1", name=before)
-        synced.run(mode="incremental")
-
-    with pytest.raises(SupersededError):
-        synced.run(sync=disturbed(synced, "store.upsert", oversleep), mode="incremental")
-    pass_a_day(synced)
-    late, was_due = synced.texts("acme")["1"], is_due(synced)
-
-    report = synced.run(mode="incremental")
-
-    assert (late, was_due, report.note) == ("sand kg", True, CUT_OFF)
-    assert synced.texts("acme")["1"] == f"{before} kg"
-    assert noted(synced) == {None}
-
-
 def changed_back(world: World) -> Callable[[], None]:
     """One row is another one, and becomes what it was while a run sleeps past its lease."""
     before = world.put("1")["name"]
@@ -191,6 +168,23 @@ def changed_back(world: World) -> Callable[[], None]:
         world.run(mode="incremental")
 
     return oversleep
+
+
+def test_a_late_write_over_a_row_that_changed_back_is_found(synced: World) -> None:
+    """A run sleeps past its lease; meanwhile the row is as it was, and another run content."""
+    oversleep = changed_back(synced)
+    before = synced.texts("acme")["1"]
+
+    with pytest.raises(SupersededError):
+        synced.run(sync=disturbed(synced, "store.upsert", oversleep), mode="incremental")
+    pass_a_day(synced)
+    late, was_due = synced.texts("acme")["1"], is_due(synced)
+
+    report = synced.run(mode="incremental")
+
+    assert (late, was_due, report.note) == ("sand kg", True, CUT_OFF)
+    assert synced.texts("acme")["1"] == before
+    assert noted(synced) == {None}
 
 
 def test_a_late_write_is_found_though_its_run_ends_with_another_error(synced: World) -> None:

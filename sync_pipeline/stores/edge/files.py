@@ -23,6 +23,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,16 +114,18 @@ def damaged(path: Path, reason: str) -> PermanentError:
     )
 
 
-def write_text(path: Path, text: str, *, is_durable: bool = True) -> None:
+def write_text(path: Path, text: str, *, is_durable: bool = True, permissions: int = 0o666) -> None:
     """Replace a file in one step: a crash leaves the old text or the new one.
 
     Args:
         path: The file.
         text: What it shall hold.
         is_durable: Wait until the disk has it.
+        permissions: Who may read and write it, less what the umask takes.
     """
     half = path.with_name(f".{path.name}.{os.getpid()}")
-    with half.open("w", encoding="utf-8") as file:
+    opener = partial(os.open, mode=permissions)
+    with open(half, "w", encoding="utf-8", opener=opener) as file:
         file.write(text)
         if is_durable:
             file.flush()

@@ -15,7 +15,6 @@ from __future__ import annotations
 import hmac
 import json
 import logging
-import os
 import secrets
 import threading
 import time
@@ -31,6 +30,7 @@ from sync_pipeline.core.errors import StoreUnavailableError, SyncPipelineError
 from sync_pipeline.core.ports import Lease, StoreCapabilities, VectorStore
 from sync_pipeline.stores.checks import check_payloads
 from sync_pipeline.stores.edge import wire
+from sync_pipeline.stores.edge.files import write_text
 
 ITERATED: Final = "iter_digests"
 CALLS: Final = frozenset(
@@ -92,7 +92,8 @@ class IndexHost:
         threading.Thread(target=self._accept, name="index host", daemon=True).start()
         address = self._listener.address
         said = {"version": __version__, "address": address, "key": self._key.hex()}
-        _write_privately(self._path, json.dumps(said))
+        # Whoever can read it can connect.
+        write_text(self._path, json.dumps(said), is_durable=False, permissions=0o600)
 
     def close(self) -> None:
         """Stop listening; who is connected has a lease, so nobody is when the folder closes."""
@@ -200,7 +201,7 @@ class HostedStore:
         self._instead: VectorStore | None = None
         self._open = ExitStack()
         self._open.callback(connection.close)
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
 
     def close(self) -> None:
         """End the lease."""
@@ -249,9 +250,10 @@ class HostedStore:
 
     def _direct(self) -> VectorStore:
         """The index without this host, for the rest of the lease."""
-        if self._instead is None:
-            self._instead = self._open.enter_context(self._again())
-        return self._instead
+        with self._mutex:
+            if self._instead is None:
+                self._instead = self._open.enter_context(self._again())
+            return self._instead
 
 
 def _question(name: str, positional: Sequence[Any], named: Mapping[str, object]) -> bytes:
@@ -325,12 +327,3 @@ def _value_of(answer: bytes) -> Any:
     if answer[:1] == RESULT:
         return wire.load(answer[1:])
     raise wire.load_error(answer[1:])
-
-
-def _write_privately(path: Path, text: str) -> None:
-    """Replace a file by one that only this user can read."""
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.unlink(missing_ok=True)
-    with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    half.replace(path)

@@ -223,12 +223,12 @@ class EdgeIndex:
             self._words[collection] = WordList(self.files.words_path(collection))
         return self._words[collection]
 
-    def index_texts(self, collection: str, texts: Callable[[], Iterable[str]]) -> None:
+    def index_texts(self, collection: str, texts: Iterable[str]) -> None:
         """Make the index over words and the list of them where they are missing.
 
         Args:
             collection: Which.
-            texts: Reads those of all points.
+            texts: Those of all points; read only where they are needed.
         """
         with self.writing, edge_errors(self.path, doing=f"indexing collection {collection!r}"):
             words, shard = self.words(collection), self.shard(collection)
@@ -239,7 +239,7 @@ class EdgeIndex:
                 # Of an earlier release over all beginnings of words, or its list was not finished.
                 shard.update(edge.UpdateOperation.delete_field_index(TEXT))
             shard.update(edge.UpdateOperation.create_field_index(TEXT, TEXT_INDEX))
-            words.make(texts())
+            words.make(texts)
 
     def drop(self, collection: str) -> None:
         """Delete a collection and the aliases that serve it."""

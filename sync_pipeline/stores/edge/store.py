@@ -60,6 +60,7 @@ from sync_pipeline.stores.stored import (
     finds_nothing,
     is_deletable,
     iter_page_digests,
+    iter_values,
     known_hits,
     known_points,
 )
@@ -266,7 +267,10 @@ class EdgeStore:
     def index_texts(self, collection: str) -> None:
         """See ``VectorStore``."""
         if self._index.has(collection):
-            self._index.index_texts(collection, lambda: self._iter_texts(collection))
+            texts = iter_values(
+                lambda offset: self._scroll(collection, offset, fields=[TEXT]), field=TEXT
+            )
+            self._index.index_texts(collection, texts)
 
     def complete(
         self,
@@ -349,15 +353,6 @@ class EdgeStore:
         rows = [(str(record.id), record.payload or {}) for record in records]
         return rows, None if following is None else str(following)
 
-    def _iter_texts(self, collection: str) -> Iterator[str]:
-        """Texts of all points."""
-        offset = None
-        while True:
-            rows, offset = self._scroll(collection, offset, fields=[TEXT])
-            yield from (str(payload.get(TEXT, "")) for _, payload in rows)
-            if offset is None:
-                return
-
     def _learn(self, collection: str, payloads: Sequence[tuple[str, Mapping[str, object]]]) -> None:
         """Note the words of texts that are about to be written."""
         self._index.words(collection).learn(str(it.get(TEXT, "")) for _, it in payloads)
@@ -420,8 +415,8 @@ def lease_edge_store(
         """The index of a host where there is one, else the folder; a host may come meanwhile."""
         until = time.monotonic() + wait_seconds
         while True:
-            tried = host_identity(index.path)
-            if not index.is_open and tried is not None:
+            tried = None if index.is_open else host_identity(index.path)
+            if tried is not None:
                 connection = connect_to_host(index.path)
                 if connection is not None:
                     hosted = HostedStore(connection, folder=index.path, again=lease, alone=alone)
