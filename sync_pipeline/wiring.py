@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.ports import Embedder, Lease, VectorStore
+from sync_pipeline.engine.collection import Records
 from sync_pipeline.engine.context import SyncContext, SyncOptions
+from sync_pipeline.engine.generation import bind_generation
 from sync_pipeline.engine.questions.doctor import Finding, ask, examine
 from sync_pipeline.redaction import redact_logs
 from sync_pipeline.settings import Settings, dagster_storage_url, mask_url
@@ -122,6 +124,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     from sync_pipeline.database.index_state import PostgresIndexState
     from sync_pipeline.database.overview import PostgresOverview
     from sync_pipeline.database.quarantine import PostgresQuarantine
+    from sync_pipeline.database.scope_leases import PostgresScopeLeases
     from sync_pipeline.database.scope_states import PostgresScopeStates
     from sync_pipeline.database.sync_requests import PostgresSyncRequests
     from sync_pipeline.database.sync_runs import PostgresSyncRuns
@@ -136,25 +139,38 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     source_engine = make_engine(source_url)
     state_engine = source_engine if state_url == source_url else make_engine(state_url)
     schema = settings.state.schema_name
+    store = _store(settings, is_shared=shares_index)
+
+    def records(collection: str) -> Records:
+        return Records(
+            state=PostgresIndexState(state_engine, schema, collection=collection),
+            scopes=PostgresScopeStates(state_engine, schema, collection=collection),
+            overview=PostgresOverview(state_engine, schema, collection=collection),
+        )
+
     sync = SyncContext(
-        entities=settings.core_entities,
         alias=settings.index.alias,
+        generation=bind_generation(
+            alias=settings.index.alias,
+            entities=settings.core_entities,
+            embedder=_embedder(settings),
+            sparse=Bm25Encoder(settings.embedding.bm25_language),
+            store=store,
+            records=records,
+        ),
         source=PostgresRowSource(
             source_engine, statement_timeout_seconds=settings.source.statement_timeout_seconds
         ),
-        store=_store(settings, is_shared=shares_index),
-        state=PostgresIndexState(state_engine, schema),
-        scopes=PostgresScopeStates(state_engine, schema),
-        overview=PostgresOverview(state_engine, schema),
+        store=store,
+        records=records,
         generations=PostgresGenerations(state_engine, schema),
+        leases=PostgresScopeLeases(state_engine, schema),
         cache=PostgresEmbeddingCache(state_engine, schema),
         rates=PostgresEmbeddingRates(state_engine, schema),
         quarantine=PostgresQuarantine(state_engine, schema),
         requests=PostgresSyncRequests(state_engine, schema),
         runs=PostgresSyncRuns(state_engine, schema),
         staging=ParquetStaging(settings.staging_url),
-        embedder=_embedder(settings),
-        sparse=Bm25Encoder(settings.embedding.bm25_language),
         options=_options(settings),
         price_per_million_tokens=settings.embedding.price_per_million_tokens,
         feed=PostgresChangeFeed(source_engine, schema=schema),

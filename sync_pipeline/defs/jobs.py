@@ -110,9 +110,7 @@ def remove_vanished_scopes(
         rows = sync.source.count_by_scope(sync.entities)
         report = remove_vanished(stoppable, rows=rows, owner=context.run_id, policy=config.policy)
         # Also those of which only other settings have synced anything.
-        recorded = [
-            record.scope_key for record in sync.scopes.list_all(collection=sync.spec.collection)
-        ]
+        recorded = [record.scope_key for record in sync.scopes.list_all()]
         leftover = leftover_partitions(partitions, rows=rows, recorded=recorded)
         for key in leftover:
             forget_partition(context.instance, sync, key)
@@ -141,7 +139,7 @@ def remove_old_runs(
     sync: dg.ResourceParam[SyncContext],
 ) -> None:
     """Bound the history of runs and requests, and end runs whose process was killed."""
-    closed = close_dead_runs(context.instance, scopes=sync.scopes, runs=sync.runs)
+    closed = close_dead_runs(context.instance, leases=sync.leases, runs=sync.runs)
     report = delete_old_runs(
         context.instance,
         now=datetime.now(tz=UTC),

@@ -79,9 +79,7 @@ def retry_failed_sensor(
     Every full sync tries all failed documents, due or not.
     """
     try:
-        due = sync.state.count_due_retries(
-            collection=sync.spec.collection, entity_types=sync.entity_names
-        )
+        due = sync.state.count_due_retries(entity_types=sync.entity_names)
     except TransientError as error:
         return dg.SkipReason(f"the record cannot be read now: {error}")
     busy = _busy_scopes(context.instance) | _lately_failed_scopes(context.instance)

@@ -8,24 +8,22 @@ from typing import Final
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.errors import IndexMismatchError
 from sync_pipeline.core.point import StoredPoint
-from sync_pipeline.core.ports import VectorStore
+from sync_pipeline.core.ports import IndexReader
 from sync_pipeline.engine.context import SyncContext
 
 _RETRIEVE_BATCH: Final = 500
 """Points read by id at once."""
 
 
-def check_index(sync: SyncContext, store: VectorStore) -> str | None:
-    """Name the collection that the alias serves, if it is the one the settings ask for.
-
-    Returns:
-        Its name; None where the alias serves nothing yet.
+def has_index(sync: SyncContext) -> bool:
+    """Whether the alias serves anything yet, and that is the collection the settings ask for.
 
     Raises:
         IndexMismatchError: it was built with another model, views or rendering.
     """
     spec = sync.spec
-    serves = store.alias_target(spec.alias)
+    with sync.store() as store:
+        serves = store.alias_target(spec.alias)
     if serves is not None and serves != spec.collection:
         raise IndexMismatchError(
             alias=spec.alias,
@@ -33,21 +31,22 @@ def check_index(sync: SyncContext, store: VectorStore) -> str | None:
             built_with=sync.generations.describe(serves) or "other settings",
             asked_for=spec.describe(),
         )
-    return serves
+    return serves is not None
 
 
-def ensure_index(sync: SyncContext, store: VectorStore) -> None:
+def ensure_index(sync: SyncContext) -> None:
     """Make the collection and point the alias at it, where either is missing.
 
     Raises:
         IndexMismatchError: the alias serves a collection of other settings.
     """
     spec = sync.spec
-    serves = check_index(sync, store)
-    created = store.ensure_collection(spec)
-    if serves is None:
-        store.set_alias(spec.alias, collection=spec.collection)
-    if created or serves is None:
+    with sync.store() as store, sync.index() as index:
+        is_served = has_index(sync)
+        created = index.ensure(spec)
+        if not is_served:
+            store.set_alias(spec.alias, collection=spec.collection)
+    if created or not is_served:
         sync.generations.record(spec, is_active=True)
 
 
@@ -72,18 +71,13 @@ def optimize_index(sync: SyncContext) -> bool:
         return store.optimize(collection)
 
 
-def iter_points(
-    store: VectorStore, collection: str, point_ids: Iterable[str]
-) -> Iterator[StoredPoint]:
+def iter_points(index: IndexReader, point_ids: Iterable[str]) -> Iterator[StoredPoint]:
     """Read points by id, some hundreds at once; those that are not there are left out."""
     for batch in batched(point_ids, _RETRIEVE_BATCH):
-        yield from store.retrieve(collection, batch)
+        yield from index.retrieve(batch)
 
 
 def points_by_entity(sync: SyncContext) -> dict[str, dict[str, int]]:
     """Per entity of the settings the points of each scope: one question each."""
-    collection = sync.spec.collection
-    with sync.store() as store:
-        return {
-            name: store.count_by_scope(collection, entity_type=name) for name in sync.entity_names
-        }
+    with sync.index() as index:
+        return {name: index.count_by_scope(entity_type=name) for name in sync.entity_names}

@@ -93,7 +93,7 @@ def read_records(
     Scopes of which only entities are recorded that the settings do not name are not among them.
     """
     by_scope: dict[str, dict[str, EntitySnapshot]] = {}
-    for entity in sync.scopes.list_entities(collection=sync.spec.collection, scopes=scopes):
+    for entity in sync.scopes.list_entities(scopes=scopes):
         if entity.entity_type in sync.entity_names:
             by_scope.setdefault(entity.scope_key, {})[entity.entity_type] = entity
     return {key: ScopeRecord(sync.entity_names, entities) for key, entities in by_scope.items()}

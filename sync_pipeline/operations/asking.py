@@ -196,13 +196,12 @@ def document_as(sync: SyncContext, document_id: str, *, scope: Scope) -> StoredP
         ConfigurationError: the index was built with other settings.
     """
     from sync_pipeline.core.hashing import point_id
-    from sync_pipeline.engine.index import check_index
+    from sync_pipeline.engine.index import has_index
 
-    with sync.store() as store:
-        collection = check_index(sync, store)
-        if collection is None:
-            return None
-        points = store.retrieve(collection, [point_id(document_id)])
+    if not has_index(sync):
+        return None
+    with sync.index() as index:
+        points = index.retrieve([point_id(document_id)])
     for point in points:
         is_visible = point.scope_key in scope.visible_keys
         if is_visible and point.entity_type in sync.entity_names:
@@ -265,7 +264,6 @@ def list_documents(
             f"no view {view!r}; the configured ones are {', '.join(sync.views)}"
         )
     records = sync.state.list_documents(
-        collection=sync.spec.collection,
         scope=scope,
         status=status,
         entity_type=entity,
@@ -288,7 +286,7 @@ def failed_documents(
     sync: SyncContext, *, scope: Scope | None, limit: int | None = None
 ) -> Sequence[DocumentRecord]:
     """Failed documents with their error and their next try; of all scopes where none is named."""
-    return sync.state.list_failed(collection=sync.spec.collection, scope=scope, limit=limit)
+    return sync.state.list_failed(scope=scope, limit=limit)
 
 
 def quarantined_rows(sync: SyncContext, *, scope: Scope | None) -> Sequence[tuple[str, Rejection]]:

@@ -32,7 +32,6 @@ def retry_failed(sync: SyncContext, chosen: Selection) -> dict[str, int]:
 
     require_entity(sync, chosen)
     return sync.state.retry_now(
-        collection=sync.spec.collection,
         scope=chosen.scope,
         document_ids=None if chosen.row is None else row_document_ids(*chosen.row),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, Self
 
 from fastapi import Depends, Request
@@ -63,7 +63,7 @@ class Service:
         store = timed_lease(installation.sync.store, on_busy=lambda: metrics.count_busy("index"))
         return cls(
             settings=settings,
-            sync=replace(installation.sync, embedder=queries, store=store),
+            sync=installation.sync.rebound(embedder=queries, store=store),
             queries=queries,
             authenticator=Authenticator(settings.service),
             limiter=MovingWindowRateLimiter(MemoryStorage()),

@@ -114,10 +114,7 @@ def test_a_scope_with_rows_set_aside_never_seems_unchanged(world: World) -> None
     add_row(world, "1", tenant_id="globex", name="batten")
     world.run_all()
 
-    records = {
-        key: world.scopes.get(collection=world.collection, scope=Scope(key))
-        for key in ("acme", "globex")
-    }
+    records = {key: world.sync.scopes.get(scope=Scope(key)) for key in ("acme", "globex")}
 
     assert {
         key: record is not None and record.digest is not None for key, record in records.items()

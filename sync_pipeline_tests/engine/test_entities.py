@@ -51,7 +51,7 @@ def both(world: World) -> World:
 
 def only(world: World, *entities: Entity, **changes: Any) -> SyncContext:
     """The context of settings that name these entities alone."""
-    return replace(world.sync, entities=entities, **changes)
+    return replace(world.sync.rebound(entities=entities), **changes)
 
 
 def of(world: World, *entity_types: str) -> dict[str, object]:
@@ -112,7 +112,7 @@ def test_a_scope_is_due_by_its_own_entities_alone(both: World) -> None:
 def test_a_failed_document_of_another_entity_is_not_looked_at_again(both: World) -> None:
     both.put("1", table="works", name="☠")
     both.run()
-    both.state.retry_now(collection=both.collection)
+    both.sync.state.retry_now()
     before = of(both, "work")
 
     both.run(sync=only(both, MATERIAL), mode="incremental")

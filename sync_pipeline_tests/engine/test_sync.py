@@ -292,7 +292,7 @@ def test_success_is_measured_and_a_point_that_vanished_meanwhile_is_an_error(wor
     with pytest.raises(UnconfirmedSyncError, match=r"should have 2 points .* holds 1"):
         world.run(sync=watch_context(world.sync, lose_a_point))
 
-    assert world.scopes.get(collection=world.collection, scope=Scope("acme")) is None
+    assert world.sync.scopes.get(scope=Scope("acme")) is None
 
 
 def test_a_scope_of_many_parts_is_the_same_as_of_one(world: World) -> None:

@@ -15,7 +15,9 @@ from sync_pipeline.core.point import Point
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.embedding.bm25 import Bm25Encoder
+from sync_pipeline.engine.collection import Records
 from sync_pipeline.engine.context import SyncContext, SyncMode, SyncOptions
+from sync_pipeline.engine.generation import bind_generation
 from sync_pipeline.engine.questions.search import SearchRequest, search
 from sync_pipeline.engine.questions.verify import verify_scope
 from sync_pipeline.engine.steps.sync import sync_scope
@@ -30,6 +32,7 @@ from sync_pipeline_tests.fakes.state import (
     FakeGenerations,
     FakeIndexState,
     FakeQuarantine,
+    FakeScopeLeases,
     FakeScopeStates,
     FakeSyncRequests,
     FakeSyncRuns,
@@ -82,6 +85,7 @@ class World:
     state: FakeIndexState = field(default_factory=FakeIndexState)
     clock: Clock = field(default_factory=Clock)
     scopes: FakeScopeStates = field(init=False)
+    leases: FakeScopeLeases = field(init=False)
     generations: FakeGenerations = field(default_factory=FakeGenerations)
     cache: FakeEmbeddingCache = field(init=False)
     quarantine: FakeQuarantine = field(default_factory=FakeQuarantine)
@@ -96,6 +100,7 @@ class World:
     def __post_init__(self) -> None:
         self.source = FakeRowSource({entity.table: [] for entity in self.entities})
         self.scopes = FakeScopeStates(self.clock)
+        self.leases = FakeScopeLeases(self.clock)
         self.cache = FakeEmbeddingCache(self.state, self.clock)
         self.staging = ParquetStaging(f"memory://{uuid.uuid4().hex}")
 
@@ -103,28 +108,42 @@ class World:
     def sync(self) -> SyncContext:
         """The context of these fakes, as they are now."""
         return SyncContext(
-            entities=self.entities,
             alias="documents",
+            generation=bind_generation(
+                alias="documents",
+                entities=self.entities,
+                embedder=self.embedder,
+                sparse=_SPARSE,
+                store=self.store.lease,
+                records=self.records,
+            ),
             source=self.source,
             store=self.store.lease,
-            state=self.state,
-            scopes=self.scopes,
-            overview=FakeOverview(
-                state=self.state, scopes=self.scopes, quarantine=self.quarantine, runs=self.runs
-            ),
+            records=self.records,
             generations=self.generations,
+            leases=self.leases,
             cache=self.cache,
             rates=self.rates,
             quarantine=self.quarantine,
             requests=self.requests,
             runs=self.runs,
             staging=self.staging,
-            embedder=self.embedder,
-            sparse=_SPARSE,
             feed=self.feed,
             options=self.options,
             now=self.clock,
         )
+
+    def records(self, collection: str) -> Records:
+        """What is remembered of a collection."""
+        state, scopes = self.state.bound(collection), self.scopes.bound(collection)
+        overview = FakeOverview(
+            state=state,
+            scopes=scopes,
+            leases=self.leases,
+            quarantine=self.quarantine,
+            runs=self.runs,
+        )
+        return Records(state=state, scopes=scopes, overview=overview)
 
     @property
     def collection(self) -> str:

@@ -14,6 +14,7 @@ from functools import wraps
 from inspect import isgenerator
 from typing import Any, Final, Literal
 
+from sync_pipeline.engine.collection import Records
 from sync_pipeline.engine.context import SyncContext
 
 When = Literal["before", "after"]
@@ -22,17 +23,8 @@ Listener = Callable[[str, When], None]
 """Is told of ``port.method``, for instance ``store.upsert``. Items that a method yields
 are calls too: ``snapshot.iter_rows.next``."""
 
-PORTS: Final = (
-    "source",
-    "state",
-    "scopes",
-    "generations",
-    "cache",
-    "quarantine",
-    "staging",
-    "embedder",
-)
-"""Fields of ``SyncContext`` that are watched, besides ``store`` and a ``feed``."""
+PORTS: Final = ("source", "generations", "leases", "cache", "quarantine", "staging")
+"""Fields of ``SyncContext`` that are watched, besides a ``feed`` and what a generation binds."""
 
 _OPENED: Final = {
     "source.open_snapshot": "snapshot",
@@ -47,7 +39,17 @@ def watch_context(sync: SyncContext, listener: Listener) -> SyncContext:
     names = [*PORTS, *([] if sync.feed is None else ["feed"])]
     watched = {name: watch(getattr(sync, name), name=name, listener=listener) for name in names}
     store: Any = _watch_call(sync.store, called="store.lease", listener=listener)
-    return replace(sync, store=store, **watched)
+
+    def records(collection: str) -> Records:
+        known = sync.records(collection)
+        return replace(
+            known,
+            state=watch(known.state, name="state", listener=listener),
+            scopes=watch(known.scopes, name="scopes", listener=listener),
+        )
+
+    embedder = watch(sync.embedder, name="embedder", listener=listener)
+    return replace(sync.rebound(store=store, records=records, embedder=embedder), **watched)
 
 
 def watch(port: object, *, name: str, listener: Listener) -> Any:

@@ -140,7 +140,7 @@ def open_sync(home: Path, kill: Request | None) -> SyncContext:
     # A process that is put to sleep must not hold the index.
     is_put_to_sleep = kill is not None and "signal" in kill
     store = lease_edge_store(home / "index", linger_seconds=0 if is_put_to_sleep else 1)
-    sync = replace(sync, options=OPTIONS, embedder=embedder, cache=cache, store=store)
+    sync = replace(sync.rebound(embedder=embedder, store=store), options=OPTIONS, cache=cache)
     if kill is None:
         return sync
     return watch_context(sync, Reaper(kill, home=home))

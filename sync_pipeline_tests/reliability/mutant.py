@@ -304,7 +304,7 @@ MUTANTS: Final = {
             Change(
                 "sync_pipeline.engine.lease",
                 "require_lease",
-                "sync.scopes.check",
+                "sync.leases.check",
                 "(lambda *_, **__: None)",
             ),
         ),

@@ -60,7 +60,7 @@ def two_drivers(
     [
         pytest.param("source.open_snapshot", "after", id="in its snapshot"),
         pytest.param("cache.put", "after", id="after embedding"),
-        pytest.param("scopes.check", "after", id="just before a write"),
+        pytest.param("leases.check", "after", id="just before a write"),
     ],
 )
 def test_s34_a_run_that_slept_past_its_lease_writes_nothing_newer_away(

@@ -23,7 +23,7 @@ from sync_pipeline_tests.reliability.catalogue import SCOPES, Catalogue, Found
 REPETITIONS: Final = int(os.environ.get("SYNC_PIPELINE_CHAOS", "1"))
 
 PLACES: Final = (
-    ("scopes.acquire", "after", 1),
+    ("leases.acquire", "after", 1),
     ("source.open_snapshot", "after", 1),
     ("snapshot.iter_rows.next", "before", 1),
     ("writer.write", "after", 1),
@@ -38,7 +38,7 @@ PLACES: Final = (
     ("cache.put", "after", 1),
     ("cache.get", "after", 1),
     ("scopes.note_writing", "after", 1),
-    ("scopes.check", "after", 1),
+    ("leases.check", "after", 1),
     ("store.upsert", "before", 1),
     ("store.upsert", "after", 1),
     ("store.upsert", "after", 3),
@@ -57,8 +57,8 @@ PLACES: Final = (
     ("scopes.record_success", "before", 1),
     ("scopes.record_success", "after", 1),
     ("staging.delete", "before", 1),
-    ("scopes.release", "before", 1),
-    ("scopes.release", "after", 1),
+    ("leases.release", "before", 1),
+    ("leases.release", "after", 1),
     ("store.upsert", "after", 5),
 )
 """``(port method, before or after, number of the call)``."""

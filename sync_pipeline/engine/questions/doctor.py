@@ -9,7 +9,7 @@ from sync_pipeline.core.errors import SyncPipelineError
 from sync_pipeline.core.ports import Weakness
 from sync_pipeline.core.vocabulary import HELPS
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.index import has_index
 from sync_pipeline.engine.questions.entities import left_entities
 from sync_pipeline.engine.questions.vocabulary import sample_vocabulary
 
@@ -98,11 +98,10 @@ def _engine(sync: SyncContext) -> str:
 
 
 def _index(sync: SyncContext) -> str:
-    with sync.store() as store:
-        collection = check_index(sync, store)
-        if collection is None:
-            return f"reachable, nothing behind {sync.alias!r} yet"
-        points = f"{store.count(collection)} points in {collection}"
+    if not has_index(sync):
+        return f"reachable, nothing behind {sync.alias!r} yet"
+    with sync.index() as index:
+        points = f"{index.count()} points in {sync.spec.collection}"
     left = left_entities(sync)
     if not left:
         return points

@@ -122,9 +122,9 @@ def _each(sync: SyncContext, scopes: Sequence[Scope]) -> _Facts:
             scope.key: snapshot.digest(entities=sync.entities, scope=scope) for scope in scopes
         }
     points: dict[str, dict[str, int]] = {name: {} for name in sync.entity_names}
-    with sync.store() as store:
+    with sync.index() as index:
         for scope in scopes:
-            counts = store.count_by_entity(sync.spec.collection, scope_key=scope.key)
+            counts = index.count_by_entity(scope_key=scope.key)
             for name in sync.entity_names:
                 points[name][scope.key] = counts.get(name, 0)
     return _Facts(digests, read_records(sync, scopes=scopes), points)

@@ -29,7 +29,7 @@ from sync_pipeline.core.point import StoredPoint
 from sync_pipeline.core.ports import DocumentRecord
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.index import has_index
 from sync_pipeline.engine.records import read_record
 from sync_pipeline.engine.steps.doubles import find_set_aside
 
@@ -155,12 +155,12 @@ def _read_rows(
 
 
 def _look_up(sync: SyncContext, names: list[str]) -> _Index:
-    with sync.store() as store:
-        try:
-            check_index(sync, store)
-        except IndexMismatchError as error:
-            return _Index({}, str(error))
-        points = store.retrieve(sync.spec.collection, [point_id(name) for name in names])
+    try:
+        has_index(sync)
+    except IndexMismatchError as error:
+        return _Index({}, str(error))
+    with sync.index() as index:
+        points = index.retrieve([point_id(name) for name in names])
     return _Index({point.point_id: point for point in points}, None)
 
 
@@ -184,7 +184,7 @@ def _finding(
     only: Scope | None = None,
 ) -> DocumentFinding | None:
     """What there is of one document, or only what this scope has; None where there is nothing."""
-    record = sync.state.get(collection=sync.spec.collection, document_id=name)
+    record = sync.state.get(document_id=name)
     stored = index.points.get(point_id(name))
     if only is not None:
         record = record if record is not None and record.scope_key == only.key else None
@@ -245,7 +245,7 @@ def _scope(sync: SyncContext, scope: Scope, *, entity: Entity) -> ScopeFinding:
         scope_key=scope.key,
         last_success_at=None if record is None else record.last_success_at,
         in_sync_to=None if record is None else record.source_snapshot_at,
-        lease=sync.scopes.holder(scope=scope),
+        lease=sync.leases.holder(scope=scope),
         pending_events=None
         if sync.feed is None
         else len(sync.feed.read(scope, entity_types=sync.entity_names).event_ids),

@@ -13,7 +13,7 @@ from sync_pipeline.core.reports import Counts
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.changes import distinct_texts
 from sync_pipeline.engine.context import SyncContext, SyncMode
-from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.index import has_index
 from sync_pipeline.engine.steps.compare import (
     NO_CHANGES,
     Comparison,
@@ -69,8 +69,7 @@ def plan_scope(sync: SyncContext, *, scope: Scope, mode: SyncMode = "full") -> S
         SourceUnavailableError: the source cannot be read.
     """
     tally = _Tally()
-    with sync.store() as store:
-        check_index(sync, store)
+    has_index(sync)
     with preview_export(sync, scope=scope, mode=mode) as export:
         for comparison in iter_comparisons(sync, export=export):
             tally.counts += comparison.counts
@@ -131,8 +130,8 @@ def _blocked_by(sync: SyncContext, *, scope: Scope, tally: _Tally) -> str | None
     """Ask the policy as the cleanup would: after the new documents were written."""
     if not tally.stale:
         return None
-    with sync.store() as store:
-        indexed = store.count_by_entity(sync.spec.collection, scope_key=scope.key)
+    with sync.index() as index:
+        indexed = index.count_by_entity(scope_key=scope.key)
     try:
         plan_cleanup(
             scope=scope,

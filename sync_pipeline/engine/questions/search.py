@@ -23,10 +23,10 @@ from sync_pipeline.core.point import (
     Vector,
     prefetch_limit,
 )
-from sync_pipeline.core.ports import VectorStore
+from sync_pipeline.core.ports import IndexReader
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.index import has_index
 from sync_pipeline.engine.records import read_records
 
 MAX_LIMIT: Final = 100
@@ -187,14 +187,13 @@ def search_batch(
     with turn, leaving_out_departed(sync, scope) as present:
         # Before the hits: a sync that ends in between makes them newer than it says, never older.
         in_sync = in_sync_by_scope(sync, scope=scope)
-        with sync.store() as store:
-            collection = check_index(sync, store)
-            if collection is None:
-                raise NothingSyncedError(alias=sync.alias)
-            answers = _ask(store, collection, [*queries, *extra])
+        if not has_index(sync):
+            raise NothingSyncedError(alias=sync.alias)
+        with sync.index() as index:
+            answers = _ask(index, [*queries, *extra])
             for query, ranked in zip(queries, answers, strict=False):
                 if not ranked:
-                    _check_ranges(store, collection, query)
+                    _check_ranges(index, query)
         require_own(scope, [point for ranked in answers for _, point in ranked])
         answers = _without_departed(answers, present)
     explained = iter(answers[len(queries) :])
@@ -273,10 +272,10 @@ def _single_rankings(query: SearchQuery) -> dict[str, SearchQuery]:
     return rankings
 
 
-def _ask(store: VectorStore, collection: str, queries: Sequence[SearchQuery]) -> list[Ranked]:
+def _ask(index: IndexReader, queries: Sequence[SearchQuery]) -> list[Ranked]:
     if len(queries) == 1:
-        return [store.query(collection, queries[0])]
-    return store.query_batch(collection, queries)
+        return [index.query(queries[0])]
+    return index.query_batch(queries)
 
 
 def require_own(scope: Scope, points: Sequence[StoredPoint]) -> None:
@@ -358,7 +357,7 @@ def _searched_entities(sync: SyncContext, request: SearchRequest) -> list[str]:
     return [request.entity_type]
 
 
-def _check_ranges(store: VectorStore, collection: str, query: SearchQuery) -> None:
+def _check_ranges(index: IndexReader, query: SearchQuery) -> None:
     """Refuse a range that can find nothing: no silence where a text is taken for a number.
 
     Raises:
@@ -374,9 +373,9 @@ def _check_ranges(store: VectorStore, collection: str, query: SearchQuery) -> No
             ranges={},
             excluded={},
         )
-        if store.query(collection, replace(plain, ranges={path: [every]})):
+        if index.query(replace(plain, ranges={path: [every]})):
             continue
-        if store.query(collection, replace(plain, excluded={path: [None]})):
+        if index.query(replace(plain, excluded={path: [None]})):
             raise ConfigurationError(
                 f"no range of {'dates' if is_of_dates else 'numbers'} can find anything by {path}: "
                 f"its values are of another kind. Compare them with {path}=VALUE"

@@ -81,14 +81,13 @@ def coverage(*, points: Mapping[str, int], possible: Mapping[str, int]) -> float
 
 def scope_statuses(sync: SyncContext) -> list[ScopeStatusReport]:
     """Every scope that the source, our record or the index knows; global first, then by key."""
-    collection = sync.spec.collection
     rows = sync.source.count_by_entity(sync.entities)
-    recorded = sync.state.count_by_entity(collection=collection)
+    recorded = sync.state.count_by_entity()
     quarantined = sync.quarantine.count_by_entity()
     records = read_records(sync)
     points = points_by_entity(sync)
-    with sync.store() as store:
-        all_points = store.count_by_scope(collection)
+    with sync.index() as index:
+        all_points = index.count_by_scope()
     keys = {GLOBAL_KEY, *recorded, *all_points, *records}
     keys |= {key for counts in rows.values() for key in counts}
     statuses = []
@@ -112,14 +111,13 @@ def scope_statuses(sync: SyncContext) -> list[ScopeStatusReport]:
 
 def scope_status(sync: SyncContext, *, scope: Scope) -> ScopeStatusReport:
     """One scope, looking at no other."""
-    collection = sync.spec.collection
     with sync.source.open_snapshot(sync.entities) as snapshot:
         digests = snapshot.digest(entities=sync.entities, scope=scope)
-    recorded = sync.state.count_by_entity(collection=collection, scope=scope)
+    recorded = sync.state.count_by_entity(scope=scope)
     quarantined = sync.quarantine.count_by_entity(scope=scope).get(scope.key, {})
     record = read_record(sync, scope=scope)
-    with sync.store() as store:
-        points = store.count_by_entity(collection, scope_key=scope.key)
+    with sync.index() as index:
+        points = index.count_by_entity(scope_key=scope.key)
     entities = [
         _entity_status(
             sync,
@@ -142,7 +140,6 @@ def unknown_scopes(sync: SyncContext, *, scopes: Sequence[Scope]) -> list[Scope]
     one row by an index on the tenant column, or else as many as come before it, all in one
     snapshot; the documents we recorded; the points.
     """
-    collection = sync.spec.collection
     records = read_records(sync, scopes=scopes)
     left = [scope for scope in scopes if not scope.is_global and scope.key not in records]
     if left:
@@ -152,12 +149,10 @@ def unknown_scopes(sync: SyncContext, *, scopes: Sequence[Scope]) -> list[Scope]
                 for scope in left
                 if not any(snapshot.has_rows(entity=it, scope=scope) for it in sync.entities)
             ]
-    left = [
-        scope for scope in left if not sync.state.count_by_scope(collection=collection, scope=scope)
-    ]
+    left = [scope for scope in left if not sync.state.count_by_scope(scope=scope)]
     if left:
-        with sync.store() as store:
-            left = [scope for scope in left if not store.count(collection, scope_key=scope.key)]
+        with sync.index() as index:
+            left = [scope for scope in left if not index.count(scope_key=scope.key)]
     return left
 
 

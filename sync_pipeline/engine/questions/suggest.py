@@ -9,7 +9,7 @@ from typing import Final
 from sync_pipeline.core.point import MAX_PREFIX
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.index import has_index
 from sync_pipeline.engine.questions.search import leaving_out_departed, require_own
 
 MAX_WORDS: Final = 200
@@ -20,10 +20,9 @@ CANDIDATES: Final = 100
 
 def index_words(sync: SyncContext) -> None:
     """Make what ``suggest`` needs in the index, where there is one and it lacks it."""
-    with sync.store() as store:
-        collection = check_index(sync, store)
-        if collection is not None:
-            store.index_texts(collection)
+    if has_index(sync):
+        with sync.index() as index:
+            index.index_texts()
 
 
 def suggest(sync: SyncContext, *, scope: Scope, typed: str, limit: int) -> list[str]:
@@ -35,12 +34,10 @@ def suggest(sync: SyncContext, *, scope: Scope, typed: str, limit: int) -> list[
     words = re.findall(r"\w+", typed)[:MAX_WORDS]
     if not words:
         return []
-    with leaving_out_departed(sync, scope) as present, sync.store() as store:
-        collection = check_index(sync, store)
-        if collection is None:
-            return []
-        points = store.complete(
-            collection,
+    if not has_index(sync):
+        return []
+    with leaving_out_departed(sync, scope) as present, sync.index() as index:
+        points = index.complete(
             " ".join(word[:MAX_PREFIX] for word in words),
             scope_keys=scope.visible_keys,
             entity_types=sync.entity_names,

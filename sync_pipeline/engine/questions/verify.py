@@ -14,7 +14,7 @@ from sync_pipeline.core.errors import DuplicateDocumentError
 from sync_pipeline.core.point import PointDigests, StoredPoint
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.index import check_index, iter_points
+from sync_pipeline.engine.index import has_index, iter_points
 from sync_pipeline.engine.steps.compare import Part, iter_parts
 from sync_pipeline.engine.steps.export import preview_export
 
@@ -83,8 +83,7 @@ def verify_scope(sync: SyncContext, *, scope: Scope) -> Verification:
     """
     tally = _Tally()
     fault: str | None = None
-    with sync.store() as store:
-        check_index(sync, store)
+    has_index(sync)
     try:
         with preview_export(sync, scope=scope, mode="full") as export:
             for part in iter_parts(sync, export=export):
@@ -158,5 +157,5 @@ def _strangers(sync: SyncContext, ids: NDArray[np.bytes_]) -> list[str]:
 def _read(sync: SyncContext, ids: NDArray[np.bytes_]) -> list[StoredPoint]:
     if not len(ids):
         return []
-    with sync.store() as store:
-        return list(iter_points(store, sync.spec.collection, ids.astype("U36").tolist()))
+    with sync.index() as index:
+        return list(iter_points(index, ids.astype("U36").tolist()))

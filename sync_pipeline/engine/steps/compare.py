@@ -79,7 +79,7 @@ def iter_comparisons(sync: SyncContext, *, export: StagedExport) -> Iterator[Com
     """
     for part in iter_parts(sync, export=export):
         diff = diff_documents(exported=part.exported, indexed=part.indexed, recorded=part.recorded)
-        gone = _stale_table(sync, export=export, part=part, diff=diff)
+        gone = _stale_table(sync, part=part, diff=diff)
         yield Comparison(part.number, _tagged(part.table, diff), gone, diff)
 
 
@@ -145,10 +145,9 @@ def _read_known(
     start, stop = part_bounds(export.parts)[part]
     with ThreadPoolExecutor(max_workers=1) as pool:
         recording = pool.submit(_read_recorded, sync, export=export, start=start, stop=stop)
-        with sync.store() as store:
+        with sync.index() as index:
             indexed = gather(
-                store.iter_digests(
-                    export.collection,
+                index.iter_digests(
                     scope_key=export.scope_key,
                     views=sync.views,
                     entity_types=sync.entity_names,
@@ -164,7 +163,6 @@ def _read_recorded(
 ) -> PointDigests:
     return gather(
         sync.state.iter_digests(
-            collection=export.collection,
             scope=export.scope,
             views=sync.views,
             entity_types=sync.entity_names,
@@ -183,8 +181,8 @@ def _read_touched(
     for recorded, so that its record is deleted, if there is one.
     """
     ids = read_texts(sync.staging.open_dataset(dataset), column="point_id")
-    with sync.store() as store:
-        points = iter_points(store, export.collection, ids)
+    with sync.index() as index:
+        points = iter_points(index, ids)
         indexed = point_digests(points, scope_key=export.scope_key, views=sync.views)
     touched = np.array(ids, dtype="S36")
     at = match_sorted(touched, exported.point_ids)
@@ -209,7 +207,7 @@ def _tagged(table: pa.Table, diff: Diff) -> pa.Table:
     return table.take(positions).add_column(0, "action", pa.array(actions, pa.string()))
 
 
-def _stale_table(sync: SyncContext, *, export: StagedExport, part: Part, diff: Diff) -> pa.Table:
+def _stale_table(sync: SyncContext, *, part: Part, diff: Diff) -> pa.Table:
     """What has to go: points without a row, and records with neither row nor point.
 
     Of a point that has gone meanwhile only the record is left.
@@ -220,10 +218,9 @@ def _stale_table(sync: SyncContext, *, export: StagedExport, part: Part, diff: D
     ids = np.concatenate([stale, recorded[is_forgotten]]).astype("U36").tolist()
     entities: dict[str, str] = {}
     if len(stale):
-        with sync.store() as store:
+        with sync.index() as index:
             entities = {
-                point.point_id: point.entity_type
-                for point in iter_points(store, export.collection, ids[: len(stale)])
+                point.point_id: point.entity_type for point in iter_points(index, ids[: len(stale)])
             }
     return pa.table(
         {"point_id": ids, "entity_type": [entities.get(point_id) for point_id in ids]},

@@ -56,8 +56,8 @@ def _holders(
     }
     if not points:
         return {}
-    with sync.store() as store:
-        stored = iter_points(store, sync.spec.collection, points)
+    with sync.index() as index:
+        stored = iter_points(index, points)
         return {points[point.point_id]: str(point.scope_key) for point in stored}
 
 

@@ -415,6 +415,6 @@ def _as_table(sync: SyncContext, *, entity: Entity, documents: list[Document]) -
 
 def _parts(sync: SyncContext, *, scope: Scope, rows: int) -> int:
     """Into how many parts a full export is cut: what the index holds is compared in them too."""
-    record = sync.scopes.get(collection=sync.spec.collection, scope=scope)
+    record = sync.scopes.get(scope=scope)
     indexed = 0 if record is None else record.documents
     return parts_for(max(rows, indexed), part_rows=sync.options.part_rows)

@@ -222,9 +222,7 @@ class _TouchedIds:
         Whether such a row counts is decided by other rows, of other scopes too, whose changes
         this scope does not hear of.
         """
-        for record in sync.state.list_failed(
-            collection=sync.spec.collection, scope=scope, only_due=True
-        ):
+        for record in sync.state.list_failed(scope=scope, only_due=True):
             if record.entity_type in sync.entity_names:
                 self._add(scope, record.entity_type, record.db_id)
         for _, rejection in sync.quarantine.list_all(scope=scope):
@@ -241,7 +239,6 @@ def _recorded_points(sync: SyncContext, *, scope: Scope, entity: Entity) -> set[
     return {
         key.decode()
         for batch in sync.state.iter_digests(
-            collection=sync.spec.collection,
             scope=scope,
             views=sync.views,
             entity_types=[entity.name],
