@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Literal, Self
+from typing import Self
 
 from sync_pipeline.core.changes import ChangeFeed, EntityDigest, scope_digest
 from sync_pipeline.core.cleanup import CleanupPolicy
@@ -35,11 +35,10 @@ from sync_pipeline.core.ports import (
     SyncRuns,
     VectorStore,
 )
+from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.collection import BoundCollection, OpenRecords, open_collection
 from sync_pipeline.engine.generation import Generation, bind_generation
-
-SyncMode = Literal["full", "incremental"]
 
 
 class SilentProgress:

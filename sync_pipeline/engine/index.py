@@ -10,12 +10,13 @@ from sync_pipeline.core.errors import IndexMismatchError
 from sync_pipeline.core.point import StoredPoint
 from sync_pipeline.core.ports import IndexReader
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.reading import Reading
 
 _RETRIEVE_BATCH: Final = 500
 """Points read by id at once."""
 
 
-def has_index(sync: SyncContext) -> bool:
+def has_index(sync: Reading) -> bool:
     """Whether the alias serves anything yet, and that is the collection the settings ask for.
 
     Raises:
@@ -71,13 +72,20 @@ def optimize_index(sync: SyncContext) -> bool:
         return store.optimize(collection)
 
 
+def index_words(sync: SyncContext) -> None:
+    """Make what ``questions.suggest`` needs in the index, where there is one and it lacks it."""
+    if has_index(sync):
+        with sync.index() as index:
+            index.index_texts()
+
+
 def iter_points(index: IndexReader, point_ids: Iterable[str]) -> Iterator[StoredPoint]:
     """Read points by id, some hundreds at once; those that are not there are left out."""
     for batch in batched(point_ids, _RETRIEVE_BATCH):
         yield from index.retrieve(batch)
 
 
-def points_by_entity(sync: SyncContext) -> dict[str, dict[str, int]]:
+def points_by_entity(sync: Reading) -> dict[str, dict[str, int]]:
     """Per entity of the settings the points of each scope: one question each."""
     with sync.index() as index:
         return {name: index.count_by_scope(entity_type=name) for name in sync.entity_names}

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sync_pipeline.core.ports import EntitySnapshot
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +80,12 @@ class ScopeRecord:
         return min(dated) if dated and len(dated) == len(self.names) else None
 
 
-def read_record(sync: SyncContext, *, scope: Scope) -> ScopeRecord:
+def read_record(sync: Reading, *, scope: Scope) -> ScopeRecord:
     """What is recorded of one scope."""
     return read_records(sync, scopes=[scope]).get(scope.key, ScopeRecord(sync.entity_names, {}))
 
 
-def read_records(
-    sync: SyncContext, *, scopes: Sequence[Scope] | None = None
-) -> dict[str, ScopeRecord]:
+def read_records(sync: Reading, *, scopes: Sequence[Scope] | None = None) -> dict[str, ScopeRecord]:
     """What is recorded of these scopes or of all, by key, in one question.
 
     Scopes of which only entities are recorded that the settings do not name are not among them.

@@ -21,9 +21,8 @@ from sync_pipeline.core.document import Document
 from sync_pipeline.core.payload import content_digest, revision_at
 from sync_pipeline.core.point import PointDigests, StoredPoint
 from sync_pipeline.core.ports import Dataset
-from sync_pipeline.core.reports import Counts, ScopeReport, StepSeconds
+from sync_pipeline.core.reports import Counts, ScopeReport, StepSeconds, SyncMode
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncMode
 
 _BASE_COLUMNS = ("document_id", "point_id", "entity_type", "db_id", "payload", "payload_hash")
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from sync_pipeline.core.explanation import Explanation
     from sync_pipeline.core.point import StoredPoint
     from sync_pipeline.core.ports import DocumentRecord
+    from sync_pipeline.core.reports import SyncMode
     from sync_pipeline.core.scope import Scope
-    from sync_pipeline.engine.context import SyncContext, SyncMode
+    from sync_pipeline.engine.context import SyncContext
     from sync_pipeline.engine.questions.entities import EntityReport
     from sync_pipeline.engine.questions.plan import ScopePlan
     from sync_pipeline.engine.questions.search import SearchRequest, SearchResult
@@ -87,7 +88,7 @@ def prepare_suggestions(sync: SyncContext) -> None:
     Raises:
         TransientError: the index cannot be written now.
     """
-    from sync_pipeline.engine.questions.suggest import index_words
+    from sync_pipeline.engine.index import index_words
 
     index_words(sync)
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.errors import ConfigurationError, MassDeletionRefusedError
+from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import RunOptions, SyncMode
+from sync_pipeline.engine.context import RunOptions
 from sync_pipeline.operations.repairing import require_entity_name
 from sync_pipeline.operations.scopes import (
     InstalledScopes,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sync_pipeline.core.document import Reason
+from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncMode
 from sync_pipeline.engine.questions.explain import explain_row
 from sync_pipeline.engine.questions.plan import plan_scope
 from sync_pipeline_tests.engine.world import World

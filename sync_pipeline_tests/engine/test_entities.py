@@ -19,8 +19,9 @@ from sync_pipeline.core.errors import (
     StoppedError,
     StoreUnavailableError,
 )
+from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import GLOBAL, Scope
-from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.engine.questions.checks import check_scope
 from sync_pipeline.engine.questions.due import judge_scopes

@@ -12,11 +12,11 @@ from typing import Any, Final
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.point import Point
-from sync_pipeline.core.reports import ScopeReport
+from sync_pipeline.core.reports import ScopeReport, SyncMode
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.embedding.bm25 import Bm25Encoder
 from sync_pipeline.engine.collection import Records
-from sync_pipeline.engine.context import SyncContext, SyncMode, SyncOptions
+from sync_pipeline.engine.context import SyncContext, SyncOptions
 from sync_pipeline.engine.generation import bind_generation
 from sync_pipeline.engine.questions.search import SearchRequest, search
 from sync_pipeline.engine.questions.verify import verify_scope

@@ -20,7 +20,8 @@ from sync_pipeline.core.errors import (
 from sync_pipeline.core.hashing import embed_hasher
 from sync_pipeline.core.payload import revision_of
 from sync_pipeline.core.point import Point
-from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.core.reports import SyncMode
+from sync_pipeline.engine.context import SyncContext
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.row_source import FakeRowSource, FakeSnapshot, Row
 from sync_pipeline_tests.fakes.vector_store import FakeVectorStore

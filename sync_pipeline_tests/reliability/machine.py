@@ -28,9 +28,9 @@ from sync_pipeline.core.errors import (
     TransientError,
     UnconfirmedSyncError,
 )
-from sync_pipeline.core.reports import ScopeReport
+from sync_pipeline.core.reports import ScopeReport, SyncMode
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.questions.follow import pending_scopes
 from sync_pipeline.engine.questions.plan import plan_scope
 from sync_pipeline.engine.steps.sync import sync_scope

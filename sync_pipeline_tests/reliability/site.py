@@ -13,7 +13,7 @@ from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.ports import Embedder, Lease, VectorStore
-from sync_pipeline.core.reports import ScopeReport
+from sync_pipeline.core.reports import ScopeReport, SyncMode
 from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
@@ -27,7 +27,7 @@ from sync_pipeline.database.sync_requests import PostgresSyncRequests
 from sync_pipeline.database.sync_runs import PostgresSyncRuns
 from sync_pipeline.embedding.bm25 import Bm25Encoder
 from sync_pipeline.engine.collection import Records
-from sync_pipeline.engine.context import SyncContext, SyncMode, SyncOptions
+from sync_pipeline.engine.context import SyncContext, SyncOptions
 from sync_pipeline.engine.generation import bind_generation
 from sync_pipeline.engine.questions.search import SearchRequest, search
 from sync_pipeline.engine.questions.verify import verify_scope

@@ -187,11 +187,15 @@ class ScopeLeases(LeasesReader, Protocol):
         """
 
 
-class Generations(Protocol):
+class GenerationsReader(Protocol):
     """Physical collections, what each was built with, and which one the alias serves."""
-
-    def record(self, spec: CollectionSpec, *, is_active: bool) -> None:
-        """Note a collection; an active one makes the others of its alias inactive."""
 
     def describe(self, collection: str) -> str | None:
         """What a collection was built with, as ``CollectionSpec.describe`` says it, if known."""
+
+
+class Generations(GenerationsReader, Protocol):
+    """The same, to be written."""
+
+    def record(self, spec: CollectionSpec, *, is_active: bool) -> None:
+        """Note a collection; an active one makes the others of its alias inactive."""

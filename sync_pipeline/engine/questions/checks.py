@@ -20,7 +20,7 @@ from sync_pipeline.core.payload import owner_fields
 from sync_pipeline.core.point import NORM_TOLERANCE, SearchQuery, StoredPoint, Vector
 from sync_pipeline.core.ports import EntitySnapshot, IndexReader
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import ScopeRecord, read_record
 
 SAMPLE_SIZE: Final = 100
@@ -50,7 +50,7 @@ class KnownDocument:
     vector: Vector
 
 
-def check_scope(sync: SyncContext, *, scope: Scope, seed: str) -> list[CheckResult]:
+def check_scope(sync: Reading, *, scope: Scope, seed: str) -> list[CheckResult]:
     """Ask everything of one scope; writes nothing and loads no model.
 
     Args:
@@ -175,7 +175,7 @@ def known_document_is_found(
 
 
 def _read_sample(
-    index: IndexReader, *, sync: SyncContext, scope: Scope, seed: str
+    index: IndexReader, *, sync: Reading, scope: Scope, seed: str
 ) -> list[StoredPoint]:
     """Read points in id order from a random place on, and from the start where that is the end.
 
@@ -200,7 +200,7 @@ def _read_sample(
 
 
 def _find_known_document(
-    index: IndexReader, *, sync: SyncContext, scope: Scope, sample: Sequence[StoredPoint]
+    index: IndexReader, *, sync: Reading, scope: Scope, sample: Sequence[StoredPoint]
 ) -> CheckResult:
     searchable = _known_documents(sync, scope=scope, sample=sample)
     if not searchable:
@@ -220,7 +220,7 @@ def _find_known_document(
 
 
 def _known_documents(
-    sync: SyncContext, *, scope: Scope, sample: Sequence[StoredPoint]
+    sync: Reading, *, scope: Scope, sample: Sequence[StoredPoint]
 ) -> list[KnownDocument]:
     """Points with a view that holds the whole text, whose vector is in the cache.
 

@@ -10,8 +10,8 @@ from typing import Final
 from sync_pipeline.core.changes import EntityDigest
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import GLOBAL, Scope
-from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import points_by_entity
+from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import ScopeRecord, read_records
 
 FEW_SCOPES: Final = 8
@@ -54,7 +54,7 @@ class Dueness:
         )
 
 
-def known_scopes(sync: SyncContext) -> list[Scope]:
+def known_scopes(sync: Reading) -> list[Scope]:
     """Every scope that has rows or a record of these entities, global first, then by key."""
     scopes = {GLOBAL, *sync.source.list_scopes(sync.entities)}
     scopes |= {Scope.from_key(key) for key in read_records(sync)}
@@ -72,9 +72,7 @@ class _Facts:
     """Per entity and scope key."""
 
 
-def judge_scopes(
-    sync: SyncContext, *, scopes: Sequence[Scope], are_all: bool = False
-) -> list[Dueness]:
+def judge_scopes(sync: Reading, *, scopes: Sequence[Scope], are_all: bool = False) -> list[Dueness]:
     """Compare digests of the source with what was last synced.
 
     A scope is skipped if the rows and settings of each entity are what they were at its
@@ -111,12 +109,12 @@ def judge_scopes(
     return judged
 
 
-def _all_at_once(sync: SyncContext) -> _Facts:
+def _all_at_once(sync: Reading) -> _Facts:
     digests = sync.source.digest_by_scope(sync.entities)
     return _Facts(digests, read_records(sync), points_by_entity(sync))
 
 
-def _each(sync: SyncContext, scopes: Sequence[Scope]) -> _Facts:
+def _each(sync: Reading, scopes: Sequence[Scope]) -> _Facts:
     with sync.source.open_snapshot(sync.entities) as snapshot:
         digests = {
             scope.key: snapshot.digest(entities=sync.entities, scope=scope) for scope in scopes

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.reading import Reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class EntityReport:
     quarantined: int
 
 
-def left_entities(sync: SyncContext) -> dict[str, int]:
+def left_entities(sync: Reading) -> dict[str, int]:
     """Points per entity that the settings do not name, in one or two questions to the index."""
     with sync.index() as index:
         points = index.count_by_entity()
@@ -35,7 +35,7 @@ def left_entities(sync: SyncContext) -> dict[str, int]:
     }
 
 
-def entity_reports(sync: SyncContext) -> list[EntityReport]:
+def entity_reports(sync: Reading) -> list[EntityReport]:
     """Every entity that settings, record or index know: those of the settings first."""
     rows = sync.source.count_by_entity(sync.entities)
     with sync.index() as index:
@@ -59,7 +59,7 @@ def entity_reports(sync: SyncContext) -> list[EntityReport]:
     ]
 
 
-def _statuses(sync: SyncContext) -> Mapping[str, Counter[str]]:
+def _statuses(sync: Reading) -> Mapping[str, Counter[str]]:
     """Recorded documents per entity and status, over all scopes."""
     statuses: dict[str, Counter[str]] = {}
     for entities in sync.state.count_by_entity().values():

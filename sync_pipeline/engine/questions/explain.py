@@ -28,8 +28,8 @@ from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.point import StoredPoint
 from sync_pipeline.core.ports import DocumentRecord
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import has_index
+from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import read_record
 from sync_pipeline.engine.steps.doubles import find_set_aside
 
@@ -55,7 +55,7 @@ class _Index:
     """Why it cannot be used with these settings."""
 
 
-def explain_row(sync: SyncContext, *, entity_type: str, row_id: str) -> Explanation:
+def explain_row(sync: Reading, *, entity_type: str, row_id: str) -> Explanation:
     """Look for a row in source, record and index, and say what follows.
 
     Args:
@@ -86,7 +86,7 @@ def explain_row(sync: SyncContext, *, entity_type: str, row_id: str) -> Explanat
 
 
 def explain_document(
-    sync: SyncContext, *, document_id: str, scope: Scope | None = None
+    sync: Reading, *, document_id: str, scope: Scope | None = None
 ) -> Explanation | None:
     """The same about one document by its id.
 
@@ -126,7 +126,7 @@ def explain_document(
     )
 
 
-def _entity(sync: SyncContext, name: str) -> Entity:
+def _entity(sync: Reading, name: str) -> Entity:
     for entity in sync.entities:
         if entity.name == name:
             return entity
@@ -135,7 +135,7 @@ def _entity(sync: SyncContext, name: str) -> Entity:
 
 
 def _read_rows(
-    sync: SyncContext, *, entity: Entity, row_id: str, only: Scope | None = None
+    sync: Reading, *, entity: Entity, row_id: str, only: Scope | None = None
 ) -> list[_Built]:
     """The row in every scope that has it, or only in this one, rendered as a sync would."""
     built: list[_Built] = []
@@ -154,7 +154,7 @@ def _read_rows(
     return built
 
 
-def _look_up(sync: SyncContext, names: list[str]) -> _Index:
+def _look_up(sync: Reading, names: list[str]) -> _Index:
     try:
         has_index(sync)
     except IndexMismatchError as error:
@@ -175,7 +175,7 @@ def _of_document(
 
 
 def _finding(
-    sync: SyncContext,
+    sync: Reading,
     name: str,
     *,
     entity: Entity,
@@ -239,7 +239,7 @@ def _point(stored: StoredPoint, *, document: Document | None, entity: Entity) ->
     )
 
 
-def _scope(sync: SyncContext, scope: Scope, *, entity: Entity) -> ScopeFinding:
+def _scope(sync: Reading, scope: Scope, *, entity: Entity) -> ScopeFinding:
     record = read_record(sync, scope=scope).entities.get(entity.name)
     return ScopeFinding(
         scope_key=scope.key,

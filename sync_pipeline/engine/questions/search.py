@@ -25,8 +25,8 @@ from sync_pipeline.core.point import (
 )
 from sync_pipeline.core.ports import IndexReader
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import has_index
+from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import read_records
 
 MAX_LIMIT: Final = 100
@@ -117,7 +117,7 @@ class SearchResult:
 
 
 def build_query(
-    sync: SyncContext, *, scope: Scope, request: SearchRequest, vector: Vector | None
+    sync: Reading, *, scope: Scope, request: SearchRequest, vector: Vector | None
 ) -> SearchQuery:
     """The one place where a search is made: what the scope may see, and inside it the request.
 
@@ -140,7 +140,7 @@ def build_query(
     )
 
 
-def search(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> SearchResult:
+def search(sync: Reading, *, scope: Scope, request: SearchRequest) -> SearchResult:
     """Search the documents of ``scope`` and the global ones, by meaning and by words.
 
     Raises:
@@ -153,7 +153,7 @@ def search(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> Search
 
 
 def search_batch(
-    sync: SyncContext,
+    sync: Reading,
     *,
     scope: Scope,
     requests: Sequence[SearchRequest],
@@ -210,7 +210,7 @@ def search_batch(
 
 
 @contextmanager
-def leaving_out_departed(sync: SyncContext, scope: Scope) -> Iterator[Present]:
+def leaving_out_departed(sync: Reading, scope: Scope) -> Iterator[Present]:
     """Note what has left the scope's sight by now, and yield what leaves it out of points.
 
     To be entered before the index is asked. Where the source has no feed nothing is left out.
@@ -242,7 +242,7 @@ def _row_of(point: StoredPoint) -> ChangedRow:
 
 
 def _queries(
-    sync: SyncContext, *, scope: Scope, requests: Sequence[SearchRequest]
+    sync: Reading, *, scope: Scope, requests: Sequence[SearchRequest]
 ) -> list[SearchQuery]:
     """The authorised queries, each different text embedded once."""
     texts = sorted({request.text for request in requests if request.mode != "text"})
@@ -313,7 +313,7 @@ def _places(
     return places
 
 
-def _check_names(sync: SyncContext, request: SearchRequest) -> None:
+def _check_names(sync: Reading, request: SearchRequest) -> None:
     """Refuse views and payload fields that are not configured.
 
     Raises:
@@ -334,13 +334,13 @@ def _check_names(sync: SyncContext, request: SearchRequest) -> None:
     _searched_entities(sync, request)
 
 
-def in_sync_by_scope(sync: SyncContext, *, scope: Scope) -> dict[str, datetime | None]:
+def in_sync_by_scope(sync: Reading, *, scope: Scope) -> dict[str, datetime | None]:
     """Per scope key that a search as ``scope`` sees, the oldest snapshot among its entities."""
     records = read_records(sync, scopes=[Scope.from_key(key) for key in scope.visible_keys])
     return {key: records[key].in_sync_to if key in records else None for key in scope.visible_keys}
 
 
-def _searched_entities(sync: SyncContext, request: SearchRequest) -> list[str]:
+def _searched_entities(sync: Reading, request: SearchRequest) -> list[str]:
     """Entities of the settings, or the one asked for.
 
     Raises:

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from sync_pipeline.core.ports import EntitySnapshot
 from sync_pipeline.core.scope import GLOBAL_KEY, Scope
-from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import points_by_entity
+from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import ScopeRecord, read_record, read_records
 
 
@@ -79,7 +79,7 @@ def coverage(*, points: Mapping[str, int], possible: Mapping[str, int]) -> float
     return math.floor(covered * 10_000 / of) / 10_000 if of else 1.0
 
 
-def scope_statuses(sync: SyncContext) -> list[ScopeStatusReport]:
+def scope_statuses(sync: Reading) -> list[ScopeStatusReport]:
     """Every scope that the source, our record or the index knows; global first, then by key."""
     rows = sync.source.count_by_entity(sync.entities)
     recorded = sync.state.count_by_entity()
@@ -109,7 +109,7 @@ def scope_statuses(sync: SyncContext) -> list[ScopeStatusReport]:
     return statuses
 
 
-def scope_status(sync: SyncContext, *, scope: Scope) -> ScopeStatusReport:
+def scope_status(sync: Reading, *, scope: Scope) -> ScopeStatusReport:
     """One scope, looking at no other."""
     with sync.source.open_snapshot(sync.entities) as snapshot:
         digests = snapshot.digest(entities=sync.entities, scope=scope)
@@ -133,7 +133,7 @@ def scope_status(sync: SyncContext, *, scope: Scope) -> ScopeStatusReport:
     return _summed(scope.key, entities, record=record, all_points=sum(points.values()))
 
 
-def unknown_scopes(sync: SyncContext, *, scopes: Sequence[Scope]) -> list[Scope]:
+def unknown_scopes(sync: Reading, *, scopes: Sequence[Scope]) -> list[Scope]:
     """Those that neither the source, our record nor the index knows; looks at no other.
 
     Asked in the order of cost, each of those that are left: their records, in one question;
@@ -157,7 +157,7 @@ def unknown_scopes(sync: SyncContext, *, scopes: Sequence[Scope]) -> list[Scope]
 
 
 def _entity_status(
-    sync: SyncContext,
+    sync: Reading,
     *,
     entity_type: str,
     rows: int,

@@ -8,9 +8,9 @@ from typing import Final
 
 from sync_pipeline.core.point import MAX_PREFIX
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import has_index
 from sync_pipeline.engine.questions.search import leaving_out_departed, require_own
+from sync_pipeline.engine.reading import Reading
 
 MAX_WORDS: Final = 200
 """Words of what was typed that count; the first ones."""
@@ -18,14 +18,7 @@ CANDIDATES: Final = 100
 """Documents looked at for one answer: those of a single letter are too many to rank them all."""
 
 
-def index_words(sync: SyncContext) -> None:
-    """Make what ``suggest`` needs in the index, where there is one and it lacks it."""
-    if has_index(sync):
-        with sync.index() as index:
-            index.index_texts()
-
-
-def suggest(sync: SyncContext, *, scope: Scope, typed: str, limit: int) -> list[str]:
+def suggest(sync: Reading, *, scope: Scope, typed: str, limit: int) -> list[str]:
     """Texts of visible documents that have, for each word typed, a word that begins with it.
 
     Raises:

@@ -16,8 +16,8 @@ from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import PointDigests
 from sync_pipeline.core.ports import Dataset
 from sync_pipeline.core.reports import Counts
-from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import iter_points
+from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.staged import (
     STALE_SCHEMA,
     StagedExport,
@@ -71,7 +71,7 @@ class Comparison:
         )
 
 
-def iter_comparisons(sync: SyncContext, *, export: StagedExport) -> Iterator[Comparison]:
+def iter_comparisons(sync: Reading, *, export: StagedExport) -> Iterator[Comparison]:
     """Compare part by part, in ascending order of point id.
 
     Raises:
@@ -83,7 +83,7 @@ def iter_comparisons(sync: SyncContext, *, export: StagedExport) -> Iterator[Com
         yield Comparison(part.number, _tagged(part.table, diff), gone, diff)
 
 
-def iter_parts(sync: SyncContext, *, export: StagedExport) -> Iterator[Part]:
+def iter_parts(sync: Reading, *, export: StagedExport) -> Iterator[Part]:
     """Read an export, and what the index and our record hold of it, in ascending order of point id.
 
     Raises:
@@ -97,7 +97,7 @@ def iter_parts(sync: SyncContext, *, export: StagedExport) -> Iterator[Part]:
         yield Part(number, table=table, exported=exported, indexed=indexed, recorded=recorded)
 
 
-def require_planned(sync: SyncContext, *, export: StagedExport, planned: str) -> None:
+def require_planned(sync: Reading, *, export: StagedExport, planned: str) -> None:
     """Check that a sync of this export would do exactly what a saved plan says.
 
     Raises:
@@ -137,7 +137,7 @@ def _read_part(
 
 
 def _read_known(
-    sync: SyncContext, *, export: StagedExport, part: int, exported: PointDigests
+    sync: Reading, *, export: StagedExport, part: int, exported: PointDigests
 ) -> tuple[PointDigests, PointDigests]:
     """What the index and our record hold of one range of the scope, or of what was touched."""
     if export.touched is not None:
@@ -159,7 +159,7 @@ def _read_known(
 
 
 def _read_recorded(
-    sync: SyncContext, *, export: StagedExport, start: str | None, stop: str | None
+    sync: Reading, *, export: StagedExport, start: str | None, stop: str | None
 ) -> PointDigests:
     return gather(
         sync.state.iter_digests(
@@ -173,7 +173,7 @@ def _read_recorded(
 
 
 def _read_touched(
-    sync: SyncContext, *, export: StagedExport, dataset: str, exported: PointDigests
+    sync: Reading, *, export: StagedExport, dataset: str, exported: PointDigests
 ) -> tuple[PointDigests, PointDigests]:
     """What the index holds of the touched points; our record is taken to be right about them.
 
@@ -207,7 +207,7 @@ def _tagged(table: pa.Table, diff: Diff) -> pa.Table:
     return table.take(positions).add_column(0, "action", pa.array(actions, pa.string()))
 
 
-def _stale_table(sync: SyncContext, *, part: Part, diff: Diff) -> pa.Table:
+def _stale_table(sync: Reading, *, part: Part, diff: Diff) -> pa.Table:
     """What has to go: points without a row, and records with neither row nor point.
 
     Of a point that has gone meanwhile only the record is left.
