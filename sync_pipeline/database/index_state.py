@@ -158,6 +158,13 @@ class PostgresIndexState:
             "forgetting deleted documents", lambda it: it.execute(statement).rowcount
         )
 
+    def clear(self) -> int:
+        """Forget every document of the collection; how many there were."""
+        statement = delete(self._table).where(self._table.c.collection == self._collection)
+        return self._database.run(
+            "forgetting a dropped collection", lambda it: it.execute(statement).rowcount
+        )
+
     def take_departed(
         self, *, scope: Scope, entity_types: Sequence[str] | None = None
     ) -> dict[str, int]:

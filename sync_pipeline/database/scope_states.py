@@ -202,6 +202,19 @@ class PostgresScopeStates:
 
         self._database.run("forgetting a scope", work)
 
+    def clear(self) -> None:
+        """Remove the record of every scope of the collection."""
+        statements = [
+            delete(recorded).where(recorded.c.collection == self._collection)
+            for recorded in (self._entity, self._state)
+        ]
+
+        def work(connection: Connection) -> None:
+            for statement in statements:
+                connection.execute(statement)
+
+        self._database.run("forgetting the scopes of a dropped collection", work)
+
     def _sum_up(self, scope_keys: Sequence[str]) -> Insert:
         """Write what the entities of scopes come to into ``scope_state``."""
         columns = self._entity.c

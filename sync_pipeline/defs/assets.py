@@ -27,8 +27,12 @@ from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
 from sync_pipeline.engine.steps.cleanup import clean_scope
 from sync_pipeline.engine.steps.embed import embed_scope
-from sync_pipeline.engine.steps.export import export_scope
-from sync_pipeline.engine.steps.sync import current_applied, current_changes, current_export
+from sync_pipeline.engine.steps.sync import (
+    begin_scope,
+    current_applied,
+    current_changes,
+    current_export,
+)
 from sync_pipeline.engine.steps.upsert import upsert_scope
 from sync_pipeline.engine.stopping import counted
 
@@ -107,7 +111,7 @@ def exported_documents(
     become documents are in the quarantine, with the reason.
     """
     with _scope_step(context, sync, reached=None) as step:
-        export = export_scope(
+        export = begin_scope(
             step.sync,
             scope=step.scope,
             run_id=step.run_id,

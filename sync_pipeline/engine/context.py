@@ -12,6 +12,7 @@ from sync_pipeline.core.changes import ChangeFeed, EntityDigest, scope_digest
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import StoppedError
+from sync_pipeline.core.gate import GatePolicy
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import CollectionSpec
 from sync_pipeline.core.ports import (
@@ -38,7 +39,12 @@ from sync_pipeline.core.ports import (
 from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.collection import BoundCollection, OpenRecords, open_collection
-from sync_pipeline.engine.generation import Generation, bind_generation
+from sync_pipeline.engine.generation import (
+    Generation,
+    OpenGeneration,
+    bind_generation,
+    open_none,
+)
 
 
 class SilentProgress:
@@ -91,6 +97,10 @@ class SyncOptions:
     """How much further back an incremental sync looks, for transactions that commit late."""
     full_every_seconds: float = 259_200.0
     """A scope is compared in full at least this often, however unchanged it seems."""
+    gate: GatePolicy = field(default_factory=GatePolicy)
+    """What a new generation must show before it serves."""
+    keep_generations_seconds: float = 604_800.0
+    """How long a generation that served before is kept in step, to go back to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +126,11 @@ class SyncContext:
     requests: SyncRequests
     runs: SyncRuns
     staging: StagingArea
+    open_generation: OpenGeneration = open_none
+    """Other generations than that of the settings, by their record."""
+    keeps_in_step: bool = False
+    """Whether this generation is only kept in step beside the one of the settings: it is not
+    made where it is missing, and says nothing of rows that cannot become documents."""
     price_per_million_tokens: float | None = None
     """What the embedding provider charges, for estimates."""
     feed: ChangeFeed | None = None
@@ -177,6 +192,10 @@ class SyncContext:
         """Names of the entities that the settings name; nothing else is read, judged or deleted."""
         return tuple(entity.name for entity in self.entities)
 
+    def over(self, generation: Generation) -> Self:
+        """The same about another generation, which is kept in step."""
+        return replace(self, generation=generation, keeps_in_step=True)
+
     def collection(self, name: str) -> BoundCollection:
         """Any collection of the store, by its name."""
         return open_collection(name, store=self.store, records=self.records)
@@ -200,6 +219,7 @@ class SyncContext:
             sparse=sparse or self.sparse,
             store=store,
             records=records,
+            model=self.generation.model,
         )
         return replace(self, store=store, records=records, generation=generation)
 

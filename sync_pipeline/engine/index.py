@@ -1,4 +1,4 @@
-"""The collection behind the alias: made once, never mixed."""
+"""The collection of a generation: made once, never mixed."""
 
 from __future__ import annotations
 
@@ -6,49 +6,71 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from sync_pipeline.core.batching import batched
-from sync_pipeline.core.errors import IndexMismatchError
+from sync_pipeline.core.errors import CollectionMissingError, IndexMismatchError
 from sync_pipeline.core.point import StoredPoint
-from sync_pipeline.core.ports import IndexReader
+from sync_pipeline.core.ports import GenerationRecord, IndexReader, StoreReader
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.reading import Reading
+from sync_pipeline.engine.roles import serving
 
 _RETRIEVE_BATCH: Final = 500
 """Points read by id at once."""
 
 
-def has_index(sync: Reading) -> bool:
-    """Whether the alias serves anything yet, and that is the collection the settings ask for.
-
-    Raises:
-        IndexMismatchError: it was built with another model, views or rendering.
-    """
-    spec = sync.spec
-    with sync.store() as store:
-        serves = store.alias_target(spec.alias)
-    if serves is not None and serves != spec.collection:
-        raise IndexMismatchError(
-            alias=spec.alias,
-            serves=serves,
-            built_with=sync.generations.describe(serves) or "other settings",
-            asked_for=spec.describe(),
-        )
-    return serves is not None
-
-
 def ensure_index(sync: SyncContext) -> None:
-    """Make the collection and point the alias at it, where either is missing.
+    """Make the collection where it is missing, record it, and let the alias point at the first.
+
+    Where the alias points at another generation it stays there until the new one goes live,
+    see ``engine.switching``.
 
     Raises:
-        IndexMismatchError: the alias serves a collection of other settings.
+        IndexMismatchError: the alias points at a collection that this installation has not made.
+        CollectionMissingError: a generation that is kept in step was dropped meanwhile.
     """
     spec = sync.spec
     with sync.store() as store, sync.index() as index:
-        is_served = has_index(sync)
-        created = index.ensure(spec)
-        if not is_served:
+        if sync.keeps_in_step:
+            if spec.collection not in store.list_collections():
+                raise CollectionMissingError(collection=spec.collection, store="the index")
+            return
+        target, records = read_alias(sync, store)
+        index.ensure(spec)
+        known = records.get(spec.collection)
+        if known is None or known.recipe != sync.generation.recipe:
+            sync.generations.record(spec, recipe=sync.generation.recipe)
+        if target is None:
             store.set_alias(spec.alias, collection=spec.collection)
-    if created or not is_served:
-        sync.generations.record(spec, is_active=True)
+    serves = target or spec.collection
+    if serves not in records or not records[serves].is_serving:
+        sync.generations.note_serving(alias=spec.alias, collection=serves)
+
+
+def require_own_alias(sync: Reading) -> None:
+    """Check that the alias is this installation's to move.
+
+    Raises:
+        IndexMismatchError: it points at a collection that this installation has not made.
+    """
+    with sync.store() as store:
+        read_alias(sync, store)
+
+
+def read_alias(sync: Reading, store: StoreReader) -> tuple[str | None, dict[str, GenerationRecord]]:
+    """What the alias points at, and what is recorded of its collections, by name.
+
+    Raises:
+        IndexMismatchError: it points at a collection that this installation has not made.
+    """
+    target = store.alias_target(sync.alias)
+    records = {known.collection: known for known in sync.generations.list_all(alias=sync.alias)}
+    if target not in {None, sync.spec.collection, *records}:
+        raise IndexMismatchError(
+            alias=sync.alias,
+            serves=str(target),
+            built_with="other settings",
+            asked_for=sync.spec.describe(),
+        )
+    return target, records
 
 
 def optimize_index(sync: SyncContext) -> bool:
@@ -73,9 +95,10 @@ def optimize_index(sync: SyncContext) -> bool:
 
 
 def index_words(sync: SyncContext) -> None:
-    """Make what ``questions.suggest`` needs in the index, where there is one and it lacks it."""
-    if has_index(sync):
-        with sync.index() as index:
+    """Make what ``questions.suggest`` needs in the index that serves, where it lacks it."""
+    served = serving(sync)
+    if served is not None:
+        with served.index() as index:
             index.index_texts()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from sync_pipeline.core.changes import ChangeFeed, EntityDigest
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from sync_pipeline.core.scope import Scope
     from sync_pipeline.engine.context import SyncOptions
+    from sync_pipeline.engine.generation import Generation, OpenGeneration
 
 
 class Reading(Protocol):
@@ -66,6 +67,8 @@ class Reading(Protocol):
     @property
     def generations(self) -> GenerationsReader: ...
     @property
+    def open_generation(self) -> OpenGeneration: ...
+    @property
     def leases(self) -> LeasesReader: ...
     @property
     def cache(self) -> EmbeddingCacheReader: ...
@@ -90,6 +93,9 @@ class Reading(Protocol):
     def now(self) -> Callable[[], datetime]: ...
     @property
     def seconds(self) -> Callable[[], float]: ...
+
+    def over(self, generation: Generation) -> Self:
+        """The same about another generation."""
 
     def entity_digest(self, entity: Entity, rows: EntityDigest | None) -> str:
         """Condense what the documents of an entity of one scope depend on."""

@@ -237,6 +237,11 @@ class _Manifest:
     """How those events spell the scope."""
     unknown: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Per view what the model knows of the texts embedded so far."""
+    answered: str | None = None
+    """Dataset of the change events that the other generations have answered; None where this
+    one is alone."""
+    out_of_step: str | None = None
+    """Which other generation could not be kept in step, and why; None where all are."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

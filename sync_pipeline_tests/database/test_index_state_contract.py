@@ -516,3 +516,14 @@ def test_only_failed_documents_of_some_entities_can_be_due(state: IndexState) ->
     assert state.retry_now(entity_types=["work"]) == {"acme": 1}
     assert state.count_due_retries(entity_types=["material"]) == {}
     assert state.retry_now(entity_types=[]) == {}
+
+
+def test_a_dropped_collection_is_forgotten_and_no_other(
+    state: IndexState, state_of_another: IndexState
+) -> None:
+    record(state, row(1), row(2), scope=ACME)
+    record(state_of_another, row(1), scope=ACME)
+
+    assert (state.clear(), state.clear()) == (2, 0)
+    assert state.count_by_scope() == {}
+    assert state_of_another.count_by_scope() == {"acme": {"synced": 1}}

@@ -327,3 +327,17 @@ def test_a_success_ends_the_note_of_its_own_run_alone(
     succeed(scopes, ACME, snapshot_at=LATER, token=token)
 
     assert noted(scopes) == {"material": expected}
+
+
+def test_the_scopes_of_a_dropped_collection_are_forgotten_and_no_others(
+    scopes: ScopeStates, scopes_of_another: ScopeStates
+) -> None:
+    for recorded in (scopes, scopes_of_another):
+        succeed(recorded, ACME)
+    succeed(scopes, GLOBEX)
+
+    scopes.clear()
+
+    assert scopes.list_all() == []
+    assert scopes.list_entities() == []
+    assert [found.scope_key for found in scopes_of_another.list_all()] == ["acme"]

@@ -366,34 +366,18 @@ def test_a_row_rejected_for_another_reason_keeps_when_it_was_first_seen(engine: 
     assert after["last_seen_at"] > before["last_seen_at"]
 
 
-def test_one_collection_of_an_alias_is_active(engine: Engine) -> None:
-    generations = PostgresGenerations(engine)
-    specs = [
-        CollectionSpec(
-            alias=alias, model_id=model, dimension=4, views=("text",), sparse_id="bm25-english"
-        )
-        for alias, model in (("documents", "a"), ("documents", "b"), ("other", "a"))
-    ]
-
-    for spec in specs:
-        generations.record(spec, is_active=True)
-
-    assert {(found.collection, found.is_active) for found in generations.list_all()} == {
-        (specs[0].collection, False),
-        (specs[1].collection, True),
-        (specs[2].collection, True),
-    }
-
-
 def test_recording_the_same_collection_again_writes_nothing(engine: Engine) -> None:
     generations = PostgresGenerations(engine)
     spec = CollectionSpec(
         alias="documents", model_id="a", dimension=4, views=("text",), sparse_id="bm25-english"
     )
-    generations.record(spec, is_active=True)
+    generations.record(spec, recipe={"model": "a"})
+    generations.note_serving(alias="documents", collection=spec.collection)
     before = versions(engine, "generation")
 
-    generations.record(spec, is_active=True)
+    generations.record(spec, recipe={"model": "a"})
+    generations.note_serving(alias="documents", collection=spec.collection)
+    generations.note_refusal(collection=spec.collection, reason=None)
 
     assert [place for place, _ in versions(engine, "generation")] == [p for p, _ in before]
 

@@ -189,7 +189,7 @@ def test_points_in_collections_of_earlier_settings_go_too(synced: World) -> None
     for spec in (earlier, foreign):
         synced.store.ensure_collection(spec)
         synced.store.upsert(spec.collection, list(synced.points.values()))
-    synced.generations.record(earlier, is_active=False)
+    synced.generations.record(earlier, recipe={})
     leave(synced)
 
     remove(synced)

@@ -274,7 +274,7 @@ def test_an_index_of_another_model_is_refused_and_unharmed(world: World) -> None
 def test_an_index_of_unknown_origin_is_refused_all_the_same(world: World) -> None:
     world.put("1")
     world.run()
-    world.generations.specs.clear()
+    world.generations.records.clear()
     world.embedder.model_id = "another-model"
 
     with pytest.raises(IndexMismatchError, match="was built with other settings"):

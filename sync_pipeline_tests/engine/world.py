@@ -12,12 +12,13 @@ from typing import Any, Final
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.point import Point
+from sync_pipeline.core.ports import GenerationRecord
 from sync_pipeline.core.reports import ScopeReport, SyncMode
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.embedding.bm25 import Bm25Encoder
 from sync_pipeline.engine.collection import Records
 from sync_pipeline.engine.context import SyncContext, SyncOptions
-from sync_pipeline.engine.generation import bind_generation
+from sync_pipeline.engine.generation import Generation, bind_generation, with_views
 from sync_pipeline.engine.questions.search import SearchRequest, search
 from sync_pipeline.engine.questions.verify import verify_scope
 from sync_pipeline.engine.steps.sync import sync_scope
@@ -95,6 +96,8 @@ class World:
     rates: FakeEmbeddingRates = field(default_factory=FakeEmbeddingRates)
     staging: ParquetStaging = field(init=False)
     feed: FakeChangeFeed | None = None
+    models: dict[str, FakeEmbedder] = field(default_factory=dict)
+    """Other models that can be opened, by id; those of earlier generations are found here."""
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
@@ -121,6 +124,7 @@ class World:
             store=self.store.lease,
             records=self.records,
             generations=self.generations,
+            open_generation=self.open_generation,
             leases=self.leases,
             cache=self.cache,
             rates=self.rates,
@@ -132,6 +136,28 @@ class World:
             options=self.options,
             now=self.clock,
         )
+
+    def open_generation(self, record: GenerationRecord) -> Generation | None:
+        """A recorded generation, where its model is among ``models``."""
+        embedder = self.models.get(record.model_id)
+        if embedder is None or record.recipe is None:
+            return None
+        views: Any = record.recipe["views"]
+        return bind_generation(
+            alias=record.alias,
+            entities=with_views(self.entities, views),
+            embedder=embedder,
+            sparse=_SPARSE,
+            store=self.store.lease,
+            records=self.records,
+        )
+
+    def use_model(self, model_id: str) -> FakeEmbedder:
+        """Let the settings name another model, one of its own; those before stay known."""
+        self.models[self.embedder.model_id] = self.embedder
+        self.embedder = self.models.get(model_id) or FakeEmbedder(model_id=model_id)
+        self.models[model_id] = self.embedder
+        return self.embedder
 
     def records(self, collection: str) -> Records:
         """What is remembered of a collection."""
@@ -147,8 +173,13 @@ class World:
 
     @property
     def collection(self) -> str:
-        """The physical collection."""
+        """The physical collection of the settings."""
         return self.sync.spec.collection
+
+    @property
+    def serves(self) -> str | None:
+        """The collection that the alias points at."""
+        return self.store.alias_target("documents")
 
     # --- rows ---------------------------------------------------------------------------
 

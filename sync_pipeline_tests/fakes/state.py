@@ -25,6 +25,7 @@ from sync_pipeline.core.ports import (
     EntitySnapshot,
     FailedDocument,
     Fence,
+    GenerationRecord,
     LeaseHolder,
     RequestStatus,
     ScopeSnapshot,
@@ -208,6 +209,12 @@ class FakeIndexState:
         for known in gone:
             del self.documents[self._collection, known.document_id]
         return len(gone)
+
+    def clear(self) -> int:
+        mine = [key for key in self.documents if key[0] == self._collection]
+        for key in mine:
+            del self.documents[key]
+        return len(mine)
 
     def take_departed(
         self, *, scope: Scope, entity_types: Sequence[str] | None = None
@@ -458,6 +465,10 @@ class FakeScopeStates:
             ):
                 del self.entities[key]
 
+    def clear(self) -> None:
+        for key in [key for key in self.entities if key[0] == self._collection]:
+            del self.entities[key]
+
     def _summed(self, scope_key: str) -> ScopeSnapshot:
         parts = [
             known
@@ -672,22 +683,53 @@ class FakeQuarantine:
 class FakeGenerations:
     """``Generations`` in a dictionary by collection."""
 
-    def __init__(self) -> None:
-        self.specs: dict[str, CollectionSpec] = {}
-        self.active: set[str] = set()
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self.records: dict[str, GenerationRecord] = {}
 
-    def record(self, spec: CollectionSpec, *, is_active: bool) -> None:
-        if is_active:
-            of_alias = {name for name, known in self.specs.items() if known.alias == spec.alias}
-            self.active -= of_alias
-            self.active.add(spec.collection)
-        else:
-            self.active.discard(spec.collection)
-        self.specs[spec.collection] = spec
+    def record(self, spec: CollectionSpec, *, recipe: Mapping[str, object]) -> None:
+        known = self.records.get(spec.collection)
+        if known is not None:
+            self.records[spec.collection] = replace(known, recipe=dict(recipe))
+            return
+        self.records[spec.collection] = GenerationRecord(
+            collection=spec.collection,
+            alias=spec.alias,
+            model_id=spec.model_id,
+            views=spec.views,
+            sparse_id=spec.sparse_id,
+            description=spec.describe(),
+            recipe=dict(recipe),
+            created_at=self._clock(),
+            served_at=None,
+            retired_at=None,
+            refusal=None,
+        )
+
+    def note_serving(self, *, alias: str, collection: str) -> None:
+        now = self._clock()
+        for known in self.list_all(alias=alias):
+            name = known.collection
+            if name == collection and not known.is_serving:
+                self.records[name] = replace(
+                    known, served_at=known.served_at or now, retired_at=None, refusal=None
+                )
+            elif name != collection and known.is_serving:
+                self.records[name] = replace(known, retired_at=now)
+
+    def note_refusal(self, *, collection: str, reason: str | None) -> None:
+        if collection in self.records:
+            self.records[collection] = replace(self.records[collection], refusal=reason)
+
+    def forget(self, *, collection: str) -> None:
+        self.records.pop(collection, None)
+
+    def list_all(self, *, alias: str) -> list[GenerationRecord]:
+        return [known for known in self.records.values() if known.alias == alias]
 
     def describe(self, collection: str) -> str | None:
-        spec = self.specs.get(collection)
-        return None if spec is None else spec.describe()
+        known = self.records.get(collection)
+        return None if known is None else known.description
 
 
 class FakeEmbeddingRates:

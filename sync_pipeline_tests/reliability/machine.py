@@ -413,7 +413,7 @@ class InstallationMachine(RuleBasedStateMachine):
         elif what == "cache":
             self.world.cache.vectors.clear()
         else:
-            self.world.generations.specs.clear()
+            self.world.generations.records.clear()
         self.lost()
 
     @rule()

@@ -11,6 +11,11 @@ from sync_pipeline.core.ports.cache import (
     EmbeddingRatesReader,
 )
 from sync_pipeline.core.ports.embedding import Embedder, SparseEncoder
+from sync_pipeline.core.ports.generations import (
+    GenerationRecord,
+    Generations,
+    GenerationsReader,
+)
 from sync_pipeline.core.ports.index import Index, IndexReader
 from sync_pipeline.core.ports.overview import (
     EntityTrouble,
@@ -33,8 +38,6 @@ from sync_pipeline.core.ports.scopes import (
     EntityResult,
     EntitySnapshot,
     Fence,
-    Generations,
-    GenerationsReader,
     LeaseHolder,
     LeasesReader,
     ScopeLeases,
@@ -71,6 +74,7 @@ __all__ = [
     "EntityTrouble",
     "FailedDocument",
     "Fence",
+    "GenerationRecord",
     "Generations",
     "GenerationsReader",
     "Index",

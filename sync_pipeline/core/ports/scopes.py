@@ -1,4 +1,4 @@
-"""What we remember of scopes and collections, and who may write (of ``database``)."""
+"""What we remember of scopes, and who may write them (of ``database``)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from sync_pipeline.core.point import CollectionSpec
 from sync_pipeline.core.scope import Scope
 
 MAX_LEASE_SECONDS: Final = 3600
@@ -145,6 +144,9 @@ class ScopeStates(ScopeStatesReader, Protocol):
             Those of these entities that are marked, with since when.
         """
 
+    def clear(self) -> None:
+        """Remove the record of every scope of the collection, which was dropped."""
+
     def forget(self, *, scope: Scope, entity_types: Sequence[str] | None = None) -> None:
         """Remove the record of a scope that was cleaned up, or of these entities of it."""
 
@@ -185,17 +187,3 @@ class ScopeLeases(LeasesReader, Protocol):
         Its token stays used up: should it be alive after all, it stops at its next check,
         as soon as another run has taken the scope.
         """
-
-
-class GenerationsReader(Protocol):
-    """Physical collections, what each was built with, and which one the alias serves."""
-
-    def describe(self, collection: str) -> str | None:
-        """What a collection was built with, as ``CollectionSpec.describe`` says it, if known."""
-
-
-class Generations(GenerationsReader, Protocol):
-    """The same, to be written."""
-
-    def record(self, spec: CollectionSpec, *, is_active: bool) -> None:
-        """Note a collection; an active one makes the others of its alias inactive."""

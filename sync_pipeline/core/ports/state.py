@@ -177,6 +177,9 @@ class IndexState(IndexStateReader, Protocol):
                 never synced go. None forgets them all.
         """
 
+    def clear(self) -> int:
+        """Forget every document of the collection, which was dropped; how many there were."""
+
     def take_departed(
         self, *, scope: Scope, entity_types: Sequence[str] | None = None
     ) -> dict[str, int]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from sync_pipeline.core.errors import SyncPipelineError
 from sync_pipeline.core.ports import Weakness
 from sync_pipeline.core.vocabulary import HELPS
-from sync_pipeline.engine.index import has_index
 from sync_pipeline.engine.questions.entities import left_entities
 from sync_pipeline.engine.questions.vocabulary import sample_vocabulary
 from sync_pipeline.engine.reading import Reading
+from sync_pipeline.engine.roles import serving
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +98,12 @@ def _engine(sync: Reading) -> str:
 
 
 def _index(sync: Reading) -> str:
-    if not has_index(sync):
+    served = serving(sync)
+    if served is None:
         return f"reachable, nothing behind {sync.alias!r} yet"
-    with sync.index() as index:
-        points = f"{index.count()} points in {sync.spec.collection}"
-    left = left_entities(sync)
+    with served.index() as index:
+        points = f"{index.count()} points in {served.spec.collection}"
+    left = left_entities(served)
     if not left:
         return points
     others = ", ".join(f"{count} of {name}" for name, count in left.items())

@@ -16,7 +16,7 @@ from sync_pipeline.core.document import (
 )
 from sync_pipeline.core.document import document_id as make_document_id
 from sync_pipeline.core.entity import Entity
-from sync_pipeline.core.errors import ConfigurationError, IndexMismatchError
+from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.explanation import (
     DocumentFinding,
     Explanation,
@@ -28,7 +28,6 @@ from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.point import StoredPoint
 from sync_pipeline.core.ports import DocumentRecord
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.index import has_index
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import read_record
 from sync_pipeline.engine.steps.doubles import find_set_aside
@@ -155,10 +154,6 @@ def _read_rows(
 
 
 def _look_up(sync: Reading, names: list[str]) -> _Index:
-    try:
-        has_index(sync)
-    except IndexMismatchError as error:
-        return _Index({}, str(error))
     with sync.index() as index:
         points = index.retrieve([point_id(name) for name in names])
     return _Index({point.point_id: point for point in points}, None)

@@ -12,7 +12,6 @@ from sync_pipeline.core.errors import MassDeletionRefusedError
 from sync_pipeline.core.reports import Counts, SyncMode
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.changes import distinct_texts
-from sync_pipeline.engine.index import has_index
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.steps.compare import (
     NO_CHANGES,
@@ -65,11 +64,9 @@ def plan_scope(sync: Reading, *, scope: Scope, mode: SyncMode = "full") -> Scope
     """Compare one scope as a sync would; writes neither index nor state, loads no model.
 
     Raises:
-        IndexMismatchError: the index was built with other settings.
         SourceUnavailableError: the source cannot be read.
     """
     tally = _Tally()
-    has_index(sync)
     with preview_export(sync, scope=scope, mode=mode) as export:
         for comparison in iter_comparisons(sync, export=export):
             tally.counts += comparison.counts

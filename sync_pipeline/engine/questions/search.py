@@ -11,7 +11,11 @@ from typing import Final, Literal, TypeVar
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.changes import ChangedRow
 from sync_pipeline.core.conditions import plan_conditions
-from sync_pipeline.core.errors import ConfigurationError, IsolationError, NothingSyncedError
+from sync_pipeline.core.errors import (
+    CollectionMissingError,
+    ConfigurationError,
+    IsolationError,
+)
 from sync_pipeline.core.filters import EVERY_DATE, EVERY_NUMBER, Filters, FilterValue, Range
 from sync_pipeline.core.json_path import format_path, parse_path
 from sync_pipeline.core.payload import ENTITY_TYPE, RESERVED_FIELDS, shown
@@ -25,9 +29,9 @@ from sync_pipeline.core.point import (
 )
 from sync_pipeline.core.ports import IndexReader
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.index import has_index
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import read_records
+from sync_pipeline.engine.roles import require_serving
 
 MAX_LIMIT: Final = 100
 """Most hits of one search."""
@@ -176,6 +180,24 @@ def search_batch(
         ConfigurationError: see ``search``; none of them is answered then.
         IsolationError: likewise.
     """
+    while True:
+        served = require_serving(sync)
+        try:
+            return _search_batch(served, scope=scope, requests=requests, turn=turn)
+        except CollectionMissingError:
+            # Another generation went live meanwhile, and this one was dropped.
+            if require_serving(sync).spec.collection == served.spec.collection:
+                raise
+
+
+def _search_batch(
+    sync: Reading,
+    *,
+    scope: Scope,
+    requests: Sequence[SearchRequest],
+    turn: AbstractContextManager[object],
+) -> list[SearchResult]:
+    """The same in one generation."""
     for request in requests:
         _check_names(sync, request)
     queries = _queries(sync, scope=scope, requests=requests)
@@ -187,8 +209,6 @@ def search_batch(
     with turn, leaving_out_departed(sync, scope) as present:
         # Before the hits: a sync that ends in between makes them newer than it says, never older.
         in_sync = in_sync_by_scope(sync, scope=scope)
-        if not has_index(sync):
-            raise NothingSyncedError(alias=sync.alias)
         with sync.index() as index:
             answers = _ask(index, [*queries, *extra])
             for query, ranked in zip(queries, answers, strict=False):

@@ -8,9 +8,9 @@ from typing import Final
 
 from sync_pipeline.core.point import MAX_PREFIX
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.index import has_index
 from sync_pipeline.engine.questions.search import leaving_out_departed, require_own
 from sync_pipeline.engine.reading import Reading
+from sync_pipeline.engine.roles import serving
 
 MAX_WORDS: Final = 200
 """Words of what was typed that count; the first ones."""
@@ -27,13 +27,14 @@ def suggest(sync: Reading, *, scope: Scope, typed: str, limit: int) -> list[str]
     words = re.findall(r"\w+", typed)[:MAX_WORDS]
     if not words:
         return []
-    if not has_index(sync):
+    served = serving(sync)
+    if served is None:
         return []
-    with leaving_out_departed(sync, scope) as present, sync.index() as index:
+    with leaving_out_departed(served, scope) as present, served.index() as index:
         points = index.complete(
             " ".join(word[:MAX_PREFIX] for word in words),
             scope_keys=scope.visible_keys,
-            entity_types=sync.entity_names,
+            entity_types=served.entity_names,
             limit=CANDIDATES,
         )
         require_own(scope, points)

@@ -13,7 +13,7 @@ from sync_pipeline.core.diff import match_sorted
 from sync_pipeline.core.errors import DuplicateDocumentError
 from sync_pipeline.core.point import PointDigests, StoredPoint
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.index import has_index, iter_points
+from sync_pipeline.engine.index import iter_points
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.steps.compare import Part, iter_parts
 from sync_pipeline.engine.steps.export import preview_export
@@ -77,13 +77,11 @@ def verify_scope(sync: Reading, *, scope: Scope) -> Verification:
     id are an error of the scope, and no reason not to verify the others.
 
     Raises:
-        IndexMismatchError: the index was built with other settings.
         SourceUnavailableError: the source cannot be read.
         StoppedError: asked to stop.
     """
     tally = _Tally()
     fault: str | None = None
-    has_index(sync)
     try:
         with preview_export(sync, scope=scope, mode="full") as export:
             for part in iter_parts(sync, export=export):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.changes import ChangeBatch
 from sync_pipeline.core.cleanup import plan_cleanup
-from sync_pipeline.core.errors import UnconfirmedSyncError
+from sync_pipeline.core.errors import OutOfStepError, UnconfirmedSyncError
 from sync_pipeline.core.ports import EntityResult, Fence, IndexReader
 from sync_pipeline.core.reports import Counts, ScopeReport
 from sync_pipeline.engine.context import SyncContext
@@ -45,6 +45,7 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
     Raises:
         MassDeletionRefusedError: before anything was deleted.
         UnconfirmedSyncError: the index does not hold what it should; nothing is recorded as done.
+        OutOfStepError: done here, but another generation could not be kept in step.
         SupersededError: another run has the scope now.
         StoppedError: asked to stop.
     """
@@ -77,6 +78,10 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
     moved_away = sync.state.take_departed(scope=scope, entity_types=sync.entity_names)
     points = _confirm(sync, applied=applied, moved_away=moved_away, fence=fence)
     sync.staging.delete(run_folder(scope=scope, run_id=staged.run_id))
+    if staged.out_of_step is not None:
+        raise OutOfStepError(
+            collection=staged.collection, scope_key=scope.key, reason=staged.out_of_step
+        )
     moved = sum(moved_away.values())
     counts += Counts(indexed=points + len(stale), moved_away=moved, deleted=moved)
     return replace(
@@ -181,16 +186,24 @@ def _count_touched(sync: SyncContext, staged: StagedChanges, index: IndexReader)
     )
 
 
+def read_event_ids(sync: SyncContext, dataset: str) -> set[int]:
+    """The change events of a staged dataset (``staged.EVENT_SCHEMA``)."""
+    table = sync.staging.open_dataset(dataset).read(0)
+    return {int(event_id) for event_id in table.column("event_id").to_numpy()}
+
+
 def _consume_events(sync: SyncContext, *, staged: StagedChanges) -> None:
-    """Forget the change events that this sync has answered."""
-    if sync.feed is None or staged.events is None:
+    """Forget the change events that this sync has answered, and every other generation too."""
+    if sync.feed is None or staged.events is None or sync.keeps_in_step or staged.out_of_step:
         return
-    ids = sync.staging.open_dataset(staged.events).read(0).column("event_id").to_pylist()
+    ids = read_event_ids(sync, staged.events)
+    if staged.answered is not None:
+        ids &= read_event_ids(sync, staged.answered)
     sync.feed.consume(
         ChangeBatch(
             scope=staged.scope,
             keys=tuple(staged.event_keys),
-            event_ids=tuple(int(event_id) for event_id in ids if event_id is not None),
+            event_ids=tuple(sorted(ids)),
             rows=frozenset(),
             truncated=frozenset(),
             has_more=False,

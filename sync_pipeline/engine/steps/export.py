@@ -146,12 +146,13 @@ def export_scope(
             fence_token=fence.token,
             tally=tally,
         )
-    sync.quarantine.replace(
-        scope=scope,
-        rejections=tally.rejections,
-        entity_types=sync.entity_names,
-        among=_looked_at(touched),
-    )
+    if not sync.keeps_in_step:
+        sync.quarantine.replace(
+            scope=scope,
+            rejections=tally.rejections,
+            entity_types=sync.entity_names,
+            among=_looked_at(touched),
+        )
     _tell_dropped(tally, scope=scope)
     _check_quarantined(sync, scope=scope, counts=tally.counts)
     return export
