@@ -33,6 +33,22 @@ if TYPE_CHECKING:
     from sync_pipeline.engine.generation import Generation, OpenGeneration
 
 
+class RecordsReader(Protocol):
+    """What is remembered of one collection, to be read."""
+
+    @property
+    def scopes(self) -> ScopeStatesReader: ...
+
+
+class CollectionReader(Protocol):
+    """One collection, to be read."""
+
+    @property
+    def index(self) -> Lease[IndexReader]: ...
+    @property
+    def records(self) -> RecordsReader: ...
+
+
 class Reading(Protocol):
     """A ``SyncContext`` as questions see it; what each part is stands there.
 
@@ -93,6 +109,9 @@ class Reading(Protocol):
     def now(self) -> Callable[[], datetime]: ...
     @property
     def seconds(self) -> Callable[[], float]: ...
+
+    def collection(self, name: str) -> CollectionReader:
+        """Any collection of the store, by its name."""
 
     def over(self, generation: Generation) -> Self:
         """The same about another generation."""

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from sync_pipeline.core.errors import IndexMismatchError, NothingSyncedError
 from sync_pipeline.core.ports import GenerationRecord
-from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.reading import Reading
 
 R = TypeVar("R", bound=Reading)
@@ -69,7 +68,7 @@ def recorded_as_serving(records: Sequence[GenerationRecord]) -> GenerationRecord
     return next((record for record in records if record.is_serving), None)
 
 
-def beside(sync: SyncContext) -> list[SyncContext]:
+def beside(sync: R) -> list[R]:
     """Contexts of the other generations that have to be kept in step: those that serve or served.
 
     The one that serves comes first. One that was never finished is not among them, nor one

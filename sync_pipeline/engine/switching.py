@@ -165,6 +165,30 @@ def drop(sync: SyncContext, *, collection: str) -> Dropped:
     return Dropped(collection=collection, documents=documents)
 
 
+def try_again(sync: SyncContext) -> Switched | None:
+    """Try once more to let a filled generation serve that was refused, or not yet asked.
+
+    Returns:
+        None where there is none, or where somebody went back from it.
+    """
+    records = {it.collection: it for it in sync.generations.list_all(alias=sync.alias)}
+    own = records.get(sync.spec.collection)
+    if own is None or own.served_at is not None:
+        return None
+    return go_live(sync)
+
+
+def drop_expired(sync: SyncContext) -> list[Dropped]:
+    """Drop the generations whose time is over, see ``plan_expiry``."""
+    expired = plan_expiry(
+        sync.generations.list_all(alias=sync.alias),
+        wanted=sync.spec.collection,
+        keep_seconds=sync.options.keep_generations_seconds,
+        now=sync.now(),
+    )
+    return [drop(sync, collection=name) for name in expired]
+
+
 def plan_expiry(
     records: Sequence[GenerationRecord], *, wanted: str, keep_seconds: float, now: datetime
 ) -> list[str]:

@@ -193,7 +193,7 @@ def explain(sync: SyncContext, *, entity: str, row_id: str) -> Explanation:
     """
     from sync_pipeline.engine.questions.explain import explain_row
 
-    return explain_row(_served(sync), entity_type=entity, row_id=row_id)
+    return explain_row(sync, entity_type=entity, row_id=row_id)
 
 
 def document_as(sync: SyncContext, document_id: str, *, scope: Scope) -> StoredPoint | None:
@@ -229,7 +229,7 @@ def explain_document(
     """
     from sync_pipeline.engine.questions import explain as explaining
 
-    return explaining.explain_document(_served(sync), document_id=document_id, scope=scope)
+    return explaining.explain_document(sync, document_id=document_id, scope=scope)
 
 
 def explain_as(sync: SyncContext, document_id: str, *, scope: Scope | None) -> Explanation | None:

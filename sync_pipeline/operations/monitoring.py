@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.ports import RecordedScope, ScopeOrder, ScopePage, ScopeTotals
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.roles import serving_by_record
 from sync_pipeline.operations.overview import ScopeLine, scope_lines
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def watch(sync: SyncContext, *, most: int = MOST_SCOPES, worst: int = WORST_SCOP
     Raises:
         TransientError: a database cannot be reached.
     """
+    sync = serving_by_record(sync)
     names, now = sync.entity_names, sync.now()
     totals = sync.overview.sum_up(entity_types=names, scope_keys=None)
     limit = most if totals.scopes <= most else worst

@@ -20,6 +20,7 @@ from sync_pipeline.core.ports import (
     ScopeTotals,
 )
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.roles import serving_by_record
 
 if TYPE_CHECKING:
     from sync_pipeline.core.entity import Entity
@@ -114,6 +115,7 @@ def recorded_status(
         page: Which scopes; its ``scope_keys`` are taken from ``visible``.
         visible: The scopes that the caller may know of; None for all.
     """
+    sync = serving_by_record(sync)
     keys = None if visible is None else [scope.key for scope in visible]
     names = sync.entity_names
 
@@ -259,6 +261,7 @@ def first_failed(
     sync: SyncContext, *, visible: Sequence[Scope] | None = None, limit: int
 ) -> list[DocumentRecord]:
     """The first failed documents of the scopes that a caller may see, by scope key and id."""
+    sync = serving_by_record(sync)
     scopes: Sequence[Scope | None] = [None] if visible is None else visible
     failed = [
         record for scope in scopes for record in sync.state.list_failed(scope=scope, limit=limit)

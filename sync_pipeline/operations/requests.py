@@ -13,6 +13,7 @@ from sync_pipeline.core.errors import ConfigurationError, MassDeletionRefusedErr
 from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import RunOptions
+from sync_pipeline.engine.roles import serving_by_record
 from sync_pipeline.operations.repairing import require_entity_name
 from sync_pipeline.operations.scopes import (
     InstalledScopes,
@@ -174,6 +175,7 @@ def retry_document(
     parts = split_document_id(document_id)
     if parts is None or parts[1] not in sync.entity_names:
         return None
+    sync = serving_by_record(sync)
     record = sync.state.get(document_id=document_id)
     if record is None or (scope is not None and record.scope_key != scope.key):
         return None
@@ -195,7 +197,7 @@ def retry_failed_documents(
     if entity is not None:
         require_entity_name(sync, entity)
     names = sync.entity_names if entity is None else (entity,)
-    due = sync.state.retry_now(scope=scope, entity_types=names)
+    due = serving_by_record(sync).state.retry_now(scope=scope, entity_types=names)
     return _request_retries(sync, due, requested_by=requested_by)
 
 

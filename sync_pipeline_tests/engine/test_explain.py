@@ -222,7 +222,7 @@ def test_an_index_of_other_settings_is_told_before_anything_else(world: World) -
     world.run("acme")
     changed = world.sync.rebound(embedder=HashingEmbedder(dimension=32))
 
-    found = explain_row(changed, entity_type="material", row_id="1")
+    found = explain_row(changed, entity_type="material", row_id="1")  # nobody can open the other
 
     assert found.verdict.outcome is Outcome.OTHER_SETTINGS
     assert "Vectors of two models cannot be mixed" in found.verdict.reason

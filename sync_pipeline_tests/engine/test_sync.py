@@ -258,17 +258,17 @@ def test_a_text_shared_by_a_new_and_a_changed_document_is_embedded_once(world: W
     assert counts(report) == {"new": 1, "changed": 1, "embedded_texts": 1}
 
 
-def test_an_index_of_another_model_is_refused_and_unharmed(world: World) -> None:
+def test_vectors_of_another_model_never_reach_the_same_collection(world: World) -> None:
     world.put("1")
     world.run()
-    before = world.everything()
-    world.embedder.model_id = "another-model"
+    before = world.everything()["points"]
+    world.use_model("another-model")
 
-    with pytest.raises(IndexMismatchError, match="was built with model fake-embedder"):
-        world.run()
+    world.run()
 
-    world.embedder.model_id = "fake-embedder"
-    assert world.everything() == before
+    assert len(world.store.list_collections()) == 2
+    world.use_model("fake-embedder")
+    assert world.everything()["points"] == before
 
 
 def test_an_index_of_unknown_origin_is_refused_all_the_same(world: World) -> None:

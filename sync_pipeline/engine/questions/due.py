@@ -13,6 +13,7 @@ from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.index import points_by_entity
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import ScopeRecord, read_records
+from sync_pipeline.engine.roles import beside
 
 FEW_SCOPES: Final = 8
 """Up to so many scopes are digested one by one. Measured over a table without an index on
@@ -81,13 +82,25 @@ def judge_scopes(sync: Reading, *, scopes: Sequence[Scope], are_all: bool = Fals
 
     A few scopes among others are looked at one by one, and no other with them. Many,
     or all, cost one grouped query over the source, one read of our record and one
-    count per entity in the index.
+    count per entity in the index. A scope is due if it is in any generation that is kept in step.
 
     Args:
         sync: The ports.
         scopes: Which ones.
         are_all: Whether there are hardly any others.
     """
+    judged = _judge(sync, scopes=scopes, are_all=are_all)
+    for other in beside(sync):
+        theirs = _judge(other, scopes=scopes, are_all=are_all)
+        judged = [
+            its if mine.why_not is not None and its.is_due else mine
+            for mine, its in zip(judged, theirs, strict=True)
+        ]
+    return judged
+
+
+def _judge(sync: Reading, *, scopes: Sequence[Scope], are_all: bool) -> list[Dueness]:
+    """The same in one generation."""
     is_few = len(scopes) <= FEW_SCOPES and not are_all
     facts = _each(sync, scopes) if is_few else _all_at_once(sync)
     judged: list[Dueness] = []

@@ -16,7 +16,7 @@ from sync_pipeline.core.document import (
 )
 from sync_pipeline.core.document import document_id as make_document_id
 from sync_pipeline.core.entity import Entity
-from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.core.errors import ConfigurationError, IndexMismatchError
 from sync_pipeline.core.explanation import (
     DocumentFinding,
     Explanation,
@@ -30,6 +30,7 @@ from sync_pipeline.core.ports import DocumentRecord
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import read_record
+from sync_pipeline.engine.roles import serving
 from sync_pipeline.engine.steps.doubles import find_set_aside
 
 SHOWN_CHARACTERS: Final = 200
@@ -66,10 +67,11 @@ def explain_row(sync: Reading, *, entity_type: str, row_id: str) -> Explanation:
         ConfigurationError: no such entity.
         SourceUnavailableError: the source cannot be read.
     """
+    sync, fault = _served(sync)
     entity = _entity(sync, entity_type)
     rows = _read_rows(sync, entity=entity, row_id=row_id)
     names = row_document_ids(entity.name, row_id)
-    index = _look_up(sync, names)
+    index = _look_up(sync, names, fault=fault)
     findings = [
         _finding(sync, name, entity=entity, row=row, index=index)
         for name in names
@@ -107,9 +109,10 @@ def explain_document(
     kind, entity_type, row_id = parts
     if scope is not None and scope.kind != kind:
         return None
+    sync, fault = _served(sync)
     entity = _entity(sync, entity_type)
     rows = _read_rows(sync, entity=entity, row_id=row_id, only=scope)
-    index = _look_up(sync, [document_id])
+    index = _look_up(sync, [document_id], fault=fault)
     findings = [
         _finding(sync, document_id, entity=entity, row=row, index=index, only=scope)
         for row in (_of_document(rows, document_id, entity=entity, row_id=row_id) or [None])
@@ -123,6 +126,14 @@ def explain_document(
         documents=documents,
         verdict=judge(documents, entity_type=entity.name, db_id=row_id, index_fault=index.fault),
     )
+
+
+def _served(sync: Reading) -> tuple[Reading, str | None]:
+    """The generation that serves, or that of the settings and why the other cannot be asked."""
+    try:
+        return serving(sync) or sync, None
+    except IndexMismatchError as error:
+        return sync, str(error)
 
 
 def _entity(sync: Reading, name: str) -> Entity:
@@ -153,7 +164,9 @@ def _read_rows(
     return built
 
 
-def _look_up(sync: Reading, names: list[str]) -> _Index:
+def _look_up(sync: Reading, names: list[str], *, fault: str | None) -> _Index:
+    if fault is not None:
+        return _Index({}, fault)
     with sync.index() as index:
         points = index.retrieve([point_id(name) for name in names])
     return _Index({point.point_id: point for point in points}, None)
