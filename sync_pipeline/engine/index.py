@@ -34,8 +34,14 @@ def ensure_index(sync: SyncContext) -> None:
                 raise CollectionMissingError(collection=spec.collection, store="the index")
             return
         target, records = read_alias(sync, store)
-        index.ensure(spec)
+        is_new = index.ensure(spec)
         known = records.get(spec.collection)
+        if is_new and known is not None:
+            # Dropped or lost: no scope is in step in it any more.
+            sync.scopes.clear()
+            if target is not None:
+                sync.generations.forget(collection=spec.collection)
+                known = None
         if known is None or known.recipe != sync.generation.recipe:
             sync.generations.record(spec, recipe=sync.generation.recipe)
         if target is None:

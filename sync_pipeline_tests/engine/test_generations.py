@@ -9,9 +9,7 @@ import pytest
 
 from sync_pipeline.core.changes import Operation
 from sync_pipeline.core.errors import ConfigurationError, IndexMismatchError, OutOfStepError
-from sync_pipeline.core.ports import GenerationRecord
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.generation import Generation
 from sync_pipeline.engine.questions.search import SearchRequest, search
 from sync_pipeline.engine.switching import (
     drop,
@@ -424,18 +422,8 @@ def test_an_answer_of_a_search_survives_a_switch_and_a_drop_in_the_middle(change
             go_live(changed.sync)
             drop(changed.sync, collection=old)
 
-    watched = watch_context(replace(changed.sync), switch)
-    opened = changed.open_generation
+    watched = watch_context(changed.sync, switch)
 
-    def open_watched(record: GenerationRecord) -> Generation:
-        generation = opened(record)
-        assert generation is not None
-        return watch_context(changed.sync.over(generation), switch).generation
-
-    found = search(
-        replace(watched, open_generation=open_watched),
-        scope=ACME,
-        request=SearchRequest(text="cement"),
-    )
+    found = search(watched, scope=ACME, request=SearchRequest(text="cement"))
 
     assert len(found.hits) == 4

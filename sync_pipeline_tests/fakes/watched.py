@@ -14,8 +14,10 @@ from functools import wraps
 from inspect import isgenerator
 from typing import Any, Final, Literal
 
-from sync_pipeline.engine.collection import Records
+from sync_pipeline.core.ports import GenerationRecord
+from sync_pipeline.engine.collection import Records, open_collection
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.generation import Generation
 
 When = Literal["before", "after"]
 
@@ -48,8 +50,19 @@ def watch_context(sync: SyncContext, listener: Listener) -> SyncContext:
             scopes=watch(known.scopes, name="scopes", listener=listener),
         )
 
+    def open_generation(record: GenerationRecord) -> Generation | None:
+        known = sync.open_generation(record)
+        if known is None:
+            return None
+        return replace(
+            known,
+            embedder=watch(known.embedder, name="embedder", listener=listener),
+            collection=open_collection(record.collection, store=store, records=records),
+        )
+
     embedder = watch(sync.embedder, name="embedder", listener=listener)
-    return replace(sync.rebound(store=store, records=records, embedder=embedder), **watched)
+    rebound = sync.rebound(store=store, records=records, embedder=embedder)
+    return replace(rebound, open_generation=open_generation, **watched)
 
 
 def watch(port: object, *, name: str, listener: Listener) -> Any:

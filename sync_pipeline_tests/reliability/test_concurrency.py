@@ -32,8 +32,8 @@ from sync_pipeline_tests.engine.steps import SteppedRun
 from sync_pipeline_tests.fakes.qdrant_stub import QdrantStub
 from sync_pipeline_tests.fakes.watched import When, watch_context
 from sync_pipeline_tests.reliability.catalogue import Catalogue, Found
+from sync_pipeline_tests.reliability.crashing import Driver
 from sync_pipeline_tests.reliability.site import Site
-from sync_pipeline_tests.reliability.test_crashes import Driver
 
 
 @pytest.fixture
