@@ -20,6 +20,7 @@ from sync_pipeline.operations.answers import all_done, sync_summary
 from sync_pipeline.operations.generations import (
     clear_collection,
     drop_generation,
+    droppable_points,
     generations,
     held_points,
     plan_of_settings,
@@ -93,8 +94,11 @@ def rollback(invocation: Invocation) -> None:
     """
     record, in_step_to = roll_back(invocation.installation.sync)
     invocation.answer({"ok": True, "serves": record.collection, "in_sync_to": in_step_to})
-    since = "not known to be in step; sync it" if in_step_to is None else f"in step to {in_step_to}"
-    invocation.say(f"{record.collection} serves from now on ({since}): {record.description}.")
+    since = "not known to be in step, so sync all scopes"
+    if in_step_to is not None:
+        since = f"in step to {in_step_to:%Y-%m-%d %H:%M:%S} UTC"
+    invocation.say(f"{record.collection} serves from now on, {since}.")
+    invocation.say(f"It was made with {record.description}.")
 
 
 @command(index_app, "drop")
@@ -108,19 +112,17 @@ def drop(
 ) -> None:
     """Remove a generation that does not serve, with its files and records."""
     if not yes:
-        points = {it.collection: it.points for it in generations(invocation.installation.sync)}
+        points = droppable_points(invocation.installation.sync, name)
         next_step = f"sync-pipeline index drop {shlex.quote(name)} --yes"
-        invocation.answer(
-            {"ok": False, "would_remove": {"points": points.get(name, 0)}, "next_step": next_step}
-        )
+        invocation.answer({"ok": False, "would_remove": {"points": points}, "next_step": next_step})
         invocation.say(
-            f"This would remove {points.get(name, 0)} points of {name}. Nothing was removed; to do "
-            f"it: `{next_step}`"
+            f"This would remove the {points:,} points of {name}. Nothing was removed; to do it: "
+            f"`{next_step}`"
         )
         raise typer.Exit(WRONG_USAGE)
     gone = drop_generation(invocation.installation.sync, name)
     invocation.answer({"ok": True, **asdict(gone)})
-    invocation.say(f"{gone.collection} is removed, with {gone.documents} records of documents.")
+    invocation.say(f"{gone.collection} is removed, with {gone.documents:,} records of documents.")
 
 
 @command(index_app, "rebuild")
@@ -143,7 +145,7 @@ def rebuild(
         next_step = "sync-pipeline index rebuild --yes"
         invocation.answer({"ok": False, "points": points, "next_step": next_step})
         invocation.say(
-            f"{sync.spec.collection} has {points} points. `sync-pipeline verify all --repair` "
+            f"{sync.spec.collection} has {points:,} points. `sync-pipeline verify all --repair` "
             "mends differences while it serves; to remove and make it anew, with incomplete "
             f"answers meanwhile: `{next_step}`"
         )

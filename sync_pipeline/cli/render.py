@@ -335,10 +335,14 @@ def generation_plan(plan: GenerationPlan) -> list[str]:
     seconds = (
         "" if plan.estimated_seconds is None else f", about {plan.estimated_seconds:.0f} seconds"
     )
-    cost = "" if plan.estimated_cost is None else f", about {plan.estimated_cost:.2f} of money"
+    cost = (
+        ""
+        if plan.estimated_cost is None
+        else f", for {plan.estimated_cost:.2f} at the provider's price"
+    )
     lines.append(
-        f"To write: {plan.documents} documents in {plan.scopes} scopes; to embed: "
-        f"{plan.texts_to_embed} texts of {plan.tokens} tokens{seconds}{cost}."
+        f"To write: {plan.documents:,} documents in {plan.scopes} scopes; to embed: "
+        f"{plan.texts_to_embed:,} texts of {plan.tokens:,} tokens{seconds}{cost}."
     )
     if not plan.is_served:
         lines.append(

@@ -17,7 +17,7 @@ from sync_pipeline.core.errors import (
     SyncPipelineError,
     TransientError,
 )
-from sync_pipeline.core.ports import GenerationRecord
+from sync_pipeline.core.ports import GenerationRecord, StoreReader
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.collection import BoundCollection
 from sync_pipeline.engine.context import SyncContext
@@ -143,19 +143,8 @@ def drop(sync: SyncContext, *, collection: str) -> Dropped:
     Raises:
         ConfigurationError: it serves, or there is none of that name.
     """
-    records = {it.collection: it for it in sync.generations.list_all(alias=sync.alias)}
-    if collection not in records:
-        raise ConfigurationError(
-            f"there is no generation {collection!r} behind {sync.alias!r}",
-            remedy="`sync-pipeline index status` lists those that there are.",
-        )
     with sync.store() as store:
-        if store.alias_target(sync.alias) == collection:
-            raise ConfigurationError(
-                f"{collection!r} is what searches are answered from; nothing was dropped",
-                remedy="Let another generation serve first: `sync-pipeline index rollback`, or "
-                "`sync-pipeline index switch`.",
-            )
+        _require_droppable(sync, store, collection)
         store.drop_collection(collection)
     kept = sync.collection(collection).records
     documents = kept.state.clear()
@@ -163,6 +152,33 @@ def drop(sync: SyncContext, *, collection: str) -> Dropped:
     # Last: a drop that was cut off is found here, and finished by dropping again.
     sync.generations.forget(collection=collection)
     return Dropped(collection=collection, documents=documents)
+
+
+def droppable_points(sync: SyncContext, *, collection: str) -> int:
+    """How many points ``drop`` would remove.
+
+    Raises:
+        ConfigurationError: see ``drop``.
+    """
+    with sync.store() as store:
+        _require_droppable(sync, store, collection)
+    with sync.collection(collection).index() as index:
+        return index.count()
+
+
+def _require_droppable(sync: SyncContext, store: StoreReader, collection: str) -> None:
+    records = {it.collection: it for it in sync.generations.list_all(alias=sync.alias)}
+    if collection not in records:
+        raise ConfigurationError(
+            f"there is no generation {collection!r} behind {sync.alias!r}",
+            remedy="`sync-pipeline index status` lists those that there are.",
+        )
+    if store.alias_target(sync.alias) == collection:
+        raise ConfigurationError(
+            f"{collection!r} is what searches are answered from; nothing was dropped",
+            remedy="Let another generation serve first: `sync-pipeline index rollback`, or "
+            "`sync-pipeline index switch`.",
+        )
 
 
 def try_again(sync: SyncContext) -> Switched | None:

@@ -67,6 +67,17 @@ def drop_generation(sync: SyncContext, collection: str) -> Dropped:
     return drop(sync, collection=collection)
 
 
+def droppable_points(sync: SyncContext, collection: str) -> int:
+    """How many points ``drop_generation`` would remove.
+
+    Raises:
+        ConfigurationError: see ``drop_generation``.
+    """
+    from sync_pipeline.engine import switching
+
+    return switching.droppable_points(sync, collection=collection)
+
+
 def held_points(sync: SyncContext) -> int:
     """Points of the collection of the settings, 0 where there is none or it cannot be read."""
     from sync_pipeline.core.errors import PermanentError
