@@ -127,7 +127,12 @@ def test_one_part_that_fails_does_not_keep_the_others_from_their_work(
 
     shown = run_maintenance(instance, world)
 
-    assert sorted(shown) == ["build_search_index", "remove_leftover_files", "remove_old_runs"]
+    assert sorted(shown) == [
+        "build_search_index",
+        "drop_old_generations",
+        "remove_leftover_files",
+        "remove_old_runs",
+    ]
 
 
 def test_files_of_failed_runs_are_removed(world: World, instance: dg.DagsterInstance) -> None:

@@ -20,7 +20,7 @@ from sync_pipeline.defs.jobs import ASSETS
 from sync_pipeline.engine.context import SyncOptions
 from sync_pipeline.engine.steps.cleanup import clean_scope
 from sync_pipeline.engine.steps.embed import embed_scope
-from sync_pipeline.engine.steps.export import export_scope
+from sync_pipeline.engine.steps.sync import begin_scope
 from sync_pipeline.engine.steps.upsert import upsert_scope
 from sync_pipeline_tests.defs.conftest import failure_of, metadata_of, run_job, set_rows
 from sync_pipeline_tests.engine.world import Clock, World
@@ -65,7 +65,7 @@ def test_metadata_are_the_numbers_of_the_reports(
     )
     assert (set(upserted), set(cleaned)) == (
         {"points_written", "payloads_written", "failed", "seconds"},
-        {"indexed", "deleted", "moved_away", "seconds"},
+        {"indexed", "deleted", "moved_away", "seconds", "generation"},
     )
 
 
@@ -268,7 +268,7 @@ def test_a_signal_lets_the_batch_in_flight_finish_and_fails_the_step_with_the_re
 @pytest.mark.parametrize(
     ("step", "function", "shown"),
     [
-        pytest.param("exported_documents", export_scope, {"documents": 3}, id="export"),
+        pytest.param("exported_documents", begin_scope, {"documents": 3}, id="export"),
         pytest.param("embedded_documents", embed_scope, {"embedded_texts": 3}, id="embed"),
         pytest.param("upserted_points", upsert_scope, {"points_written": 3}, id="upsert"),
         pytest.param("stale_cleanup", clean_scope, {"indexed": 3}, id="cleanup"),

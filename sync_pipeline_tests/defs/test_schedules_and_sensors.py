@@ -78,7 +78,7 @@ def pretend_synced(world: World) -> None:
                     digest=sync.entity_digest(entity, found),
                 )
             )
-        world.scopes.record_success(
+        sync.scopes.record_success(
             Fence(key, "run-1", 1),
             entities=results,
             snapshot_at=world.clock(),
