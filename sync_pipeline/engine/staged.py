@@ -46,8 +46,9 @@ def document_schema(views: Sequence[str]) -> pa.Schema:
 
 
 def change_schema(views: Sequence[str]) -> pa.Schema:
-    """Columns of a change set: a document and its ``action``."""
-    return document_schema(views).insert(0, pa.field("action", pa.string()))
+    """Columns of a change set: a document, its ``action`` and what the model refuses of it."""
+    action, refusal = pa.field("action", pa.string()), pa.field("refusal", pa.string())
+    return document_schema(views).insert(0, action).append(refusal)
 
 
 TOUCHED_SCHEMA = pa.schema({"point_id": pa.string()})

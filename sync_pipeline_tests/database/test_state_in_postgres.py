@@ -382,6 +382,40 @@ def test_recording_the_same_collection_again_writes_nothing(engine: Engine) -> N
     assert [place for place, _ in versions(engine, "generation")] == [p for p, _ in before]
 
 
+# --- views ------------------------------------------------------------------------------
+
+
+def test_people_see_each_view_of_a_document(engine: Engine) -> None:
+    state = PostgresIndexState(engine, collection=COLLECTION)
+    views = {"title": "t", "measure": "m"}
+    for number in (1, 2):
+        state.record_synced(
+            scope=ACME,
+            rows=[row(number, views=views)],
+            snapshot_at=NOON,
+            vector_version=MODEL,
+        )
+    state.record_synced(
+        scope=ACME, rows=[row(3, views={"measure": "m"})], snapshot_at=NOON, vector_version=MODEL
+    )
+    state.record_failed(scope=ACME, failures=[failure(2), failure(3, "too odd", views=["title"])])
+
+    seen = read(
+        engine,
+        "SELECT db_id, view, status, embed_hash, last_error, retry_count, vector_version "
+        "FROM document_view_status ORDER BY db_id, view",
+    )
+
+    assert [tuple(it.values()) for it in seen] == [
+        ("1", "measure", "synced", "m", None, 0, MODEL),
+        ("1", "title", "synced", "t", None, 0, MODEL),
+        ("2", "measure", "failed", "m", "the store refuses it", 1, MODEL),
+        ("2", "title", "failed", "t", "the store refuses it", 1, MODEL),
+        ("3", "measure", "synced", "m", None, 0, MODEL),
+        ("3", "title", "failed", None, "too odd", 1, MODEL),
+    ]
+
+
 # --- runs -------------------------------------------------------------------------------
 
 

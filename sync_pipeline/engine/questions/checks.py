@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from sync_pipeline.core.hashing import embed_hasher, point_id
+from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.payload import owner_fields
 from sync_pipeline.core.point import NORM_TOLERANCE, SearchQuery, StoredPoint, Vector
 from sync_pipeline.core.ports import EntitySnapshot, IndexReader
@@ -149,29 +149,40 @@ def vectors_are_valid(*, sample: Sequence[StoredPoint], dimension: int) -> Check
 
 
 def known_document_is_found(
-    *, point: StoredPoint, hits: Sequence[StoredPoint], documents: int
+    *, found: Mapping[str, tuple[KnownDocument, Sequence[StoredPoint]]], documents: int
 ) -> CheckResult:
-    """Whether a search for a document's own text brings it, or one of the very same text.
+    """Whether in every view a search for a document's own text brings it, or one of the same text.
 
     Args:
-        point: The document that was searched for.
-        hits: The first hits, best first.
+        found: Per view the document that was searched for, and the first hits, best first.
         documents: How many of the sample could have been searched for.
     """
-    places = [
-        place
-        for place, hit in enumerate(hits, start=1)
-        if hit.point_id == point.point_id or hit.text == point.text
-    ]
-    return CheckResult(
-        claim="known_document_is_found",
-        passed=bool(places),
-        facts={
-            "document_id": point.document_id,
-            "place": places[0] if places else f"not among the first {FIRST_HITS}",
-            "sampled": documents,
-        },
-    )
+    places = {view: _place(known, hits) for view, (known, hits) in found.items()}
+    first = next(iter(found.values()))[0]
+    lost = [view for view, place in places.items() if place is None]
+    facts: dict[str, Fact] = {
+        "document_id": first.point.document_id,
+        "place": places[first.view] or f"not among the first {FIRST_HITS}",
+        "sampled": documents,
+    }
+    if len(places) > 1:
+        facts["views"] = ", ".join(
+            f"{view}: {place or 'not found'}" for view, place in sorted(places.items())
+        )
+    if lost:
+        facts["lost"] = ", ".join(
+            f"{view}: {found[view][0].point.document_id}" for view in sorted(lost)
+        )
+    return CheckResult(claim="known_document_is_found", passed=not lost, facts=facts)
+
+
+def _place(known: KnownDocument, hits: Sequence[StoredPoint]) -> int | None:
+    """Where a document stands among the hits, or the first one with the very same text."""
+    own = known.point.embed_hashes[known.view]
+    for place, hit in enumerate(hits, start=1):
+        if hit.point_id == known.point.point_id or hit.embed_hashes.get(known.view) == own:
+            return place
+    return None
 
 
 def _read_sample(
@@ -208,35 +219,42 @@ def _find_known_document(
         return CheckResult(
             claim="known_document_is_found", passed=True, facts={"skipped": reason, "sampled": 0}
         )
-    chosen = searchable[0]
+    chosen: dict[str, KnownDocument] = {}
+    for known in searchable:
+        chosen.setdefault(known.view, known)
+    found = {
+        view: (known, _search_for(index, sync=sync, scope=scope, known=known))
+        for view, known in chosen.items()
+    }
+    documents = len({known.point.point_id for known in searchable})
+    return known_document_is_found(found=found, documents=documents)
+
+
+def _search_for(
+    index: IndexReader, *, sync: Reading, scope: Scope, known: KnownDocument
+) -> list[StoredPoint]:
+    """Search by the text of one view, and by words where that is the document's whole text."""
+    is_whole = list(known.point.embed_hashes) == [known.view]
     query = SearchQuery(
         scope_keys=scope.visible_keys,
-        vectors={chosen.view: chosen.vector},
-        sparse=sync.sparse.encode_query(chosen.point.text),
+        vectors={known.view: known.vector},
+        sparse=sync.sparse.encode_query(known.point.text) if is_whole else None,
         limit=FIRST_HITS,
     )
-    hits = [hit for _, hit in index.query(query)]
-    return known_document_is_found(point=chosen.point, hits=hits, documents=len(searchable))
+    return [hit for _, hit in index.query(query)]
 
 
 def _known_documents(
     sync: Reading, *, scope: Scope, sample: Sequence[StoredPoint]
 ) -> list[KnownDocument]:
-    """Points with a view that holds the whole text, whose vector is in the cache.
-
-    The text of a point is the text of all its views together, so only a document
-    with one view can be searched for by it.
-    """
-    embed_hash = embed_hasher(sync.embedder.model_id)
-    keys = {point.point_id: embed_hash(point.text) for point in sample}
-    cached = sync.cache.get(
-        model_id=sync.cache_model(scope), text_hashes=sorted(set(keys.values()))
-    )
+    """Views of points whose text has its vector in the cache."""
+    keys = {key for point in sample for key in point.embed_hashes.values()}
+    cached = sync.cache.get(model_id=sync.cache_model(scope), text_hashes=sorted(keys))
     return [
-        KnownDocument(point=point, view=view, vector=cached[embed_hash])
+        KnownDocument(point=point, view=view, vector=cached[key])
         for point in sample
-        for view, embed_hash in point.embed_hashes.items()
-        if embed_hash == keys[point.point_id] and embed_hash in cached
+        for view, key in point.embed_hashes.items()
+        if key in cached and view in sync.views
     ]
 
 

@@ -204,7 +204,8 @@ def _tagged(table: pa.Table, diff: Diff) -> pa.Table:
     }
     positions = np.concatenate(list(by_action.values()))
     actions = [str(action) for action, places in by_action.items() for _ in range(len(places))]
-    return table.take(positions).add_column(0, "action", pa.array(actions, pa.string()))
+    tagged = table.take(positions).add_column(0, "action", pa.array(actions, pa.string()))
+    return tagged.append_column("refusal", pa.nulls(len(actions), pa.string()))
 
 
 def _stale_table(sync: Reading, *, part: Part, diff: Diff) -> pa.Table:

@@ -155,6 +155,9 @@ def _record(sync: SyncContext, staged: StagedChanges, changes: Sequence[Change])
         snapshot_at=staged.taken_at,
         vector_version=sync.embedder.model_id,
     )
+    refused = [change.as_failed(change.refusal) for change in changes if change.refusal]
+    if refused:
+        sync.state.record_failed(scope=staged.scope, failures=refused)
 
 
 def _points(
