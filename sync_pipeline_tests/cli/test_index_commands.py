@@ -74,6 +74,7 @@ def test_what_is_not_filled_does_not_serve_and_says_so(run: CommandLine) -> None
     told = answer(run, "index", "switch", exit_code=1)
     shown = run("index", "status").output
 
+    assert "A new generation of the index is 33% filled" in run("status").output
     assert told["reason"].startswith("2 of 3 scopes are not filled: acme, globex")
     assert " ".join(shown.split()).count("2 of 3 scopes are not filled") == 1
 
