@@ -298,6 +298,41 @@ MUTANTS: Final = {
             ),
         ),
     ),
+    "S19 a search is embedded by the model of the settings": Mutant(
+        f"{_ENGINE}/test_generations.py::test_searches_are_embedded_by_the_model_of_the_generation_that_serves",
+        (
+            Change(
+                "sync_pipeline.engine.questions.search",
+                "search_batch",
+                "served = require_serving(sync)",
+                "served = sync",
+            ),
+        ),
+    ),
+    "S20 a generation serves before it is filled": Mutant(
+        f"{_ENGINE}/test_generations.py::test_a_scope_that_is_not_filled_holds_it_back_and_says_so",
+        (
+            Change(
+                "sync_pipeline.engine.switching",
+                "_is_unfilled",
+                "return record is None or bool(record.missing or record.cut_off) "
+                "or record.last_full_at is None",
+                "return False",
+            ),
+        ),
+    ),
+    "S20 change events go before every generation has answered them": Mutant(
+        f"{_ENGINE}/test_generations.py::test_events_wait_until_every_generation_has_answered_them",
+        (
+            Change(
+                "sync_pipeline.engine.steps.cleanup",
+                "_consume_events",
+                "sync.feed is None or staged.events is None or sync.keeps_in_step "
+                "or staged.out_of_step",
+                "sync.feed is None or staged.events is None or sync.keeps_in_step",
+            ),
+        ),
+    ),
     "S34 the lease is not asked before a write": Mutant(
         f"{_ENGINE}/test_stopping.py::test_a_run_whose_lease_was_taken_stops_before_its_next_write",
         (
