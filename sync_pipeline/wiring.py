@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.ports import Embedder, Lease, VectorStore
+from sync_pipeline.engine.canaries import KnownEmbedder
 from sync_pipeline.engine.context import SyncContext, SyncOptions
 from sync_pipeline.engine.questions.doctor import Finding, ask, examine
 from sync_pipeline.redaction import redact_logs
@@ -120,6 +121,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     from sync_pipeline.database.engine import make_engine
     from sync_pipeline.database.generations import PostgresGenerations
     from sync_pipeline.database.index_state import PostgresIndexState
+    from sync_pipeline.database.model_canaries import PostgresModelCanaries
     from sync_pipeline.database.overview import PostgresOverview
     from sync_pipeline.database.quarantine import PostgresQuarantine
     from sync_pipeline.database.scope_states import PostgresScopeStates
@@ -136,6 +138,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     source_engine = make_engine(source_url)
     state_engine = source_engine if state_url == source_url else make_engine(state_url)
     schema = settings.state.schema_name
+    canaries = PostgresModelCanaries(state_engine, schema)
     sync = SyncContext(
         entities=settings.core_entities,
         alias=settings.index.alias,
@@ -148,12 +151,13 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         overview=PostgresOverview(state_engine, schema),
         generations=PostgresGenerations(state_engine, schema),
         cache=PostgresEmbeddingCache(state_engine, schema),
+        canaries=canaries,
         rates=PostgresEmbeddingRates(state_engine, schema),
         quarantine=PostgresQuarantine(state_engine, schema),
         requests=PostgresSyncRequests(state_engine, schema),
         runs=PostgresSyncRuns(state_engine, schema),
         staging=ParquetStaging(settings.staging_url),
-        embedder=_embedder(settings),
+        embedder=KnownEmbedder(_embedder(settings), canaries),
         sparse=Bm25Encoder(settings.embedding.bm25_language),
         options=_options(settings),
         price_per_million_tokens=settings.embedding.price_per_million_tokens,

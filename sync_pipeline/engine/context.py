@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
+from sync_pipeline.core.cache_keys import scope_cache_key
 from sync_pipeline.core.changes import ChangeFeed, EntityDigest, scope_digest
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.entity import Entity
@@ -21,6 +22,7 @@ from sync_pipeline.core.ports import (
     Generations,
     IndexState,
     Lease,
+    ModelCanaries,
     Overview,
     Progress,
     Quarantine,
@@ -90,6 +92,14 @@ class SyncOptions:
     """A scope is compared in full at least this often, however unchanged it seems."""
 
 
+@dataclass(slots=True)
+class CheckedModels:
+    """Which models were found unchanged, and when; shared by all runs of a process."""
+
+    checked_at: dict[str, float] = field(default_factory=dict)
+    """By model id, as ``SyncContext.seconds`` tells the time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncContext:
     """The ports of one installation, its entities and limits.
@@ -106,6 +116,7 @@ class SyncContext:
     overview: Overview
     generations: Generations
     cache: EmbeddingCache
+    canaries: ModelCanaries
     rates: EmbeddingRates
     quarantine: Quarantine
     requests: SyncRequests
@@ -120,6 +131,7 @@ class SyncContext:
     options: SyncOptions = field(default_factory=SyncOptions)
     progress: Progress = field(default_factory=SilentProgress)
     should_stop: StopSignal = never_stop
+    checked_models: CheckedModels = field(default_factory=CheckedModels)
     now: Callable[[], datetime] = utc_now
     seconds: Callable[[], float] = time.perf_counter
 
@@ -164,7 +176,7 @@ class SyncContext:
 
     def scope_cache_model(self, scope: Scope) -> str:
         """Under which model id the cache keeps vectors that only ``scope`` may use."""
-        return f"{self.embedder.model_id} for {scope.key}"
+        return scope_cache_key(self.embedder.model_id, scope)
 
     def checkpoint(self, *, scope: Scope) -> None:
         """Between batches: stop here if asked to.

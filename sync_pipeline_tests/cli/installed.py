@@ -20,6 +20,7 @@ from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.embedding.bm25 import Bm25Encoder
 from sync_pipeline.embedding.hashing import HashingEmbedder
+from sync_pipeline.engine.canaries import KnownEmbedder
 from sync_pipeline.engine.context import RunOptions, SyncContext
 from sync_pipeline.engine.questions.doctor import Finding
 from sync_pipeline.engine.steps.sync import sync_scope
@@ -34,6 +35,7 @@ from sync_pipeline_tests.fakes.state import (
     FakeEmbeddingRates,
     FakeGenerations,
     FakeIndexState,
+    FakeModelCanaries,
     FakeQuarantine,
     FakeScopeStates,
     FakeSyncRequests,
@@ -155,7 +157,9 @@ class CommandLine:
         self.source = FakeRowSource(catalogue())
         self.store = FakeVectorStore()
         state, scopes, quarantine = FakeIndexState(), FakeScopeStates(), FakeQuarantine()
-        runs = FakeSyncRuns()
+        runs, generations = FakeSyncRuns(), FakeGenerations()
+        cache = FakeEmbeddingCache(state, generations=generations)
+        canaries = FakeModelCanaries(cache, generations)
         self.sync = SyncContext(
             entities=ENTITIES,
             alias="documents",
@@ -164,14 +168,15 @@ class CommandLine:
             state=state,
             scopes=scopes,
             overview=FakeOverview(state=state, scopes=scopes, quarantine=quarantine, runs=runs),
-            generations=FakeGenerations(),
-            cache=FakeEmbeddingCache(state),
+            generations=generations,
+            cache=cache,
+            canaries=canaries,
             rates=FakeEmbeddingRates(),
             quarantine=quarantine,
             requests=FakeSyncRequests(),
             runs=runs,
             staging=ParquetStaging(str(staging)),
-            embedder=HashingEmbedder(dimension=64),
+            embedder=KnownEmbedder(HashingEmbedder(dimension=64), canaries),
             sparse=Bm25Encoder(),
         )
         self.installation = FakeInstallation(self.sync)

@@ -26,6 +26,7 @@ ALL_REVISIONS = [
     "r0003_entities",
     "r0004_writing",
     "r0005_requests",
+    "r0006_canaries",
 ]
 AT_ONCE = Retries(attempts=1)
 

@@ -29,6 +29,7 @@ from sync_pipeline_tests.fakes.state import (
     FakeEmbeddingRates,
     FakeGenerations,
     FakeIndexState,
+    FakeModelCanaries,
     FakeQuarantine,
     FakeScopeStates,
     FakeSyncRequests,
@@ -84,6 +85,7 @@ class World:
     scopes: FakeScopeStates = field(init=False)
     generations: FakeGenerations = field(default_factory=FakeGenerations)
     cache: FakeEmbeddingCache = field(init=False)
+    canaries: FakeModelCanaries = field(init=False)
     quarantine: FakeQuarantine = field(default_factory=FakeQuarantine)
     requests: FakeSyncRequests = field(default_factory=FakeSyncRequests)
     runs: FakeSyncRuns = field(default_factory=FakeSyncRuns)
@@ -96,7 +98,8 @@ class World:
     def __post_init__(self) -> None:
         self.source = FakeRowSource({entity.table: [] for entity in self.entities})
         self.scopes = FakeScopeStates(self.clock)
-        self.cache = FakeEmbeddingCache(self.state, self.clock)
+        self.cache = FakeEmbeddingCache(self.state, self.clock, self.generations)
+        self.canaries = FakeModelCanaries(self.cache, self.generations)
         self.staging = ParquetStaging(f"memory://{uuid.uuid4().hex}")
 
     @property
@@ -114,6 +117,7 @@ class World:
             ),
             generations=self.generations,
             cache=self.cache,
+            canaries=self.canaries,
             rates=self.rates,
             quarantine=self.quarantine,
             requests=self.requests,

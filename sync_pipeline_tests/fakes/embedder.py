@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from sync_pipeline.core.canaries import CANARY_TEXTS
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.vocabulary import TokenCount
@@ -46,6 +47,8 @@ def not_normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 class FakeEmbedder:
     """A random direction per text, the same in every process.
 
+    Canary texts are kept apart: they are no texts of documents, and nothing is done to them.
+
     Args:
         dimension: Length of the vectors.
         max_batch: Most texts per call.
@@ -60,6 +63,7 @@ class FakeEmbedder:
     Attributes:
         embedded: Every text that got a vector, in order.
         queries: Every search text.
+        canaries: Every canary text, of documents or searches.
         calls: How many calls of ``embed`` there were, failed ones too.
     """
 
@@ -87,9 +91,12 @@ class FakeEmbedder:
         self.unknown_word = unknown_word
         self.embedded: list[str] = []
         self.queries: list[str] = []
+        self.canaries: list[str] = []
         self.calls = 0
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if texts and set(texts) <= set(CANARY_TEXTS):
+            return self._embed_canaries(texts)
         self.calls += 1
         assert len(texts) <= self.max_batch, f"{len(texts)} texts in a call"
         assert all(text.strip() for text in texts), "a blank text was sent"
@@ -106,6 +113,8 @@ class FakeEmbedder:
         return vectors if self.spoil is None else self.spoil(vectors)
 
     def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if texts and set(texts) <= set(CANARY_TEXTS):
+            return self._embed_canaries(texts)
         self.queries += texts
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
@@ -122,6 +131,11 @@ class FakeEmbedder:
             TokenCount(tokens=len(words), unknown=sum(self.unknown_word in word for word in words))
             for words in (text.split() for text in texts)
         ]
+
+    def _embed_canaries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        assert len(texts) <= self.max_batch, f"{len(texts)} texts in a call"
+        self.canaries += texts
+        return np.stack([self.vector(text) for text in texts])
 
     def vector(self, text: str) -> NDArray[np.float32]:
         """The right vector of a text."""

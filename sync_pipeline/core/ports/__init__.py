@@ -4,7 +4,16 @@ Adapters raise only errors of ``core.errors``; foreign exceptions stop inside
 them. ``Lease`` values are opened in a ``with`` for a short time, never held.
 """
 
-from sync_pipeline.core.ports.cache import EmbeddingCache, EmbeddingRates
+from sync_pipeline.core.ports.cache import (
+    LONGEST_USE_SECONDS,
+    CachedVectors,
+    CacheSlice,
+    CacheUse,
+    EmbeddingCache,
+    EmbeddingRates,
+    ExpectedHits,
+)
+from sync_pipeline.core.ports.canaries import ModelCanaries
 from sync_pipeline.core.ports.embedding import Embedder, SparseEncoder
 from sync_pipeline.core.ports.overview import (
     EntityTrouble,
@@ -45,7 +54,11 @@ from sync_pipeline.core.ports.store import StoreCapabilities, VectorStore
 from sync_pipeline.core.ports.surroundings import Lease, Progress, StopSignal
 
 __all__ = [
+    "LONGEST_USE_SECONDS",
     "MAX_LEASE_SECONDS",
+    "CacheSlice",
+    "CacheUse",
+    "CachedVectors",
     "Dataset",
     "DatasetWriter",
     "DocumentRecord",
@@ -55,12 +68,14 @@ __all__ = [
     "EntityResult",
     "EntitySnapshot",
     "EntityTrouble",
+    "ExpectedHits",
     "FailedDocument",
     "Fence",
     "Generations",
     "IndexState",
     "Lease",
     "LeaseHolder",
+    "ModelCanaries",
     "Overview",
     "Progress",
     "Quarantine",

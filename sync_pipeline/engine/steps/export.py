@@ -21,6 +21,7 @@ from sync_pipeline.core.errors import IncompleteExportError, TooManyQuarantinedE
 from sync_pipeline.core.ports import Fence, SourceSnapshot
 from sync_pipeline.core.reports import Counts, StepSeconds
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.canaries import settle_model
 from sync_pipeline.engine.context import SyncContext, SyncMode
 from sync_pipeline.engine.lease import note_writing
 from sync_pipeline.engine.overlap import read_ahead
@@ -131,6 +132,8 @@ def export_scope(
         TooManyQuarantinedError: more rows are unusable than the settings accept.
         StoppedError: asked to stop.
     """
+    # Before anything is hashed: hashes and collection are named by the model.
+    settle_model(sync)
     tally = _Tally.of(sync)
     with counted(lambda: tally.counts):
         export, touched = _stage(
