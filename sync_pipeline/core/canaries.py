@@ -54,7 +54,7 @@ ENOUGH_CANARIES: Final = 4
 Side = Literal["document", "query"]
 
 Canaries = Mapping[str, Vector]
-"""Vectors of length 1 by ``canary_key``."""
+"""Vectors by ``canary_key``."""
 
 
 def canary_key(text: str, *, side: Side = "document") -> str:
@@ -69,11 +69,15 @@ DOCUMENT_KEYS: Final = tuple(canary_key(text) for text in CANARY_TEXTS)
 def cosines(reference: Canaries, measured: Canaries) -> dict[str, float]:
     """Cosine of each canary that both have; 0 where the lengths of two vectors differ."""
     return {
-        key: float(np.dot(reference[key], measured[key]))
-        if reference[key].shape == measured[key].shape
-        else 0.0
+        key: _cosine(reference[key], measured[key])
         for key in sorted(reference.keys() & measured.keys())
     }
+
+
+def _cosine(one: Vector, other: Vector) -> float:
+    if one.shape != other.shape:
+        return 0.0
+    return float(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
 
 
 def lowest_cosine(reference: Canaries, measured: Canaries) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
-from sqlalchemy import Connection, Engine, func, or_, select
+from sqlalchemy import Connection, Engine, and_, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from sync_pipeline.core.canaries import Canaries, find_same_model
@@ -142,8 +142,9 @@ class PostgresModelCanaries:
     def _has_its_own(self, connection: Connection, *, model_id: str) -> bool:
         """Whether there are vectors or a collection under this id."""
         key = self._cache.c.model_id
+        first, behind_last = f"{model_id} for ", f"{model_id} for!"
         kept = select(key).where(
-            or_(key == model_id, key.between(f"{model_id} for ", f"{model_id} for!"))
+            or_(key == model_id, and_(key >= first, key < behind_last))  # as `is_key_of`
         )
         built = select(self._generation.c.model_id).where(self._generation.c.model_id == model_id)
         return any(connection.scalar(query.limit(1)) is not None for query in (kept, built))
