@@ -144,7 +144,7 @@ class PostgresEmbeddingCache:
         measured: list[CachedVectors] = []
         for key in self._keys():
             values = {"key": key.key, "scope_key": key.scope_key}
-            ((vectors, size_bytes, oldest_at, newest_at, used),) = self._rows(
+            ((vectors, size_bytes, oldest_at, newest_at, used),) = self._survey(
                 "measuring the cache", statements.MEASURE, values
             )
             if vectors:
@@ -170,7 +170,7 @@ class PostgresEmbeddingCache:
     def expected_hits(self, *, model_id: str, collection: str, shares: bool) -> ExpectedHits:
         """How many texts of a collection's documents have a vector."""
         values = {"model_id": model_id, "collection": collection, "shares": shares}
-        ((texts, cached),) = self._rows("measuring the cache", statements.EXPECTED_HITS, values)
+        ((texts, cached),) = self._survey("measuring the cache", statements.EXPECTED_HITS, values)
         return ExpectedHits(texts=texts, cached=cached)
 
     def count_unused(self, *, min_age_seconds: float) -> list[CacheSlice]:
@@ -178,7 +178,7 @@ class PostgresEmbeddingCache:
         slices: list[CacheSlice] = []
         for key in self._keys():
             values = _unused_values(key, min_age_seconds=min_age_seconds)
-            rows = self._rows("looking for unused vectors", statements.COUNT_UNUSED, values)
+            rows = self._survey("looking for unused vectors", statements.COUNT_UNUSED, values)
             slices += [key.slice(*row) for row in rows]
         return [some for some in slices if some.vectors]
 
@@ -230,6 +230,7 @@ class PostgresEmbeddingCache:
             query.format(**self._names),
             values,
             batch_size=HASHES_PER_STATEMENT,
+            before=statements.PLAIN,
         )
         with closing(rows) as batches:
             for batch in batches:
@@ -241,6 +242,18 @@ class PostgresEmbeddingCache:
         return self._database.run(
             doing, lambda it: psycopg_of(it).execute(composed, values).rowcount
         )
+
+    def _survey(
+        self, doing: str, query: sql.SQL, values: Mapping[str, object]
+    ) -> list[tuple[Any, ...]]:
+        """What a query over all vectors of a key returns."""
+        composed = query.format(**self._names)
+
+        def work(connection: Connection) -> list[tuple[Any, ...]]:
+            psycopg_of(connection).execute(statements.PLAIN)
+            return psycopg_of(connection).execute(composed, values).fetchall()
+
+        return self._database.run(doing, work)
 
     def _rows(self, doing: str, query: sql.SQL, values: _Values) -> list[tuple[Any, ...]]:
         """What a statement returns."""

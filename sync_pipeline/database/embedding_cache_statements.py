@@ -80,7 +80,10 @@ SIZE: Final = sql.SQL("""
 SELECT pg_total_relation_size({name}::regclass)
 """)
 
-# One pass over the records per key, and no look at them per vector.
+PLAIN: Final = sql.SQL("SET LOCAL enable_nestloop = off")
+"""For what follows: one pass over the records per key, not one per vector, which is what the server
+may choose for young tables whose rows it has not counted yet."""
+
 _USED: Final = sql.SQL("""
 WITH used AS MATERIALIZED (
   SELECT DISTINCT view.value AS text_hash

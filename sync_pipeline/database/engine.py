@@ -188,11 +188,19 @@ class Database:
         values: Mapping[str, object],
         *,
         batch_size: int,
+        before: sql.SQL,
     ) -> Generator[list[tuple[Any, ...]]]:
         """The rows of one query as of one snapshot, some at a time.
 
         Not tried again: what came before the connection was lost may have been used already.
         Close it to end it early.
+
+        Args:
+            doing: What it is for; goes into messages.
+            query: Changes nothing.
+            values: Of the query, by name.
+            batch_size: Most rows at once.
+            before: Settings of its transaction.
 
         Raises:
             SyncPipelineError: as ``run`` does.
@@ -204,6 +212,7 @@ class Database:
         ):
             # All rows are wanted, so the plan that has all of them first.
             psycopg_of(connection).execute("SET LOCAL cursor_tuple_fraction = 1")
+            psycopg_of(connection).execute(before)
             cursor.execute(query, values)
             while rows := cursor.fetchmany(batch_size):
                 yield rows

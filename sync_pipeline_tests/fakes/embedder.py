@@ -1,7 +1,8 @@
-"""An embedder that fails on purpose (``core.ports.Embedder``)."""
+"""Embedders that fail or change on purpose (``core.ports.Embedder``)."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -139,6 +140,36 @@ class FakeEmbedder:
 
     def vector(self, text: str) -> NDArray[np.float32]:
         """The right vector of a text."""
-        seed = int(digest(self.model_id, text), 16)
-        direction = np.random.default_rng(seed).standard_normal(self.dimension)
-        return (direction / np.linalg.norm(direction)).astype(np.float32)
+        return _direction(self.model_id, text, dimension=self.dimension)
+
+
+class DriftingEmbedder(FakeEmbedder):
+    """A provider that puts another model behind its name, and says nothing of it.
+
+    Attributes:
+        noise: How much a vector differs from call to call.
+        window: Characters of a text that are read.
+    """
+
+    def __init__(self, *, noise: float = 0.0, window: int | None = None) -> None:
+        super().__init__()
+        self.noise = noise
+        self.window = window
+        self._behind = self.model_id
+        self._answers = itertools.count()
+
+    def drift(self, *, back: bool = False) -> None:
+        """Another model answers from now on, or the first one again."""
+        self._behind = self.model_id if back else "a newer one"
+
+    def vector(self, text: str) -> NDArray[np.float32]:
+        right = _direction(self._behind, text[: self.window], dimension=self.dimension)
+        noise = _direction("noise", str(next(self._answers)), dimension=self.dimension)
+        vector = right + np.float32(self.noise) * noise
+        return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
+def _direction(model: str, text: str, *, dimension: int) -> NDArray[np.float32]:
+    seed = int(digest(model, text), 16)
+    direction = np.random.default_rng(seed).standard_normal(dimension)
+    return (direction / np.linalg.norm(direction)).astype(np.float32)
