@@ -31,7 +31,7 @@ PLACES: Final = (
     ("quarantine.replace", "after", 1),
     ("store.iter_digests.next", "before", 1),
     ("state.iter_digests.next", "before", 2),
-    ("cache.missing", "after", 1),
+    ("cache.claim", "after", 1),
     ("embedder.embed", "before", 1),
     ("embedder.embed", "after", 1),
     ("cache.put", "before", 1),
