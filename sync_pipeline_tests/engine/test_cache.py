@@ -60,7 +60,7 @@ def test_the_report_counts_texts_that_would_have_to_be_embedded(aged: World) -> 
 # --- pruning ----------------------------------------------------------------------------
 
 
-def test_a_former_text_goes_and_the_next_sync_embeds_nothing(aged: World) -> None:
+def test_s57_a_former_text_goes_and_the_next_sync_embeds_nothing(aged: World) -> None:
     report = prune(aged)
 
     assert (report.deleted, report.freed_bytes, report.left) == (1, 64, 0)
@@ -137,7 +137,7 @@ def test_documents_of_another_collection_keep_their_vectors(aged: World) -> None
 # --- beside a sync ----------------------------------------------------------------------
 
 
-def test_what_a_run_found_in_the_cache_stays_until_it_has_written_it(aged: World) -> None:
+def test_s57_what_a_run_found_in_the_cache_stays_until_it_has_written_it(aged: World) -> None:
     """A prune between the embed step and the upsert step, of a text that comes back just then."""
     aged.put("a1", name="old text")
     run = SteppedRun(aged.sync, scope_key="acme", run_id="run-in-flight")

@@ -66,9 +66,10 @@ def test_a_run_that_embeds_nothing_asks_the_model_nothing(world: World) -> None:
     assert world.embedder.canaries == []
 
 
-def test_a_model_that_changed_behind_its_name_stops_the_run_and_nothing_is_written(
+def test_s19_a_model_that_changed_behind_its_name_stops_the_run(
     world: World, drifting: DriftingEmbedder
 ) -> None:
+    """And nothing is written: index, record, cache and canaries stay as they were."""
     world.put("a1", name="another text")
     world.put("a2")
     before = world.everything()
@@ -309,7 +310,7 @@ def synced(world: World) -> World:
     return world
 
 
-def test_a_model_under_another_name_costs_nothing(world: World) -> None:
+def test_s19_a_model_under_another_name_costs_nothing(world: World) -> None:
     before = synced(world).everything()
     renamed = RenamedEmbedder()
     sync = known(world, renamed)

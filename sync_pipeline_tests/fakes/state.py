@@ -654,10 +654,13 @@ class FakeEmbeddingCache:
         self, *, model_id: str, text_hashes: Sequence[str], vectors: NDArray[np.float32]
     ) -> None:
         for key, vector in zip(text_hashes, vectors.astype(np.float32), strict=True):
+            if (model_id, key) in self.vectors:
+                continue
             kept = vector.copy()
             kept.flags.writeable = False
-            self.vectors.setdefault((model_id, key), kept)
-            self.kept_at.setdefault((model_id, key), self._clock())
+            self.vectors[model_id, key] = kept
+            self.kept_at[model_id, key] = self._clock()
+            self.unused_since.pop((model_id, key), None)
 
     def purge_model(self, *, model_id: str) -> int:
         return self._purge([key for key in self.vectors if key[0] == model_id])

@@ -28,6 +28,7 @@ PORTS: Final = (
     "scopes",
     "generations",
     "cache",
+    "canaries",
     "quarantine",
     "staging",
     "embedder",
