@@ -7,6 +7,7 @@ counted there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -16,11 +17,13 @@ from sync_pipeline.core.canaries import CANARY_TEXTS, SAME_MODEL_COSINE, lowest_
 from sync_pipeline.core.errors import ModelChangedError
 from sync_pipeline.core.ports import Embedder
 from sync_pipeline.database.model_canaries import PostgresModelCanaries
+from sync_pipeline.database.urls import driver_url
 from sync_pipeline.embedding.openai import OpenAIEmbedder
 from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
 from sync_pipeline.engine.canaries import KnownEmbedder, measure_canaries
+from sync_pipeline_tests.cases.installation import Case
 from sync_pipeline_tests.embedding.service import DIMENSION, EmbeddingService, running_service
-from sync_pipeline_tests.reliability.site import Site
+from sync_pipeline_tests.reliability.site import TABLE, Site
 
 KEPT: Final = ("index_state", "embedding_cache", "model_canary", "quarantine")
 """Tables that a run which is stopped leaves as they were."""
@@ -224,6 +227,55 @@ def test_s19_another_prompt_of_the_bundled_model_is_another_model() -> None:
 
     assert lowest is not None
     assert lowest < SAME_MODEL_COSINE
+
+
+@pytest.fixture
+def case(database_url: str, tmp_path: Path, service: EmbeddingService) -> Case:
+    """Four rows, and the program with the service for a model."""
+    case = Case(
+        driver_url(database_url, "libpq"),
+        tmp_path,
+        environment={
+            "SYNC_PIPELINE__EMBEDDING__PROVIDER": "openai",
+            "SYNC_PIPELINE__EMBEDDING__MODEL": "stub",
+            "SYNC_PIPELINE__EMBEDDING__BASE_URL": service.url,
+            "SYNC_PIPELINE__EMBEDDING__DIMENSION": str(DIMENSION),
+        },
+    )
+    case.settings("entities: [{name: material, table: materials, views: {text: [name]}}]")
+    case.sql(
+        TABLE,
+        "INSERT INTO materials (id, tenant_id, name) "
+        "SELECT 'm' || n, 'acme', 'cement ' || n FROM generate_series(1, 4) n",
+    )
+    return case
+
+
+@pytest.mark.slow
+@pytest.mark.dagster
+def test_s19_the_program_knows_a_renamed_model_and_stops_for_a_changed_one(
+    case: Case, service: EmbeddingService
+) -> None:
+    """As its owner calls it: a rename is no work at all, and a changed model is an error."""
+    case.scopes("sync", "all")
+    asked_before = len(documents_asked(service))
+    renamed = {"SYNC_PIPELINE__EMBEDDING__MODEL": "stub-2026"}
+
+    after_rename = case.scopes("sync", "all", **renamed)["acme"]
+    hits = case.ask("search", "cement 2", "--tenant", "acme", **renamed)["hits"]
+    stats = case.ask("cache", "stats", **renamed)
+    case.sql("UPDATE materials SET name = 'another text' WHERE id = 'm1'")
+    service.model = "a newer one"
+    stopped = case.run("sync", "all", **renamed)
+
+    assert (after_rename["status"], after_rename["unchanged"]) == ("skipped", 4)
+    assert documents_asked(service)[asked_before:] == ["cement 2"]
+    assert hits[0]["text"] == "cement 2"
+    assert [len(model["other_names"]) for model in stats["models"]] == [1]
+    assert (stats["texts"], stats["cached"]) == (4, 4)
+    assert stopped.returncode != 0
+    assert "gives other vectors than it used to" in stopped.stdout + stopped.stderr
+    assert case.scopes("status", **renamed)["acme"]["points"] == 4
 
 
 class Counting:
