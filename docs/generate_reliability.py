@@ -141,6 +141,19 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
         "and proven.",
         ("engine/test_offboard.py::",),
     ),
+    19: Scenario(
+        "Another model behind the same name, or the same one behind another",
+        "Before anything is embedded, fixed texts are embedded and compared with what the model "
+        "gave before: one that changed stops the run and nothing is kept; another number format or name "
+        "of it is recognised and embeds nothing again.",
+        (
+            "engine/test_canaries.py::test_coarser_weights_are_another_model",
+            "database/test_model_canaries_contract.py::test_several_processes_record_at_once_and_agree",
+        ),
+        "A model of which no canaries were recorded and no cached vector is at hand is taken as it "
+        "is; one that changes while a process runs is noticed within ten minutes, at the next text "
+        "that it has to embed.",
+    ),
     21: Scenario(
         "The connection to the source is cut",
         "An interrupted scan is no export: nothing can be deleted because of it.",
@@ -172,7 +185,8 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
     ),
     27: Scenario(
         "A model ignores the end of a text",
-        "Hashes cover the whole text, and truncated texts are counted.",
+        "Hashes cover the whole text, and truncated texts are counted; a service that reads less "
+        "of a text than before stops the run.",
     ),
     28: Scenario(
         "Very large scopes",
@@ -356,7 +370,8 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
     56: Scenario("Code inside data", "Nothing is unpickled, evaluated or trusted."),
     57: Scenario(
         "Texts guessed from vectors",
-        "Vectors are never returned; a cache per scope and its removal can be had.",
+        "Vectors are never returned; a cache per scope and its removal can be had. Vectors of "
+        "former texts are deleted by `cache prune`, which takes none from a sync that goes on.",
     ),
     58: Scenario(
         "Hostile texts",
@@ -454,7 +469,7 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
 }
 
 NOT_HERE: Final[Mapping[str, str]] = {
-    "S19, S20": "changing the model of a living index, which rests on collections named by "
+    "S19, S20": "going over to another model without a gap, which rests on collections named by "
     "fingerprint ([decision 0005](decisions/0005-collection-per-fingerprint.md)); today an index "
     "of another model is refused",
     "S46, S47, S48, S54, S55, S59": "attacks on the HTTP service, which is not part of this "
