@@ -144,8 +144,8 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
     19: Scenario(
         "Another model behind the same name, or the same one behind another",
         "Before anything is embedded, fixed texts are embedded and compared with what the model "
-        "gave before: one that changed stops the run and nothing is kept; another number format or name "
-        "of it is recognised and embeds nothing again.",
+        "gave before: one that changed stops the run and nothing is kept; another number "
+        "format or name of it is recognised and embeds nothing again.",
         (
             "engine/test_canaries.py::test_coarser_weights_are_another_model",
             "database/test_model_canaries_contract.py::test_several_processes_record_at_once_and_agree",
