@@ -5,7 +5,7 @@ stand for one model: another dtype, another runtime, a rename. The vectors of a 
 texts tell both apart, because two models agree about none of them.
 
 The tolerances lie between what one model does and what another one does, measured by
-``benchmarks/canaries.py`` (docs/model-changes.md has the figures).
+``benchmarks/canaries.py`` (docs/embedding-cache.md has the figures).
 """
 
 from __future__ import annotations

@@ -186,15 +186,18 @@ class PostgresEmbeddingCache:
         """Mark unused vectors batch by batch."""
         for key in self._keys():
             values = _unused_values(key, min_age_seconds=min_age_seconds)
-            for hashes in self._hashes(statements.UNUSED, values):
+            for found in self._found(statements.UNUSED, values):
+                hashes = [text_hash for (text_hash,) in found]
                 yield self._execute("marking vectors", statements.MARK, (key.key, hashes))
 
     def delete_marked(self, *, min_age_seconds: float) -> Iterator[CacheSlice]:
         """Delete marked vectors that nobody can need any more, batch by batch."""
         for key in self._keys():
             values = _unused_values(key, min_age_seconds=min_age_seconds)
-            for hashes in self._hashes(statements.MARKED, values):
-                (row,) = self._rows("deleting vectors", statements.DELETE_MARKED, (key.key, hashes))
+            for found in self._found(statements.MARKED, values):
+                hashes, marks = zip(*found, strict=True)
+                given = (list(hashes), list(marks), key.key)
+                (row,) = self._rows("deleting vectors", statements.DELETE_MARKED, given)
                 yield key.slice(*row)
 
     def delete_model(self, *, model_id: str) -> Iterator[CacheSlice]:
@@ -223,18 +226,19 @@ class PostgresEmbeddingCache:
             for key, model_id, scope_key in split
         ]
 
-    def _hashes(self, query: sql.SQL, values: Mapping[str, object]) -> Iterator[list[str]]:
-        """Texts that a query finds in one snapshot, batch by batch."""
-        rows = self._database.stream(
+    def _found(
+        self, query: sql.SQL, values: Mapping[str, object]
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Vectors that a query finds in one snapshot, batch by batch."""
+        batches = self._database.stream(
             "looking for unused vectors",
             query.format(**self._names),
             values,
             batch_size=HASHES_PER_STATEMENT,
             before=statements.PLAIN,
         )
-        with closing(rows) as batches:
-            for batch in batches:
-                yield [row[0] for row in batch]
+        with closing(batches):
+            yield from batches
 
     def _execute(self, doing: str, statement: sql.SQL, values: _Values) -> int:
         """How many rows a statement has changed."""

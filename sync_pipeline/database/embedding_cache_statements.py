@@ -109,7 +109,7 @@ UNUSED: Final = sql.SQL("""
 {used} SELECT text_hash {unused} AND kept.unused_since IS NULL
 """)
 MARKED: Final = sql.SQL("""
-{used} SELECT text_hash {unused}
+{used} SELECT text_hash, kept.unused_since {unused}
   AND kept.unused_since < coalesce(
     (
       -- A mark becomes visible a little later than it says.
@@ -125,9 +125,12 @@ WHERE model_id = %s AND text_hash = ANY(%b::text[]) AND unused_since IS NULL
 """)
 DELETE_MARKED: Final = sql.SQL("""
 WITH gone AS (
-  DELETE FROM {table}
-  WHERE model_id = %s AND text_hash = ANY(%b::text[]) AND unused_since IS NOT NULL
-  RETURNING octet_length(vector) AS size_bytes
+  DELETE FROM {table} AS kept
+  USING unnest(%b::text[], %b::timestamptz[]) AS given (text_hash, unused_since)
+  -- Not where the mark was taken off and set again: a run may have come in between.
+  WHERE kept.model_id = %s AND kept.text_hash = given.text_hash
+    AND kept.unused_since = given.unused_since
+  RETURNING octet_length(kept.vector) AS size_bytes
 )
 SELECT count(*), coalesce(sum(size_bytes), 0)::bigint FROM gone
 """)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
@@ -16,6 +17,9 @@ from sync_pipeline.database.embedding_cache import STORED
 from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database
 from sync_pipeline.database.tables import table
 
+UNKNOWN_FOR_SECONDS: Final = 5.0
+"""How long it is remembered that a model is not recorded: every search asks."""
+
 _LOCK: Final = "sync_pipeline.model_canary"
 
 
@@ -23,11 +27,22 @@ class PostgresModelCanaries:
     """``ModelCanaries`` in PostgreSQL.
 
     Remembers under which id a model is known, which never changes, so that asking for it costs
-    one statement per process.
+    one statement per process; and for a few seconds that a model is not known.
+
+    Args:
+        engine: Of the state database.
+        schema: Of the tables.
+        retries: How often to try.
+        seconds: A clock that only goes forward; tests replace it.
     """
 
     def __init__(
-        self, engine: Engine, schema: str = DEFAULT_SCHEMA, *, retries: Retries | None = None
+        self,
+        engine: Engine,
+        schema: str = DEFAULT_SCHEMA,
+        *,
+        retries: Retries | None = None,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = Database(engine, schema=schema, retries=retries or Retries())
         self._table = table(schema, "model_canary")
@@ -35,15 +50,22 @@ class PostgresModelCanaries:
         self._generation = table(schema, "generation")
         self._lock = f"{_LOCK}:{schema}"
         self._known: dict[str, str] = {}
+        self._unknown_at: dict[str, float] = {}
+        self._seconds = seconds
 
     def known_as(self, *, model_id: str) -> str | None:
         """The id under which the vectors of a model are kept."""
         if model_id in self._known:
             return self._known[model_id]
+        now = self._seconds()
+        if now - self._unknown_at.get(model_id, float("-inf")) < UNKNOWN_FOR_SECONDS:
+            return None
         known = self._database.run(
             "looking for a model", lambda it: self._known_as(it, model_id=model_id)
         )
-        if known is not None:
+        if known is None:
+            self._unknown_at[model_id] = now
+        else:
             self._known[model_id] = known
         return known
 
@@ -72,7 +94,9 @@ class PostgresModelCanaries:
             return False
 
         def work(connection: Connection) -> bool:
-            if self._known_as(connection, model_id=model_id) is not None:
+            known = self._known_as(connection, model_id=model_id)
+            if known is not None:
+                self._known[model_id] = known
                 return False
             if self._has_its_own(connection, model_id=model_id):
                 return False

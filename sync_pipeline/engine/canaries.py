@@ -57,11 +57,6 @@ class KnownEmbedder:
         self._canaries = canaries
 
     @property
-    def own_model_id(self) -> str:
-        """What the model calls itself."""
-        return self._embedder.model_id
-
-    @property
     def model_id(self) -> str:
         """The model that it is known as, or its own id."""
         own = self._embedder.model_id

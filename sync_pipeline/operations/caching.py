@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from sync_pipeline.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sync_pipeline.engine.context import SyncContext
     from sync_pipeline.engine.questions.cache import CacheReport
     from sync_pipeline.engine.removal.cache import PruneReport
+
+MOST_DAYS: Final = 36_500
 
 
 def cache_stats(sync: SyncContext) -> CacheReport:
@@ -24,8 +28,14 @@ def prune_unused(
     """Forget vectors that no document uses.
 
     Raises:
+        ConfigurationError: no number of days.
         PermanentError: what is used cannot be told.
     """
+    if not 0 <= older_than_days <= MOST_DAYS:
+        raise ConfigurationError(
+            f"vectors cannot be {older_than_days} days old.",
+            remedy=f"Give a number from 0 to {MOST_DAYS:,}.",
+        )
     from sync_pipeline.engine.removal.cache import prune_cache
 
     return prune_cache(

@@ -110,5 +110,6 @@ def test_a_model_and_an_age_exclude_each_other(changed: CommandLine) -> None:
     assert "Say either --model or --older-than." in refused.stderr
 
 
-def test_an_age_below_zero_is_refused(changed: CommandLine) -> None:
-    assert changed("cache", "prune", "--older-than", "-1").exit_code == 2
+@pytest.mark.parametrize("days", ["-1", "nan", "1e300"])
+def test_an_age_that_is_none_is_refused(changed: CommandLine, days: str) -> None:
+    assert changed("cache", "prune", "--older-than", days).exit_code == 2

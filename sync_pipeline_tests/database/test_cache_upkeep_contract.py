@@ -351,6 +351,25 @@ def test_a_run_that_began_long_after_the_mark_keeps_nothing_that_it_did_not_look
 
 
 @pytest.mark.process
+def test_a_mark_that_was_taken_off_and_set_again_is_another_mark(engine: Engine) -> None:
+    """Of two prunes at once the first deletes nothing that the second has marked."""
+    cache = PostgresEmbeddingCache(engine)
+    texts = [str(number) for number in range(HASHES_PER_STATEMENT + 3)]
+    keep(cache, *texts)
+    list(cache.mark_unused(min_age_seconds=0))
+    deleting = cache.delete_marked(min_age_seconds=0)
+    next(deleting)
+    left = kept(cache, *texts)
+
+    claim(cache, *left)
+    list(cache.mark_unused(min_age_seconds=0))
+
+    assert [gone.vectors for gone in deleting] == [0]
+    assert kept(cache, *texts) == left
+    assert len(left) == 3
+
+
+@pytest.mark.process
 def test_a_vector_that_goes_while_it_is_looked_up_is_missing(engine: Engine) -> None:
     """The look-up waits for the deletion, and does not say that the vector is there."""
     cache = PostgresEmbeddingCache(engine)

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from sync_pipeline.core.canaries import DOCUMENT_KEYS, QUERY_KEY, Canaries
 from sync_pipeline.core.ports import EmbeddingCache, Generations, ModelCanaries
-from sync_pipeline.database.model_canaries import PostgresModelCanaries
+from sync_pipeline.database.model_canaries import UNKNOWN_FOR_SECONDS, PostgresModelCanaries
 from sync_pipeline_tests.database.test_generations_contract import spec
 
 
@@ -156,10 +156,25 @@ def test_several_processes_record_at_once_and_agree(engine: Engine) -> None:
 
 
 @pytest.mark.process
-def test_what_another_process_records_is_seen(engine: Engine) -> None:
-    here, elsewhere = PostgresModelCanaries(engine), PostgresModelCanaries(engine)
+def test_what_another_process_records_is_seen_a_little_later(engine: Engine) -> None:
+    seconds = [0.0]
+    here = PostgresModelCanaries(engine, seconds=lambda: seconds[0])
     before = here.known_as(model_id="a")
+    PostgresModelCanaries(engine).record(model_id="a", canaries=directions(1))
 
+    at_once = here.known_as(model_id="a")
+    seconds[0] = UNKNOWN_FOR_SECONDS
+
+    assert (before, at_once, here.known_as(model_id="a")) == (None, None, "a")
+
+
+@pytest.mark.process
+def test_who_looks_whether_to_compare_sees_what_another_process_recorded(engine: Engine) -> None:
+    here = PostgresModelCanaries(engine)
+    here.known_as(model_id="b")
+    elsewhere = PostgresModelCanaries(engine)
     elsewhere.record(model_id="a", canaries=directions(1))
+    elsewhere.record(model_id="b", canaries=rounded(directions(1)))
 
-    assert (before, here.known_as(model_id="a")) == (None, "a")
+    assert not here.is_worth_comparing(model_id="b", dimension=16)
+    assert here.known_as(model_id="b") == "a"

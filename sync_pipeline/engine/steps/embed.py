@@ -18,7 +18,7 @@ from sync_pipeline.core.reports import Counts
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.vocabulary import TokenCount, Vocabulary
 from sync_pipeline.engine.bisect import apply_bisecting
-from sync_pipeline.engine.canaries import require_same_model
+from sync_pipeline.engine.canaries import require_same_model, settle_model
 from sync_pipeline.engine.changes import distinct_texts, iter_changes, note_failure
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import ensure_index
@@ -98,6 +98,8 @@ def embed_scope(
     """
     began = sync.seconds()
     scope = export.scope
+    # Another process may have made the export, and have found out which model this is.
+    settle_model(sync)
     with sync.store() as store:
         ensure_index(sync, store)
     if planned is not None:
