@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg import sql
+from psycopg import Cursor, sql
 from sqlalchemy import Connection, Engine
 
 from sync_pipeline.core.batching import batched
@@ -20,6 +21,7 @@ from sync_pipeline.core.ports import (
     CacheSlice,
     CacheUse,
     ExpectedHits,
+    MarkFence,
 )
 from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.scope import Scope
@@ -31,10 +33,7 @@ HASHES_PER_STATEMENT: Final = 5000
 STORED: Final = np.dtype("<f4")
 """Vectors are stored as little-endian float32, whatever the machine."""
 
-MARK_MARGIN_SECONDS: Final = 60.0
-"""Longer than any transaction that marks vectors: it is over before a use that began so long after
-the mark."""
-
+T = TypeVar("T")
 _Values = Mapping[str, object] | Sequence[object]
 
 
@@ -144,8 +143,8 @@ class PostgresEmbeddingCache:
         measured: list[CachedVectors] = []
         for key in self._keys():
             values = {"key": key.key, "scope_key": key.scope_key}
-            ((vectors, size_bytes, oldest_at, newest_at, used),) = self._survey(
-                "measuring the cache", statements.MEASURE, values
+            ((vectors, size_bytes, oldest_at, newest_at, used),) = self._rows(
+                "measuring the cache", statements.MEASURE, values, before=statements.PLAIN
             )
             if vectors:
                 measured.append(
@@ -170,7 +169,9 @@ class PostgresEmbeddingCache:
     def expected_hits(self, *, model_id: str, collection: str, shares: bool) -> ExpectedHits:
         """How many texts of a collection's documents have a vector."""
         values = {"model_id": model_id, "collection": collection, "shares": shares}
-        ((texts, cached),) = self._survey("measuring the cache", statements.EXPECTED_HITS, values)
+        ((texts, cached),) = self._rows(
+            "measuring the cache", statements.EXPECTED_HITS, values, before=statements.PLAIN
+        )
         return ExpectedHits(texts=texts, cached=cached)
 
     def count_unused(self, *, min_age_seconds: float) -> list[CacheSlice]:
@@ -178,7 +179,12 @@ class PostgresEmbeddingCache:
         slices: list[CacheSlice] = []
         for key in self._keys():
             values = _unused_values(key, min_age_seconds=min_age_seconds)
-            rows = self._survey("looking for unused vectors", statements.COUNT_UNUSED, values)
+            rows = self._rows(
+                "looking for unused vectors",
+                statements.COUNT_UNUSED,
+                values,
+                before=statements.PLAIN,
+            )
             slices += [key.slice(*row) for row in rows]
         return [some for some in slices if some.vectors]
 
@@ -187,14 +193,24 @@ class PostgresEmbeddingCache:
         for key in self._keys():
             values = _unused_values(key, min_age_seconds=min_age_seconds)
             for found in self._found(statements.UNUSED, values):
-                hashes = [text_hash for (text_hash,) in found]
-                yield self._execute("marking vectors", statements.MARK, (key.key, hashes))
+                given = (key.key, [text_hash for (text_hash,) in found])
+                yield self._execute(
+                    "marking vectors", statements.MARK, given, before=statements.MARKING
+                )
 
-    def delete_marked(self, *, min_age_seconds: float) -> Iterator[CacheSlice]:
+    def fence_marks(self) -> MarkFence:
+        """Wait for marks that are being set, and name the uses that may not have seen them."""
+        ((at,),) = self._rows(
+            "looking who uses the cache", statements.NOW, (), before=statements.FENCE
+        )
+        # Those that begin between the two statements are waited for without need.
+        return MarkFence(at, tuple(self.list_uses()))
+
+    def delete_marked(self, *, min_age_seconds: float, marked_by: datetime) -> Iterator[CacheSlice]:
         """Delete marked vectors that nobody can need any more, batch by batch."""
         for key in self._keys():
             values = _unused_values(key, min_age_seconds=min_age_seconds)
-            for found in self._found(statements.MARKED, values):
+            for found in self._found(statements.MARKED, {**values, "marked_by": marked_by}):
                 hashes, marks = zip(*found, strict=True)
                 given = (list(hashes), list(marks), key.key)
                 (row,) = self._rows("deleting vectors", statements.DELETE_MARKED, given)
@@ -240,31 +256,37 @@ class PostgresEmbeddingCache:
         with closing(batches):
             yield from batches
 
-    def _execute(self, doing: str, statement: sql.SQL, values: _Values) -> int:
+    def _execute(
+        self, doing: str, statement: sql.SQL, values: _Values, *, before: sql.SQL | None = None
+    ) -> int:
         """How many rows a statement has changed."""
-        composed = statement.format(**self._names)
-        return self._database.run(
-            doing, lambda it: psycopg_of(it).execute(composed, values).rowcount
-        )
+        return self._in_turn(doing, statement, values, before, lambda cursor: cursor.rowcount)
 
-    def _survey(
-        self, doing: str, query: sql.SQL, values: Mapping[str, object]
+    def _rows(
+        self, doing: str, query: sql.SQL, values: _Values, *, before: sql.SQL | None = None
     ) -> list[tuple[Any, ...]]:
-        """What a query over all vectors of a key returns."""
-        composed = query.format(**self._names)
+        """What a statement returns."""
+        return self._in_turn(doing, query, values, before, lambda cursor: cursor.fetchall())
 
-        def work(connection: Connection) -> list[tuple[Any, ...]]:
-            psycopg_of(connection).execute(statements.PLAIN)
-            return psycopg_of(connection).execute(composed, values).fetchall()
+    def _in_turn(
+        self,
+        doing: str,
+        statement: sql.SQL,
+        values: _Values,
+        before: sql.SQL | None,
+        take: Callable[[Cursor[tuple[Any, ...]]], T],
+    ) -> T:
+        """Execute a statement, in its transaction another one before it."""
+        first = None if before is None else before.format(**self._names)
+        composed = statement.format(**self._names)
+
+        def work(connection: Connection) -> T:
+            driver = psycopg_of(connection)
+            if first is not None:
+                driver.execute(first)
+            return take(driver.execute(composed, values))
 
         return self._database.run(doing, work)
-
-    def _rows(self, doing: str, query: sql.SQL, values: _Values) -> list[tuple[Any, ...]]:
-        """What a statement returns."""
-        composed = query.format(**self._names)
-        return self._database.run(
-            doing, lambda it: psycopg_of(it).execute(composed, values).fetchall()
-        )
 
     def _read(
         self, doing: str, query: sql.Composed, model_id: str, hashes: list[str]
@@ -285,6 +307,4 @@ def _unused_values(key: _Key, *, min_age_seconds: float) -> dict[str, object]:
         "key": key.key,
         "scope_key": key.scope_key,
         "min_age_seconds": min_age_seconds,
-        "margin_seconds": MARK_MARGIN_SECONDS,
-        "longest_use_seconds": LONGEST_USE_SECONDS,
     }

@@ -30,7 +30,7 @@ END_USE: Final = sql.SQL("""
 DELETE FROM {use} WHERE scope_key = %s AND owner = %s
 """)
 LIST_USES: Final = sql.SQL("""
-SELECT scope_key, owner, extract(epoch FROM clock_timestamp() - since)::float8 FROM {use}
+SELECT scope_key, owner, since FROM {use}
 WHERE since > clock_timestamp() - make_interval(secs => %s) ORDER BY since, scope_key
 """)
 CLAIM: Final = sql.SQL("""
@@ -110,17 +110,20 @@ UNUSED: Final = sql.SQL("""
 """)
 MARKED: Final = sql.SQL("""
 {used} SELECT text_hash, kept.unused_since {unused}
-  AND kept.unused_since < coalesce(
-    (
-      -- A mark becomes visible a little later than it says.
-      SELECT min(since) - make_interval(secs => %(margin_seconds)s) FROM {use}
-      WHERE since > clock_timestamp() - make_interval(secs => %(longest_use_seconds)s)
-    ),
-    'infinity'
-  )
+  AND kept.unused_since <= %(marked_by)s
+""")
+MARKING: Final = sql.SQL("""
+SELECT pg_advisory_xact_lock_shared(hashtextextended({lock}, 0))
+""")
+"""Held while marks are set that nobody sees yet."""
+FENCE: Final = sql.SQL("""
+SELECT pg_advisory_xact_lock(hashtextextended({lock}, 0))
+""")
+NOW: Final = sql.SQL("""
+SELECT clock_timestamp()
 """)
 MARK: Final = sql.SQL("""
-UPDATE {table} SET unused_since = now()
+UPDATE {table} SET unused_since = clock_timestamp()
 WHERE model_id = %s AND text_hash = ANY(%b::text[]) AND unused_since IS NULL
 """)
 DELETE_MARKED: Final = sql.SQL("""
@@ -165,6 +168,7 @@ def names(schema: str) -> Mapping[str, sql.Composable]:
         "table": table,
         "name": sql.Literal(table.as_string()),
         "index_state": index_state,
+        "lock": sql.Literal(f"sync_pipeline.embedding_cache:{schema}"),
         "use": sql.Identifier(schema, "cache_use"),
         "generation": sql.Identifier(schema, "generation"),
         "canary": sql.Identifier(schema, "model_canary"),

@@ -32,6 +32,7 @@ from sync_pipeline.core.ports import (
     FailedDocument,
     Fence,
     LeaseHolder,
+    MarkFence,
     RequestStatus,
     ScopeSnapshot,
     StateRow,
@@ -635,12 +636,11 @@ class FakeEmbeddingCache:
             del self.uses[scope.key]
 
     def list_uses(self) -> list[CacheUse]:
-        now = self._clock()
-        ages = {key: (now - use.since).total_seconds() for key, use in self.uses.items()}
+        oldest = self._clock() - timedelta(seconds=LONGEST_USE_SECONDS)
         return [
-            CacheUse(key, self.uses[key].owner, age)
-            for key, age in sorted(ages.items(), key=lambda pair: (-pair[1], pair[0]))
-            if age < LONGEST_USE_SECONDS
+            CacheUse(key, use.owner, use.since)
+            for key, use in sorted(self.uses.items(), key=lambda pair: (pair[1].since, pair[0]))
+            if use.since > oldest
         ]
 
     def get(self, *, model_id: str, text_hashes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
@@ -732,13 +732,14 @@ class FakeEmbeddingCache:
             self.unused_since[key] = self._clock()
         yield len(found)
 
-    def delete_marked(self, *, min_age_seconds: float) -> Iterator[CacheSlice]:
-        since = [self._clock() - timedelta(seconds=use.age_seconds) for use in self.list_uses()]
-        horizon = min(since, default=datetime.max.replace(tzinfo=UTC))
+    def fence_marks(self) -> MarkFence:
+        return MarkFence(self._clock(), tuple(self.list_uses()))
+
+    def delete_marked(self, *, min_age_seconds: float, marked_by: datetime) -> Iterator[CacheSlice]:
         gone = [
             key
             for key in self._unused(min_age_seconds)
-            if key in self.unused_since and self.unused_since[key] < horizon
+            if key in self.unused_since and self.unused_since[key] <= marked_by
         ]
         for name in sorted({key for key, _ in gone}):
             keys = [key for key in gone if key[0] == name]

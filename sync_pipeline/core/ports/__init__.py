@@ -6,12 +6,14 @@ them. ``Lease`` values are opened in a ``with`` for a short time, never held.
 
 from sync_pipeline.core.ports.cache import (
     LONGEST_USE_SECONDS,
+    MARK_MARGIN_SECONDS,
     CachedVectors,
     CacheSlice,
     CacheUse,
     EmbeddingCache,
     EmbeddingRates,
     ExpectedHits,
+    MarkFence,
 )
 from sync_pipeline.core.ports.canaries import ModelCanaries
 from sync_pipeline.core.ports.embedding import Embedder, SparseEncoder
@@ -55,6 +57,7 @@ from sync_pipeline.core.ports.surroundings import Lease, Progress, StopSignal
 
 __all__ = [
     "LONGEST_USE_SECONDS",
+    "MARK_MARGIN_SECONDS",
     "MAX_LEASE_SECONDS",
     "CacheSlice",
     "CacheUse",
@@ -75,6 +78,7 @@ __all__ = [
     "IndexState",
     "Lease",
     "LeaseHolder",
+    "MarkFence",
     "ModelCanaries",
     "Overview",
     "Progress",

@@ -14,6 +14,8 @@ from sync_pipeline.core.scope import Scope
 
 LONGEST_USE_SECONDS: Final = 86_400.0
 """A use that began earlier is of a run that was killed: no run may take so long."""
+MARK_MARGIN_SECONDS: Final = 60.0
+"""Longer than any transaction that marks vectors: a use that began so long after a mark saw it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,18 @@ class CacheUse:
 
     scope_key: str
     owner: str
-    age_seconds: float
+    since: datetime
+    """By the database's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkFence:
+    """A moment up to which every mark can be seen, whoever set it."""
+
+    at: datetime
+    """By the database's clock."""
+    uses: tuple[CacheUse, ...]
+    """Those that had begun by then: later ones see the marks, and take off those in their way."""
 
 
 class EmbeddingCache(Protocol):
@@ -69,10 +82,10 @@ class EmbeddingCache(Protocol):
     document, which tells the vectors that no document uses any more.
 
     Unused vectors are forgotten in two steps, so that no run loses one between looking it up
-    and writing it: they are marked, and deleted only where the mark is older than every run
-    that uses the cache. A run announces itself by ``claim``, which takes the marks off what it
-    finds, and ends by ``release``. So whoever looked up before the mark is waited for, and
-    whoever looked up after it has taken it off.
+    and writing it: they are marked, and deleted when every run that had begun by then has
+    ended. A run announces itself by ``claim``, which takes the marks off what it finds, and
+    ends by ``release``. So whoever looked up before the mark is waited for, and whoever looked
+    up after it has taken it off.
     """
 
     def missing(self, *, model_id: str, text_hashes: Sequence[str]) -> set[str]:
@@ -152,8 +165,16 @@ class EmbeddingCache(Protocol):
             After each batch how many it marked; those that were marked already are not counted.
         """
 
-    def delete_marked(self, *, min_age_seconds: float) -> Iterator[CacheSlice]:
-        """Delete what is marked, still unused, and marked before every use that has not ended.
+    def fence_marks(self) -> MarkFence:
+        """Wait for marks that are being set, and name the uses that may not have seen them."""
+
+    def delete_marked(self, *, min_age_seconds: float, marked_by: datetime) -> Iterator[CacheSlice]:
+        """Delete what is marked and still unused.
+
+        Args:
+            min_age_seconds: Only vectors that were kept at least so long ago.
+            marked_by: Only those that were marked by then: a moment at which every use that had
+                begun is over, or ``MARK_MARGIN_SECONDS`` before the first one that is not.
 
         Yields:
             After each batch what is gone.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sync_pipeline.core.errors import ConfigurationError, PermanentError, StoppedError
-from sync_pipeline.core.ports import CacheSlice, CacheUse
+from sync_pipeline.core.ports import MARK_MARGIN_SECONDS, CacheSlice, CacheUse, MarkFence
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.removal.offboard import own_collections
 
@@ -64,10 +64,13 @@ def prune_cache(
         return _report(sync.cache.count_unused(min_age_seconds=age), is_dry_run=True)
     for _ in sync.cache.mark_unused(min_age_seconds=age):
         _checkpoint(sync)
-    busy = _wait(sync, wait_seconds=wait_seconds, sleep=sleep)
+    fence = sync.cache.fence_marks()
+    busy = _wait(sync, fence, wait_seconds=wait_seconds, sleep=sleep)
     # Other runs have written meanwhile; what they say of their documents is read again.
     gone = []
-    for some in sync.cache.delete_marked(min_age_seconds=age):
+    for some in sync.cache.delete_marked(
+        min_age_seconds=age, marked_by=last_mark(fence, busy=busy)
+    ):
         gone.append(some)
         _checkpoint(sync)
     left = sync.cache.count_unused(min_age_seconds=age) if busy else []
@@ -163,16 +166,28 @@ def _require_full_record(sync: SyncContext) -> None:
             )
 
 
+def last_mark(fence: MarkFence, *, busy: Sequence[CacheUse]) -> datetime:
+    """Up to when a mark must have been set for what it marks to be deleted.
+
+    Args:
+        fence: After the marks.
+        busy: Its uses that have not ended.
+    """
+    margin = timedelta(seconds=MARK_MARGIN_SECONDS)
+    return min([fence.at, *(use.since - margin for use in busy)])
+
+
 def _wait(
-    sync: SyncContext, *, wait_seconds: float, sleep: Callable[[float], None]
+    sync: SyncContext,
+    fence: MarkFence,
+    *,
+    wait_seconds: float,
+    sleep: Callable[[float], None],
 ) -> list[CacheUse]:
-    """Wait for the uses of this moment to end; those that have not."""
-    marked_beside = {(use.scope_key, use.owner) for use in sync.cache.list_uses()}
+    """Wait for the uses of a fence to end; those that have not."""
     until = sync.seconds() + wait_seconds
     while True:
-        busy = [
-            use for use in sync.cache.list_uses() if (use.scope_key, use.owner) in marked_beside
-        ]
+        busy = [use for use in sync.cache.list_uses() if use in fence.uses]
         if not busy or sync.seconds() >= until:
             return busy
         _checkpoint(sync)
