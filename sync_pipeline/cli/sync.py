@@ -20,7 +20,7 @@ from sync_pipeline.cli.signals import run_stoppable
 from sync_pipeline.operations.answers import all_done, sync_summary
 from sync_pipeline.operations.plans import planned_changes
 from sync_pipeline.operations.scopes import choose_scopes, read_choice
-from sync_pipeline.operations.syncing import prepare_sync, recognise_model
+from sync_pipeline.operations.syncing import prepare_sync
 
 if TYPE_CHECKING:
     from sync_pipeline.core.reports import ScopeReport
@@ -55,7 +55,6 @@ def sync(
     from sync_pipeline.engine.context import RunOptions
 
     choice = read_choice(scopes)
-    recognise_model(invocation.installation.sync)
     installed = invocation.scopes
     chosen = choose_scopes(choice, among=installed)
     options = RunOptions(

@@ -1,9 +1,8 @@
 """Whether the model that answers is the one that is known: asked before it embeds anything.
 
-Three moments: a model id that nobody has seen is compared with the known models before a run
-reads anything (``settle_model``); a model that has to embed is compared with what it gave
-before (``require_same_model``); and everybody else only asks under which id a model is known
-(``KnownEmbedder``), which loads nothing.
+Two moments: a model id that nobody has seen is compared with the known models before a
+generation is bound to it (``settle_model``), and a model that has to embed is compared with what
+it gave before (``require_same_model``).
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from sync_pipeline.core.canaries import (
 )
 from sync_pipeline.core.errors import ModelChangedError, PermanentError
 from sync_pipeline.core.point import Vector, check_vectors
-from sync_pipeline.core.ports import Embedder, ModelCanaries
+from sync_pipeline.core.ports import Embedder, ModelCanaries, ModelCanariesReader
 from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.engine.bisect import apply_bisecting
 from sync_pipeline.engine.context import SyncContext
@@ -47,20 +46,13 @@ LOOKED_THROUGH: Final = 2_000
 class KnownEmbedder:
     """An embedder under the id by which its vectors are known.
 
-    So a model under a new name keeps cache, embed hashes and collection of the old one. Asking
-    for the id loads no model; see ``settle_model`` for how it becomes known.
+    So a model under a new name keeps cache, embed hashes and collection of the old one.
     """
 
-    def __init__(self, embedder: Embedder, canaries: ModelCanaries) -> None:
+    def __init__(self, embedder: Embedder, *, model_id: str) -> None:
         self.max_batch = embedder.max_batch
+        self.model_id = model_id
         self._embedder = embedder
-        self._canaries = canaries
-
-    @property
-    def model_id(self) -> str:
-        """The model that it is known as, or its own id."""
-        own = self._embedder.model_id
-        return self._canaries.known_as(model_id=own) or own
 
     @property
     def dimension(self) -> int:
@@ -88,23 +80,33 @@ class KnownEmbedder:
         return self._embedder.count_unknown(texts)
 
 
-def settle_model(sync: SyncContext) -> None:
+def as_known(embedder: Embedder, canaries: ModelCanariesReader) -> Embedder:
+    """The embedder under the id by which its model is known; loads nothing."""
+    known = canaries.known_as(model_id=embedder.model_id)
+    if known in (None, embedder.model_id):
+        return embedder
+    return KnownEmbedder(embedder, model_id=str(known))
+
+
+def settle_model(embedder: Embedder, canaries: ModelCanaries) -> Embedder:
     """Find out whether a model that nobody has seen is a known one under another id.
 
-    Loads it for that, once; does nothing for a known model, or where there is none to compare
-    with. Called before anything is named by the model: embed hashes, cache keys, the collection.
+    Loads it for that, once for ever; loads nothing where it is known, or where there is none to
+    compare with. Called before anything is named by the model: a generation's collection, embed
+    hashes, cache keys.
+
+    Returns:
+        The embedder under the id by which its model is known.
 
     Raises:
         ModelUnavailableError: it cannot be loaded.
     """
-    model_id, dimension = sync.embedder.model_id, sync.embedder.dimension
-    if not sync.canaries.is_worth_comparing(model_id=model_id, dimension=dimension):
-        return
-    measured = measure_canaries(sync.embedder)
-    known = sync.canaries.record(model_id=model_id, canaries=measured)
-    sync.checked_models.checked_at[known] = sync.seconds()
-    if known != model_id:
-        _log.info("the model %s is known as %s: its vectors are used", model_id, known)
+    model_id = embedder.model_id
+    if canaries.is_worth_comparing(model_id=model_id, dimension=embedder.dimension):
+        known = canaries.record(model_id=model_id, canaries=measure_canaries(embedder))
+        if known != model_id:
+            _log.info("the model %s is known as %s: its vectors are used", model_id, known)
+    return as_known(embedder, canaries)
 
 
 def require_same_model(sync: SyncContext, *, export: StagedExport) -> None:

@@ -40,19 +40,6 @@ class SyncWork:
         return [by_key[scope.key] for scope in self.scopes if scope.key in by_key]
 
 
-def recognise_model(sync: SyncContext) -> None:
-    """Before anything else: find out whether a new model id is a new model.
-
-    Then which scopes are due is asked of the collection that the sync will have.
-
-    Raises:
-        ModelUnavailableError: it is new, and cannot be loaded.
-    """
-    from sync_pipeline.engine.canaries import settle_model
-
-    settle_model(sync)
-
-
 def prepare_sync(
     sync: SyncContext,
     *,

@@ -43,14 +43,10 @@ def keep(cache: EmbeddingCache, *texts: str, key: str = "m") -> None:
     )
 
 
-def record(
-    state: IndexState, *texts: str, scope: Scope = GLOBEX, collection: str = COLLECTION
-) -> None:
+def record(state: IndexState, *texts: str, scope: Scope = GLOBEX) -> None:
     """Record a document for each text."""
     rows = [row(next(_numbers), views={"text": digest(one)}) for one in texts]
-    state.record_synced(
-        collection=collection, scope=scope, rows=rows, snapshot_at=NOON, vector_version="m"
-    )
+    state.record_synced(scope=scope, rows=rows, snapshot_at=NOON, vector_version="m")
 
 
 def kept(cache: EmbeddingCache, *texts: str, key: str = "m") -> list[str]:
@@ -92,13 +88,16 @@ def test_an_empty_cache_holds_nothing(cache: EmbeddingCache) -> None:
 
 
 def test_each_model_is_measured(
-    cache: EmbeddingCache, state: IndexState, generations: Generations
+    cache: EmbeddingCache,
+    state: IndexState,
+    state_of_another: IndexState,
+    generations: Generations,
 ) -> None:
-    generations.record(spec("m"), is_active=True)
+    generations.record(spec("m"), recipe={})
     keep(cache, "a", "b", "c")
     keep(cache, "a", key="another")
     record(state, "a", "b", "not cached")
-    record(state, "b", collection="documents_2")
+    record(state_of_another, "b")
 
     another, model = cache.measure()
 
@@ -114,7 +113,7 @@ def test_each_model_is_measured(
 def test_vectors_of_one_scope_are_measured_by_its_own_documents(
     cache: EmbeddingCache, state: IndexState, generations: Generations
 ) -> None:
-    generations.record(spec("m"), is_active=True)
+    generations.record(spec("m"), recipe={})
     for scope in (ACME, GLOBEX):
         keep(cache, "a", "b", key=scope_cache_key("m", scope))
     record(state, "a", scope=ACME)
@@ -129,7 +128,7 @@ def test_vectors_of_one_scope_are_measured_by_its_own_documents(
 def test_a_model_whose_name_reads_like_a_scopes_key_is_a_model(
     cache: EmbeddingCache, state: IndexState, generations: Generations
 ) -> None:
-    generations.record(spec("m for acme"), is_active=True)
+    generations.record(spec("m for acme"), recipe={})
     keep(cache, "a", key="m for acme")
     record(state, "a", scope=GLOBEX)
 
@@ -145,11 +144,11 @@ def test_the_size_on_disk_covers_the_vectors(cache: EmbeddingCache) -> None:
 
 
 def test_hits_are_expected_for_texts_that_are_cached(
-    cache: EmbeddingCache, state: IndexState
+    cache: EmbeddingCache, state: IndexState, state_of_another: IndexState
 ) -> None:
     keep(cache, "a", "b", "unused")
     record(state, "a", "a", "b", "c")
-    record(state, "d", collection="documents_2")
+    record(state_of_another, "d")
 
     expected = cache.expected_hits(model_id="m", collection=COLLECTION, shares=True)
 
@@ -172,11 +171,13 @@ def test_where_scopes_share_nothing_each_text_is_expected_per_scope(
 # --- what nobody uses -------------------------------------------------------------------
 
 
-def test_only_unused_vectors_go(cache: EmbeddingCache, state: IndexState) -> None:
+def test_only_unused_vectors_go(
+    cache: EmbeddingCache, state: IndexState, state_of_another: IndexState
+) -> None:
     keep(cache, "used", "elsewhere", "unused")
     keep(cache, "unused", key="another")
     record(state, "used")
-    record(state, "elsewhere", collection="documents_2")
+    record(state_of_another, "elsewhere")
 
     assert unused(cache) == {"another/None": 1, "m/None": 1}
     assert prune(cache) == 2

@@ -96,7 +96,7 @@ def test_a_model_with_a_collection_keeps_its_name(
     canaries: ModelCanaries, generations: Generations
 ) -> None:
     canaries.record(model_id="a", canaries=directions(1))
-    generations.record(spec("b"), is_active=False)
+    generations.record(spec("b"), recipe={})
 
     assert not canaries.is_worth_comparing(model_id="b", dimension=16)
     assert canaries.record(model_id="b", canaries=directions(1)) == "b"

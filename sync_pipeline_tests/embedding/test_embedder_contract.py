@@ -17,7 +17,6 @@ from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEm
 from sync_pipeline.engine.canaries import KnownEmbedder
 from sync_pipeline_tests.embedding.service import DIMENSION, running_service
 from sync_pipeline_tests.fakes.embedder import DriftingEmbedder, FakeEmbedder
-from sync_pipeline_tests.fakes.state import FakeModelCanaries
 
 TEXTS = [
     "Штукатурка гипсовая Ротбанд 30кг Knauf кг",
@@ -55,7 +54,7 @@ def embedder(request: pytest.FixtureRequest) -> Iterator[Embedder]:
         drifted.drift()
         yield drifted
     elif request.param == "known":
-        yield KnownEmbedder(FakeEmbedder(), FakeModelCanaries())
+        yield KnownEmbedder(FakeEmbedder(), model_id="known")
     elif request.param == "hashing":
         yield HashingEmbedder()
     elif request.param == "bundled":

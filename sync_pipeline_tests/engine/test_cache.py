@@ -243,7 +243,7 @@ def test_a_model_whose_collection_is_still_there_stays(replaced: World) -> None:
     )
     with replaced.store.lease() as store:
         store.ensure_collection(old)
-    replaced.generations.record(old, is_active=False)
+    replaced.generations.record(old, recipe={})
 
     with pytest.raises(ConfigurationError, match=f"1 collections built with it {old.collection}"):
         prune_model(replaced.sync, model_id="fake-embedder")

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from sync_pipeline.core.canaries import CANARY_TEXTS, DOCUMENT_KEYS, QUERY_KEY
 from sync_pipeline.core.errors import (
-    IndexMismatchError,
     ModelChangedError,
     ModelUnavailableError,
     PermanentError,
 )
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.canaries import CHECKED_FOR_SECONDS, KnownEmbedder, measure_canaries
+from sync_pipeline.engine.canaries import CHECKED_FOR_SECONDS, measure_canaries, settle_model
 from sync_pipeline.engine.context import CheckedModels, SyncContext
 from sync_pipeline.engine.questions.plan import plan_scope
 from sync_pipeline_tests.engine.world import World, counts
@@ -29,7 +28,7 @@ from sync_pipeline_tests.fakes.vector_store import FakeVectorStore
 
 def known(world: World, embedder: FakeEmbedder) -> SyncContext:
     """The installation with this model, as ``wiring`` puts it together."""
-    return replace(world.sync, embedder=KnownEmbedder(embedder, world.canaries))
+    return world.sync.rebound(embedder=settle_model(embedder, world.canaries))
 
 
 @pytest.fixture
@@ -376,23 +375,20 @@ def test_an_index_that_is_lost_is_filled_from_the_cache_of_the_first_name(world:
 def test_another_model_stays_another_model(world: World) -> None:
     synced(world)
     other = FakeEmbedder(model_id="other")
+
     sync = known(world, other)
 
     assert sync.spec.model_id == "other"
-    with pytest.raises(IndexMismatchError, match="was built with model fake-embedder"):
-        world.run(sync=sync)
-
-    assert sync.spec.model_id == "other"
+    assert sync.spec.collection != world.collection
     assert world.canaries.known_as(model_id="other") == "other"
 
 
 def test_coarser_weights_are_another_model(world: World) -> None:
     synced(world)
+
     sync = known(world, RenamedEmbedder(noise=0.02))
 
-    with pytest.raises(IndexMismatchError, match="was built with model fake-embedder"):
-        world.run(sync=sync)
-
+    assert sync.spec.model_id == "renamed"
     assert world.canaries.known_as(model_id="renamed") == "renamed"
 
 
@@ -413,18 +409,14 @@ def test_where_each_scope_has_a_cache_of_its_own_a_new_name_costs_nothing_either
     }
 
 
-def test_a_question_only_asks_what_is_known(world: World) -> None:
+def test_a_plan_of_a_model_under_another_name_is_empty(world: World) -> None:
     synced(world)
     renamed = RenamedEmbedder()
-    sync = known(world, renamed)
 
-    asked_before = sync.spec.model_id
-    world.run(sync=sync)
-    plan = plan_scope(sync, scope=Scope("acme"))
+    plan = plan_scope(known(world, renamed), scope=Scope("acme"))
 
-    assert (asked_before, sync.spec.model_id) == ("renamed", "fake-embedder")
     assert (plan.unchanged, plan.texts_to_embed) == (3, 0)
-    assert renamed.queries == []
+    assert renamed.embedded == []
 
 
 def test_a_new_model_that_cannot_be_loaded_stops_the_run_before_anything_is_read(

@@ -29,9 +29,9 @@ from sync_pipeline.core.errors import (
     TransientError,
     UnconfirmedSyncError,
 )
-from sync_pipeline.core.reports import ScopeReport
+from sync_pipeline.core.reports import ScopeReport, SyncMode
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.questions.follow import pending_scopes
 from sync_pipeline.engine.questions.plan import plan_scope
 from sync_pipeline.engine.removal.cache import prune_cache
@@ -417,7 +417,7 @@ class InstallationMachine(RuleBasedStateMachine):
             self.world.cache.vectors.clear()
             self.cache_was_lost = True
         else:
-            self.world.generations.specs.clear()
+            self.world.generations.records.clear()
         self.lost()
 
     @rule(older_than=st.sampled_from([timedelta(0), timedelta(0), timedelta(days=30)]))

@@ -20,7 +20,7 @@ from sync_pipeline.database.model_canaries import PostgresModelCanaries
 from sync_pipeline.database.urls import driver_url
 from sync_pipeline.embedding.openai import OpenAIEmbedder
 from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
-from sync_pipeline.engine.canaries import KnownEmbedder, measure_canaries
+from sync_pipeline.engine.canaries import measure_canaries, settle_model
 from sync_pipeline_tests.cases.installation import Case
 from sync_pipeline_tests.embedding.service import DIMENSION, EmbeddingService, running_service
 from sync_pipeline_tests.reliability.site import TABLE, Site
@@ -37,7 +37,7 @@ def service() -> Iterator[EmbeddingService]:
 
 def use(site: Site, embedder: Embedder) -> None:
     """Install a model as ``wiring`` does."""
-    site.embedder = KnownEmbedder(embedder, PostgresModelCanaries(site.engine))
+    site.embedder = settle_model(embedder, PostgresModelCanaries(site.engine))
 
 
 def asked(service: EmbeddingService, **names: Any) -> OpenAIEmbedder:
@@ -188,7 +188,6 @@ def test_s19_a_state_of_a_release_without_canaries_is_checked_by_its_cached_vect
         site.run()
 
     service.model = "fake-embedder"
-    use(site, client)
     assert site.run().new == 1
     assert len(kept(site)["model_canary"]) == len(CANARY_TEXTS)
     client.close()

@@ -11,12 +11,20 @@ from sync_pipeline.core.ports.cache import (
     CacheSlice,
     CacheUse,
     EmbeddingCache,
+    EmbeddingCacheReader,
     EmbeddingRates,
+    EmbeddingRatesReader,
     ExpectedHits,
     MarkFence,
 )
-from sync_pipeline.core.ports.canaries import ModelCanaries
+from sync_pipeline.core.ports.canaries import ModelCanaries, ModelCanariesReader
 from sync_pipeline.core.ports.embedding import Embedder, SparseEncoder
+from sync_pipeline.core.ports.generations import (
+    GenerationRecord,
+    Generations,
+    GenerationsReader,
+)
+from sync_pipeline.core.ports.index import Index, IndexReader
 from sync_pipeline.core.ports.overview import (
     EntityTrouble,
     Overview,
@@ -38,10 +46,12 @@ from sync_pipeline.core.ports.scopes import (
     EntityResult,
     EntitySnapshot,
     Fence,
-    Generations,
     LeaseHolder,
+    LeasesReader,
+    ScopeLeases,
     ScopeSnapshot,
     ScopeStates,
+    ScopeStatesReader,
 )
 from sync_pipeline.core.ports.source import RowSource, SourceSnapshot, Weakness
 from sync_pipeline.core.ports.staging import Dataset, DatasetWriter, StagingArea
@@ -49,10 +59,12 @@ from sync_pipeline.core.ports.state import (
     DocumentRecord,
     FailedDocument,
     IndexState,
+    IndexStateReader,
     Quarantine,
+    QuarantineReader,
     StateRow,
 )
-from sync_pipeline.core.ports.store import StoreCapabilities, VectorStore
+from sync_pipeline.core.ports.store import StoreCapabilities, StoreReader, VectorStore
 from sync_pipeline.core.ports.surroundings import Lease, Progress, StopSignal
 
 __all__ = [
@@ -67,29 +79,41 @@ __all__ = [
     "DocumentRecord",
     "Embedder",
     "EmbeddingCache",
+    "EmbeddingCacheReader",
     "EmbeddingRates",
+    "EmbeddingRatesReader",
     "EntityResult",
     "EntitySnapshot",
     "EntityTrouble",
     "ExpectedHits",
     "FailedDocument",
     "Fence",
+    "GenerationRecord",
     "Generations",
+    "GenerationsReader",
+    "Index",
+    "IndexReader",
     "IndexState",
+    "IndexStateReader",
     "Lease",
     "LeaseHolder",
+    "LeasesReader",
     "MarkFence",
     "ModelCanaries",
+    "ModelCanariesReader",
     "Overview",
     "Progress",
     "Quarantine",
+    "QuarantineReader",
     "RecordedScope",
     "RequestStatus",
     "RowSource",
+    "ScopeLeases",
     "ScopeOrder",
     "ScopePage",
     "ScopeSnapshot",
     "ScopeStates",
+    "ScopeStatesReader",
     "ScopeTotals",
     "SourceSnapshot",
     "SparseEncoder",
@@ -97,6 +121,7 @@ __all__ = [
     "StateRow",
     "StopSignal",
     "StoreCapabilities",
+    "StoreReader",
     "SyncRequest",
     "SyncRequests",
     "SyncRun",

@@ -75,18 +75,8 @@ class MarkFence:
     """Those that had begun by then: later ones see the marks, and take off those in their way."""
 
 
-class EmbeddingCache(Protocol):
-    """Vectors by model and text: durable, shared by all scopes and machines.
-
-    The hash of a text is its embed hash. ``IndexState`` keeps the same one per
-    document, which tells the vectors that no document uses any more.
-
-    Unused vectors are forgotten in two steps, so that no run loses one between looking it up
-    and writing it: they are marked, and deleted when every run that had begun by then has
-    ended. A run announces itself by ``claim``, which takes the marks off what it finds, and
-    ends by ``release``. So whoever looked up before the mark is waited for, and whoever looked
-    up after it has taken it off.
-    """
+class EmbeddingCacheReader(Protocol):
+    """Vectors by model and text, to be read."""
 
     def missing(self, *, model_id: str, text_hashes: Sequence[str]) -> set[str]:
         """Those of the texts that have no vector yet."""
@@ -112,28 +102,6 @@ class EmbeddingCache(Protocol):
     def get(self, *, model_id: str, text_hashes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Vectors of the texts that have one."""
 
-    def put(
-        self, *, model_id: str, text_hashes: Sequence[str], vectors: NDArray[np.float32]
-    ) -> None:
-        """Keep vectors, durably; those already there stay."""
-
-    def purge_model(self, *, model_id: str) -> int:
-        """Forget all vectors of a model; how many there were."""
-
-    def purge_unused(
-        self, *, text_hashes: Sequence[str] | None = None, min_age_seconds: float = 0.0
-    ) -> int:
-        """Forget vectors of texts that no document of ``index_state`` has, whatever the model.
-
-        Args:
-            text_hashes: Only of these texts.
-            min_age_seconds: Only those that were kept at least so long ago, by the
-                database's clock; younger ones may be of a sync that is under way.
-
-        Returns:
-            How many there were.
-        """
-
     def measure(self) -> list[CachedVectors]:
         """What there is under each key, by key."""
 
@@ -156,6 +124,42 @@ class EmbeddingCache(Protocol):
 
         Args:
             min_age_seconds: Only those that were kept at least so long ago.
+        """
+
+
+class EmbeddingCache(EmbeddingCacheReader, Protocol):
+    """Vectors by model and text: durable, shared by all scopes and machines.
+
+    The hash of a text is its embed hash. ``IndexState`` keeps the same one per
+    document, which tells the vectors that no document uses any more.
+
+    Unused vectors are forgotten in two steps, so that no run loses one between looking it up
+    and writing it: they are marked, and deleted when every run that had begun by then has
+    ended. A run announces itself by ``claim``, which takes the marks off what it finds, and
+    ends by ``release``. So whoever looked up before the mark is waited for, and whoever looked
+    up after it has taken it off.
+    """
+
+    def put(
+        self, *, model_id: str, text_hashes: Sequence[str], vectors: NDArray[np.float32]
+    ) -> None:
+        """Keep vectors, durably; those already there stay."""
+
+    def purge_model(self, *, model_id: str) -> int:
+        """Forget all vectors of a model; how many there were."""
+
+    def purge_unused(
+        self, *, text_hashes: Sequence[str] | None = None, min_age_seconds: float = 0.0
+    ) -> int:
+        """Forget vectors of texts that no document of ``index_state`` has, whatever the model.
+
+        Args:
+            text_hashes: Only of these texts.
+            min_age_seconds: Only those that were kept at least so long ago, by the
+                database's clock; younger ones may be of a sync that is under way.
+
+        Returns:
+            How many there were.
         """
 
     def mark_unused(self, *, min_age_seconds: float) -> Iterator[int]:
@@ -188,11 +192,15 @@ class EmbeddingCache(Protocol):
         """
 
 
-class EmbeddingRates(Protocol):
+class EmbeddingRatesReader(Protocol):
+    """How fast each model was when it was last used, to be read."""
+
+    def texts_per_second(self, *, model_id: str) -> float | None:
+        """The last measurement; None where the model was never used."""
+
+
+class EmbeddingRates(EmbeddingRatesReader, Protocol):
     """How fast each model was when it was last used, for estimates."""
 
     def record(self, *, model_id: str, texts: int, seconds: float) -> None:
         """Keep the last measurement of a model."""
-
-    def texts_per_second(self, *, model_id: str) -> float | None:
-        """The last measurement; None where the model was never used."""

@@ -7,12 +7,8 @@ from typing import Protocol
 from sync_pipeline.core.canaries import Canaries
 
 
-class ModelCanaries(Protocol):
-    """Per model id its canary vectors, and which model it is under another name.
-
-    A model is recorded once; what is recorded of it never changes, but for the vector of
-    the canary that is embedded as a search text (``replace``).
-    """
+class ModelCanariesReader(Protocol):
+    """Per model id its canary vectors, to be read."""
 
     def known_as(self, *, model_id: str) -> str | None:
         """The id under which the vectors of a model are kept; None where it is not recorded.
@@ -32,6 +28,14 @@ class ModelCanaries(Protocol):
         It may not where it is recorded, has cached vectors or a collection of its own, or where
         no other model with vectors of this length is recorded.
         """
+
+
+class ModelCanaries(ModelCanariesReader, Protocol):
+    """Per model id its canary vectors, and which model it is under another name.
+
+    A model is recorded once; what is recorded of it never changes, but for the vector of
+    the canary that is embedded as a search text (``replace``).
+    """
 
     def record(self, *, model_id: str, canaries: Canaries) -> str:
         """Record a model, as another one under a new name where their canaries agree.

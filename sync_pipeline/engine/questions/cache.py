@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.reading import Reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class CacheReport:
     models: Sequence[CachedModelReport]
 
 
-def cache_report(sync: SyncContext) -> CacheReport:
+def cache_report(sync: Reading) -> CacheReport:
     """Measure the cache; reads every record once per model, and no index."""
     model_id = sync.embedder.model_id
     models = [

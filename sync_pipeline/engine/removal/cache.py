@@ -150,17 +150,19 @@ def _require_full_record(sync: SyncContext) -> None:
     """
     with sync.store() as store:
         existing = set(store.list_collections())
-        collections = [name for name in own_collections(sync, store) if name in existing]
-        points = {name: store.count_by_scope(name) for name in collections}
-    for name, by_scope in points.items():
-        recorded = sync.state.count_by_scope(collection=name)
+    for collection in own_collections(sync):
+        if collection.name not in existing:
+            continue
+        with collection.index() as index:
+            points = index.count_by_scope()
+        recorded = collection.records.state.count_by_scope()
         missed = sum(
-            max(0, count - sum(recorded.get(key, {}).values())) for key, count in by_scope.items()
+            max(0, count - sum(recorded.get(key, {}).values())) for key, count in points.items()
         )
         if missed:
             raise PermanentError(
-                f"the index has {sum(by_scope.values())} points in collection {name!r}, and "
-                f"{missed} of them are not recorded: which vectors are used cannot be told. "
+                f"the index has {sum(points.values())} points in collection {collection.name!r}, "
+                f"and {missed} of them are not recorded: which vectors are used cannot be told. "
                 "Nothing was deleted.",
                 remedy="Run `sync-pipeline sync all --force`: a full sync mends the record.",
             )

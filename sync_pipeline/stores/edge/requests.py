@@ -173,7 +173,10 @@ def dense_vectors(vectors: edge.Vector | None) -> dict[str, Vector]:
 
 def _rankings(query: SearchQuery) -> list[tuple[edge.Query, edge.SearchParams | None]]:
     rankings: list[tuple[edge.Query, edge.SearchParams | None]] = [
-        (edge.Query.Nearest(np.asarray(vector, dtype=np.float32).tolist(), using=view), None)
+        (
+            edge.Query.Nearest(np.asarray(vector, dtype=np.float32).tolist(), using=view),
+            edge.SearchParams(exact=True) if query.exact else None,
+        )
         for view, vector in query.vectors.items()
     ]
     if query.sparse is not None and has_words(query):

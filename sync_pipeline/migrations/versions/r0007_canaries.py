@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "r0006_canaries"
-down_revision = "r0005_requests"
+revision = "r0007_canaries"
+down_revision = "r0006_generations"
 branch_labels = None
 depends_on = None
 
