@@ -39,6 +39,9 @@ def upgraded(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
         "DROP TABLE sync_pipeline.model_canary, sync_pipeline.cache_use",
         "ALTER TABLE sync_pipeline.embedding_cache DROP COLUMN unused_since",
         "ALTER TABLE sync_pipeline.quarantine DROP COLUMN row_count",
+        "DROP VIEW sync_pipeline.document_view_status",
+        "ALTER TABLE sync_pipeline.generation DROP COLUMN recipe, DROP COLUMN served_at, "
+        "DROP COLUMN retired_at, DROP COLUMN refusal",
     )
     site.sql(
         "UPDATE sync_pipeline.alembic_version SET version_num = :version",

@@ -128,8 +128,8 @@ def _require_unused_model(sync: SyncContext, *, model_id: str) -> list[CacheSlic
             f"the model {model_id!r} is in use: {used} of its vectors are of recorded documents, "
             f"and the index has {len(collections)} collections built with it"
             f"{''.join(f' {name}' for name in collections)}; nothing was deleted.",
-            remedy="Drop what was built with it first. `sync-pipeline cache prune` without --model "
-            "forgets what no document uses.",
+            remedy="Drop what was built with it first: `sync-pipeline index status` names it. "
+            "`sync-pipeline cache prune` without --model forgets what no document uses.",
         )
     return [
         CacheSlice(
