@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sync_pipeline.engine.questions.status import ScopeStatusReport
     from sync_pipeline.engine.questions.verify import Verification
     from sync_pipeline.engine.removal.cache import PruneReport
+    from sync_pipeline.operations.filling import RecordedGeneration
     from sync_pipeline.sample.loading import LoadReport
 
 NAMED: Final = 5
@@ -326,6 +327,16 @@ def generation_remarks(statuses: Sequence[GenerationStatus]) -> list[str]:
                 "it serves once every scope is in it."
             )
     return remarks
+
+
+def filling_remarks(generations: Sequence[RecordedGeneration]) -> list[str]:
+    """How far a new generation is, beside the one that the numbers are about."""
+    return [
+        f"A new generation of the index is {math.floor(it.share * 100)}% filled; "
+        "`sync-pipeline index status` says more."
+        for it in generations
+        if it.role == "filling"
+    ]
 
 
 def generation_plan(plan: GenerationPlan) -> list[str]:

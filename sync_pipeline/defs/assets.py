@@ -239,14 +239,7 @@ def _with_switch(
     except SyncPipelineError as error:
         context.log.warning("whether the new generation can serve is not known: %s", error)
         return report
-    if switched is None:
-        return report
-    said = (
-        f"{switched.collection} serves from now on"
-        if switched.went_live
-        else f"{switched.collection} is filled and does not serve yet: {switched.reason}"
-    )
-    return replace(report, note=said if report.note is None else f"{report.note}; {said}")
+    return report if switched is None else switched.noted(report)
 
 
 def _with_limit(sync: SyncContext, config: CleanupConfig) -> SyncContext:

@@ -7,7 +7,7 @@ mended by the next sync. Nothing here deletes what serves.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sync_pipeline.core.cleanup import CleanupPolicy
@@ -18,6 +18,7 @@ from sync_pipeline.core.errors import (
     TransientError,
 )
 from sync_pipeline.core.ports import GenerationRecord, StoreReader
+from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.collection import BoundCollection
 from sync_pipeline.engine.context import SyncContext
@@ -40,6 +41,15 @@ class Switched:
     """Whether it was moved just now."""
     reason: str | None = None
     """Why not; None where it was, or where it pointed there before."""
+
+    def noted(self, report: ScopeReport) -> ScopeReport:
+        """The report of the scope that was the last to be filled, with what came of it."""
+        said = (
+            f"{self.collection} serves from now on"
+            if self.went_live
+            else f"{self.collection} is filled and does not serve yet: {self.reason}"
+        )
+        return replace(report, note=said if report.note is None else f"{report.note}; {said}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from sync_pipeline.core.ports import RecordedScope, ScopeOrder, ScopePage, ScopeTotals
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.roles import serving_by_record
+from sync_pipeline.operations.filling import RecordedGeneration, recorded_generations
 from sync_pipeline.operations.overview import ScopeLine, scope_lines
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Watched:
     ``oldest_unsynced_seconds``."""
     runs: Sequence[SyncRun]
     """The last runs, the one that ended last first."""
+    generations: Sequence[RecordedGeneration] = ()
+    """Of the index, the oldest first."""
 
     @property
     def longest_wait_seconds(self) -> float:
@@ -55,6 +58,7 @@ def watch(sync: SyncContext, *, most: int = MOST_SCOPES, worst: int = WORST_SCOP
     Raises:
         TransientError: a database cannot be reached.
     """
+    generations = recorded_generations(sync)
     sync = serving_by_record(sync)
     names, now = sync.entity_names, sync.now()
     totals = sync.overview.sum_up(entity_types=names, scope_keys=None)
@@ -84,6 +88,7 @@ def watch(sync: SyncContext, *, most: int = MOST_SCOPES, worst: int = WORST_SCOP
         ),
         waits=new | {key: waits[key] for key in keys},
         runs=sync.runs.list_recent(limit=RECENT_RUNS),
+        generations=generations,
     )
 
 

@@ -21,6 +21,7 @@ from sync_pipeline.core.ports import (
 )
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.roles import serving_by_record
+from sync_pipeline.operations.filling import RecordedGeneration, recorded_generations
 
 if TYPE_CHECKING:
     from sync_pipeline.core.entity import Entity
@@ -101,6 +102,8 @@ class RecordedStatus:
     worker: WorkerState
     blocked: Sequence[RecordedScope] = ()
     """The first of the scopes whose deletion waits for approval."""
+    filling: RecordedGeneration | None = None
+    """A new generation of the index that is being filled."""
     runs: Sequence[SyncRun] = field(default_factory=tuple)
     """The last runs, the one that ended last first."""
 
@@ -115,6 +118,7 @@ def recorded_status(
         page: Which scopes; its ``scope_keys`` are taken from ``visible``.
         visible: The scopes that the caller may know of; None for all.
     """
+    filling = [it for it in recorded_generations(sync) if it.role == "filling"]
     sync = serving_by_record(sync)
     keys = None if visible is None else [scope.key for scope in visible]
     names = sync.entity_names
@@ -144,6 +148,7 @@ def recorded_status(
         matching=matching,
         worker=worker_state(totals, runs),
         blocked=blocked,
+        filling=filling[0] if filling else None,
         runs=runs,
     )
 

@@ -25,6 +25,7 @@ from sync_pipeline.engine.context import RunOptions, SyncContext
 from sync_pipeline.engine.generation import bind_generation
 from sync_pipeline.engine.questions.doctor import Finding
 from sync_pipeline.engine.steps.sync import sync_scope
+from sync_pipeline.engine.switching import go_live_when_filled
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources.postgres import PostgresRowSource
 from sync_pipeline.staging.parquet import ParquetStaging
@@ -128,7 +129,11 @@ class FakeOrchestrator:
             return ScopeReport(scope_key=scope.key, status="skipped", error="asked to stop")
         try:
             planned = options.change_digests.get(scope.key)
-            return sync_scope(sync, scope=scope, run_id=run_id, mode=options.mode, planned=planned)
+            report = sync_scope(
+                sync, scope=scope, run_id=run_id, mode=options.mode, planned=planned
+            )
+            switched = go_live_when_filled(sync)
+            return report if switched is None else switched.noted(report)
         except SyncPipelineError as error:
             return ScopeReport(
                 scope_key=scope.key, status="failed", run_id=run_id, error=str(error)
@@ -224,6 +229,12 @@ class CommandLine:
         """Stand in for the protocol: notes as whom an assistant would ask."""
         on_ready()
         self.assisted.append(scope.key)
+
+    def use(self, sync: SyncContext) -> None:
+        """Go on with another context, as settings that were changed do."""
+        self.sync = sync
+        self.installation = FakeInstallation(self.sync)
+        self.orchestrator = FakeOrchestrator(self.sync)
 
     def read_from(self, engine: Engine, *, embedder: Embedder) -> None:
         """Take the tables of a database, with the default entities, as the source."""

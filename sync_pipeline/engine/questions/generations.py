@@ -86,7 +86,9 @@ def generation_statuses(sync: Reading) -> list[GenerationStatus]:
         _status(
             sync,
             record,
-            role=_role(record, target=target, wanted=wanted, exists=record.collection in existing),
+            role=role_of(
+                record, target=target, wanted=wanted, exists=record.collection in existing
+            ),
             searchable=searchable,
             scopes=len(scopes),
         )
@@ -131,7 +133,15 @@ def _total(numbers: Sequence[float | None]) -> float | None:
     return round(sum(known), 6) if len(known) == len(numbers) else None
 
 
-def _role(record: GenerationRecord, *, target: str | None, wanted: str, exists: bool) -> Role:
+def role_of(record: GenerationRecord, *, target: str | None, wanted: str, exists: bool) -> Role:
+    """What a generation is there for.
+
+    Args:
+        record: Of it.
+        target: What the alias points at.
+        wanted: What the settings ask for.
+        exists: Whether the store has it.
+    """
     if not exists:
         return "missing"
     if record.collection == target:
