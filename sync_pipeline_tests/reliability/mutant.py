@@ -326,10 +326,10 @@ MUTANTS: Final = {
         f"{_ENGINE}/test_generations.py::test_searches_are_embedded_by_the_model_of_the_generation_that_serves",
         (
             Change(
-                "sync_pipeline.engine.questions.search",
-                "search_batch",
-                "served = require_serving(sync)",
-                "served = sync",
+                "sync_pipeline.engine.roles",
+                "serving",
+                "return sync.over(generation)",
+                "return sync",
             ),
         ),
     ),
