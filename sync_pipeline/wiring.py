@@ -126,8 +126,15 @@ def open_installation(settings: Settings, *, shares_index: bool = False) -> Inst
 
 
 def _with_known_model(sync: SyncContext) -> SyncContext:
-    """Bound to the generation of the model as it is known, if it has another name too."""
-    embedder = settle_model(sync.embedder, sync.canaries)
+    """Bound to the generation of the model as it is known, if it has another name too.
+
+    Where that cannot be found out now, questions are answered and nothing is written.
+    """
+    try:
+        embedder = settle_model(sync.embedder, sync.canaries)
+    except SyncPipelineError as error:
+        _log.warning("the model %s cannot be compared now: %s", sync.embedder.model_id, error)
+        return replace(sync, unsettled=error)
     return sync if embedder is sync.embedder else sync.rebound(embedder=embedder)
 
 

@@ -12,7 +12,7 @@ from sync_pipeline.core.cache_keys import scope_cache_key
 from sync_pipeline.core.changes import ChangeFeed, EntityDigest, scope_digest
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.entity import Entity
-from sync_pipeline.core.errors import StoppedError
+from sync_pipeline.core.errors import StoppedError, SyncPipelineError
 from sync_pipeline.core.gate import GatePolicy
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import CollectionSpec
@@ -142,6 +142,9 @@ class SyncContext:
     keeps_in_step: bool = False
     """Whether this generation is only kept in step beside the one of the settings: it is not
     made where it is missing, and says nothing of rows that cannot become documents."""
+    unsettled: SyncPipelineError | None = None
+    """Why nobody knows whether the model is a known one under another name. Until that is known
+    no generation is made of it."""
     price_per_million_tokens: float | None = None
     """What the embedding provider charges, for estimates."""
     feed: ChangeFeed | None = None

@@ -26,8 +26,11 @@ def ensure_index(sync: SyncContext) -> None:
     Raises:
         IndexMismatchError: the alias points at a collection that this installation has not made.
         CollectionMissingError: a generation that is kept in step was dropped meanwhile.
+        SyncPipelineError: the model could not be compared with the known ones, see ``unsettled``.
     """
     spec = sync.spec
+    if sync.unsettled is not None and not sync.keeps_in_step:
+        raise sync.unsettled
     with sync.store() as store, sync.index() as index:
         if sync.keeps_in_step:
             if spec.collection not in store.list_collections():

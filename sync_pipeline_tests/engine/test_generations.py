@@ -8,7 +8,12 @@ from datetime import timedelta
 import pytest
 
 from sync_pipeline.core.changes import Operation
-from sync_pipeline.core.errors import ConfigurationError, IndexMismatchError, OutOfStepError
+from sync_pipeline.core.errors import (
+    ConfigurationError,
+    IndexMismatchError,
+    OutOfStepError,
+    TransientError,
+)
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.questions.search import SearchRequest, search
 from sync_pipeline.engine.switching import (
@@ -427,3 +432,17 @@ def test_an_answer_of_a_search_survives_a_switch_and_a_drop_in_the_middle(change
     found = search(watched, scope=ACME, request=SearchRequest(text="cement"))
 
     assert len(found.hits) == 4
+
+
+def test_a_model_that_could_not_be_compared_writes_nothing_and_searches_go_on(
+    changed: World,
+) -> None:
+    unsettled = replace(changed.sync, unsettled=TransientError("the provider is away"))
+    before = changed.everything()
+
+    with pytest.raises(TransientError, match="the provider is away"):
+        changed.run("acme", sync=unsettled)
+
+    assert changed.everything() == before
+    assert changed.store.list_collections() == [changed.serves]
+    assert changed.found("acme") != []
