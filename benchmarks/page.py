@@ -14,6 +14,7 @@ from typing import Final
 
 from benchmarks import prose
 from benchmarks.images import IMAGES
+from benchmarks.index_sizes import COLUMNS
 from benchmarks.names import COMMANDS, CONTENDERS, PROVIDERS, SCENARIOS
 from benchmarks.numbers_shown import limit_shown, shown
 from benchmarks.results import (
@@ -171,10 +172,18 @@ def _rivals_table(outcome: Outcome) -> str:
     return "\n\n".join(tables)
 
 
+def _sizes_table(outcome: Outcome) -> str:
+    """What was measured across, the options of an index down."""
+    ways = list(outcome.series("recall"))
+    rows = [[way, *(_cell(outcome.series(key).get(way)) for key in COLUMNS)] for way in ways]
+    return table(["Options", *(title for title, _ in COLUMNS.values())], rows)
+
+
 _LAYOUTS: Final[Mapping[str, Callable[[Outcome], str]]] = {
     "model_speed": _model_table,
     "growth": _growth_table,
     "side_by_side": _rivals_table,
+    "index_sizes": _sizes_table,
 }
 
 

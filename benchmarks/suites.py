@@ -17,6 +17,7 @@ from benchmarks import (
     first_sync_pipeline,
     freshness,
     growth,
+    index_sizes,
     model_speed,
     nothing_changed,
     rebuild,
@@ -53,6 +54,11 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
         side_by_side,
     )
 }
+
+OF_SIZES: Final[Mapping[str, Benchmark]] = {
+    "index_sizes": Benchmark(index_sizes.TITLE, index_sizes.measure)
+}
+"""Those of the suite ``sizes``: what an index costs to keep, and with it finds."""
 
 ALONE: Final[Mapping[str, Benchmark]] = {"service": Benchmark(service.TITLE, service.measure)}
 """Those that have a run and a results file of their own: ``make bench-service``."""

@@ -302,10 +302,9 @@ class QdrantStub:
         return [self._query(name, search) for search in asked.searches]
 
     def _query(self, name: str, asked: models.QueryRequest) -> object:
-        prefetches = asked.prefetch if isinstance(asked.prefetch, list) else []
-        self.search_params += [
-            one.params for one in (asked, *prefetches) if one.using not in {None, "bm25"}
-        ]
+        asks: list[models.QueryRequest | models.Prefetch] = [asked]
+        asks += asked.prefetch if isinstance(asked.prefetch, list) else []
+        self.search_params += [one.params for one in asks if one.using not in {None, "bm25"}]
         return self.client.query_points(
             name,
             query=asked.query,
