@@ -15,6 +15,7 @@ from typing import Final
 from benchmarks import prose
 from benchmarks.images import IMAGES
 from benchmarks.index_sizes import COLUMNS
+from benchmarks.long_texts import FOUND, KEPT, KINDS, WAYS, WINDOW_CHARACTERS
 from benchmarks.names import COMMANDS, CONTENDERS, PROVIDERS, SCENARIOS
 from benchmarks.numbers_shown import limit_shown, shown
 from benchmarks.results import (
@@ -175,8 +176,54 @@ def _rivals_table(outcome: Outcome) -> str:
 def _sizes_table(outcome: Outcome) -> str:
     """What was measured across, the options of an index down."""
     ways = list(outcome.series("recall"))
-    rows = [[way, *(_cell(outcome.series(key).get(way)) for key in COLUMNS)] for way in ways]
+    rows = [
+        [way, *(_sizes_cell(key, outcome.series(key).get(way)) for key in COLUMNS)] for way in ways
+    ]
     return table(["Options", *(title for title, _ in COLUMNS.values())], rows)
+
+
+def _sizes_cell(key: str, figure: Figure | None) -> str:
+    """A median; of recall also the range."""
+    cell = _cell(figure)
+    if figure is None or key != "recall" or min(figure.samples) == max(figure.samples):
+        return cell
+    low, high = (shown(end(figure.samples), "") for end in (min, max))
+    return f"{cell} ({low} to {high})"
+
+
+def _long_texts_table(outcome: Outcome) -> str:
+    """What is found by kind of comparison, what it costs by way of keeping, and the rest."""
+    found = [
+        [
+            label,
+            *(
+                _cell(outcome.figure(f"{key}/{kind}/{place}"))
+                for place in ("inside", "beyond")
+                for key in FOUND
+            ),
+        ]
+        for kind, label in KINDS.items()
+    ]
+    places = (f"first {WINDOW_CHARACTERS:,} characters", "later")
+    kept = [
+        [title, *(_cell(outcome.series(key).get(way)) for way in WAYS)]
+        for key, (title, _) in KEPT.items()
+    ]
+    rest = [
+        figure
+        for figure in outcome.figures
+        if figure.key.startswith(("searches/", "documents", "stale/"))
+    ]
+    return "\n\n".join(
+        [
+            table(
+                ["Compared by", *(f"{it}, {place}" for place in places for it in FOUND.values())],
+                found,
+            ),
+            table(["Kept as", *WAYS.values()], kept),
+            table(["Figure", "Value"], [[it.label, shown(it.value, it.unit)] for it in rest]),
+        ]
+    )
 
 
 _LAYOUTS: Final[Mapping[str, Callable[[Outcome], str]]] = {
@@ -184,6 +231,7 @@ _LAYOUTS: Final[Mapping[str, Callable[[Outcome], str]]] = {
     "growth": _growth_table,
     "side_by_side": _rivals_table,
     "index_sizes": _sizes_table,
+    "long_texts": _long_texts_table,
 }
 
 

@@ -49,7 +49,7 @@ def real_vectors(size: CatalogueSize) -> RealVectors:
     if not path.exists():
         _write(
             path,
-            documents=_embed(embedder, texts),
+            documents=embed_all(embedder, texts),
             queries=embedder.embed_queries(searched),
         )
     kept = np.load(path)
@@ -65,8 +65,13 @@ def query_texts(size: CatalogueSize) -> list[str]:
     return list(dict.fromkeys(names))[:: max(1, size.rows // QUERIES - 1)][:QUERIES]
 
 
-def _embed(embedder: SentenceTransformersEmbedder, texts: list[str]) -> NDArray[np.float32]:
-    return np.concatenate([embedder.embed(batch) for batch in batched(texts, embedder.max_batch)])
+def embed_all(embedder: SentenceTransformersEmbedder, texts: list[str]) -> NDArray[np.float32]:
+    """Embed any number of texts, those of a length together, for these are faster."""
+    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+    vectors = np.empty((len(texts), embedder.dimension), dtype=np.float32)
+    for places in batched(order, embedder.max_batch):
+        vectors[places] = embedder.embed([texts[place] for place in places])
+    return vectors
 
 
 def _write(path: Path, **arrays: NDArray[np.float32]) -> None:

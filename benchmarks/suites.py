@@ -18,6 +18,7 @@ from benchmarks import (
     freshness,
     growth,
     index_sizes,
+    long_texts,
     model_speed,
     nothing_changed,
     rebuild,
@@ -56,9 +57,10 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
 }
 
 OF_SIZES: Final[Mapping[str, Benchmark]] = {
-    "index_sizes": Benchmark(index_sizes.TITLE, index_sizes.measure)
+    module.__name__.rpartition(".")[2]: Benchmark(module.TITLE, module.measure)
+    for module in (index_sizes, long_texts)
 }
-"""Those of the suite ``sizes``: what an index costs to keep, and with it finds."""
+"""Those of the suite ``sizes``: what an index costs to keep, and what it finds."""
 
 ALONE: Final[Mapping[str, Benchmark]] = {"service": Benchmark(service.TITLE, service.measure)}
 """Those that have a run and a results file of their own: ``make bench-service``."""
