@@ -28,9 +28,9 @@ WINDOW_CHARACTERS: Final = 1_000
 """Of a text about so much is what the bundled model reads."""
 KINDS: Final = {
     "window": "one vector of what the model reads",
-    f"mean/{max(PASSAGE_TOKENS)}": f"one vector, the mean of passages of {max(PASSAGE_TOKENS)} tokens",
+    f"mean/{max(PASSAGE_TOKENS)}": f"one vector, the mean of {max(PASSAGE_TOKENS)}-token passages",
     **{
-        f"best/{tokens}": f"the best passage (MaxSim), of {tokens} tokens"
+        f"best/{tokens}": f"the best of {tokens}-token passages (MaxSim)"
         for tokens in PASSAGE_TOKENS
     },
 }
@@ -63,9 +63,9 @@ def measure(bench: Workbench) -> Outcome:
         notes=(
             (
                 f"Found: {len(texts.lengths)} documents of {min(LENGTHS):,} to {max(LENGTHS):,} "
-                f"characters, {len(texts.queries):,} sentences taken out of them as searches; exact "
-                "comparison, no index. Passages are whole sentences, and begin with the last one "
-                "of the passage before."
+                f"characters, {len(texts.queries):,} sentences taken out of them as searches; "
+                "exact comparison, no index. Passages are whole sentences, and begin with the "
+                "last one of the passage before."
             ),
             (
                 "Kept: the passages are the texts of the catalogue above, joined to documents of "
