@@ -1,6 +1,6 @@
 """What a collection costs to keep: every option, on the real engine and towards a server.
 
-The points make 300 groups of ten, each group close together and far from all others, so that
+The points make 64 groups of ten, each group close together and far from all others, so that
 what a search has to find is known whatever the index. There are enough of them for the engine to
 build a search graph.
 """
@@ -27,9 +27,9 @@ from sync_pipeline.stores.edge.store import lease_edge_store
 from sync_pipeline.stores.server.store import lease_server_store
 from sync_pipeline_tests.fakes.qdrant_stub import QdrantStub, running_stub
 
-GROUPS: Final = 300
+GROUPS: Final = 64
 GROUP: Final = 10
-DIMENSION: Final = 1024
+DIMENSION: Final = 4096
 """Long vectors, for the engine indexes from 10,000 KiB on."""
 SPEC: Final = CollectionSpec(
     alias="options",
@@ -169,20 +169,26 @@ def _expected_segment(options: IndexOptions) -> dict[str, Any]:
 # --- the embedded engine ------------------------------------------------------------------
 
 
-@each_option
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(OPTIONS[name], id=name)
+        for name in ("nothing set", "scalar on disk", "more links", "all at once")
+    ],
+)
 @pytest.mark.index
 def test_what_was_written_is_found_also_after_a_reopening(
     tmp_path: Path, options: IndexOptions
 ) -> None:
     with _edge(tmp_path, options) as store:
         _fill(store)
-        before = [_found(store, group, scope_keys=("global", "acme")) for group in (0, 150, 299)]
+        before = [_found(store, group, scope_keys=("global", "acme")) for group in (0, 30, 63)]
         assert store.optimize(COLLECTION)
 
     with _edge(tmp_path, options) as store:
         assert store.count(COLLECTION) == len(POINTS)
-        assert store.count_by_scope(COLLECTION) == {"global": 1500, "acme": 1500}
-        assert before == [_group(0), _group(150), _group(299)]
+        assert store.count_by_scope(COLLECTION) == {"global": 320, "acme": 320}
+        assert before == [_group(0), _group(30), _group(63)]
         for group in range(0, GROUPS, 7):
             assert _found(store, group, scope_keys=("global", "acme")) == _group(group)
             # Whoever sees half of a group finds its own half first, and nothing of the other.
@@ -193,26 +199,25 @@ def test_what_was_written_is_found_also_after_a_reopening(
     assert _indexed_segment(tmp_path) == _expected_segment(options)
 
 
-@each_change
 @pytest.mark.index
-def test_an_index_takes_other_options_over_and_gives_them_up_again(
-    tmp_path: Path, options: IndexOptions
+def test_an_index_takes_one_option_after_the_other_over_and_gives_all_up_again(
+    tmp_path: Path,
 ) -> None:
     with _edge(tmp_path, DEFAULT) as store:
         _fill(store)
         store.optimize(COLLECTION)
     before = _indexed_segment(tmp_path)
 
-    for changed in (options, DEFAULT):
-        with _edge(tmp_path, changed) as store:
+    for options in [it for it in OPTIONS.values() if it != DEFAULT] + [DEFAULT]:
+        with _edge(tmp_path, options) as store:
             assert store.ensure_collection(SPEC) is False
-            store.upsert(COLLECTION, POINTS[:10])
+            store.upsert(COLLECTION, POINTS[:GROUP])
             store.optimize(COLLECTION)
-        with _edge(tmp_path, changed) as store:
+        with _edge(tmp_path, options) as store:
             assert store.count(COLLECTION) == len(POINTS)
             assert _found(store, 0, scope_keys=("global", "acme")) == _group(0)
             assert store.optimize(COLLECTION) is False
-        assert _indexed_segment(tmp_path) == _expected_segment(changed)
+        assert _indexed_segment(tmp_path) == _expected_segment(options)
     assert _indexed_segment(tmp_path) == before
 
 
@@ -299,6 +304,19 @@ def test_quantized_vectors_are_searched_and_rescoring_ranks_by_the_whole_ones(
 
     assert max(errors(replace(quantized, quantization_rescore=True))) < 1e-5
     assert max(errors(quantized)) > 0.01
+
+
+@pytest.mark.index
+def test_a_scope_of_few_vectors_is_searched_in_full_whatever_the_graph(tmp_path: Path) -> None:
+    with _edge(tmp_path, IndexOptions(hnsw_m=4, hnsw_ef_construct=4, hnsw_ef=1)) as store:
+        _fill(store)
+        store.optimize(COLLECTION)
+        found = [_found(store, group, scope_keys=("acme",)) for group in range(0, GROUPS, 7)]
+
+    own = np.arange(1, len(POINTS), 2)
+    scores = VECTORS[:: 7 * GROUP] @ VECTORS[own].T
+    nearest = own[np.argsort(-scores, axis=1)[:, :GROUP]]
+    assert found == [{POINTS[number].point_id for number in row} for row in nearest]
 
 
 @pytest.mark.index
