@@ -207,7 +207,7 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
         "Two runs of one scope, or one that wakes up late",
         "One writer per scope, by a lease with a rising token; who lost it stops.",
         (
-            "database/test_scope_states_contract.py::test_a_run_that_lost_its_lease_is_stopped_before_it_writes",
+            "database/test_scope_leases_contract.py::test_a_run_that_lost_its_lease_is_stopped_before_it_writes",
         ),
     ),
     35: Scenario(

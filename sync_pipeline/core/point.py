@@ -183,6 +183,9 @@ class SearchQuery:
     """Per payload field ranges that have to hold a value."""
     excluded: Mapping[str, Sequence[FilterValue]] = field(default_factory=dict)
     """Per payload field values that must not be there."""
+    exact: bool = False
+    """Whether vectors are compared with every visible point, past the search index; to measure
+    what the index finds."""
 
     def __post_init__(self) -> None:
         if not self.scope_keys:

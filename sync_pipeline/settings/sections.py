@@ -132,6 +132,15 @@ class IndexSettings(Section):
     `hnsw_ef_construct`."""
     hnsw_on_disk: bool = False
     """Read the search graph from the disk when a search needs it."""
+    keep_previous_days: Days = 7
+    """How long a generation that served before is kept in step after another took its place, for
+    `index rollback`. The maintenance job drops it then."""
+    min_known_found: Fraction = 0.95
+    """Share of sampled documents that a new generation has to find by their own text before it
+    serves."""
+    min_exact_overlap: Fraction = 0.9
+    """Share of an exact search's hits that the search index of a new generation has to find too
+    before it serves."""
 
     @field_validator("api_key")
     @classmethod

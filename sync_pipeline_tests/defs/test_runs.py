@@ -24,7 +24,7 @@ from sync_pipeline.engine.steps.export import export_scope
 from sync_pipeline.engine.steps.upsert import upsert_scope
 from sync_pipeline_tests.defs.conftest import failure_of, metadata_of, run_job, set_rows
 from sync_pipeline_tests.engine.world import Clock, World
-from sync_pipeline_tests.fakes.state import FakeScopeStates
+from sync_pipeline_tests.fakes.state import FakeScopeLeases
 
 pytestmark = pytest.mark.dagster
 
@@ -344,7 +344,7 @@ def test_a_step_run_by_itself_without_the_one_before_says_what_to_do(
     )
 
 
-class EndingLease(FakeScopeStates):
+class EndingLease(FakeScopeLeases):
     """A lease that has ended by the time it is asked for again, however slow this machine is."""
 
     def acquire(self, **wanted: Any) -> Fence:
@@ -359,10 +359,10 @@ class EndingLease(FakeScopeStates):
 def test_a_scope_that_another_run_holds_is_waited_for(
     world: World, instance: dg.DagsterInstance
 ) -> None:
-    scopes = EndingLease(Clock())
-    scopes.acquire(scope=ACME, owner="another run", ttl_seconds=0.3)
+    leases = EndingLease(Clock())
+    leases.acquire(scope=ACME, owner="another run", ttl_seconds=0.3)
 
-    result = run_job(instance, replace(world.sync, scopes=scopes), scope_key="acme")
+    result = run_job(instance, replace(world.sync, leases=leases), scope_key="acme")
 
     assert result.success
     assert set(retries_of(result)) == {"exported_documents"}

@@ -71,6 +71,8 @@ class FakeVectorStore:
         self.capabilities = capabilities or StoreCapabilities(explicit_optimize=False)
         self.refused: set[str] = set()
         """Ids of documents whose points it refuses."""
+        self.finds_nothing_in: set[str] = set()
+        """Collections in which a search finds nothing, whatever they hold."""
         self._collections: dict[str, _Collection] = {}
         self._aliases: dict[str, str] = {}
         self._failures: dict[str, list[tuple[Exception, bool]]] = {}
@@ -304,7 +306,7 @@ class FakeVectorStore:
             if query.sparse is not None and has_words(query):
                 rankings.append(_by_words(visible, query.sparse, corpus=in_scope))
             scores = rankings[0] if len(rankings) == 1 else _fuse(rankings, query.limit)
-            best = _ranked(scores)
+            best = [] if collection in self.finds_nothing_in else _ranked(scores)
             return known_hits(
                 (score, StoredPoint(point_id=point_id, payload=dict(visible[point_id].payload)))
                 for point_id, score in best[: query.limit]

@@ -18,9 +18,9 @@ import numpy as np
 from sync_pipeline.core.hashing import embed_hasher, point_id
 from sync_pipeline.core.payload import owner_fields
 from sync_pipeline.core.point import NORM_TOLERANCE, SearchQuery, StoredPoint, Vector
-from sync_pipeline.core.ports import EntitySnapshot, VectorStore
+from sync_pipeline.core.ports import EntitySnapshot, IndexReader
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import ScopeRecord, read_record
 
 SAMPLE_SIZE: Final = 100
@@ -50,7 +50,7 @@ class KnownDocument:
     vector: Vector
 
 
-def check_scope(sync: SyncContext, *, scope: Scope, seed: str) -> list[CheckResult]:
+def check_scope(sync: Reading, *, scope: Scope, seed: str) -> list[CheckResult]:
     """Ask everything of one scope; writes nothing and loads no model.
 
     Args:
@@ -58,16 +58,15 @@ def check_scope(sync: SyncContext, *, scope: Scope, seed: str) -> list[CheckResu
         scope: Whose points.
         seed: Chooses the sample; another run looks at other points.
     """
-    collection = sync.spec.collection
     # One lease for all of it: opening the embedded index costs 25 ms.
-    with sync.store() as store:
-        points = store.count_by_entity(collection, scope_key=scope.key)
-        sample = _read_sample(store, sync=sync, scope=scope, seed=seed)
-        searched = _find_known_document(store, sync=sync, scope=scope, sample=sample)
+    with sync.index() as index:
+        points = index.count_by_entity(scope_key=scope.key)
+        sample = _read_sample(index, sync=sync, scope=scope, seed=seed)
+        searched = _find_known_document(index, sync=sync, scope=scope, sample=sample)
     record = read_record(sync, scope=scope)
     counted = points_match_rows(points=points, record=record)
     if not counted.passed:
-        recorded = sync.state.count_by_entity(collection=collection, scope=scope)
+        recorded = sync.state.count_by_entity(scope=scope)
         synced = {
             name: statuses.get("synced", 0)
             for name, statuses in recorded.get(scope.key, {}).items()
@@ -176,18 +175,16 @@ def known_document_is_found(
 
 
 def _read_sample(
-    store: VectorStore, *, sync: SyncContext, scope: Scope, seed: str
+    index: IndexReader, *, sync: Reading, scope: Scope, seed: str
 ) -> list[StoredPoint]:
     """Read points in id order from a random place on, and from the start where that is the end.
 
     Point ids are hashes: neighbours have nothing in common.
     """
-    collection = sync.spec.collection
     start = str(uuid.UUID(int=random.Random(seed).getrandbits(128)))  # noqa: S311 - a sample
     ids: list[str] = []
     for first, stop in ((start, None), (None, start)):
-        batches = store.iter_digests(
-            collection,
+        batches = index.iter_digests(
             scope_key=scope.key,
             views=sync.views,
             entity_types=sync.entity_names,
@@ -199,11 +196,11 @@ def _read_sample(
             str(point_id) for batch in batches for point_id in batch.point_ids.astype("U36")
         )
         ids += islice(from_here, SAMPLE_SIZE - len(ids))
-    return store.retrieve(collection, ids, with_vectors=True) if ids else []
+    return index.retrieve(ids, with_vectors=True) if ids else []
 
 
 def _find_known_document(
-    store: VectorStore, *, sync: SyncContext, scope: Scope, sample: Sequence[StoredPoint]
+    index: IndexReader, *, sync: Reading, scope: Scope, sample: Sequence[StoredPoint]
 ) -> CheckResult:
     searchable = _known_documents(sync, scope=scope, sample=sample)
     if not searchable:
@@ -218,12 +215,12 @@ def _find_known_document(
         sparse=sync.sparse.encode_query(chosen.point.text),
         limit=FIRST_HITS,
     )
-    hits = [hit for _, hit in store.query(sync.spec.collection, query)]
+    hits = [hit for _, hit in index.query(query)]
     return known_document_is_found(point=chosen.point, hits=hits, documents=len(searchable))
 
 
 def _known_documents(
-    sync: SyncContext, *, scope: Scope, sample: Sequence[StoredPoint]
+    sync: Reading, *, scope: Scope, sample: Sequence[StoredPoint]
 ) -> list[KnownDocument]:
     """Points with a view that holds the whole text, whose vector is in the cache.
 

@@ -96,8 +96,7 @@ def embed_scope(
     """
     began = sync.seconds()
     scope = export.scope
-    with sync.store() as store:
-        ensure_index(sync, store)
+    ensure_index(sync)
     if planned is not None:
         require_planned(sync, export=export, planned=planned)
     names = {
@@ -247,6 +246,6 @@ def _set_aside(
         note_failure(change, failed_of=tally.failed_of, absent_of=tally.absent_of)
         tally.counts += Counts(failed=1)
         failures.append(change.as_failed(refused[embedded[views[0]]], views=views))
-    sync.state.record_failed(collection=sync.spec.collection, scope=scope, failures=failures)
+    sync.state.record_failed(scope=scope, failures=failures)
     # An array with a type: PyArrow cannot take an empty list of nothing.
     return changes.take(np.array(kept, dtype=np.int64))

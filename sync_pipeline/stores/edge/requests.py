@@ -218,7 +218,7 @@ def dense_vectors(vectors: edge.Vector | None) -> dict[str, Vector]:
 def _rankings(
     query: SearchQuery, options: IndexOptions
 ) -> list[tuple[edge.Query, edge.SearchParams | None]]:
-    params = _search_params(options)
+    params = edge.SearchParams(exact=True) if query.exact else _search_params(options)
     rankings: list[tuple[edge.Query, edge.SearchParams | None]] = [
         (edge.Query.Nearest(np.asarray(vector, dtype=np.float32).tolist(), using=view), params)
         for view, vector in query.vectors.items()

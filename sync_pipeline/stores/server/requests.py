@@ -184,7 +184,7 @@ def _dense_vectors(vectors: models.VectorStructOutput | None) -> dict[str, Vecto
 def _prefetches(query: SearchQuery, options: IndexOptions) -> list[models.Prefetch]:
     """The rankings of a search, each inside the one filter."""
     visible, candidates = search_filter(query), prefetch_limit(query.limit)
-    params = _search_params(options)
+    params = models.SearchParams(exact=True) if query.exact else _search_params(options)
     rankings = [
         models.Prefetch(
             query=np.asarray(vector, dtype=np.float32).tolist(),
