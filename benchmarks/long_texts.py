@@ -45,7 +45,7 @@ WAYS: Final = {
 """How documents are kept in the index."""
 LONGEST: Final = 22
 """Passages of the longest document, as of 20,000 characters."""
-REPETITIONS: Final = 3
+REPETITIONS: Final = 1
 _MIB: Final = 2**20
 _SEED: Final = 15
 
