@@ -20,10 +20,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import psutil
 import qdrant_edge as edge
 
-from benchmarks.child import own_bytes
 from sync_pipeline.core.batching import batched
 
 Matrix = np.ndarray[Any, np.dtype[np.float32]]
@@ -52,7 +50,6 @@ def main() -> None:
 
 def _measure(way: str, folder: Path, arrays: Any) -> dict[str, Any]:
     points, ask, is_multivector = _WAYS[way]
-    this = psutil.Process()
     folder.mkdir()
     began = time.perf_counter()
     shard = edge.EdgeShard.create(
@@ -69,11 +66,8 @@ def _measure(way: str, folder: Path, arrays: Any) -> dict[str, Any]:
     told["is_built"] = shard.optimize()
     told["build_seconds"] = time.perf_counter() - began
     shard.close()
-    before = this.memory_info().rss, own_bytes(this)
     shard = edge.EdgeShard.load(str(folder))
     told["built"] = _search_all(shard, arrays["queries"], ask)
-    told["resident_bytes"] = this.memory_info().rss - before[0]
-    told["own_bytes"] = own_bytes(this) - before[1]
     shard.close()
     return told
 

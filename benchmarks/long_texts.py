@@ -45,7 +45,7 @@ WAYS: Final = {
 """How documents are kept in the index."""
 LONGEST: Final = 22
 """Passages of the longest document, as of 20,000 characters."""
-REPETITIONS: Final = 3
+REPETITIONS: Final = 1
 _MIB: Final = 2**20
 _SEED: Final = 15
 
@@ -179,8 +179,6 @@ def _engine_figures(bench: Workbench, vectors: RealVectors) -> list[Figure]:
                     },
                     "write": told["write_seconds"],
                     "build": told["build_seconds"],
-                    "own": told["own_bytes"] / _MIB,
-                    "resident": told["resident_bytes"] / _MIB,
                     "disk": folder_bytes(shard) / _MIB,
                 }
             )
@@ -207,8 +205,6 @@ KEPT: Final = {
     "p50_built": ("Search, median, built", "ms"),
     "write": ("Writing", "s"),
     "build": ("Building", "s"),
-    "own": ("Own memory", "MiB"),
-    "resident": ("Resident memory", "MiB"),
     "disk": ("On disk", "MiB"),
 }
 """Per figure its title and unit."""

@@ -88,8 +88,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _facts(runs: Sequence[Results]) -> Mapping[str, object]:
-    told = " and ".join(f"`{run.suite}` of {run.date}" for run in runs)
+    told = " and ".join(map(_run_told, runs))
     return {**runs[0].machine, "runs": told}
+
+
+def _run_told(run: Results) -> str:
+    """Suite, date, and how busy the machine was with other things."""
+    load = run.machine.get("load_average_before")
+    return f"`{run.suite}` of {run.date}" + (f" (load average {load} before it)" if load else "")
 
 
 def _section(outcome: Outcome, *, suite: str | None) -> Iterator[str]:

@@ -96,8 +96,9 @@ def option_changes(
         options: What is asked for now.
         views: Its dense vectors.
     """
-    noted = (info.config.metadata or {}).get(_OPTIONS)
-    if options.built == (IndexOptions().built if noted is None else noted):
+    noted = (info.config.metadata or {}).get(_OPTIONS, IndexOptions().built)
+    # Metadata is merged: what a newer release noted besides is still there.
+    if options.built.items() <= noted.items():
         return {}
     return {
         "vectors_config": {
