@@ -14,6 +14,8 @@ from typing import Final
 
 from benchmarks import prose
 from benchmarks.images import IMAGES
+from benchmarks.index_sizes import COLUMNS
+from benchmarks.long_texts import FOUND, KEPT, KINDS, WAYS, WINDOW_CHARACTERS
 from benchmarks.names import COMMANDS, CONTENDERS, PROVIDERS, SCENARIOS
 from benchmarks.numbers_shown import limit_shown, shown
 from benchmarks.results import (
@@ -86,8 +88,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _facts(runs: Sequence[Results]) -> Mapping[str, object]:
-    told = " and ".join(f"`{run.suite}` of {run.date}" for run in runs)
+    told = " and ".join(map(_run_told, runs))
     return {**runs[0].machine, "runs": told}
+
+
+def _run_told(run: Results) -> str:
+    """Suite, date, and how busy the machine was with other things."""
+    load = run.machine.get("load_average_before")
+    return f"`{run.suite}` of {run.date}" + (f" (load average {load} before it)" if load else "")
 
 
 def _section(outcome: Outcome, *, suite: str | None) -> Iterator[str]:
@@ -171,10 +179,65 @@ def _rivals_table(outcome: Outcome) -> str:
     return "\n\n".join(tables)
 
 
+def _sizes_table(outcome: Outcome) -> str:
+    """What was measured across, the options of an index down."""
+    ways = list(outcome.series("recall"))
+    rows = [
+        [way, *(_sizes_cell(key, outcome.series(key).get(way)) for key in COLUMNS)] for way in ways
+    ]
+    return table(["Options", *(title for title, _ in COLUMNS.values())], rows)
+
+
+def _sizes_cell(key: str, figure: Figure | None) -> str:
+    """A median; of recall also the range."""
+    cell = _cell(figure)
+    if figure is None or key != "recall" or min(figure.samples) == max(figure.samples):
+        return cell
+    low, high = (shown(end(figure.samples), "") for end in (min, max))
+    return f"{cell} ({low} to {high})"
+
+
+def _long_texts_table(outcome: Outcome) -> str:
+    """What is found by kind of comparison, what it costs by way of keeping, and the rest."""
+    found = [
+        [
+            label,
+            *(
+                _cell(outcome.figure(f"{key}/{kind}/{place}"))
+                for place in ("inside", "beyond")
+                for key in FOUND
+            ),
+        ]
+        for kind, label in KINDS.items()
+    ]
+    places = (f"first {WINDOW_CHARACTERS:,} characters", "later")
+    kept = [
+        [title, *(_cell(outcome.series(key).get(way)) for way in WAYS)]
+        for key, (title, _) in KEPT.items()
+    ]
+    rest = [
+        figure
+        for figure in outcome.figures
+        if figure.key.startswith(("searches/", "documents", "stale/"))
+    ]
+    return "\n\n".join(
+        [
+            table(
+                ["Compared by", *(f"{it}, {place}" for place in places for it in FOUND.values())],
+                found,
+            ),
+            table(["Kept as", *WAYS.values()], kept),
+            table(["Figure", "Value"], [[it.label, shown(it.value, it.unit)] for it in rest]),
+        ]
+    )
+
+
 _LAYOUTS: Final[Mapping[str, Callable[[Outcome], str]]] = {
     "model_speed": _model_table,
     "growth": _growth_table,
     "side_by_side": _rivals_table,
+    "index_sizes": _sizes_table,
+    "long_texts": _long_texts_table,
 }
 
 

@@ -112,6 +112,25 @@ SECTIONS: Final[Mapping[str, str]] = {
         "the real model it shows what they save: neither an unchanged text nor a changed price is "
         "embedded again, and a killed run goes on where it was."
     ),
+    "index_sizes": (
+        "The same catalogue with the vectors of the bundled model in the embedded index, by what "
+        "the settings `index.*` say; what is not named has its default. Quantized vectors stand "
+        "beside the whole ones, from which candidates are ranked again, so they save memory only "
+        "where the whole ones are on disk. The embedded index never keeps its vectors in memory of "
+        "its own: it maps files, and only reads them at the opening or when they are needed. A "
+        "Qdrant server does the same with more points, where such options begin to matter. "
+        "`not built yet` is an index as a sync leaves it, before the maintenance job built its "
+        "search graph: exact, and slower with every point. Texts of this catalogue are often "
+        "nearly the same, which is hard for a search graph; `hnsw_ef` and `hnsw_ef_construct` "
+        "are what help."
+    ),
+    "long_texts": (
+        "What a model reads of a long text, and three ways to keep all of it. Documents are joined "
+        "descriptions of software tools; a search is the first sentence of one of them, which its "
+        "document does not have. Then what the ways cost, before and after the search graph is "
+        "built; a point per passage is asked for until ten documents are found. At last, whether "
+        "the embedded engine forgets what was cut away when a multivector gets shorter."
+    ),
 }
 
 REPEAT: Final = """\

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 SCHEMA_VERSION: Final = 1
 
 RESULTS_FOLDER: Final = Path(__file__).resolve().parent / "results"
-SUITES: Final = ("full", "quick")
+SUITES: Final = ("full", "quick", "sizes")
 """Whose newest results are shown, the fullest suite first."""
 
 

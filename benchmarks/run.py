@@ -32,9 +32,10 @@ from benchmarks.home import REPOSITORY, Server
 from benchmarks.machine import machine_facts, package_versions
 from benchmarks.numbers_shown import limit_shown, shown
 from benchmarks.results import RESULTS_FOLDER, Figure, Outcome, Results
-from benchmarks.suites import ALONE, BENCHMARKS
+from benchmarks.suites import ALONE, BENCHMARKS, OF_SIZES
 from benchmarks.workbench import SIZES, Workbench
 
+ALL: Final = {**BENCHMARKS, **OF_SIZES, **ALONE}
 RIVALS_PYTHON: Final = REPOSITORY / ".venv-bench" / "bin" / "python"
 
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     folder = _results_folder(options)
     with _open_bench(options, console) as bench:
-        for name in options.only or BENCHMARKS:
+        for name in options.only or (OF_SIZES if options.suite == "sizes" else BENCHMARKS):
             outcome = _measure(bench, name, console)
             results = replace(results, outcomes=(*results.outcomes, outcome))
             console.print(outcome_table(outcome))
@@ -97,7 +98,7 @@ def _measure(bench: Workbench, name: str, console: Console) -> Outcome:
     """
     bench.say(f"{name} ...")
     began = time.perf_counter()
-    benchmark = {**BENCHMARKS, **ALONE}[name]
+    benchmark = ALL[name]
     try:
         outcome = benchmark.measure(bench)
     except BenchmarkError as error:
@@ -139,10 +140,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--suite", choices=list(SIZES), default="quick")
     parser.add_argument(
         "--only",
-        choices=[*BENCHMARKS, *ALONE],
+        choices=list(ALL),
         action="append",
         metavar="NAME",
-        help=f"one of {', '.join([*BENCHMARKS, *ALONE])}; may be given several times",
+        help=f"one of {', '.join(ALL)}; may be given several times",
     )
     parser.add_argument(
         "--out", type=Path, help="folder of the results file; a whole suite has one of its own"

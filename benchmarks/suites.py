@@ -18,6 +18,8 @@ from benchmarks import (
     first_sync_pipeline,
     freshness,
     growth,
+    index_sizes,
+    long_texts,
     model_speed,
     nothing_changed,
     rebuild,
@@ -54,6 +56,12 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
         side_by_side,
     )
 }
+
+OF_SIZES: Final[Mapping[str, Benchmark]] = {
+    module.__name__.rpartition(".")[2]: Benchmark(module.TITLE, module.measure)
+    for module in (index_sizes, long_texts)
+}
+"""Those of the suite ``sizes``: what an index costs to keep, and what it finds."""
 
 ALONE: Final[Mapping[str, Benchmark]] = {
     "service": Benchmark(service.TITLE, service.measure),

@@ -23,7 +23,7 @@ from benchmarks.home import REPOSITORY, Home, Provider, Server, clean_environmen
 from benchmarks.results import Limit
 from benchmarks.source import load_source
 
-Suite = Literal["quick", "full"]
+Suite = Literal["quick", "full", "sizes"]
 
 MIN_ROWS: Final = 330
 """Fewest rows of a catalogue when everything is scaled down."""
@@ -79,6 +79,7 @@ class Sizes:
 
 SIZES: Final[dict[Suite, Sizes]] = {
     "quick": Sizes(),
+    "sizes": Sizes(),
     "full": Sizes(
         model_rows=55_000,
         digest_rows=1_000_000,

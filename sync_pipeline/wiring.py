@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.errors import SyncPipelineError
 from sync_pipeline.core.gate import GatePolicy
+from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.ports import (
     Embedder,
     GenerationRecord,
@@ -241,6 +242,7 @@ def _store(settings: Settings, *, is_shared: bool = False) -> Lease[VectorStore]
             wait_seconds=settings.index.wait_seconds,
             linger_seconds=_LINGER_SECONDS,
             is_shared=is_shared,
+            options=_index_options(settings),
         )
     from sync_pipeline.stores.server.store import lease_server_store
 
@@ -250,6 +252,22 @@ def _store(settings: Settings, *, is_shared: bool = False) -> Lease[VectorStore]
         api_key=None if key is None else key.get_secret_value(),
         allows_plain_http=settings.index.allow_plain_http,
         timeout_seconds=int(settings.index.timeout_seconds),
+        options=_index_options(settings),
+    )
+
+
+def _index_options(settings: Settings) -> IndexOptions:
+    index = settings.index
+    return IndexOptions(
+        vectors_on_disk=index.vectors_on_disk,
+        quantization=index.quantization,
+        quantization_always_ram=index.quantization_always_ram,
+        quantization_rescore=index.quantization_rescore,
+        quantization_oversampling=index.quantization_oversampling,
+        hnsw_m=index.hnsw_m,
+        hnsw_ef_construct=index.hnsw_ef_construct,
+        hnsw_ef=index.hnsw_ef,
+        hnsw_on_disk=index.hnsw_on_disk,
     )
 
 

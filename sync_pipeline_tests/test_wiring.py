@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import pytest
 
 from sync_pipeline.core.errors import ConfigurationError, SettingsError
+from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.embedding.openai import OpenAIEmbedder
 from sync_pipeline.settings import load_settings
 from sync_pipeline.stores.server.store import lease_server_store
-from sync_pipeline.wiring import _embedder, _store
+from sync_pipeline.wiring import _embedder, _index_options, _store
 from sync_pipeline_tests.elsewhere import OTHER_MACHINE, elsewhere, lead_here
 from sync_pipeline_tests.embedding.service import DIMENSION, running_service
 from sync_pipeline_tests.fakes.qdrant_stub import running_stub
@@ -51,6 +53,24 @@ def test_the_index_gets_its_key_in_the_clear_where_the_settings_allow_it() -> No
 
         with _store(settings)() as store:
             assert store.list_collections() == []
+
+
+def test_every_option_of_the_index_reaches_its_adapter() -> None:
+    chosen: dict[str, object] = {
+        "vectors_on_disk": True,
+        "quantization": "binary",
+        "quantization_always_ram": False,
+        "quantization_rescore": True,
+        "quantization_oversampling": 3.0,
+        "hnsw_m": 24,
+        "hnsw_ef_construct": 150,
+        "hnsw_ef": 90,
+        "hnsw_on_disk": True,
+    }
+    env = {f"SYNC_PIPELINE__INDEX__{name.upper()}": str(it) for name, it in chosen.items()}
+
+    assert asdict(_index_options(load_settings(env=env))) == chosen
+    assert _index_options(load_settings(env={})) == IndexOptions()
 
 
 @pytest.mark.process

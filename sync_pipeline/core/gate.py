@@ -13,5 +13,5 @@ class GatePolicy:
     """Documents asked for, over all scopes and views."""
     min_found: float = 0.95
     """Share of them that their own vector finds among the first ten, per view."""
-    min_overlap: float = 0.9
+    min_overlap: float = 0.8
     """Mean share of the ten nearest documents that the search index finds too, per view."""

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from sync_pipeline.core.addresses import is_readable_on_the_way
+from sync_pipeline.core.index_options import MIN_HNSW_LINKS, Quantization
 from sync_pipeline.settings.calendar_rules import why_not_a_cron, why_not_a_timezone
 from sync_pipeline.settings.rules import (
     NOT_A_BOOL,
@@ -110,13 +111,34 @@ class IndexSettings(Section):
     """Longest wait for one answer of the server."""
     wait_seconds: Annotated[float, Field(ge=0, le=3600), NOT_A_BOOL] = 30
     """Longest wait for an embedded index that another process is using."""
+    vectors_on_disk: bool = False
+    """Read vectors from the disk when a search needs them, instead of keeping them in memory."""
+    quantization: Quantization = "none"
+    """Search by smaller copies of the vectors: `scalar` has one byte per dimension instead of
+    four, `binary` one bit. The vectors themselves stay."""
+    quantization_always_ram: bool = True
+    """Keep the small copies in memory, also with `vectors_on_disk`."""
+    quantization_rescore: bool = True
+    """Rank what the small copies found by the vectors themselves."""
+    quantization_oversampling: Annotated[float, Field(ge=1, le=100), NOT_A_BOOL] = 2.0
+    """So many times as many hits as are asked for are found by the small copies and ranked."""
+    hnsw_m: Annotated[int, Field(ge=MIN_HNSW_LINKS, le=128), NOT_A_BOOL] = 16
+    """Links of each point in the search graph: more find more, in a larger graph. Never 0, though
+    Qdrant advises that for many tenants: a search is for two scopes at once."""
+    hnsw_ef_construct: Annotated[int, Field(ge=4, le=10_000), NOT_A_BOOL] = 100
+    """Candidates looked at when a point is linked: more find more, and take longer to build."""
+    hnsw_ef: Annotated[int, Field(ge=1, le=100_000), NOT_A_BOOL] | None = None
+    """Candidates that a search keeps: more find more, and take longer. Null: as many as
+    `hnsw_ef_construct`."""
+    hnsw_on_disk: bool = False
+    """Read the search graph from the disk when a search needs it."""
     keep_previous_days: Days = 7
     """How long a generation that served before is kept in step after another took its place, for
     `index rollback`. The maintenance job drops it then."""
     min_known_found: Fraction = 0.95
     """Share of sampled documents that a new generation has to find by their own text before it
     serves."""
-    min_exact_overlap: Fraction = 0.9
+    min_exact_overlap: Fraction = 0.8
     """Share of an exact search's hits that the search index of a new generation has to find too
     before it serves."""
 
@@ -124,6 +146,27 @@ class IndexSettings(Section):
     @classmethod
     def _protected(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         return _refuse_unprotected(key, url=info.data.get("url"), section="index", info=info)
+
+    @field_validator("quantization_always_ram", "quantization_rescore", "quantization_oversampling")
+    @classmethod
+    def _has_effect(cls, value: float, info: ValidationInfo) -> float:
+        if value == cls.model_fields[str(info.field_name)].default:
+            return value
+        if info.data.get("quantization") == "none":
+            raise refusal(
+                Mistake(
+                    "has no effect without quantization",
+                    "set index.quantization to scalar or binary, or leave this out",
+                )
+            )
+        if info.data.get("quantization_rescore") is False:
+            raise refusal(
+                Mistake(
+                    "has no effect without rescoring",
+                    "set index.quantization_rescore: true, or leave this out",
+                )
+            )
+        return value
 
 
 class EmbeddingSettings(Section):

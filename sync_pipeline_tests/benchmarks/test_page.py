@@ -17,7 +17,7 @@ from benchmarks.results import (
     fullest,
     newest_of_each,
 )
-from benchmarks.suites import BENCHMARKS
+from benchmarks.suites import BENCHMARKS, OF_SIZES
 
 
 def figure(key: str, value: float, *, unit: str = "s", limit: Limit | None = None) -> Figure:
@@ -58,7 +58,7 @@ def test_committed_results_name_no_folder_of_the_machine() -> None:
 
 
 def test_every_benchmark_is_explained_on_the_page() -> None:
-    assert SECTIONS.keys() == BENCHMARKS.keys()
+    assert SECTIONS.keys() == BENCHMARKS.keys() | OF_SIZES.keys()
 
 
 def test_the_page_shows_values_limits_and_whether_they_are_kept(tmp_path: Path) -> None:
@@ -122,6 +122,31 @@ def test_model_speeds_have_formats_across_and_batches_down(tmp_path: Path) -> No
 
     assert "| batches of 8 | 100 | 150 |" in text
     assert "| batches of 8, in the order given |  | 140 |" in text
+
+
+def test_sizes_have_options_down_and_what_they_cost_across(tmp_path: Path) -> None:
+    figures = (
+        Figure(key="recall/defaults", label="", unit="%", samples=(96.5, 91.0, 98.25)),
+        figure("recall/scalar", 98.1, unit="%"),
+        figure("disk/defaults", 231.4, unit="MiB"),
+        figure("disk/scalar", 255.1, unit="MiB"),
+        figure("build/scalar", 30.2),
+    )
+    path = write(tmp_path, Outcome(name="index_sizes", title="Sizes", figures=figures))
+
+    lines = [line.split(" | ") for line in page([path]).splitlines() if line.startswith("| ")]
+
+    head = next(line for line in lines if line[0] == "| Options")
+    rows = {
+        line[0].removeprefix("| "): dict(zip(head, line, strict=True))
+        for line in lines
+        if line[0] in {"| defaults", "| scalar"}
+    }
+    assert rows["defaults"]["Recall@10"] == "96.5 % (91 to 98.2)"
+    assert rows["scalar"]["Recall@10"] == "98.1 %"
+    assert rows["scalar"]["On disk"] == "255 MiB"
+    assert rows["scalar"]["Building |"] == "30.2 s |"
+    assert rows["defaults"]["Building |"] == " |"
 
 
 def test_the_results_file_is_plain_json(tmp_path: Path) -> None:

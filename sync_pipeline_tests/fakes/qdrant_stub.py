@@ -95,6 +95,10 @@ class QdrantStub:
         self._lock = threading.RLock()
         self._steps: list[tuple[str, Step]] = []
         self._indexes: dict[str, dict[str, models.PayloadIndexInfo]] = {}
+        self.options: dict[str, models.UpdateCollection] = {}
+        """Per collection how it was last changed; the client in memory has no search index."""
+        self.search_params: list[models.SearchParams | None] = []
+        """How dense vectors were searched, in the order asked."""
         self._late: list[tuple[str, str, bytes]] = []
         self._heard: list[str] = []
 
@@ -197,6 +201,13 @@ class QdrantStub:
             metadata=asked.metadata,
         )
 
+    def update_collection(self, name: str, body: bytes) -> object:
+        asked = models.UpdateCollection.model_validate_json(body)
+        self.options[name] = asked
+        return self.client.update_collection(
+            name, vectors_config=asked.vectors, metadata=asked.metadata
+        )
+
     def delete_collection(self, name: str) -> object:
         self._indexes.pop(name, None)
         return self.client.delete_collection(name)
@@ -291,6 +302,9 @@ class QdrantStub:
         return [self._query(name, search) for search in asked.searches]
 
     def _query(self, name: str, asked: models.QueryRequest) -> object:
+        asks: list[models.QueryRequest | models.Prefetch] = [asked]
+        asks += asked.prefetch if isinstance(asked.prefetch, list) else []
+        self.search_params += [one.params for one in asks if one.using not in {None, "bm25"}]
         return self.client.query_points(
             name,
             query=asked.query,
@@ -323,6 +337,7 @@ _ROUTES: Final[tuple[tuple[str, str, Callable[..., object]], ...]] = (
     ("GET", _NAME, QdrantStub.get_collection),
     ("GET", f"{_NAME}/exists", QdrantStub.collection_exists),
     ("PUT", _NAME, QdrantStub.create_collection),
+    ("PATCH", _NAME, QdrantStub.update_collection),
     ("DELETE", _NAME, QdrantStub.delete_collection),
     ("PUT", f"{_NAME}/index", QdrantStub.create_index),
     ("PUT", f"{_NAME}/points", QdrantStub.upsert),
@@ -401,13 +416,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._serve("POST")
 
+    def do_PATCH(self) -> None:
+        self._serve("PATCH")
+
     def do_DELETE(self) -> None:
         self._serve("DELETE")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Say nothing."""
 
-    def _serve(self, method: Literal["GET", "PUT", "POST", "DELETE"]) -> None:
+    def _serve(self, method: Literal["GET", "PUT", "POST", "PATCH", "DELETE"]) -> None:
         path = self.path.partition("?")[0]
         self.stub.hear(method, path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))

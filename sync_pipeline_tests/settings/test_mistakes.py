@@ -232,3 +232,59 @@ def test_a_key_goes_where_nobody_listens_or_where_that_is_allowed(
     loaded = load_settings(config=write_yaml(text), env={})
 
     assert loaded.model_fields_set <= {"index", "embedding"}
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        pytest.param(
+            "{quantization_rescore: false}",
+            (
+                "index.quantization_rescore: has no effect without quantization (got false); "
+                "fix: set index.quantization to scalar or binary, or leave this out"
+            ),
+            id="rescoring of nothing",
+        ),
+        pytest.param(
+            "{quantization: none, quantization_oversampling: 4}",
+            (
+                "index.quantization_oversampling: has no effect without quantization (got 4); "
+                "fix: set index.quantization to scalar or binary, or leave this out"
+            ),
+            id="oversampling of nothing",
+        ),
+        pytest.param(
+            "{quantization: binary, quantization_rescore: false, quantization_oversampling: 4}",
+            (
+                "index.quantization_oversampling: has no effect without rescoring (got 4); "
+                "fix: set index.quantization_rescore: true, or leave this out"
+            ),
+            id="oversampling without rescoring",
+        ),
+        pytest.param(
+            "{quantization: product}",
+            (
+                "index.quantization: is not known here (got 'product'); "
+                "fix: choose 'none', 'scalar' or 'binary'"
+            ),
+            id="a kind that is not offered",
+        ),
+        pytest.param(
+            "{hnsw_m: 0}",
+            "index.hnsw_m: is too small (got 0); fix: write at least 4",
+            id="no links over all scopes",
+        ),
+    ],
+)
+def test_options_of_the_index_without_effect_are_refused(
+    write_yaml: WriteYaml, index: str, expected: str
+) -> None:
+    assert mistakes(write_yaml(f"index: {index}")) == [expected]
+
+
+def test_options_that_are_said_at_their_default_are_no_mistake(write_yaml: WriteYaml) -> None:
+    config = write_yaml(
+        "index: {quantization: scalar, quantization_rescore: false, quantization_oversampling: 2}"
+    )
+
+    assert load_settings(config=config, env={}).index.quantization_rescore is False

@@ -34,12 +34,14 @@ from sync_pipeline.core.errors import (
     SyncPipelineError,
 )
 from sync_pipeline.core.hashing import RENDERING_VERSION
+from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.point import CollectionSpec
 from sync_pipeline.stores.checks import VectorSchema, check_name
 
 MIN_FREE_BYTES: Final = 256 * 2**20
 """Disk space that every write leaves free."""
 _MIB: Final = 2**20
+_OPTIONS: Final = "options"
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -174,9 +176,9 @@ class IndexFiles:
         with file_errors(self.path):
             write_text(self._aliases, json.dumps(aliases, indent=2, sort_keys=True))
 
-    def write_manifest(self, spec: CollectionSpec) -> None:
+    def write_manifest(self, spec: CollectionSpec, options: IndexOptions) -> None:
         """Note what a collection is built with, for people and for later runs."""
-        facts = {
+        facts: dict[str, Any] = {
             "alias": spec.alias,
             "model_id": spec.model_id,
             "dimension": spec.dimension,
@@ -185,11 +187,28 @@ class IndexFiles:
             "rendering_version": RENDERING_VERSION,
             "description": spec.describe(),
         }
-        with file_errors(self.path):
-            self._collections.mkdir(parents=True, exist_ok=True)
-            write_text(
-                self._manifest(spec.collection), json.dumps(facts, ensure_ascii=False, indent=2)
-            )
+        if options.built != IndexOptions().built:
+            facts[_OPTIONS] = options.built
+        self._write_facts(spec.collection, facts)
+
+    def write_options(self, collection: str, options: IndexOptions) -> None:
+        """Note other options of a collection."""
+        facts = self._read_json(self._manifest(collection))
+        self._write_facts(collection, {**facts, _OPTIONS: options.built})
+
+    def read_options(self, collection: str) -> IndexOptions | None:
+        """What a collection is to be built with; None where nobody ever said anything.
+
+        Raises:
+            PermanentError: the manifest is damaged.
+        """
+        built = self._read_json(self._manifest(collection)).get(_OPTIONS)
+        try:
+            return None if built is None else IndexOptions.from_built(built)
+        except TypeError as error:
+            raise damaged(
+                self.path, f"{self._manifest(collection).name} has options that are none: {error}"
+            ) from error
 
     def read_schema(self, collection: str) -> VectorSchema:
         """The vectors that a collection was made for.
@@ -223,6 +242,11 @@ class IndexFiles:
             self._manifest(collection).unlink(missing_ok=True)
             self.words_path(collection).unlink(missing_ok=True)
             self._purge()
+
+    def _write_facts(self, collection: str, facts: dict[str, Any]) -> None:
+        with file_errors(self.path):
+            self._collections.mkdir(parents=True, exist_ok=True)
+            write_text(self._manifest(collection), json.dumps(facts, ensure_ascii=False, indent=2))
 
     def _manifest(self, collection: str) -> Path:
         return self.shard_path(collection).with_name(f"{collection}.json")

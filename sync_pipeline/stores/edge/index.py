@@ -8,6 +8,7 @@ until another process waits for it.
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from weakref import WeakValueDictionary
 import qdrant_edge as edge
 
 from sync_pipeline.core.errors import CollectionMissingError
+from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.payload import TEXT
 from sync_pipeline.core.point import CollectionSpec
 from sync_pipeline.core.ports import Lease, VectorStore
@@ -37,6 +39,7 @@ _FLUSH_POINTS: Final = 20_000
 every thousand points written; with these 0.3 MB. Each takes 0.2 s."""
 _LOOK_SECONDS: Final = 0.25
 """How often a folder that lingers looks for processes that wait for it."""
+_log: Final = logging.getLogger(__name__)
 
 
 class EdgeIndex:
@@ -194,20 +197,40 @@ class EdgeIndex:
             self._schemas[collection] = self.files.read_schema(collection)
         return self._schemas[collection]
 
-    def create(self, spec: CollectionSpec) -> bool:
+    def create(self, spec: CollectionSpec, options: IndexOptions) -> bool:
         """Make a collection where it is missing; whether it was."""
         with self._mutex:
             if self.has(spec.collection):
                 return False
-            self.files.write_manifest(spec)
+            self.files.write_manifest(spec, options)
             with (
                 self.files.making(spec.collection) as path,
                 edge_errors(self.path, doing=f"making collection {spec.collection!r}"),
             ):
-                shard = edge.EdgeShard.create(str(path), shard_config(spec))
+                config = shard_config(
+                    self.files.read_schema(spec.collection),
+                    self.files.read_options(spec.collection),
+                )
+                shard = edge.EdgeShard.create(str(path), config)
                 _add_indexes(shard)
                 shard.close()
             return True
+
+    def set_options(self, collection: str, options: IndexOptions) -> None:
+        """Note what a collection shall be built with from its next opening on.
+
+        Not at once where it is open already: other threads search it.
+        """
+        with self._mutex:
+            noted = self.files.read_options(collection) or IndexOptions()
+            if noted.built == options.built:
+                return
+            self.files.write_options(collection, options)
+        _log.info(
+            "collection %s has other options now; its search index is built anew by the next "
+            "maintenance job",
+            collection,
+        )
 
     def index_payloads(self, collection: str) -> None:
         """Make the payload indexes that a collection of an earlier release lacks.
@@ -289,7 +312,9 @@ class EdgeIndex:
         if not (path / "edge_config.json").is_file():
             raise damaged(self.path, f"collection {collection!r} has lost its configuration")
         with edge_errors(self.path, doing=f"opening collection {collection!r}"):
-            shard = edge.EdgeShard.load(str(path))
+            options = self.files.read_options(collection)
+            config = None if options is None else shard_config(self.schema(collection), options)
+            shard = edge.EdgeShard.load(str(path), config)
         return_free_memory()
         return shard
 

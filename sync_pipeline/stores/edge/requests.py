@@ -18,15 +18,16 @@ from sync_pipeline.core.conditions import (
     Numbers,
     plan_conditions,
 )
+from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.payload import ENTITY_TYPE, REVISION, SCOPE_KEY, TEXT
 from sync_pipeline.core.point import (
     BM25_VECTOR,
-    CollectionSpec,
     Point,
     SearchQuery,
     Vector,
     prefetch_limit,
 )
+from sync_pipeline.stores.checks import VectorSchema
 from sync_pipeline.stores.stored import RRF_K, has_words
 
 if TYPE_CHECKING:
@@ -47,14 +48,57 @@ TEXT_INDEX: Final = edge.TextIndexParams(
 """Of the field ``text``, for ``complete``: whole words, see ``words``."""
 
 
-def shard_config(spec: CollectionSpec) -> edge.EdgeConfig:
-    """One dense vector per view, cosine, and the sparse one with IDF."""
+_FULL_SCAN_KB: Final = 10_000
+"""Fewer vectors than this are all compared, also those that a filter leaves; the engine's own."""
+
+
+def shard_config(schema: VectorSchema, options: IndexOptions | None) -> edge.EdgeConfig:
+    """One dense vector per view, cosine, and the sparse one with IDF.
+
+    A shard that is opened with one takes it over, and the next ``optimize`` builds it, all tried
+    with Edge 0.9. What is left out stays as the shard has it, so that whatever was ever asked for
+    is said in full. Quantization is said per vector, where none takes it away; for the whole
+    shard there would be no way to say none.
+
+    Args:
+        schema: The dense vectors.
+        options: None leaves everything to the engine.
+    """
     return edge.EdgeConfig(
-        vectors={
-            view: edge.EdgeVectorParams(size=spec.dimension, distance=edge.Distance.Cosine)
-            for view in spec.views
-        },
+        vectors={view: _vector_params(schema.dimension, options) for view in schema.views},
         sparse_vectors={BM25_VECTOR: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
+        hnsw_config=None if options is None else _hnsw_config(options),
+    )
+
+
+def _vector_params(size: int, options: IndexOptions | None) -> edge.EdgeVectorParams:
+    if options is None:
+        return edge.EdgeVectorParams(size=size, distance=edge.Distance.Cosine)
+    return edge.EdgeVectorParams(
+        size=size,
+        distance=edge.Distance.Cosine,
+        on_disk=options.vectors_on_disk,
+        quantization_config=_quantization_config(options),
+    )
+
+
+def _quantization_config(options: IndexOptions) -> edge.QuantizationConfigType | None:
+    in_ram = options.quantization_always_ram
+    match options.quantization:
+        case "none":
+            return None
+        case "scalar":
+            return edge.ScalarQuantizationConfig(type=edge.ScalarType.Int8, always_ram=in_ram)
+        case "binary":
+            return edge.BinaryQuantizationConfig(always_ram=in_ram)
+
+
+def _hnsw_config(options: IndexOptions) -> edge.HnswIndexConfig:
+    return edge.HnswIndexConfig(
+        m=options.hnsw_m,
+        ef_construct=options.hnsw_ef_construct,
+        full_scan_threshold=_FULL_SCAN_KB,
+        on_disk=options.hnsw_on_disk,
     )
 
 
@@ -135,10 +179,10 @@ def completion_request(
     )
 
 
-def query_request(query: SearchQuery) -> edge.QueryRequest:
+def query_request(query: SearchQuery, options: IndexOptions) -> edge.QueryRequest:
     """One ranking as it is, several by reciprocal rank fusion; the filter stands in each."""
     visible = search_filter(query)
-    rankings = _rankings(query)
+    rankings = _rankings(query, options)
     if len(rankings) == 1:
         ((ranking, params),) = rankings
         return edge.QueryRequest(
@@ -171,12 +215,12 @@ def dense_vectors(vectors: edge.Vector | None) -> dict[str, Vector]:
     }
 
 
-def _rankings(query: SearchQuery) -> list[tuple[edge.Query, edge.SearchParams | None]]:
+def _rankings(
+    query: SearchQuery, options: IndexOptions
+) -> list[tuple[edge.Query, edge.SearchParams | None]]:
+    params = edge.SearchParams(exact=True) if query.exact else _search_params(options)
     rankings: list[tuple[edge.Query, edge.SearchParams | None]] = [
-        (
-            edge.Query.Nearest(np.asarray(vector, dtype=np.float32).tolist(), using=view),
-            edge.SearchParams(exact=True) if query.exact else None,
-        )
+        (edge.Query.Nearest(np.asarray(vector, dtype=np.float32).tolist(), using=view), params)
         for view, vector in query.vectors.items()
     ]
     if query.sparse is not None and has_words(query):
@@ -188,6 +232,18 @@ def _rankings(query: SearchQuery) -> list[tuple[edge.Query, edge.SearchParams | 
             (edge.Query.Nearest(weights, using=BM25_VECTOR), edge.SearchParams(idf=corpus))
         )
     return rankings
+
+
+def _search_params(options: IndexOptions) -> edge.SearchParams | None:
+    """How the dense vectors are searched."""
+    quantization = None
+    if options.quantization != "none":
+        quantization = edge.QuantizationSearchParams(
+            rescore=options.quantization_rescore, oversampling=options.oversampling
+        )
+    if options.hnsw_ef is None and quantization is None:
+        return None
+    return edge.SearchParams(hnsw_ef=options.hnsw_ef, quantization=quantization)
 
 
 def _condition(condition: Condition) -> edge.ConditionType:

@@ -17,6 +17,7 @@ from typing import Final, cast
 
 import qdrant_edge as edge
 
+from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY, TEXT, revision_of
 from sync_pipeline.core.point import (
     CollectionSpec,
@@ -77,9 +78,12 @@ class EdgeStore:
 
     capabilities = StoreCapabilities(explicit_optimize=True)
 
-    def __init__(self, index: EdgeIndex, *, min_free_bytes: int) -> None:
+    def __init__(
+        self, index: EdgeIndex, *, min_free_bytes: int, options: IndexOptions | None = None
+    ) -> None:
         self._index = index
         self._min_free_bytes = min_free_bytes
+        self._options = options or IndexOptions()
 
     def check_engine(self) -> str:
         """See ``VectorStore``; the engine is a package of this program's own choice."""
@@ -101,13 +105,14 @@ class EdgeStore:
         return self._index.files.list_collections()
 
     def ensure_collection(self, spec: CollectionSpec) -> bool:
-        """See ``VectorStore``."""
+        """See ``VectorStore``; other options of a collection are built by ``optimize``."""
         check_name(spec.collection)
         if self._index.has(spec.collection):
+            self._index.set_options(spec.collection, self._options)
             self._index.index_payloads(spec.collection)
             return False
         self._require_room(self._min_free_bytes)
-        return self._index.create(spec)
+        return self._index.create(spec, self._options)
 
     def drop_collection(self, collection: str) -> None:
         """See ``VectorStore``."""
@@ -252,7 +257,7 @@ class EdgeStore:
         if finds_nothing(query):
             return []
         with self._reading("searching", collection) as shard:
-            points = shard.query(query_request(query))
+            points = shard.query(query_request(query, self._options))
         return known_hits(
             (point.score, StoredPoint(point_id=str(point.id), payload=point.payload or {}))
             for point in points
@@ -379,6 +384,7 @@ def lease_edge_store(
     linger_seconds: float = 0.0,
     min_free_bytes: int = MIN_FREE_BYTES,
     is_shared: bool = False,
+    options: IndexOptions | None = None,
     now: Clock = lambda: datetime.now(UTC),
 ) -> Lease[VectorStore]:
     """Lease the embedded index in a folder; nothing is opened or made before it is used.
@@ -394,6 +400,7 @@ def lease_edge_store(
             process waits for it: many short leases in a row then open it once.
         min_free_bytes: Disk space that every write leaves free.
         is_shared: Whether other processes may use the folder through this one.
+        options: Of its collections and of searches; through another process, those of that one.
         now: Tells since when this process holds the folder.
 
     Returns:
@@ -404,7 +411,7 @@ def lease_edge_store(
     @contextmanager
     def alone() -> Iterator[VectorStore]:
         with index.leased(wait_seconds=wait_seconds, linger_seconds=linger_seconds):
-            yield EdgeStore(index, min_free_bytes=min_free_bytes)
+            yield EdgeStore(index, min_free_bytes=min_free_bytes, options=options)
 
     @contextmanager
     def lease() -> Iterator[VectorStore]:
@@ -431,7 +438,7 @@ def lease_edge_store(
                 stack.enter_context(opening)
             except NeedlessError:
                 continue
-            return EdgeStore(index, min_free_bytes=min_free_bytes)
+            return EdgeStore(index, min_free_bytes=min_free_bytes, options=options)
 
     if is_shared:
         index.share_with(alone)

@@ -19,6 +19,7 @@ from sync_pipeline.core.conditions import (
     Numbers,
     plan_conditions,
 )
+from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.payload import ENTITY_TYPE, REVISION, SCOPE_KEY, TEXT, revision_of
 from sync_pipeline.core.point import (
     BM25_VECTOR,
@@ -132,14 +133,14 @@ def completion_filter(
     return models.Filter(must=[scope_filter(scope_keys, entity_types=entity_types), words])
 
 
-def query_arguments(query: SearchQuery) -> dict[str, Any]:
+def query_arguments(query: SearchQuery, options: IndexOptions) -> dict[str, Any]:
     """Arguments of ``query_points``: one ranking as it is, several by fusion."""
     common = {
         "query_filter": search_filter(query),
         "limit": query.limit,
         "with_payload": True,
     }
-    rankings = _prefetches(query)
+    rankings = _prefetches(query, options)
     if len(rankings) > 1:
         fusion = models.FusionQuery(fusion=models.Fusion.RRF)
         return {**common, "prefetch": rankings, "query": fusion}
@@ -147,9 +148,9 @@ def query_arguments(query: SearchQuery) -> dict[str, Any]:
     return {**common, "query": only.query, "using": only.using, "search_params": only.params}
 
 
-def query_request(query: SearchQuery) -> models.QueryRequest:
+def query_request(query: SearchQuery, options: IndexOptions) -> models.QueryRequest:
     """The same as one of several requests."""
-    asked = query_arguments(query)
+    asked = query_arguments(query, options)
     return models.QueryRequest(
         filter=asked["query_filter"],
         limit=asked["limit"],
@@ -180,16 +181,17 @@ def _dense_vectors(vectors: models.VectorStructOutput | None) -> dict[str, Vecto
     }
 
 
-def _prefetches(query: SearchQuery) -> list[models.Prefetch]:
+def _prefetches(query: SearchQuery, options: IndexOptions) -> list[models.Prefetch]:
     """The rankings of a search, each inside the one filter."""
     visible, candidates = search_filter(query), prefetch_limit(query.limit)
+    params = models.SearchParams(exact=True) if query.exact else _search_params(options)
     rankings = [
         models.Prefetch(
             query=np.asarray(vector, dtype=np.float32).tolist(),
             using=view,
             filter=visible,
             limit=candidates,
-            params=models.SearchParams(exact=True) if query.exact else None,
+            params=params,
         )
         for view, vector in query.vectors.items()
     ]
@@ -210,6 +212,18 @@ def _prefetches(query: SearchQuery) -> list[models.Prefetch]:
             )
         )
     return rankings
+
+
+def _search_params(options: IndexOptions) -> models.SearchParams | None:
+    """How the dense vectors are searched."""
+    quantization = None
+    if options.quantization != "none":
+        quantization = models.QuantizationSearchParams(
+            rescore=options.quantization_rescore, oversampling=options.oversampling
+        )
+    if options.hnsw_ef is None and quantization is None:
+        return None
+    return models.SearchParams(hnsw_ef=options.hnsw_ef, quantization=quantization)
 
 
 def _condition(condition: Condition) -> models.Condition:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from qdrant_client import models
 
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.hashing import RENDERING_VERSION
+from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY
 from sync_pipeline.core.point import BM25_VECTOR, MAX_PREFIX, CollectionSpec
 from sync_pipeline.stores.checks import VectorSchema
@@ -18,6 +20,7 @@ MAX_BATCH: Final = 10_000
 """Most points of one write, by number; strict mode refuses more."""
 _MAX_CONDITIONS: Final = 500
 _DESCRIPTION: Final = "description"
+_OPTIONS: Final = "index_options"
 
 PAYLOAD_INDEXES: Final = {
     # The points of a scope lie together on disk.
@@ -77,6 +80,56 @@ def creation(spec: CollectionSpec) -> dict[str, Any]:
             _DESCRIPTION: spec.describe(),
         },
     }
+
+
+def option_changes(
+    info: models.CollectionInfo, options: IndexOptions, *, views: Sequence[str]
+) -> dict[str, Any]:
+    """Arguments of ``update_collection`` that give a collection other options, or none.
+
+    The server builds what has to be built anew by itself, and answers searches meanwhile. What
+    was asked for last stands in the collection's metadata: compared with that, and not with how
+    the collection is, settings that nobody touched leave alone what the server's operator chose.
+
+    Args:
+        info: How the collection is.
+        options: What is asked for now.
+        views: Its dense vectors.
+    """
+    noted = (info.config.metadata or {}).get(_OPTIONS, IndexOptions().built)
+    # Metadata is merged: what a newer release noted besides is still there.
+    if options.built.items() <= noted.items():
+        return {}
+    return {
+        "vectors_config": {
+            view: models.VectorParamsDiff(on_disk=options.vectors_on_disk) for view in views
+        },
+        "hnsw_config": models.HnswConfigDiff(
+            m=options.hnsw_m,
+            payload_m=options.hnsw_m,
+            ef_construct=options.hnsw_ef_construct,
+            on_disk=options.hnsw_on_disk,
+        ),
+        "quantization_config": _quantization(options),
+        "metadata": {_OPTIONS: options.built},
+    }
+
+
+def _quantization(options: IndexOptions) -> models.QuantizationConfigDiff:
+    in_ram = options.quantization_always_ram
+    match options.quantization:
+        case "none":
+            return models.Disabled.DISABLED
+        case "scalar":
+            return models.ScalarQuantization(
+                scalar=models.ScalarQuantizationConfig(
+                    type=models.ScalarType.INT8, always_ram=in_ram
+                )
+            )
+        case "binary":
+            return models.BinaryQuantization(
+                binary=models.BinaryQuantizationConfig(always_ram=in_ram)
+            )
 
 
 def schema_of(info: models.CollectionInfo, *, collection: str, address: str) -> VectorSchema:

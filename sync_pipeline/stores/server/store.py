@@ -11,6 +11,7 @@ from qdrant_client import QdrantClient, models
 
 from sync_pipeline.core.batching import batched_by_size
 from sync_pipeline.core.errors import CollectionMissingError, InvalidVectorError, PermanentError
+from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY, TEXT, Payload
 from sync_pipeline.core.point import (
     CollectionSpec,
@@ -53,6 +54,7 @@ from sync_pipeline.stores.server.schema import (
     PAYLOAD_INDEXES,
     TEXT_INDEX,
     creation,
+    option_changes,
     schema_of,
 )
 from sync_pipeline.stores.server.version import require_recent
@@ -83,6 +85,7 @@ class ServerStore:
         address: Names the server in messages.
         sleep: How to wait between attempts.
         schemas: What is known of collections, shared by the stores of one client.
+        options: Of the collections that are made, and of searches.
     """
 
     capabilities = StoreCapabilities(explicit_optimize=False)
@@ -94,9 +97,11 @@ class ServerStore:
         address: str,
         sleep: Callable[[float], None] = time.sleep,
         schemas: dict[str, VectorSchema] | None = None,
+        options: IndexOptions | None = None,
     ) -> None:
         self._calls = ServerCalls(client, address=address, sleep=sleep)
         self._schemas = {} if schemas is None else schemas
+        self._options = options or IndexOptions()
 
     def check_engine(self) -> str:
         """See ``VectorStore``."""
@@ -132,13 +137,23 @@ class ServerStore:
         return sorted(entry.name for entry in answer.collections)
 
     def ensure_collection(self, spec: CollectionSpec) -> bool:
-        """See ``VectorStore``; also makes an index that a crash or an old release left out."""
+        """See ``VectorStore``; also makes what a crash, an old release or other settings left out.
+
+        Other options of a collection the server builds by itself, answering searches meanwhile.
+        """
         check_name(spec.collection)
         is_created = self._create(spec)
         info = self._info(spec.collection)
         # The writes that follow need not ask again. One that is not ours is refused then.
         with suppress(PermanentError):
             self._keep_schema(spec.collection, info)
+        changes = option_changes(info, self._options, views=spec.views)
+        if changes:
+            self._calls.ask(
+                "changing a collection's options",
+                lambda client: client.update_collection(spec.collection, **changes),
+                collection=spec.collection,
+            )
         for field in PAYLOAD_INDEXES.keys() - info.payload_schema.keys():
             self._index_payloads(spec.collection, field, PAYLOAD_INDEXES[field])
         return is_created
@@ -282,7 +297,9 @@ class ServerStore:
                 return []
             answer = self._calls.ask(
                 "searching",
-                lambda client: client.query_points(collection, **query_arguments(query)),
+                lambda client: client.query_points(
+                    collection, **query_arguments(query, self._options)
+                ),
                 collection=collection,
             )
             return known_hits((point.score, stored_point(point)) for point in answer.points)
@@ -303,7 +320,7 @@ class ServerStore:
             asked = [query for query in queries if not finds_nothing(query)]
             if not asked:
                 return [[] for _ in queries]
-            requests = [query_request(query) for query in asked]
+            requests = [query_request(query, self._options) for query in asked]
             answers = iter(
                 self._calls.ask(
                     "searching",
@@ -553,6 +570,7 @@ def lease_server_store(
     allows_plain_http: bool = False,
     timeout_seconds: float = 30,
     sleep: Callable[[float], None] = time.sleep,
+    options: IndexOptions | None = None,
 ) -> Lease[VectorStore]:
     """Lease a connection to a Qdrant server; nothing is sent before it is used.
 
@@ -564,6 +582,7 @@ def lease_server_store(
         allows_plain_http: Send it over http to another machine too.
         timeout_seconds: Most seconds to connect, and between two parts of an answer.
         sleep: How to wait between attempts.
+        options: Of the collections that are made, and of searches.
 
     Raises:
         ConfigurationError: the address is wrong, or the key would be sent in the clear.
@@ -573,6 +592,8 @@ def lease_server_store(
     @contextmanager
     def lease() -> Iterator[VectorStore]:
         shared = shared_connection(url, api_key=api_key, timeout_seconds=timeout_seconds)
-        yield ServerStore(shared.client, address=address, sleep=sleep, schemas=shared.schemas)
+        yield ServerStore(
+            shared.client, address=address, sleep=sleep, schemas=shared.schemas, options=options
+        )
 
     return lease
