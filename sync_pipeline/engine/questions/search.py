@@ -21,7 +21,6 @@ from sync_pipeline.core.point import (
     SearchQuery,
     StoredPoint,
     Vector,
-    prefetch_limit,
 )
 from sync_pipeline.core.ports import VectorStore
 from sync_pipeline.core.scope import Scope
@@ -137,6 +136,7 @@ def build_query(
         equals=equals,
         ranges=_by_path(request.ranges),
         excluded=_by_path(request.excluded),
+        fusion=sync.fusion,
     )
 
 
@@ -263,7 +263,7 @@ def _queries(
 
 def _single_rankings(query: SearchQuery) -> dict[str, SearchQuery]:
     """Each ranking that a search fuses as a search of its own, as deep as the fusion looks."""
-    bare = replace(query, limit=prefetch_limit(query.limit))
+    bare = replace(query, limit=query.fusion.candidates_for(query.limit))
     rankings = {
         view: replace(bare, vectors={view: vector}, sparse=None)
         for view, vector in query.vectors.items()

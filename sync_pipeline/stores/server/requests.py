@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from sync_pipeline.core.conditions import (
     Numbers,
     plan_conditions,
 )
+from sync_pipeline.core.fusion import Fusion
 from sync_pipeline.core.payload import ENTITY_TYPE, REVISION, SCOPE_KEY, TEXT, revision_of
 from sync_pipeline.core.point import (
     BM25_VECTOR,
@@ -26,7 +27,6 @@ from sync_pipeline.core.point import (
     SearchQuery,
     StoredPoint,
     Vector,
-    prefetch_limit,
 )
 from sync_pipeline.stores.checks import payload_bytes
 from sync_pipeline.stores.stored import has_words
@@ -141,9 +141,12 @@ def query_arguments(query: SearchQuery) -> dict[str, Any]:
     }
     rankings = _prefetches(query)
     if len(rankings) > 1:
-        fusion = models.FusionQuery(fusion=models.Fusion.RRF)
-        return {**common, "prefetch": rankings, "query": fusion}
-    (only,) = rankings
+        return {
+            **common,
+            "prefetch": list(rankings.values()),
+            "query": _fusion(query.fusion, rankings),
+        }
+    (only,) = rankings.values()
     return {**common, "query": only.query, "using": only.using, "search_params": only.params}
 
 
@@ -180,33 +183,38 @@ def _dense_vectors(vectors: models.VectorStructOutput | None) -> dict[str, Vecto
     }
 
 
-def _prefetches(query: SearchQuery) -> list[models.Prefetch]:
-    """The rankings of a search, each inside the one filter."""
-    visible, candidates = search_filter(query), prefetch_limit(query.limit)
-    rankings = [
-        models.Prefetch(
+def _fusion(fusion: Fusion, rankings: Iterable[str]) -> models.FusionQuery | models.RrfQuery:
+    if fusion.method == "dbsf":
+        return models.FusionQuery(fusion=models.Fusion.DBSF)
+    weights = fusion.weights_of(rankings)
+    return models.RrfQuery(rrf=models.Rrf(k=fusion.rrf_k, weights=weights))
+
+
+def _prefetches(query: SearchQuery) -> dict[str, models.Prefetch]:
+    """The rankings of a search, each inside the one filter; by view, or ``bm25`` for words."""
+    visible, candidates = search_filter(query), query.fusion.candidates_for(query.limit)
+    rankings = {
+        view: models.Prefetch(
             query=np.asarray(vector, dtype=np.float32).tolist(),
             using=view,
             filter=visible,
             limit=candidates,
         )
         for view, vector in query.vectors.items()
-    ]
+    }
     if query.sparse is not None and has_words(query):
-        rankings.append(
-            models.Prefetch(
-                query=models.SparseVector(
-                    indices=list(query.sparse.indices), values=list(query.sparse.values)
-                ),
-                using=BM25_VECTOR,
-                filter=visible,
-                limit=candidates,
-                # How rare a term is, is counted in the visible scopes only: otherwise
-                # another tenant's texts would move these scores.
-                params=models.SearchParams(
-                    idf=models.IdfCorpusParams(corpus=scope_filter(query.scope_keys))
-                ),
-            )
+        rankings[BM25_VECTOR] = models.Prefetch(
+            query=models.SparseVector(
+                indices=list(query.sparse.indices), values=list(query.sparse.values)
+            ),
+            using=BM25_VECTOR,
+            filter=visible,
+            limit=candidates,
+            # How rare a term is, is counted in the visible scopes only: otherwise
+            # another tenant's texts would move these scores.
+            params=models.SearchParams(
+                idf=models.IdfCorpusParams(corpus=scope_filter(query.scope_keys))
+            ),
         )
     return rankings
 
