@@ -19,9 +19,10 @@ class Fusion:
     ``rrf``, reciprocal rank fusion (Cormack, Clarke and Buettcher 2009), looks at places only: in
     a ranking of weight ``w`` place ``n``, from 1, is worth ``1 / (n / w + rrf_k - 1)``, and a
     document the sum over the rankings that it is in. So a weight is a plain factor where ``rrf_k``
-    is 1; the larger the constant, the more it only makes a ranking count further down. ``dbsf``, distribution-based score fusion,
-    looks at scores: those of a ranking become ``(score - mean + 3 s) / (6 s)``, of their standard
-    deviation ``s``, and are added up.
+    is 1; the larger the constant, the more it only makes a ranking count further down.
+
+    ``dbsf``, distribution-based score fusion, looks at scores: those of a ranking become
+    ``(score - mean + 3 s) / (6 s)``, of their standard deviation ``s``, and are added up.
 
     Raises:
         ValueError: numbers out of range, or weights that the method does not know.

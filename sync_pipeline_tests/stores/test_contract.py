@@ -21,7 +21,7 @@ from sync_pipeline.core.errors import (
 from sync_pipeline.core.fusion import Fusion, FusionMethod
 from sync_pipeline.core.hashing import digest, point_id
 from sync_pipeline.core.payload import PAYLOAD_SCHEMA_VERSION, combine_hashes
-from sync_pipeline.core.point import Point, SparseVector
+from sync_pipeline.core.point import Point, SearchQuery, SparseVector
 from sync_pipeline.core.ports import VectorStore
 from sync_pipeline_tests.stores.samples import (
     COLLECTION,
@@ -748,6 +748,10 @@ def test_how_rare_a_word_is_does_not_depend_on_other_tenants(store: VectorStore)
     assert store.query(COLLECTION, query)[0][0] == pytest.approx(before[0][0], rel=1e-4)
 
 
+def scores_of(store: VectorStore, query: SearchQuery) -> dict[str, float]:
+    return {point.point_id: score for score, point in store.query(COLLECTION, query)}
+
+
 def three_points() -> tuple[Point, Point, Point]:
     """One near to the query 0, one that has the word 7 too, and one with that word alone."""
     return (
@@ -803,9 +807,8 @@ def test_constant_and_weights_of_rank_fusion_count(
     by_meaning, by_both, by_words = three_points()
     store.upsert(COLLECTION, [by_meaning, by_both, by_words])
 
-    found = store.query(COLLECTION, search(seed=0, words={7: 1.0}, fusion=fusion))
+    scores = scores_of(store, search(seed=0, words={7: 1.0}, fusion=fusion))
 
-    scores = {point.point_id: score for score, point in found}
     ids = [point.point_id for point in (by_both, by_words, by_meaning)]
     assert scores == pytest.approx(dict(zip(ids, expected, strict=True)), abs=1e-5)
 
@@ -813,23 +816,17 @@ def test_constant_and_weights_of_rank_fusion_count(
 def test_score_fusion_adds_scores_by_their_distribution(store: VectorStore) -> None:
     points = three_points()
     store.upsert(COLLECTION, points)
-    alone = [
-        {
-            point.point_id: score
-            for score, point in store.query(COLLECTION, search(seed=seed, words=words))
-        }
-        for seed, words in ((0, None), (None, {7: 1.0}))
-    ]
+    by_meaning = scores_of(store, search(seed=0))
+    by_words = scores_of(store, search(seed=None, words={7: 1.0}))
 
-    found = store.query(COLLECTION, search(seed=0, words={7: 1.0}, fusion=Fusion(method="dbsf")))
+    fused = scores_of(store, search(seed=0, words={7: 1.0}, fusion=Fusion(method="dbsf")))
 
-    expected: dict[str, float] = {}
-    for scores in alone:
-        low = statistics.mean(scores.values()) - 3 * statistics.stdev(scores.values())
-        for point_id, score in scores.items():
-            share = (score - low) / (6 * statistics.stdev(scores.values()))
-            expected[point_id] = expected.get(point_id, 0) + share
-    assert {point.point_id: score for score, point in found} == pytest.approx(expected, abs=1e-4)
+    expected = dict.fromkeys(by_meaning, 0.0)
+    for scores in (by_meaning, by_words):
+        mean, deviation = statistics.mean(scores.values()), statistics.stdev(scores.values())
+        for one, score in scores.items():
+            expected[one] += (score - mean + 3 * deviation) / (6 * deviation)
+    assert fused == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("method", ["rrf", "dbsf"])

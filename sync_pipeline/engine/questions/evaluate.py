@@ -1,0 +1,329 @@
+"""How well searches find what they should: labelled queries, asked as anybody asks them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sync_pipeline.core.batching import batched
+from sync_pipeline.core.errors import ConfigurationError, NothingSyncedError
+from sync_pipeline.core.evaluation import (
+    DEPTH,
+    Difference,
+    Estimate,
+    Metrics,
+    compare,
+    estimate,
+    measure,
+)
+from sync_pipeline.core.fusion import Fusion
+from sync_pipeline.core.hashing import point_id
+from sync_pipeline.core.labelled import LabelledQuery
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.index import check_index, iter_points
+from sync_pipeline.engine.questions.search import SearchMode, SearchRequest, search_batch
+
+MAX_EXAMPLES: Final = 20
+METRICS: Final = ("recall_at_k", "ndcg_at_10", "mrr")
+
+_QUERIES_AT_ONCE: Final = 32
+"""Labelled queries that share one pass of the model and one request to the index."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """One way to search."""
+
+    mode: SearchMode
+    view: str | None = None
+    """The only view that is searched; None for all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """What is judged: an index with its model, and how its searches join their rankings."""
+
+    name: str
+    sync: SyncContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Means over the queries of one group."""
+
+    recall_at_k: Estimate
+    ndcg_at_10: Estimate
+    mrr: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankingReport:
+    """How good one way to search is."""
+
+    mode: SearchMode
+    view: str | None
+    overall: Score
+    by_tag: Mapping[str, Score]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemReport:
+    """How good one system is."""
+
+    name: str
+    collection: str
+    """The physical collection that was asked."""
+    model_id: str
+    fusion: Fusion
+    rankings: Sequence[RankingReport]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """By how much the second system is ahead of the first in one way to search."""
+
+    mode: SearchMode
+    view: str | None
+    tag: str | None
+    """Of which queries; None for all of them."""
+    recall_at_k: Difference
+    ndcg_at_10: Difference
+    mrr: Difference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """What became of the labels: only documents that can be found are judged by."""
+
+    queries: int
+    """Lines of the file."""
+    evaluated: int
+    """Those with a relevant document that their scope can find."""
+    documents: int
+    """Labels with a grade above 0, of all lines together."""
+    missing: int
+    """Those whose document is not in the index."""
+    hidden: int
+    """Those whose document is in the index and belongs to another scope."""
+    missing_examples: Sequence[str] = ()
+    hidden_examples: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What came of it; the systems were asked the same queries."""
+
+    k: int
+    seed: int
+    labels: Labels
+    tags: Mapping[str, int]
+    """Per tag how many queries carry it."""
+    systems: Sequence[SystemReport]
+    comparisons: Sequence[Comparison]
+    """Of the second system with the first, where there are two."""
+
+
+def evaluate(
+    systems: Sequence[System],
+    queries: Sequence[LabelledQuery],
+    *,
+    k: int = 10,
+    seed: int = 0,
+    on_asked: Callable[[int], None] = lambda _queries: None,
+) -> Evaluation:
+    """Ask labelled queries and judge the answers.
+
+    Searches are those of ``search``, as the scope of each query. Labels whose document the first
+    system cannot show to that scope are left out and counted: how complete an index is, is another
+    question than how well it ranks.
+
+    Args:
+        systems: One, or two to be compared.
+        queries: At least one.
+        k: Depth of the recall, 1 to 100.
+        seed: Of the samples for intervals and p values.
+        on_asked: Told after each batch how many queries it had.
+
+    Raises:
+        ConfigurationError: nothing synced yet, or no label is of a document that can be found.
+        StoppedError: asked to stop.
+    """
+    labels, judged = _findable(systems[0].sync, queries)
+    if not judged:
+        raise ConfigurationError(
+            f"none of the {labels.documents:,} labelled documents can be found: {labels.missing:,} "
+            f"are not in the index, {labels.hidden:,} belong to another scope than the one that "
+            "asks.",
+            remedy="Sync first, and take document ids as `sync-pipeline search --json` shows them.",
+        )
+    metrics = [_metrics(system, judged, k=k, on_asked=on_asked) for system in systems]
+    groups = _groups(judged)
+    return Evaluation(
+        k=k,
+        seed=seed,
+        labels=labels,
+        tags={tag: len(members) for tag, members in groups.items() if tag is not None},
+        systems=[
+            _system_report(system, measured, groups, seed=seed)
+            for system, measured in zip(systems, metrics, strict=True)
+        ],
+        comparisons=[
+            comparison
+            for second in metrics[1:]
+            for comparison in _comparisons(metrics[0], second, groups, seed=seed)
+        ],
+    )
+
+
+def rankings_of(sync: SyncContext) -> list[Ranking]:
+    """The ways to search an index: by meaning, by words, by both, and by each of several views."""
+    modes: tuple[SearchMode, ...] = ("dense", "text", "hybrid")
+    views = sync.views if len(sync.views) > 1 else ()
+    return [
+        *(Ranking(mode=mode) for mode in modes),
+        *(Ranking(mode=mode, view=view) for view in views for mode in ("dense", "hybrid")),
+    ]
+
+
+Measured = dict[Ranking, list[Metrics]]
+"""Per way to search the metrics of each query, in the order of the queries."""
+Groups = Mapping[str | None, Sequence[int]]
+"""Per tag, and for all queries under None, the places of its queries."""
+
+
+def _findable(
+    sync: SyncContext, queries: Sequence[LabelledQuery]
+) -> tuple[Labels, list[LabelledQuery]]:
+    """The queries with the labels that their scope can find, and what was left out."""
+    named = {name for query in queries for name, grade in query.grades.items() if grade}
+    owners = _owners(sync, sorted(named))
+    missing: list[str] = []
+    hidden: list[str] = []
+    judged = []
+    for query in queries:
+        kept = {}
+        for name, grade in query.grades.items():
+            if owners.get(name) in query.scope.visible_keys:
+                kept[name] = grade
+            elif grade:
+                (hidden if name in owners else missing).append(name)
+        if any(kept.values()):
+            judged.append(replace(query, grades=kept))
+    return Labels(
+        queries=len(queries),
+        evaluated=len(judged),
+        documents=sum(1 for query in queries for grade in query.grades.values() if grade),
+        missing=len(missing),
+        hidden=len(hidden),
+        missing_examples=sorted(set(missing))[:MAX_EXAMPLES],
+        hidden_examples=sorted(set(hidden))[:MAX_EXAMPLES],
+    ), judged
+
+
+def _owners(sync: SyncContext, document_ids: Sequence[str]) -> dict[str, str | None]:
+    """Scope keys of the documents that are in the index and of a configured entity."""
+    with sync.store() as store:
+        collection = check_index(sync, store)
+        if collection is None:
+            raise NothingSyncedError(alias=sync.alias)
+        return {
+            point.document_id: point.scope_key
+            for point in iter_points(store, collection, map(point_id, document_ids))
+            if point.entity_type in sync.entity_names
+        }
+
+
+def _metrics(
+    system: System,
+    queries: Sequence[LabelledQuery],
+    *,
+    k: int,
+    on_asked: Callable[[int], None],
+) -> Measured:
+    rankings = rankings_of(system.sync)
+    measured: dict[int, list[Metrics]] = {}
+    for scope, places in _by_scope(queries):
+        for batch in batched(places, _QUERIES_AT_ONCE):
+            system.sync.checkpoint(scope=scope)
+            requests = [
+                SearchRequest(
+                    text=queries[place].text,
+                    limit=max(DEPTH, k),
+                    mode=ranking.mode,
+                    views=() if ranking.view is None else (ranking.view,),
+                )
+                for place in batch
+                for ranking in rankings
+            ]
+            answers = iter(search_batch(system.sync, scope=scope, requests=requests))
+            for place in batch:
+                grades = queries[place].grades
+                measured[place] = [
+                    measure([hit.document_id for hit in answer.hits], grades, k=k)
+                    for answer in itertools.islice(answers, len(rankings))
+                ]
+            on_asked(len(batch))
+    return {
+        ranking: [measured[place][number] for place in range(len(queries))]
+        for number, ranking in enumerate(rankings)
+    }
+
+
+def _by_scope(queries: Sequence[LabelledQuery]) -> Iterator[tuple[Scope, list[int]]]:
+    """The places of the queries of each scope."""
+    places: dict[Scope, list[int]] = {}
+    for place, query in enumerate(queries):
+        places.setdefault(query.scope, []).append(place)
+    yield from places.items()
+
+
+def _groups(queries: Sequence[LabelledQuery]) -> Groups:
+    groups: dict[str | None, list[int]] = {None: list(range(len(queries)))}
+    for place, query in enumerate(queries):
+        for tag in query.tags:
+            groups.setdefault(tag, []).append(place)
+    return groups
+
+
+def _system_report(
+    system: System, measured: Measured, groups: Groups, *, seed: int
+) -> SystemReport:
+    def score(ranking: Ranking, tag: str | None) -> Score:
+        values = _values(measured[ranking], groups[tag])
+        return Score(**{name: estimate(of, seed=seed) for name, of in values.items()})
+
+    return SystemReport(
+        name=system.name,
+        collection=system.sync.spec.collection,
+        model_id=system.sync.spec.model_id,
+        fusion=system.sync.fusion,
+        rankings=[
+            RankingReport(
+                mode=ranking.mode,
+                view=ranking.view,
+                overall=score(ranking, None),
+                by_tag={tag: score(ranking, tag) for tag in groups if tag is not None},
+            )
+            for ranking in measured
+        ],
+    )
+
+
+def _comparisons(
+    first: Measured, second: Measured, groups: Groups, *, seed: int
+) -> list[Comparison]:
+    """Of every way to search that both systems have."""
+    found = []
+    for ranking in [ranking for ranking in first if ranking in second]:
+        for tag, members in groups.items():
+            before, after = (_values(of[ranking], members) for of in (first, second))
+            differences = {name: compare(before[name], after[name], seed=seed) for name in METRICS}
+            found.append(Comparison(mode=ranking.mode, view=ranking.view, tag=tag, **differences))
+    return found
+
+
+def _values(metrics: Sequence[Metrics], members: Sequence[int]) -> dict[str, list[float]]:
+    return {name: [getattr(metrics[place], name) for place in members] for name in METRICS}
