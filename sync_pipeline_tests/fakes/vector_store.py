@@ -389,11 +389,10 @@ def _idf(holding: int, documents: int) -> float:
 
 def _fuse(rankings: Mapping[str, Scores], query: SearchQuery) -> Scores:
     fusion, fused = query.fusion, dict[str, float]()
-    for name, ranking in rankings.items():
+    for ranking in fusion.weighted(rankings):
         handed = _ranked(ranking)[: fusion.candidates_for(query.limit)]
         if fusion.method == "rrf":
-            weight = fusion.weights.get(name, 1.0)
-            worth = [1 / (place / weight + fusion.rrf_k - 1) for place in range(1, len(handed) + 1)]
+            worth = [1 / (place + fusion.rrf_k - 1) for place in range(1, len(handed) + 1)]
         else:
             worth = _normalised([score for _, score in handed])
         for (point_id, _), share in zip(handed, worth, strict=True):

@@ -765,7 +765,9 @@ def test_several_rankings_are_fused_by_rank(store: VectorStore) -> None:
     by_meaning, by_both, by_words = three_points()
     store.upsert(COLLECTION, [by_meaning, by_both, by_words])
 
-    found = store.query(COLLECTION, search(seed=0, words={7: 1.0}))
+    found = store.query(
+        COLLECTION, search(seed=0, words={7: 1.0}, fusion=Fusion(method="rrf", rrf_k=2))
+    )
 
     scores = {point.point_id: score for score, point in found}
     assert scores == pytest.approx(
@@ -787,17 +789,19 @@ def test_several_rankings_are_fused_by_rank(store: VectorStore) -> None:
     ("fusion", "expected"),
     [
         pytest.param(
-            Fusion(rrf_k=60), [1 / 61 + 1 / 61, 1 / 62 + 1 / 60, 1 / 60], id="another constant"
+            Fusion(method="rrf", rrf_k=60),
+            [1 / 61 + 1 / 61, 1 / 62 + 1 / 60, 1 / 60],
+            id="another constant",
         ),
         pytest.param(
-            Fusion(weights={"bm25": 2}),
-            [1 / (2 / 2 + 1) + 1 / 3, 1 / (1 / 2 + 1) + 1 / 4, 1 / 2],
-            id="a weight for words",
+            Fusion(method="rrf", rrf_k=2, weights={"bm25": 2}),
+            [1 / 3 + 2 / 3, 1 / 4 + 2 / 2, 1 / 2],
+            id="words count twice",
         ),
         pytest.param(
-            Fusion(weights={"text": 4}),
-            [1 / 3 + 1 / (2 / 4 + 1), 1 / 2 + 1 / (3 / 4 + 1), 1 / (1 / 4 + 1)],
-            id="a weight for meaning",
+            Fusion(method="rrf", rrf_k=2, weights={"text": 3}),
+            [3 / 3 + 1 / 3, 3 / 4 + 1 / 2, 3 / 2],
+            id="meaning counts three times",
         ),
     ],
 )
@@ -813,19 +817,24 @@ def test_constant_and_weights_of_rank_fusion_count(
     assert scores == pytest.approx(dict(zip(ids, expected, strict=True)), abs=1e-5)
 
 
-def test_score_fusion_adds_scores_by_their_distribution(store: VectorStore) -> None:
-    points = three_points()
-    store.upsert(COLLECTION, points)
+@pytest.mark.parametrize("weights", [{}, {"bm25": 2}, {"text": 3, "bm25": 2}], ids=str)
+def test_score_fusion_adds_scores_by_their_distribution(
+    store: VectorStore, weights: Mapping[str, int]
+) -> None:
+    store.upsert(COLLECTION, three_points())
     by_meaning = scores_of(store, search(seed=0))
     by_words = scores_of(store, search(seed=None, words={7: 1.0}))
 
-    fused = scores_of(store, search(seed=0, words={7: 1.0}, fusion=Fusion(method="dbsf")))
+    fused = scores_of(
+        store, search(seed=0, words={7: 1.0}, fusion=Fusion(method="dbsf", weights=weights))
+    )
 
     expected = dict.fromkeys(by_meaning, 0.0)
-    for scores in (by_meaning, by_words):
+    for name, scores in (("text", by_meaning), ("bm25", by_words)):
         mean, deviation = statistics.mean(scores.values()), statistics.stdev(scores.values())
         for one, score in scores.items():
-            expected[one] += (score - mean + 3 * deviation) / (6 * deviation)
+            share = (score - mean + 3 * deviation) / (6 * deviation)
+            expected[one] += weights.get(name, 1) * share
     assert fused == pytest.approx(expected, abs=1e-4)
 
 
@@ -848,7 +857,7 @@ def test_more_candidates_find_what_no_ranking_has_near_its_top(store: VectorStor
     store.upsert(COLLECTION, [*by_meaning, sixth_in_both, *by_words])
 
     def best(candidates: int) -> list[str]:
-        fusion = Fusion(rrf_k=60, candidates=candidates)
+        fusion = Fusion(method="rrf", rrf_k=60, candidates=candidates)
         return found_ids(store, search(limit=1, words={7: 1.0}, fusion=fusion))
 
     assert best(6) == [sixth_in_both.point_id]
@@ -981,7 +990,8 @@ def test_one_view_of_several_can_be_searched(empty_store: VectorStore) -> None:
     assert by_both == pytest.approx(1 / 2 + 1 / 2, abs=1e-5)
 
 
-def test_views_count_by_their_weights(empty_store: VectorStore) -> None:
+@pytest.mark.parametrize("method", ["rrf", "dbsf"])
+def test_views_count_by_their_weights(empty_store: VectorStore, method: FusionMethod) -> None:
     spec = replace(SPEC, views=("name", "description"))
     empty_store.ensure_collection(spec)
     by_name = make_point(1, vectors={"name": vector(0), "description": vector(300)})
@@ -989,8 +999,8 @@ def test_views_count_by_their_weights(empty_store: VectorStore) -> None:
     empty_store.upsert(spec.collection, [by_name, by_description])
     views = {"name": vector(0), "description": vector(0)}
 
-    def best(**weights: float) -> str:
-        query = replace(search(fusion=Fusion(rrf_k=1, weights=weights)), vectors=views)
+    def best(**weights: int) -> str:
+        query = replace(search(fusion=Fusion(method=method, weights=weights)), vectors=views)
         return empty_store.query(spec.collection, query)[0][1].point_id
 
     assert best(name=3) == by_name.point_id

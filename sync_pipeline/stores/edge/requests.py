@@ -29,7 +29,7 @@ from sync_pipeline.core.point import (
 from sync_pipeline.stores.stored import has_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sync_pipeline.core.fusion import Fusion
 
@@ -152,10 +152,10 @@ def query_request(query: SearchQuery) -> edge.QueryRequest:
     candidates = query.fusion.candidates_for(query.limit)
     return edge.QueryRequest(
         limit=query.limit,
-        query=_fusion(query.fusion, rankings),
+        query=_fusion(query.fusion),
         prefetches=[
             edge.Prefetch(limit=candidates, query=ranking, params=params, filter=visible)
-            for ranking, params in rankings.values()
+            for ranking, params in query.fusion.weighted(rankings)
         ],
         filter=visible,
         with_payload=True,
@@ -172,11 +172,10 @@ def dense_vectors(vectors: edge.Vector | None) -> dict[str, Vector]:
     }
 
 
-def _fusion(fusion: Fusion, rankings: Iterable[str]) -> edge.Fusion:
+def _fusion(fusion: Fusion) -> edge.Fusion:
     if fusion.method == "dbsf":
         return cast("edge.Fusion", edge.Fusion.Dbsf())
-    weights = fusion.weights_of(rankings)
-    return cast("edge.Fusion", edge.Fusion.Rrf(k=fusion.rrf_k, weights=weights))
+    return cast("edge.Fusion", edge.Fusion.Rrf(k=fusion.rrf_k))
 
 
 def _rankings(query: SearchQuery) -> dict[str, tuple[edge.Query, edge.SearchParams | None]]:

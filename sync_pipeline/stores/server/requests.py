@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -143,8 +143,8 @@ def query_arguments(query: SearchQuery) -> dict[str, Any]:
     if len(rankings) > 1:
         return {
             **common,
-            "prefetch": list(rankings.values()),
-            "query": _fusion(query.fusion, rankings),
+            "prefetch": list(query.fusion.weighted(rankings)),
+            "query": _fusion(query.fusion),
         }
     (only,) = rankings.values()
     return {**common, "query": only.query, "using": only.using, "search_params": only.params}
@@ -183,11 +183,10 @@ def _dense_vectors(vectors: models.VectorStructOutput | None) -> dict[str, Vecto
     }
 
 
-def _fusion(fusion: Fusion, rankings: Iterable[str]) -> models.FusionQuery | models.RrfQuery:
+def _fusion(fusion: Fusion) -> models.FusionQuery | models.RrfQuery:
     if fusion.method == "dbsf":
         return models.FusionQuery(fusion=models.Fusion.DBSF)
-    weights = fusion.weights_of(rankings)
-    return models.RrfQuery(rrf=models.Rrf(k=fusion.rrf_k, weights=weights))
+    return models.RrfQuery(rrf=models.Rrf(k=fusion.rrf_k))
 
 
 def _prefetches(query: SearchQuery) -> dict[str, models.Prefetch]:
