@@ -156,6 +156,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         embedder=_embedder(settings),
         sparse=Bm25Encoder(settings.embedding.bm25_language),
         options=_options(settings),
+        fusion=settings.search.as_fusion(),
         price_per_million_tokens=settings.embedding.price_per_million_tokens,
         feed=PostgresChangeFeed(source_engine, schema=schema),
     )
