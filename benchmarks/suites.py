@@ -20,6 +20,7 @@ from benchmarks import (
     model_speed,
     nothing_changed,
     rebuild,
+    retrieval,
     service,
     side_by_side,
     small_changes,
@@ -54,5 +55,8 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     )
 }
 
-ALONE: Final[Mapping[str, Benchmark]] = {"service": Benchmark(service.TITLE, service.measure)}
-"""Those that have a run and a results file of their own: ``make bench-service``."""
+ALONE: Final[Mapping[str, Benchmark]] = {
+    "service": Benchmark(service.TITLE, service.measure),
+    "retrieval": Benchmark(retrieval.TITLE, retrieval.measure),
+}
+"""Those with a run and a results file of their own: ``make bench-service bench-retrieval``."""

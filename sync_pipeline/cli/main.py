@@ -15,6 +15,7 @@ from sync_pipeline import __version__
 from sync_pipeline.cli import (
     demo,
     entities,
+    evaluate,
     explain,
     export,
     failed,
@@ -91,7 +92,9 @@ def program(
     )
 
 
-for module in (sync, plan, verify, status, explain, search, export, serve, mcp, services, demo):
+for module in (
+    sync, plan, verify, status, explain, search, evaluate, export, serve, mcp, services, demo,
+):  # fmt: skip
     app.add_typer(module.app)
 app.add_typer(feed.feed_app, name="feed")
 app.add_typer(failed.failed_app, name="failed")

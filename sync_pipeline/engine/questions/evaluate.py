@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.errors import ConfigurationError, NothingSyncedError
@@ -27,6 +27,8 @@ from sync_pipeline.engine.index import check_index, iter_points
 from sync_pipeline.engine.questions.search import SearchMode, SearchRequest, search_batch
 
 MAX_EXAMPLES: Final = 20
+MODES: Final[tuple[SearchMode, ...]] = ("dense", "text", "hybrid")
+"""By meaning, by words, and by both."""
 METRICS: Final = ("recall_at_k", "ndcg_at_10", "mrr")
 
 _QUERIES_AT_ONCE: Final = 32
@@ -83,8 +85,11 @@ class SystemReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """By how much the second system is ahead of the first in one way to search."""
+    """By how much a system is ahead of the first one in one way to search."""
 
+    baseline: str
+    """Name of the first system."""
+    system: str
     mode: SearchMode
     view: str | None
     tag: str | None
@@ -123,7 +128,7 @@ class Evaluation:
     """Per tag how many queries carry it."""
     systems: Sequence[SystemReport]
     comparisons: Sequence[Comparison]
-    """Of the second system with the first, where there are two."""
+    """Of each further system with the first."""
 
 
 def evaluate(
@@ -132,7 +137,7 @@ def evaluate(
     *,
     k: int = 10,
     seed: int = 0,
-    on_asked: Callable[[int], None] = lambda _queries: None,
+    modes: Sequence[SearchMode] = MODES,
 ) -> Evaluation:
     """Ask labelled queries and judge the answers.
 
@@ -141,11 +146,11 @@ def evaluate(
     question than how well it ranks.
 
     Args:
-        systems: One, or two to be compared.
+        systems: One, or more that are compared with the first.
         queries: At least one.
         k: Depth of the recall, 1 to 100.
         seed: Of the samples for intervals and p values.
-        on_asked: Told after each batch how many queries it had.
+        modes: Ways to search that are judged; for each view too, where there are several.
 
     Raises:
         ConfigurationError: nothing synced yet, or no label is of a document that can be found.
@@ -157,9 +162,12 @@ def evaluate(
             f"none of the {labels.documents:,} labelled documents can be found: {labels.missing:,} "
             f"are not in the index, {labels.hidden:,} belong to another scope than the one that "
             "asks.",
-            remedy="Sync first, and take document ids as `sync-pipeline search --json` shows them.",
+            remedy="Sync first (before the built-in queries `sync-pipeline sample load builtin` "
+            "too), and take document ids as `sync-pipeline search --json` shows them.",
         )
-    metrics = [_metrics(system, judged, k=k, on_asked=on_asked) for system in systems]
+    metrics = [
+        _metrics(system.sync, judged, rankings_of(system.sync, modes), k=k) for system in systems
+    ]
     groups = _groups(judged)
     return Evaluation(
         k=k,
@@ -171,20 +179,19 @@ def evaluate(
             for system, measured in zip(systems, metrics, strict=True)
         ],
         comparisons=[
-            comparison
-            for second in metrics[1:]
-            for comparison in _comparisons(metrics[0], second, groups, seed=seed)
+            Comparison(baseline=systems[0].name, system=system.name, **compared)
+            for system, measured in zip(systems[1:], metrics[1:], strict=True)
+            for compared in _compared(metrics[0], measured, groups, seed=seed)
         ],
     )
 
 
-def rankings_of(sync: SyncContext) -> list[Ranking]:
-    """The ways to search an index: by meaning, by words, by both, and by each of several views."""
-    modes: tuple[SearchMode, ...] = ("dense", "text", "hybrid")
+def rankings_of(sync: SyncContext, modes: Sequence[SearchMode]) -> list[Ranking]:
+    """The ways to search an index: all views together, and where there are several, each alone."""
     views = sync.views if len(sync.views) > 1 else ()
     return [
         *(Ranking(mode=mode) for mode in modes),
-        *(Ranking(mode=mode, view=view) for view in views for mode in ("dense", "hybrid")),
+        *(Ranking(mode=mode, view=view) for view in views for mode in modes if mode != "text"),
     ]
 
 
@@ -237,17 +244,16 @@ def _owners(sync: SyncContext, document_ids: Sequence[str]) -> dict[str, str | N
 
 
 def _metrics(
-    system: System,
+    sync: SyncContext,
     queries: Sequence[LabelledQuery],
+    rankings: Sequence[Ranking],
     *,
     k: int,
-    on_asked: Callable[[int], None],
 ) -> Measured:
-    rankings = rankings_of(system.sync)
     measured: dict[int, list[Metrics]] = {}
     for scope, places in _by_scope(queries):
         for batch in batched(places, _QUERIES_AT_ONCE):
-            system.sync.checkpoint(scope=scope)
+            sync.checkpoint(scope=scope)
             requests = [
                 SearchRequest(
                     text=queries[place].text,
@@ -258,14 +264,14 @@ def _metrics(
                 for place in batch
                 for ranking in rankings
             ]
-            answers = iter(search_batch(system.sync, scope=scope, requests=requests))
+            answers = iter(search_batch(sync, scope=scope, requests=requests))
             for place in batch:
                 grades = queries[place].grades
                 measured[place] = [
                     measure([hit.document_id for hit in answer.hits], grades, k=k)
                     for answer in itertools.islice(answers, len(rankings))
                 ]
-            on_asked(len(batch))
+            sync.progress.advance("asking", done=len(measured), total=len(queries))
     return {
         ranking: [measured[place][number] for place in range(len(queries))]
         for number, ranking in enumerate(rankings)
@@ -312,17 +318,15 @@ def _system_report(
     )
 
 
-def _comparisons(
+def _compared(
     first: Measured, second: Measured, groups: Groups, *, seed: int
-) -> list[Comparison]:
-    """Of every way to search that both systems have."""
-    found = []
+) -> Iterator[dict[str, Any]]:
+    """The second less the first, in every way to search that both have."""
     for ranking in [ranking for ranking in first if ranking in second]:
         for tag, members in groups.items():
             before, after = (_values(of[ranking], members) for of in (first, second))
             differences = {name: compare(before[name], after[name], seed=seed) for name in METRICS}
-            found.append(Comparison(mode=ranking.mode, view=ranking.view, tag=tag, **differences))
-    return found
+            yield {"mode": ranking.mode, "view": ranking.view, "tag": tag, **differences}
 
 
 def _values(metrics: Sequence[Metrics], members: Sequence[int]) -> dict[str, list[float]]:

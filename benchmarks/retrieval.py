@@ -1,0 +1,221 @@
+"""How well searches find what they should, for each way to join rankings.
+
+``python -m benchmarks.retrieval FILE`` with the settings of an installation in its environment
+evaluates a file of labelled queries with every fusion, and prints what it found as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import cross_language
+from benchmarks.catalogue import CatalogueSize
+from benchmarks.home import Home, require
+from benchmarks.results import Figure, Outcome
+from benchmarks.workbench import Workbench, sample_texts
+from sync_pipeline.core.fusion import Fusion
+from sync_pipeline.core.labelled import read_labelled
+from sync_pipeline.core.ports import Embedder
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.questions.evaluate import METRICS, Evaluation, System, evaluate
+from sync_pipeline.engine.questions.search import SearchMode, SearchRequest, build_query
+from sync_pipeline.sample.queries import QUERIES
+from sync_pipeline.settings import load_settings
+from sync_pipeline.wiring import open_installation
+
+TITLE = "Retrieval quality"
+
+FORMER: Final = Fusion(method="rrf", rrf_k=2, candidates=100)
+"""The default before there was a choice, which the others are compared with."""
+FUSIONS: Final[tuple[Fusion, ...]] = (
+    FORMER,
+    *(Fusion(method="rrf", rrf_k=k, candidates=100) for k in (5, 10, 20, 60)),
+    *(Fusion(method="rrf", rrf_k=10, candidates=candidates) for candidates in (50, 200, 500)),
+    *(Fusion(method="dbsf", candidates=candidates) for candidates in (50, 100, 150, 200, 300, 500)),
+    *(
+        Fusion(method="dbsf", candidates=200, weights=weights)
+        for weights in ({"text": 2}, {"text": 3, "bm25": 2}, {"text": 2, "bm25": 3}, {"bm25": 2})
+    ),
+)
+PARTS: Final[tuple[SearchMode, ...]] = ("dense", "text")
+LABELS: Final = {"recall_at_k": "recall@10", "ndcg_at_10": "nDCG@10", "mrr": "MRR"}
+TIMED_CANDIDATES: Final = (50, 100, 200, 500)
+TIMED_SEARCHES: Final = 40
+TENANT: Final = "tenant-00001"
+
+
+class Remembering:
+    """An embedder that embeds no search text twice: every fusion asks the same ones."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._known: dict[str, NDArray[np.float32]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._embedder, name)
+
+    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """See ``Embedder``."""
+        new = [text for text in texts if text not in self._known]
+        if new:
+            self._known |= dict(zip(new, self._embedder.embed_queries(new), strict=True))
+        return np.stack([self._known[text] for text in texts])
+
+
+def measure(bench: Workbench) -> Outcome:
+    figures = _sample(bench)
+    notes = ["Built-in sample: `sync-pipeline evaluate builtin`, labelled by hand."]
+    folder = cross_language.find_folder()
+    if folder is None:
+        notes.append(f"Across languages: not measured, {cross_language.DATA_VARIABLE} is not set.")
+    else:
+        figures += _across_languages(bench, folder)
+        notes.append(
+            "Across languages: DDC CWICR resource catalogues by Artem Boiko, "
+            "DataDrivenConstruction, CC BY 4.0."
+        )
+    bench.say("timing the engine")
+    timed = json.loads(bench.synced_home.run_module("benchmarks.retrieval").output)
+    figures += [
+        Figure(
+            key=f"milliseconds/{candidates}",
+            label=f"the engine, {candidates} candidates of each ranking, 55,000 points",
+            unit="ms",
+            samples=tuple(samples),
+        )
+        for candidates, samples in timed.items()
+    ]
+    return Outcome(name="retrieval", title=TITLE, figures=tuple(figures), notes=tuple(notes))
+
+
+def _sample(bench: Workbench) -> list[Figure]:
+    home = _new_home(bench)
+    home.run("sample", "load", "builtin")
+    return _evaluated(bench, home, name="sample", queries=QUERIES)
+
+
+def _across_languages(bench: Workbench, folder: Path) -> list[Figure]:
+    home = _new_home(bench)
+    editions, queries = bench.new_folder("edition"), bench.new_folder("queries")
+    for path in (editions, queries):
+        path.mkdir()
+    shared = cross_language.edition(folder, cross_language.SHARED)
+    (editions / shared.name).symlink_to(shared)
+    file = queries / "queries.jsonl"
+    lines = (json.dumps(query, ensure_ascii=False) for query in cross_language.iter_queries(folder))
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    home.run("sample", "load", "cwicr", str(editions))
+    return _evaluated(bench, home, name="languages", queries=file)
+
+
+def _new_home(bench: Workbench) -> Home:
+    return Home(
+        folder=bench.new_folder("home"),
+        database_url=bench.server.create(),
+        provider="sentence-transformers",
+    )
+
+
+def _evaluated(bench: Workbench, home: Home, *, name: str, queries: Path) -> list[Figure]:
+    bench.say(f"{name}: syncing")
+    home.sync()
+    bench.say(f"{name}: asking with {len(FUSIONS)} fusions")
+    found = json.loads(home.run_module("benchmarks.retrieval", str(queries)).output)
+    first = found[0]["labels"]
+    require(first["missing"] == first["hidden"] == 0, "some labelled documents are not to be found")
+    figures = [
+        Figure(key=f"{name}/queries/{tag}", label=f"{name}, {tag}: queries", unit="", samples=(n,))
+        for tag, n in {"all": first["evaluated"], **found[0]["tags"]}.items()
+    ]
+    for evaluation in found:
+        for system in evaluation["systems"]:
+            for ranking in system["rankings"]:
+                mode = ranking["mode"]
+                way = mode if mode in PARTS else system["name"]
+                scores = {"all": ranking["overall"], **ranking["by_tag"]}
+                figures += _score_figures(f"{name}/{way}", f"{name}, {way}", scores)
+        for comparison in evaluation["comparisons"]:
+            way, tag = comparison["system"], comparison["tag"] or "all"
+            figures += _difference_figures(
+                f"{name}/{way}/{tag}", f"{name}, {way}, {tag}", comparison
+            )
+    return figures
+
+
+def _score_figures(key: str, label: str, scores: Mapping[str, Any]) -> list[Figure]:
+    return [
+        Figure(
+            key=f"{key}/{tag}/{metric}/{part}",
+            label=f"{label}, {tag}: {LABELS[metric]}, {part}",
+            unit="",
+            samples=(score[metric][part],),
+        )
+        for tag, score in scores.items()
+        for metric in METRICS
+        for part in ("mean", "low", "high")
+    ]
+
+
+def _difference_figures(key: str, label: str, comparison: Mapping[str, Any]) -> list[Figure]:
+    return [
+        Figure(
+            key=f"{key}/{metric}/difference/{part}",
+            label=f"{label}: {LABELS[metric]} less that of {FORMER.describe()}, {part}",
+            unit="",
+            samples=(comparison[metric][part],),
+        )
+        for metric in METRICS
+        for part in ("mean", "low", "high", "p_value")
+    ]
+
+
+def evaluate_all(path: Path) -> list[Evaluation]:
+    """Evaluate the parts alone, then all fusions, compared with the former one."""
+    sync = open_installation(load_settings()).sync
+    sync = replace(sync, embedder=Remembering(sync.embedder))
+    with path.open("rb") as file:
+        queries, mistakes = read_labelled(file)
+    require(not mistakes, f"every line can be used: {mistakes}")
+    systems = [
+        System(name=fusion.describe(), sync=replace(sync, fusion=fusion)) for fusion in FUSIONS
+    ]
+    asked = list(queries.values())
+    return [
+        evaluate(systems[:1], asked, modes=PARTS),
+        evaluate(systems, asked, modes=("hybrid",)),
+    ]
+
+
+def time_candidates() -> dict[int, list[float]]:
+    """Milliseconds of the engine per search, by the number of candidates."""
+    sync = open_installation(load_settings()).sync
+    texts = sample_texts(CatalogueSize(), TIMED_SEARCHES)
+    vectors = sync.embedder.embed_queries(texts)
+    taken: dict[int, list[float]] = {candidates: [] for candidates in TIMED_CANDIDATES}
+    with sync.store() as store:
+        for text, vector in zip(texts, vectors, strict=True):
+            query = build_query(
+                sync, scope=Scope(TENANT), request=SearchRequest(text=text), vector=vector
+            )
+            for candidates, milliseconds in taken.items():
+                asked = replace(query, fusion=Fusion(candidates=candidates))
+                began = time.perf_counter()
+                store.query(sync.spec.collection, asked)
+                milliseconds.append((time.perf_counter() - began) * 1000)
+    return taken
+
+
+if __name__ == "__main__":
+    result: object = time_candidates()
+    if len(sys.argv) > 1:
+        result = [asdict(evaluation) for evaluation in evaluate_all(Path(sys.argv[1]))]
+    print(json.dumps(result))
