@@ -62,7 +62,8 @@ def read_queries(name: str, *, among: ScopeDirectory) -> list[LabelledQuery]:
 
     Raises:
         LabelsError: naming every line that cannot.
-        ConfigurationError: the file cannot be read.
+        ConfigurationError: the file cannot be read; or, of the built-in queries, the sample
+            catalogue is not there.
     """
     path = _path(name)
     try:
@@ -74,6 +75,12 @@ def read_queries(name: str, *, among: ScopeDirectory) -> list[LabelledQuery]:
             remedy="Name a file of labelled queries, one JSON object per line, or `builtin`.",
         ) from error
     mistakes |= _unaskable(queries) | _of_nobody(queries, among=among)
+    if mistakes and name == BUILTIN:
+        raise ConfigurationError(
+            "the built-in queries are asked of the sample catalogue, whose tenants are not here.",
+            remedy="Try them with an installation that has it: `sync-pipeline sample load builtin`, "
+            "then `sync-pipeline sync all`.",
+        )
     if mistakes:
         raise LabelsError(origin=name, mistakes=mistakes)
     if not queries:
