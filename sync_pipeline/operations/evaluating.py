@@ -78,8 +78,8 @@ def read_queries(name: str, *, among: ScopeDirectory) -> list[LabelledQuery]:
     if mistakes and name == BUILTIN:
         raise ConfigurationError(
             "the built-in queries are asked of the sample catalogue, whose tenants are not here.",
-            remedy="Try them with an installation that has it: `sync-pipeline sample load builtin`, "
-            "then `sync-pipeline sync all`.",
+            remedy="Where they may be: `sync-pipeline sample load builtin`, then "
+            "`sync-pipeline sync all`.",
         )
     if mistakes:
         raise LabelsError(origin=name, mistakes=mistakes)

@@ -124,4 +124,4 @@ def test_the_built_in_queries_need_the_built_in_catalogue(synced: CommandLine) -
     result = synced("evaluate", "builtin")
 
     assert result.exit_code == 2
-    assert "`sync-pipeline sample load builtin`, then `sync-pipeline sync all`" in result.stderr
+    assert "`sync-pipeline sample load builtin`, then `sync-pipeline sync all`." in result.stderr
