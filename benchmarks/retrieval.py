@@ -1,7 +1,8 @@
 """How well searches find what they should, for each way to join rankings.
 
 ``python -m benchmarks.retrieval FILE`` with the settings of an installation in its environment
-evaluates a file of labelled queries with every fusion, and prints what it found as JSON.
+evaluates a file of labelled queries with every fusion, and prints what it found as JSON; without a
+file it times the engine.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
@@ -34,8 +35,9 @@ from sync_pipeline.wiring import open_installation
 
 TITLE = "Retrieval quality"
 
+DEFAULT: Final = Fusion()
 FORMER: Final = Fusion(method="rrf", rrf_k=2, candidates=100)
-"""The default before there was a choice, which the others are compared with."""
+"""What there was before there was a choice; the others are compared with it."""
 FUSIONS: Final[tuple[Fusion, ...]] = (
     FORMER,
     *(Fusion(method="rrf", rrf_k=k, candidates=100) for k in (5, 10, 20, 60)),
@@ -47,7 +49,17 @@ FUSIONS: Final[tuple[Fusion, ...]] = (
     ),
 )
 PARTS: Final[tuple[SearchMode, ...]] = ("dense", "text")
+SHOWN: Final = (*PARTS, FORMER.describe(), DEFAULT.describe())
+"""Of which all metrics are kept, with their intervals and for every tag."""
+LANGUAGES: Final = ("all", "en", *cross_language.LANGUAGES.values())
+"""Tags for which every fusion is kept."""
 LABELS: Final = {"recall_at_k": "recall@10", "ndcg_at_10": "nDCG@10", "mrr": "MRR"}
+NDCG: Final = "ndcg_at_10"
+SHOWN_COMMANDS: Final = (
+    ("evaluate", "builtin"),
+    ("evaluate", "builtin", "--compare", FORMER.describe()),
+)
+"""Whose output is kept as it was printed, for the documents."""
 TIMED_CANDIDATES: Final = (50, 100, 200, 500)
 TIMED_SEARCHES: Final = 40
 TENANT: Final = "tenant-00001"
@@ -72,23 +84,24 @@ class Remembering:
 
 
 def measure(bench: Workbench) -> Outcome:
-    figures = _sample(bench)
-    notes = ["Built-in sample: `sync-pipeline evaluate builtin`, labelled by hand."]
+    sample, printed = _sample(bench)
+    notes = [*printed, "sample: `sync-pipeline evaluate builtin`, labelled by hand."]
+    figures = [*sample, *_margins(bench, sample)]
     folder = cross_language.find_folder()
     if folder is None:
-        notes.append(f"Across languages: not measured, {cross_language.DATA_VARIABLE} is not set.")
+        notes.append(f"languages: not measured, {cross_language.DATA_VARIABLE} is not set.")
     else:
         figures += _across_languages(bench, folder)
         notes.append(
-            "Across languages: DDC CWICR resource catalogues by Artem Boiko, "
-            "DataDrivenConstruction, CC BY 4.0."
+            "languages: DDC CWICR resource catalogues by Artem Boiko, DataDrivenConstruction, "
+            "CC BY 4.0."
         )
     bench.say("timing the engine")
     timed = json.loads(bench.synced_home.run_module("benchmarks.retrieval").output)
     figures += [
         Figure(
             key=f"milliseconds/{candidates}",
-            label=f"the engine, {candidates} candidates of each ranking, 55,000 points",
+            label=f"the engine, {candidates} candidates of each ranking",
             unit="ms",
             samples=tuple(samples),
         )
@@ -97,10 +110,35 @@ def measure(bench: Workbench) -> Outcome:
     return Outcome(name="retrieval", title=TITLE, figures=tuple(figures), notes=tuple(notes))
 
 
-def _sample(bench: Workbench) -> list[Figure]:
+def _sample(bench: Workbench) -> tuple[list[Figure], list[str]]:
+    """What was found in the built-in catalogue, and what the commands printed."""
     home = _new_home(bench)
     home.run("sample", "load", "builtin")
-    return _evaluated(bench, home, name="sample", queries=QUERIES)
+    figures = _evaluated(bench, home, name="sample", queries=QUERIES)
+    return figures, [
+        f"$ sync-pipeline {' '.join(words)}\n{home.run(*words).output}" for words in SHOWN_COMMANDS
+    ]
+
+
+def _margins(bench: Workbench, sample: Sequence[Figure]) -> list[Figure]:
+    """By how much hybrid search is ahead of the better of its parts, per language."""
+    means = {figure.key: figure.value for figure in sample}
+
+    def ndcg(way: str, tag: str) -> float:
+        return means[f"sample/{way}/{tag}/{NDCG}/mean"]
+
+    return [
+        Figure(
+            key=f"sample/margin/{tag}",
+            label=f"sample, {tag}: nDCG@10 of hybrid less that of the better part",
+            unit="",
+            samples=(ndcg(DEFAULT.describe(), tag) - max(ndcg(part, tag) for part in PARTS),),
+            limit=bench.limit(
+                0, "hybrid search must not be worse than one of its parts", is_minimum=True
+            ),
+        )
+        for tag in ("en", "ru")
+    ]
 
 
 def _across_languages(bench: Workbench, folder: Path) -> list[Figure]:
@@ -130,52 +168,47 @@ def _evaluated(bench: Workbench, home: Home, *, name: str, queries: Path) -> lis
     home.sync()
     bench.say(f"{name}: asking with {len(FUSIONS)} fusions")
     found = json.loads(home.run_module("benchmarks.retrieval", str(queries)).output)
-    first = found[0]["labels"]
-    require(first["missing"] == first["hidden"] == 0, "some labelled documents are not to be found")
+    labels = found[0]["labels"]
+    require(labels["missing"] == labels["hidden"] == 0, "every labelled document can be found")
+    counts = {"all": labels["evaluated"], **found[0]["tags"]}
     figures = [
         Figure(key=f"{name}/queries/{tag}", label=f"{name}, {tag}: queries", unit="", samples=(n,))
-        for tag, n in {"all": first["evaluated"], **found[0]["tags"]}.items()
+        for tag, n in counts.items()
     ]
     for evaluation in found:
         for system in evaluation["systems"]:
             for ranking in system["rankings"]:
-                mode = ranking["mode"]
-                way = mode if mode in PARTS else system["name"]
-                scores = {"all": ranking["overall"], **ranking["by_tag"]}
-                figures += _score_figures(f"{name}/{way}", f"{name}, {way}", scores)
+                way = ranking["mode"] if ranking["mode"] in PARTS else system["name"]
+                figures += _score_figures(name, way, ranking)
         for comparison in evaluation["comparisons"]:
-            way, tag = comparison["system"], comparison["tag"] or "all"
-            figures += _difference_figures(
-                f"{name}/{way}/{tag}", f"{name}, {way}, {tag}", comparison
-            )
+            figures += _difference_figures(name, comparison)
     return figures
 
 
-def _score_figures(key: str, label: str, scores: Mapping[str, Any]) -> list[Figure]:
-    return [
-        Figure(
-            key=f"{key}/{tag}/{metric}/{part}",
-            label=f"{label}, {tag}: {LABELS[metric]}, {part}",
-            unit="",
-            samples=(score[metric][part],),
-        )
-        for tag, score in scores.items()
-        for metric in METRICS
-        for part in ("mean", "low", "high")
-    ]
+def _score_figures(name: str, way: str, ranking: Mapping[str, Any]) -> Iterator[Figure]:
+    for tag, score in {"all": ranking["overall"], **ranking["by_tag"]}.items():
+        for metric in METRICS:
+            for part, value in score[metric].items():
+                if way in SHOWN or (part == "mean" and metric == NDCG and tag in LANGUAGES):
+                    yield Figure(
+                        key=f"{name}/{way}/{tag}/{metric}/{part}",
+                        label=f"{name}, {way}, {tag}: {LABELS[metric]}, {part}",
+                        unit="",
+                        samples=(value,),
+                    )
 
 
-def _difference_figures(key: str, label: str, comparison: Mapping[str, Any]) -> list[Figure]:
-    return [
-        Figure(
-            key=f"{key}/{metric}/difference/{part}",
-            label=f"{label}: {LABELS[metric]} less that of {FORMER.describe()}, {part}",
-            unit="",
-            samples=(comparison[metric][part],),
-        )
-        for metric in METRICS
-        for part in ("mean", "low", "high", "p_value")
-    ]
+def _difference_figures(name: str, comparison: Mapping[str, Any]) -> Iterator[Figure]:
+    tag = comparison["tag"] or "all"
+    if tag in LANGUAGES:
+        for part in ("mean", "low", "high", "p_value"):
+            yield Figure(
+                key=f"{name}/{comparison['system']}/{tag}/difference/{part}",
+                label=f"{name}, {comparison['system']}, {tag}: nDCG@10 less that of "
+                f"{comparison['baseline']}, {part}",
+                unit="",
+                samples=(comparison[NDCG][part],),
+            )
 
 
 def evaluate_all(path: Path) -> list[Evaluation]:
@@ -215,7 +248,7 @@ def time_candidates() -> dict[int, list[float]]:
 
 
 if __name__ == "__main__":
-    result: object = time_candidates()
     if len(sys.argv) > 1:
-        result = [asdict(evaluation) for evaluation in evaluate_all(Path(sys.argv[1]))]
-    print(json.dumps(result))
+        print(json.dumps([asdict(found) for found in evaluate_all(Path(sys.argv[1]))]))
+    else:
+        print(json.dumps(time_candidates()))
