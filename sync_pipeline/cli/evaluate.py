@@ -42,6 +42,9 @@ def evaluate(
             "fusion=rrf,rrf_k=60,weights.bm25=2, and compare; repeatable.",
         ),
     ] = None,
+    worst: Annotated[
+        int, typer.Option(min=0, help="Show so many of the queries that hybrid answers worst.")
+    ] = 0,
     seed: Annotated[
         int, typer.Option(min=0, help="Of the samples for intervals and p values.")
     ] = 0,
@@ -67,6 +70,9 @@ def evaluate(
         invocation.show(tables.score_table(system, k=evaluation.k))
         if evaluation.tags:
             invocation.show(tables.tag_table(system, tags=evaluation.tags))
+    if worst:
+        invocation.say("\nAnswered worst:")
+        invocation.show(tables.worst_table(evaluation, count=worst))
     for title, table in tables.comparison_tables(evaluation):
         invocation.say(f"\n{title}")
         invocation.show(table)

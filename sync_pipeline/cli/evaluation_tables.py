@@ -60,6 +60,18 @@ def tag_table(system: SystemReport, *, tags: Mapping[str, int]) -> Table:
     return table
 
 
+def worst_table(evaluation: Evaluation, *, count: int) -> Table:
+    """The queries with the lowest nDCG@10 of the first system's last way to search all views."""
+    rankings = [ranking for ranking in evaluation.systems[0].rankings if ranking.view is None]
+    table = new_table("query", "scope", *(f"+{ranking.mode}" for ranking in rankings))
+    asked = range(len(evaluation.queries))
+    for place in sorted(asked, key=lambda it: rankings[-1].by_query[it].ndcg_at_10)[:count]:
+        query = evaluation.queries[place]
+        marks = (f"{ranking.by_query[place].ndcg_at_10:.3f}" for ranking in rankings)
+        add_row(table, query.query, query.scope_key, *marks)
+    return table
+
+
 def comparison_tables(evaluation: Evaluation) -> Iterator[tuple[str, Table]]:
     """Per further system a title, and by how much its nDCG@10 is ahead of the first one's.
 

@@ -38,7 +38,7 @@ def test_the_answer_has_the_fields_that_programs_rely_on(synced: CommandLine, fi
     found = answer(synced, file)
 
     assert set(found) == {
-        "ok", "confidence", "k", "seed", "labels", "tags", "systems", "comparisons",
+        "ok", "confidence", "k", "seed", "labels", "queries", "tags", "systems", "comparisons",
     }  # fmt: skip
     assert (found["ok"], found["confidence"], found["k"], found["seed"]) == (True, 0.95, 10, 0)
     assert found["labels"] == {
@@ -50,6 +50,10 @@ def test_the_answer_has_the_fields_that_programs_rely_on(synced: CommandLine, fi
         "missing_examples": ["tenant-material-a9"],
         "hidden_examples": [],
     }
+    assert found["queries"] == [
+        {"query": "gypsum plaster", "scope_key": "global", "tags": []},
+        {"query": "larch facade", "scope_key": "acme", "tags": ["wood"]},
+    ]
     assert found["tags"] == {"wood": 1}
     (system,) = found["systems"]
     assert set(system) == {"name", "collection", "model_id", "fusion", "rankings"}
@@ -65,6 +69,9 @@ def test_the_answer_has_the_fields_that_programs_rely_on(synced: CommandLine, fi
         assert set(ranking["overall"]) == {"recall_at_k", "ndcg_at_10", "mrr"}
         assert set(ranking["overall"]["mrr"]) == {"mean", "low", "high"}
         assert set(ranking["by_tag"]) == {"wood"}
+        assert [set(one) for one in ranking["by_query"]] == [
+            {"recall_at_k", "ndcg_at_10", "mrr"}
+        ] * 2
     assert system["rankings"][2]["overall"]["mrr"]["mean"] == 1
     assert found["comparisons"] == []
 
@@ -95,6 +102,22 @@ def test_people_see_tables_and_what_was_left_out(synced: CommandLine, file: str)
     assert "1.000 (1.000 to 1.000)" in shown
     assert "wood" in shown
     assert "fusion=rrf less settings, query by query:" in shown
+
+
+def test_the_queries_that_are_answered_worst_are_shown(synced: CommandLine, file: str) -> None:
+    path = Path(file)
+    lost = {"query": "xylophone", "scope": "global", "relevant": ["global-work-g2"]}
+    path.write_text(f"{path.read_text()}{json.dumps(lost)}\n")
+    hybrid = answer(synced, file)["systems"][0]["rankings"][2]["by_query"]
+    marks = sorted(f"{query['ndcg_at_10']:.3f}" for query in hybrid)
+
+    def shown(*words: str) -> list[str]:
+        _, _, after = synced("evaluate", file, *words).stdout.partition("Answered worst:")
+        return [line.split()[-1] for line in after.splitlines() if " 0." in line or " 1." in line]
+
+    assert shown() == []
+    assert shown("--worst", "2") == marks[:2]
+    assert shown("--worst", "9") == marks
 
 
 def test_labels_of_another_scope_are_told(synced: CommandLine, tmp_path: Path) -> None:

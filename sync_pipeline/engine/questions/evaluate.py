@@ -69,6 +69,8 @@ class RankingReport:
     view: str | None
     overall: Score
     by_tag: Mapping[str, Score]
+    by_query: Sequence[Metrics]
+    """Of each query, in the order of ``Evaluation.queries``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,12 +120,23 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskedQuery:
+    """A query that was asked, to tell what is of which."""
+
+    query: str
+    scope_key: str
+    tags: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """What came of it; the systems were asked the same queries."""
 
     k: int
     seed: int
     labels: Labels
+    queries: Sequence[AskedQuery]
+    """Those that were evaluated."""
     tags: Mapping[str, int]
     """Per tag how many queries carry it."""
     systems: Sequence[SystemReport]
@@ -173,6 +186,10 @@ def evaluate(
         k=k,
         seed=seed,
         labels=labels,
+        queries=[
+            AskedQuery(query=query.text, scope_key=query.scope.key, tags=query.tags)
+            for query in judged
+        ],
         tags={tag: len(members) for tag, members in groups.items() if tag is not None},
         systems=[
             _system_report(system, measured, groups, seed=seed)
@@ -312,8 +329,9 @@ def _system_report(
                 view=ranking.view,
                 overall=score(ranking, None),
                 by_tag={tag: score(ranking, tag) for tag in groups if tag is not None},
+                by_query=metrics,
             )
-            for ranking in measured
+            for ranking, metrics in measured.items()
         ],
     )
 
