@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sync_pipeline.core.document import split_document_id
 from sync_pipeline.core.scope import Scope
 
 MAX_GRADE: Final = 10
@@ -76,10 +77,14 @@ def _read_line(line: bytes) -> LabelledQuery:
 
 def _object(line: bytes) -> Mapping[str, Any]:
     try:
-        values = json.loads(line.decode("utf-8"), object_pairs_hook=_without_repeats)
+        text = line.decode("utf-8")
     except UnicodeDecodeError:
         raise _BadLineError("is not UTF-8; fix: save the file in UTF-8") from None
-    except (json.JSONDecodeError, RecursionError):
+    try:
+        values = json.loads(text, object_pairs_hook=_without_repeats)
+    except _BadLineError:
+        raise
+    except (ValueError, RecursionError):
         raise _BadLineError(f"is not JSON; fix: write one object, e.g. {_EXAMPLE}") from None
     if not isinstance(values, dict):
         raise _BadLineError(f"is no JSON object; fix: write one, e.g. {_EXAMPLE}")
@@ -124,6 +129,11 @@ def _grades(values: Mapping[str, Any]) -> dict[str, int]:
             "document ids, as `sync-pipeline search --json` shows them"
         )
     for document_id, grade in relevant.items():
+        if split_document_id(document_id) is None:
+            raise _BadLineError(
+                f"{document_id!r} is no document id; fix: write it as "
+                "`sync-pipeline search --json` shows it"
+            )
         if type(grade) is not int or not 0 <= grade <= MAX_GRADE:
             raise _BadLineError(
                 f"the grade of {document_id!r} is none; fix: write a whole number from 0 "
@@ -136,6 +146,8 @@ def _grades(values: Mapping[str, Any]) -> dict[str, int]:
 
 def _tags(values: Mapping[str, Any]) -> tuple[str, ...]:
     tags = values.get("tags", [])
-    if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
+    if not isinstance(tags, list) or not all(
+        isinstance(tag, str) and tag and tag.isprintable() for tag in tags
+    ):
         raise _BadLineError('the tags are no list of words; fix: write e.g. "tags": ["en"]')
     return tuple(dict.fromkeys(tags))

@@ -10,7 +10,8 @@ import pytest
 from sync_pipeline.core.labelled import LabelledQuery, read_labelled
 from sync_pipeline.core.scope import GLOBAL, Scope
 
-RIGHT: dict[str, Any] = {"query": "drywall", "scope": "acme", "relevant": {"global-material-1": 3}}
+ID = "global-material-1"
+RIGHT: dict[str, Any] = {"query": "drywall", "scope": "acme", "relevant": {ID: 3}}
 
 
 def line(**changes: object) -> bytes:
@@ -60,6 +61,7 @@ def test_the_same_question_may_be_asked_as_another_scope() -> None:
     [
         pytest.param(b"drywall", "is not JSON; fix: write one object, e.g. {", id="no JSON"),
         pytest.param(b"[" * 100_000, "is not JSON; fix: ", id="JSON without end"),
+        pytest.param(b"1" * 5_000, "is not JSON; fix: ", id="number without end"),
         pytest.param(b'["a"]', "is no JSON object; fix: write one, e.g. {", id="no object"),
         pytest.param(
             "{'ü'}".encode("latin-1"), "is not UTF-8; fix: save the file in UTF-8", id="encoding"
@@ -92,18 +94,29 @@ def test_the_same_question_may_be_asked_as_another_scope() -> None:
             line(relevant=["a", "a"]), "names a relevant document twice; fix: ", id="listed twice"
         ),
         pytest.param(
-            line(relevant={"a": 11}),
-            "the grade of 'a' is none; fix: write a whole number from 0",
+            line(relevant={ID: 11}),
+            f"the grade of {ID!r} is none; fix: write a whole number from 0",
             id="grade too high",
         ),
-        pytest.param(line(relevant={"a": -1}), "the grade of 'a' is none; ", id="grade below 0"),
-        pytest.param(line(relevant={"a": True}), "the grade of 'a' is none; ", id="true"),
-        pytest.param(line(relevant={"a": 2.5}), "the grade of 'a' is none; ", id="half a grade"),
+        pytest.param(line(relevant={ID: -1}), f"the grade of {ID!r} is none; ", id="grade below 0"),
+        pytest.param(line(relevant={ID: True}), f"the grade of {ID!r} is none; ", id="true"),
+        pytest.param(line(relevant={ID: 2.5}), f"the grade of {ID!r} is none; ", id="half a grade"),
         pytest.param(
-            line(relevant={"a": 0}), "has no document with a grade above 0; fix: ", id="all 0"
+            line(relevant={ID: 0}), "has no document with a grade above 0; fix: ", id="all 0"
+        ),
+        pytest.param(
+            line(relevant=["plaster"]),
+            "'plaster' is no document id; fix: write it as `sync-pipeline search --json` shows it",
+            id="no document id",
+        ),
+        pytest.param(
+            b'{"query": "a", "scope": "global", "relevant": ["global-material-\\ud800"]}',
+            "is no document id; fix: ",
+            id="an id that is not Unicode",
         ),
         pytest.param(line(tags="de"), "the tags are no list of words; fix: ", id="tags"),
         pytest.param(line(tags=[""]), "the tags are no list of words; ", id="empty tag"),
+        pytest.param(line(tags=["\x1b[31m"]), "the tags are no list of words; ", id="escape"),
     ],
 )
 def test_a_wrong_line_is_named_with_what_to_write(content: bytes, mistake: str) -> None:

@@ -31,8 +31,8 @@ MODES: Final[tuple[SearchMode, ...]] = ("dense", "text", "hybrid")
 """By meaning, by words, and by both."""
 METRICS: Final = ("recall_at_k", "ndcg_at_10", "mrr")
 
-_QUERIES_AT_ONCE: Final = 32
-"""Labelled queries that share one pass of the model and one request to the index."""
+_SEARCHES_AT_ONCE: Final = 96
+"""Searches that share one pass of the model and one request to the index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +106,11 @@ class Labels:
     """What became of the labels: only documents that can be found are judged by."""
 
     queries: int
-    """Lines of the file."""
+    """All that were given."""
     evaluated: int
     """Those with a relevant document that their scope can find."""
     documents: int
-    """Labels with a grade above 0, of all lines together."""
+    """Labels with a grade above 0, of all of them together."""
     missing: int
     """Those whose document is not in the index."""
     hidden: int
@@ -269,7 +269,7 @@ def _metrics(
 ) -> Measured:
     measured: dict[int, list[Metrics]] = {}
     for scope, places in _by_scope(queries):
-        for batch in batched(places, _QUERIES_AT_ONCE):
+        for batch in batched(places, max(1, _SEARCHES_AT_ONCE // len(rankings))):
             sync.checkpoint(scope=scope)
             requests = [
                 SearchRequest(
