@@ -25,13 +25,13 @@ def label_remarks(evaluation: Evaluation) -> list[str]:
     remarks = [f"{labels.evaluated:,} of {labels.queries:,} queries, {labels.documents:,} labels."]
     if labels.missing:
         remarks.append(
-            f"{labels.missing:,} labels left out: their documents are not in the index, e.g. "
+            f"Labels left out, for their documents are not in the index: {labels.missing:,}, e.g. "
             f"{labels.missing_examples[0]}."
         )
     if labels.hidden:
         remarks.append(
-            f"{labels.hidden:,} labels left out: their documents belong to another scope than the "
-            f"one that asks, e.g. {labels.hidden_examples[0]}."
+            "Labels left out, for their documents belong to another scope than the one that asks: "
+            f"{labels.hidden:,}, e.g. {labels.hidden_examples[0]}."
         )
     return remarks
 

@@ -51,7 +51,7 @@ def evaluate_file(
 
     queries = read_queries(name, among=among)
     systems = [System(name=BASELINE, sync=sync)]
-    for changes in compared:
+    for changes in dict.fromkeys(compared):
         fusion = with_changes(sync.fusion, changes, views=sync.views)
         systems.append(System(name=changes, sync=replace(sync, fusion=fusion)))
     return evaluate(systems, queries, k=k, seed=seed)

@@ -95,7 +95,7 @@ def test_people_see_tables_and_what_was_left_out(synced: CommandLine, file: str)
     shown = synced("evaluate", file, "--k", "5", "--compare", "fusion=rrf").stdout
 
     assert "2 of 2 queries, 4 labels." in shown
-    assert "1 labels left out: their documents are not in the index, e.g. tenant-mat" in shown
+    assert "for their documents are not in the index: 1, e.g. tenant-material-a9." in shown
     assert "settings: documents_" in shown
     assert "fusion=dbsf,candidates=200" in shown
     assert "recall@5" in shown
@@ -127,7 +127,7 @@ def test_labels_of_another_scope_are_told(synced: CommandLine, tmp_path: Path) -
 
     shown = synced("evaluate", str(path)).stdout
 
-    assert "1 labels left out: their documents belong to another scope" in shown
+    assert "another scope than the one that asks: 1, e.g. tenant-material-b1." in shown
 
 
 def test_bad_lines_end_it_before_anything_is_asked(synced: CommandLine, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from sync_pipeline.core.labelled import read_labelled
 from sync_pipeline.database.embedded import stop_embedded_database
+from sync_pipeline.sample.queries import QUERIES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
@@ -170,6 +171,7 @@ def test_the_line_that_the_page_on_search_quality_shows_can_be_read() -> None:
 
     assert mistakes == {}
     assert queries[1].tags == ("units",)
+    assert f"{len(QUERIES.read_bytes().splitlines())} queries" in text
 
 
 @pytest.mark.model
