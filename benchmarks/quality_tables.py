@@ -88,7 +88,7 @@ def _printed(place: int, *, after: str = "") -> Callable[[Outcome], str]:
 
     def block(outcome: Outcome) -> str:
         command, _, output = outcome.notes[place].partition("\n")
-        lines = [line.rstrip() for line in output.strip("\n").splitlines()]
+        lines = [line.rstrip() for line in output.rstrip().splitlines()]
         first = next(number for number, line in enumerate(lines) if after in line)
         cut = ["..."] if first else []
         shown = [

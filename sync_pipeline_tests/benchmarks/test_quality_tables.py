@@ -40,6 +40,23 @@ def test_hybrid_search_is_at_least_as_good_as_its_parts_on_the_projects_own_set(
     assert results.broken == []
 
 
+def test_what_the_page_says_of_the_default_is_so(results: Results) -> None:
+    outcome = results.outcome("retrieval")
+    assert outcome is not None
+
+    def ndcg(way: str, tag: str, name: str = "sample") -> float:
+        return outcome.figure(f"{name}/{way}/{tag}/ndcg_at_10/mean").value
+
+    by_places = [fusion.describe() for fusion in FUSIONS if fusion.method == "rrf"]
+    for way in by_places:
+        assert ndcg(way, "en") < ndcg("dense", "en")
+        assert all(ndcg(way, tag) < ndcg(DEFAULT.describe(), tag) for tag in ("en", "ru"))
+    unweighted = [fusion.describe() for fusion in FUSIONS if not fusion.weights]
+    for tag in ("de", "es", "ru"):
+        best = max(ndcg(way, tag, "languages") for way in unweighted)
+        assert best < ndcg("text", tag, "languages")
+
+
 def test_the_default_is_among_what_was_measured() -> None:
     assert Fusion() in FUSIONS
 
