@@ -46,7 +46,7 @@ soak: setup ## The state machine for SECONDS=3600; prints seeds, SYNC_PIPELINE_S
 
 chaos: SECONDS ?= 600
 chaos: setup ## Kill twenty times at every call, then command line and dev for SECONDS=600 each
-	SYNC_PIPELINE_CHAOS=20 SYNC_PIPELINE_CHAOS_SECONDS=$(SECONDS) $(BIN)/python -m pytest --timeout 7200 sync_pipeline_tests/reliability/test_crashes.py sync_pipeline_tests/reliability/test_chaos.py sync_pipeline_tests/reliability/test_live_dev.py
+	SYNC_PIPELINE_CHAOS=20 SYNC_PIPELINE_CHAOS_SECONDS=$(SECONDS) $(BIN)/python -m pytest --timeout 7200 sync_pipeline_tests/reliability/test_crashes.py sync_pipeline_tests/reliability/test_model_change.py sync_pipeline_tests/reliability/test_chaos.py sync_pipeline_tests/reliability/test_live_dev.py
 
 fast: setup ## The tests that need nothing but this process, in a minute
 	$(BIN)/python -m pytest -q -m fast

@@ -214,7 +214,8 @@ def _difference_figures(name: str, comparison: Mapping[str, Any]) -> Iterator[Fi
 def evaluate_all(path: Path) -> list[Evaluation]:
     """Evaluate the parts alone, then all fusions, compared with the former one."""
     sync = open_installation(load_settings()).sync
-    sync = replace(sync, embedder=Remembering(sync.embedder))
+    remembering = replace(sync.generation, embedder=Remembering(sync.embedder))
+    sync = replace(sync, generation=remembering)
     with path.open("rb") as file:
         queries, mistakes = read_labelled(file)
     require(not mistakes, f"every line can be used: {mistakes}")
@@ -234,7 +235,7 @@ def time_candidates() -> dict[int, list[float]]:
     texts = sample_texts(CatalogueSize(), TIMED_SEARCHES)
     vectors = sync.embedder.embed_queries(texts)
     taken: dict[int, list[float]] = {candidates: [] for candidates in TIMED_CANDIDATES}
-    with sync.store() as store:
+    with sync.index() as index:
         for text, vector in zip(texts, vectors, strict=True):
             query = build_query(
                 sync, scope=Scope(TENANT), request=SearchRequest(text=text), vector=vector
@@ -242,7 +243,7 @@ def time_candidates() -> dict[int, list[float]]:
             for candidates, milliseconds in taken.items():
                 asked = replace(query, fusion=Fusion(candidates=candidates))
                 began = time.perf_counter()
-                store.query(sync.spec.collection, asked)
+                index.query(asked)
                 milliseconds.append((time.perf_counter() - began) * 1000)
     return taken
 

@@ -141,6 +141,28 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
         "and proven.",
         ("engine/test_offboard.py::",),
     ),
+    19: Scenario(
+        "The model, its dimension or the text rendering changes",
+        "Vectors of two models never share a collection. The new generation is filled beside the "
+        "one that serves, and a search is embedded by the model of the one that serves.",
+        (
+            "engine/test_generations.py::test_the_old_generation_serves_until_the_new_one_is_filled",
+            "engine/test_generations.py::test_searches_are_embedded_by_the_model_of_the_generation_that_serves",
+            "engine/test_sync.py::test_vectors_of_another_model_never_reach_the_same_collection",
+        ),
+    ),
+    20: Scenario(
+        "A new index goes live half full",
+        "It serves once every scope is filled and verifies and known documents are found; the "
+        "alias moves by one action, the generation before stays in step and can serve again at "
+        "once.",
+        (
+            "engine/test_generations.py::test_a_scope_that_is_not_filled_holds_it_back_and_says_so",
+            "engine/test_generations.py::test_documents_that_would_vanish_hold_it_back",
+        ),
+        "Where somebody writes all the time, a scope passes that differs from the source by no "
+        "more than the generation that serves.",
+    ),
     21: Scenario(
         "The connection to the source is cut",
         "An interrupted scan is no export: nothing can be deleted because of it.",
@@ -207,7 +229,7 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
         "Two runs of one scope, or one that wakes up late",
         "One writer per scope, by a lease with a rising token; who lost it stops.",
         (
-            "database/test_scope_states_contract.py::test_a_run_that_lost_its_lease_is_stopped_before_it_writes",
+            "database/test_scope_leases_contract.py::test_a_run_that_lost_its_lease_is_stopped_before_it_writes",
         ),
     ),
     35: Scenario(
@@ -454,9 +476,6 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
 }
 
 NOT_HERE: Final[Mapping[str, str]] = {
-    "S19, S20": "changing the model of a living index, which rests on collections named by "
-    "fingerprint ([decision 0005](decisions/0005-collection-per-fingerprint.md)); today an index "
-    "of another model is refused",
     "S46, S47, S48, S54, S55, S59": "attacks on the HTTP service, which is not part of this "
     "release",
     "Power loss": "SIGKILL is tested, pulling the plug is not; a full sync repairs what it costs",

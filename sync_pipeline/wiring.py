@@ -6,21 +6,34 @@ what it uses (measured: qdrant_client 0.65 s, sentence_transformers 5.4 s).
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.cleanup import CleanupPolicy
-from sync_pipeline.core.ports import Embedder, Lease, VectorStore
+from sync_pipeline.core.errors import SyncPipelineError
+from sync_pipeline.core.gate import GatePolicy
+from sync_pipeline.core.ports import Embedder, GenerationRecord, Lease, VectorStore
+from sync_pipeline.engine.collection import OpenRecords, Records
 from sync_pipeline.engine.context import SyncContext, SyncOptions
+from sync_pipeline.engine.generation import (
+    Generation,
+    OpenGeneration,
+    bind_generation,
+    with_views,
+)
 from sync_pipeline.engine.questions.doctor import Finding, ask, examine
 from sync_pipeline.redaction import redact_logs
 from sync_pipeline.settings import Settings, dagster_storage_url, mask_url
+from sync_pipeline.settings.recipe import Recipe, model_recipe
+from sync_pipeline.settings.sections import EmbeddingSettings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+_log: Final = logging.getLogger(__name__)
 _DEFAULT_HASHING_DIMENSION = 384
 _LINGER_SECONDS = 5.0
 """How long the embedded index stays open after a lease, for the next one; less if it is wanted."""
@@ -122,6 +135,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     from sync_pipeline.database.index_state import PostgresIndexState
     from sync_pipeline.database.overview import PostgresOverview
     from sync_pipeline.database.quarantine import PostgresQuarantine
+    from sync_pipeline.database.scope_leases import PostgresScopeLeases
     from sync_pipeline.database.scope_states import PostgresScopeStates
     from sync_pipeline.database.sync_requests import PostgresSyncRequests
     from sync_pipeline.database.sync_runs import PostgresSyncRuns
@@ -136,25 +150,41 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     source_engine = make_engine(source_url)
     state_engine = source_engine if state_url == source_url else make_engine(state_url)
     schema = settings.state.schema_name
+    store = _store(settings, is_shared=shares_index)
+    embedder = _embedder(settings.embedding)
+
+    def records(collection: str) -> Records:
+        return Records(
+            state=PostgresIndexState(state_engine, schema, collection=collection),
+            scopes=PostgresScopeStates(state_engine, schema, collection=collection),
+            overview=PostgresOverview(state_engine, schema, collection=collection),
+        )
+
     sync = SyncContext(
-        entities=settings.core_entities,
         alias=settings.index.alias,
+        generation=bind_generation(
+            alias=settings.index.alias,
+            entities=settings.core_entities,
+            embedder=embedder,
+            sparse=Bm25Encoder(settings.embedding.bm25_language),
+            store=store,
+            records=records,
+            model=model_recipe(settings.embedding, embedder),
+        ),
+        open_generation=_opener(settings, store=store, records=records),
         source=PostgresRowSource(
             source_engine, statement_timeout_seconds=settings.source.statement_timeout_seconds
         ),
-        store=_store(settings, is_shared=shares_index),
-        state=PostgresIndexState(state_engine, schema),
-        scopes=PostgresScopeStates(state_engine, schema),
-        overview=PostgresOverview(state_engine, schema),
+        store=store,
+        records=records,
         generations=PostgresGenerations(state_engine, schema),
+        leases=PostgresScopeLeases(state_engine, schema),
         cache=PostgresEmbeddingCache(state_engine, schema),
         rates=PostgresEmbeddingRates(state_engine, schema),
         quarantine=PostgresQuarantine(state_engine, schema),
         requests=PostgresSyncRequests(state_engine, schema),
         runs=PostgresSyncRuns(state_engine, schema),
         staging=ParquetStaging(settings.staging_url),
-        embedder=_embedder(settings),
-        sparse=Bm25Encoder(settings.embedding.bm25_language),
         options=_options(settings),
         fusion=settings.search.as_fusion(),
         price_per_million_tokens=settings.embedding.price_per_million_tokens,
@@ -200,8 +230,7 @@ def _store(settings: Settings, *, is_shared: bool = False) -> Lease[VectorStore]
     )
 
 
-def _embedder(settings: Settings) -> Embedder:
-    embedding = settings.embedding
+def _embedder(embedding: EmbeddingSettings) -> Embedder:
     if embedding.provider == "hashing":
         from sync_pipeline.embedding.hashing import HashingEmbedder
 
@@ -233,6 +262,52 @@ def _embedder(settings: Settings) -> Embedder:
     )
 
 
+def _opener(
+    settings: Settings, *, store: Lease[VectorStore], records: OpenRecords
+) -> OpenGeneration:
+    """Open recorded generations, each once per process: their models are loaded once."""
+    opened: dict[str, Generation] = {}
+
+    def open_generation(record: GenerationRecord) -> Generation | None:
+        if record.collection not in opened:
+            generation = _open_recorded(settings, record, store=store, records=records)
+            if generation is None or generation.spec.collection != record.collection:
+                return None
+            opened[record.collection] = generation
+        return opened[record.collection]
+
+    return open_generation
+
+
+def _open_recorded(
+    settings: Settings,
+    record: GenerationRecord,
+    *,
+    store: Lease[VectorStore],
+    records: OpenRecords,
+) -> Generation | None:
+    """What a recorded collection was made with; None where that cannot be told or is gone."""
+    from sync_pipeline.embedding.bm25 import Bm25Encoder
+
+    try:
+        recipe = Recipe.of(record, settings=settings)
+        embedder = _embedder(recipe.embedding)
+        return bind_generation(
+            alias=record.alias,
+            entities=with_views(settings.core_entities, recipe.views),
+            embedder=embedder,
+            sparse=Bm25Encoder(recipe.embedding.bm25_language),
+            store=store,
+            records=records,
+            model=model_recipe(recipe.embedding, embedder),
+        )
+    except SyncPipelineError as error:
+        _log.warning(
+            "the generation %s cannot be searched or kept in step: %s", record.collection, error
+        )
+        return None
+
+
 def _options(settings: Settings) -> SyncOptions:
     limits = settings.sync
     return SyncOptions(
@@ -249,4 +324,9 @@ def _options(settings: Settings) -> SyncOptions:
         shares_cache=settings.embedding.cache_scope == "shared",
         incremental_overlap_seconds=limits.incremental_overlap_seconds,
         full_every_seconds=limits.full_every_hours * 3600,
+        gate=GatePolicy(
+            min_found=settings.index.min_known_found,
+            min_overlap=settings.index.min_exact_overlap,
+        ),
+        keep_generations_seconds=settings.index.keep_previous_days * 86_400,
     )

@@ -101,7 +101,7 @@ def check(
     sync.staging.write_manifest("proof", {"chosen": list(chosen)})
     assert sync.staging.read_manifest("proof") == {"chosen": list(chosen)}
     assert (folder / "parts").exists() or chosen[-1] != "folder", chosen
-    assert sync.scopes.list_all(collection=sync.alias) == [], chosen
+    assert sync.scopes.list_all() == [], chosen
 
 
 @pytest.mark.slow

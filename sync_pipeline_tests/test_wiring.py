@@ -61,7 +61,7 @@ def test_the_embedding_service_gets_its_key_in_the_clear_where_the_settings_allo
             env={**env, "SYNC_PIPELINE__EMBEDDING__ALLOW_PLAIN_HTTP": "true"},
         )
 
-        embedder = _embedder(settings)
+        embedder = _embedder(settings.embedding)
         vectors = embedder.embed(["bolt"])
 
     assert vectors.shape == (1, DIMENSION)

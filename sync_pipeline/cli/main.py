@@ -20,6 +20,7 @@ from sync_pipeline.cli import (
     export,
     failed,
     feed,
+    index,
     mcp,
     plan,
     quarantine,
@@ -96,6 +97,7 @@ for module in (
     sync, plan, verify, status, explain, search, evaluate, export, serve, mcp, services, demo,
 ):  # fmt: skip
     app.add_typer(module.app)
+app.add_typer(index.index_app, name="index")
 app.add_typer(feed.feed_app, name="feed")
 app.add_typer(failed.failed_app, name="failed")
 app.add_typer(quarantine.quarantine_app, name="quarantine")

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from sync_pipeline.core.reports import ScopeReport
     from sync_pipeline.engine.questions.doctor import Finding
     from sync_pipeline.engine.questions.entities import EntityReport
+    from sync_pipeline.engine.questions.generations import GenerationPlan, GenerationStatus
     from sync_pipeline.engine.questions.plan import ScopePlan
     from sync_pipeline.engine.questions.status import ScopeStatusReport
     from sync_pipeline.engine.questions.verify import Verification
+    from sync_pipeline.operations.filling import RecordedGeneration
     from sync_pipeline.sample.loading import LoadReport
 
 NAMED: Final = 5
@@ -277,6 +279,78 @@ def entities_table(reports: Sequence[EntityReport]) -> Table:
             report.points, report.failed, report.quarantined,
         )  # fmt: skip
     return table
+
+
+def generations_table(statuses: Sequence[GenerationStatus]) -> Table:
+    """One row per generation of the index."""
+    table = _table("generation", "role", "+points", "scopes", "+filled", "in step to")
+    for status in statuses:
+        _add(
+            table, status.collection, status.role, status.points,
+            f"{status.filled_scopes} of {status.scopes}", f"{math.floor(status.progress * 100)}%",
+            "" if status.in_sync_to is None else f"{status.in_sync_to:%Y-%m-%d %H:%M:%S}",
+        )  # fmt: skip
+    return table
+
+
+def generation_remarks(statuses: Sequence[GenerationStatus]) -> list[str]:
+    """What each was made with, and what keeps the one of the settings from serving."""
+    remarks = [f"{status.collection}: {status.description}" for status in statuses]
+    for status in statuses:
+        if not status.is_wanted or status.role == "serving":
+            continue
+        if status.refusal is not None:
+            remarks.append(
+                f"{status.collection} does not serve yet: {status.refusal}. Then run "
+                "`sync-pipeline index switch`."
+            )
+        elif status.role == "replaced":
+            remarks.append(
+                f"The settings ask for {status.collection}, which served before; "
+                "`sync-pipeline index switch` lets it serve again."
+            )
+        else:
+            remarks.append(
+                f"The settings ask for {status.collection}; `sync-pipeline sync all` fills it, and "
+                "it serves once every scope is in it."
+            )
+    return remarks
+
+
+def filling_remarks(generations: Sequence[RecordedGeneration]) -> list[str]:
+    """How far a new generation is, beside the one that the numbers are about."""
+    return [
+        f"A new generation of the index is {math.floor(it.share * 100)}% filled; "
+        "`sync-pipeline index status` says more."
+        for it in generations
+        if it.role == "filling"
+    ]
+
+
+def generation_plan(plan: GenerationPlan) -> list[str]:
+    """What it takes until the generation of the settings serves."""
+    lines = [f"Serves:   {plan.serves or 'nothing'} ({plan.serves_description or 'unknown'})"]
+    lines.append(f"Settings: {plan.wanted} ({plan.wanted_description})")
+    if plan.is_served:
+        lines.append("The settings' generation serves already; a sync is all it takes.")
+    seconds = (
+        "" if plan.estimated_seconds is None else f", about {plan.estimated_seconds:.0f} seconds"
+    )
+    cost = (
+        ""
+        if plan.estimated_cost is None
+        else f", for {plan.estimated_cost:.2f} at the provider's price"
+    )
+    lines.append(
+        f"To write: {plan.documents:,} documents in {plan.scopes} scopes; to embed: "
+        f"{plan.texts_to_embed:,} texts of {plan.tokens:,} tokens{seconds}{cost}."
+    )
+    if not plan.is_served:
+        lines.append(
+            f"Both generations are kept meanwhile: {plan.vector_bytes / 2**20:.0f} MiB of vectors "
+            "more, beside their payload."
+        )
+    return lines
 
 
 def tenants_table(statuses: Iterable[ScopeStatusReport]) -> Table:

@@ -11,6 +11,7 @@ from sync_pipeline.cli.command import command
 from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.operations.answers import status_answer
 from sync_pipeline.operations.asking import kept_of_left_entities
+from sync_pipeline.operations.filling import recorded_generations
 
 app = typer.Typer()
 
@@ -28,3 +29,5 @@ def status(invocation: Invocation) -> None:
         invocation.say(f"Some rows cannot become documents; {render.LIST_QUARANTINE}.")
     if any(status.failed for status in statuses):
         invocation.say(f"Some documents have failed; {render.LIST_FAILED}.")
+    for line in render.filling_remarks(recorded_generations(invocation.installation.sync)):
+        invocation.say(line)

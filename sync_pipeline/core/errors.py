@@ -274,6 +274,19 @@ class CollectionMissingError(PermanentError):
         )
 
 
+class OutOfStepError(PermanentError):
+    """The generation of the settings is in step, another one that is kept for searches is not."""
+
+    def __init__(self, *, collection: str, scope_key: str, reason: str) -> None:
+        self.scope_key = scope_key
+        super().__init__(
+            f"scope {scope_key!r} is in step in {collection!r}, which the settings ask for, but "
+            f"{reason}",
+            remedy="Mend that; or, where that generation is not searched any more, remove it: "
+            "`sync-pipeline index status` shows them, `sync-pipeline index drop NAME` removes one.",
+        )
+
+
 class MassDeletionRefusedError(PermanentError):
     """A cleanup wanted to delete more of an entity of a scope than its policy allows."""
 

@@ -184,6 +184,9 @@ class SearchQuery:
     """Per payload field values that must not be there."""
     fusion: Fusion = field(default_factory=Fusion)
     """How several rankings become one."""
+    exact: bool = False
+    """Whether vectors are compared with every visible point, past the search index; to measure
+    what the index finds."""
 
     def __post_init__(self) -> None:
         if not self.scope_keys:

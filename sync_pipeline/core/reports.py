@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Literal
 
+SyncMode = Literal["full", "incremental"]
 ScopeStatus = Literal["success", "failed", "skipped"]
 
 ASKED_TO_STOP: Final = "asked to stop"

@@ -50,11 +50,17 @@ MAX_ERROR_CHARACTERS: Final = 500
 
 
 class PostgresIndexState:
-    """``IndexState`` in PostgreSQL."""
+    """``IndexState`` of one collection in PostgreSQL."""
 
     def __init__(
-        self, engine: Engine, schema: str = DEFAULT_SCHEMA, *, retries: Retries | None = None
+        self,
+        engine: Engine,
+        schema: str = DEFAULT_SCHEMA,
+        *,
+        collection: str,
+        retries: Retries | None = None,
     ) -> None:
+        self._collection = collection
         self._database = Database(engine, schema=schema, retries=retries or Retries())
         self._table = table(schema, "index_state")
         self._name = sql.Identifier(schema, "index_state")
@@ -62,7 +68,6 @@ class PostgresIndexState:
     def record_synced(
         self,
         *,
-        collection: str,
         scope: Scope,
         rows: Sequence[StateRow],
         snapshot_at: datetime,
@@ -76,7 +81,7 @@ class PostgresIndexState:
         if not distinct:
             return
         values = {
-            **_owner(collection, scope),
+            **_owner(self._collection, scope),
             "snapshot_at": snapshot_at,
             "vector_version": vector_version,
             "document_ids": [row.document_id for row in distinct],
@@ -88,15 +93,13 @@ class PostgresIndexState:
         }
         self._execute("recording synced documents", index_state_statements.RECORD_SYNCED, values)
 
-    def record_failed(
-        self, *, collection: str, scope: Scope, failures: Sequence[FailedDocument]
-    ) -> None:
+    def record_failed(self, *, scope: Scope, failures: Sequence[FailedDocument]) -> None:
         """Record failures; the next try is after 2, 4, 8, ... minutes, at most a day."""
         distinct = {failure.document_id: failure for failure in failures}.values()
         if not distinct:
             return
         values = {
-            **_owner(collection, scope),
+            **_owner(self._collection, scope),
             "document_ids": [failure.document_id for failure in distinct],
             "point_ids": [failure.point_id for failure in distinct],
             "entity_types": [failure.entity_type for failure in distinct],
@@ -115,7 +118,6 @@ class PostgresIndexState:
     def iter_digests(
         self,
         *,
-        collection: str,
         scope: Scope,
         views: Sequence[str],
         entity_types: Sequence[str] | None = None,
@@ -123,7 +125,7 @@ class PostgresIndexState:
         stop: str | None = None,
     ) -> Iterator[PointDigests]:
         """What is recorded of the scope, in ascending order of point id."""
-        rows = self._digest_rows(collection=collection, scope=scope, views=views, stop=stop)
+        rows = self._digest_rows(scope=scope, views=views, stop=stop)
         if entity_types is not None:
             rows = rows.where(self._is_of(entity_types))
         place = rows if start is None else rows.where(self._table.c.point_id >= start)
@@ -138,7 +140,6 @@ class PostgresIndexState:
     def delete(
         self,
         *,
-        collection: str,
         scope: Scope,
         point_ids: Sequence[str],
         up_to: datetime | None = None,
@@ -146,7 +147,7 @@ class PostgresIndexState:
         """Forget documents of this scope up to a snapshot; how many there were."""
         columns = self._table.c
         statement = delete(self._table).where(
-            columns.collection == collection,
+            columns.collection == self._collection,
             columns.scope_key == scope.key,
             columns.point_id == any_(literal(list(point_ids), ARRAY(UUID(as_uuid=False)))),
         )
@@ -157,14 +158,21 @@ class PostgresIndexState:
             "forgetting deleted documents", lambda it: it.execute(statement).rowcount
         )
 
+    def clear(self) -> int:
+        """Forget every document of the collection; how many there were."""
+        statement = delete(self._table).where(self._table.c.collection == self._collection)
+        return self._database.run(
+            "forgetting a dropped collection", lambda it: it.execute(statement).rowcount
+        )
+
     def take_departed(
-        self, *, collection: str, scope: Scope, entity_types: Sequence[str] | None = None
+        self, *, scope: Scope, entity_types: Sequence[str] | None = None
     ) -> dict[str, int]:
         """Count the documents that moved to another scope since last asked, and forget it."""
         columns = self._table.c
         statement = (
             update(self._table)
-            .where(columns.collection == collection, columns.previous_scope_key == scope.key)
+            .where(columns.collection == self._collection, columns.previous_scope_key == scope.key)
             .values(previous_scope_key=null())
             .returning(columns.entity_type)
         )
@@ -174,14 +182,12 @@ class PostgresIndexState:
             "counting documents that moved", lambda it: _counted(it.scalars(statement))
         )
 
-    def count_by_scope(
-        self, *, collection: str, scope: Scope | None = None
-    ) -> dict[str, dict[str, int]]:
+    def count_by_scope(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
         """Per scope key the number of documents per status, of one scope or of all."""
         columns = self._table.c
         query = (
             select(columns.scope_key, columns.status, func.count())
-            .where(columns.collection == collection)
+            .where(columns.collection == self._collection)
             .group_by(columns.scope_key, columns.status)
         )
         if scope is not None:
@@ -192,12 +198,16 @@ class PostgresIndexState:
         return counts
 
     def count_by_entity(
-        self, *, collection: str, scope: Scope | None = None
+        self, *, scope: Scope | None = None
     ) -> dict[str, dict[str, dict[str, int]]]:
         """Per scope key and entity the number of documents per status."""
         columns = self._table.c
         keys = columns.scope_key, columns.entity_type, columns.status
-        query = select(*keys, func.count()).where(columns.collection == collection).group_by(*keys)
+        query = (
+            select(*keys, func.count())
+            .where(columns.collection == self._collection)
+            .group_by(*keys)
+        )
         if scope is not None:
             query = query.where(columns.scope_key == scope.key)
         counts: dict[str, dict[str, dict[str, int]]] = {}
@@ -207,29 +217,27 @@ class PostgresIndexState:
             counts.setdefault(scope_key, {}).setdefault(entity_type, {})[status] = number
         return counts
 
-    def get(self, *, collection: str, document_id: str) -> DocumentRecord | None:
+    def get(self, *, document_id: str) -> DocumentRecord | None:
         """What is recorded of one document."""
         records = self._records(
-            self._table.c.collection == collection, self._table.c.document_id == document_id
+            self._table.c.collection == self._collection, self._table.c.document_id == document_id
         )
         return records[0] if records else None
 
     def list_failed(
         self,
         *,
-        collection: str,
         scope: Scope | None = None,
         only_due: bool = False,
         limit: int | None = None,
     ) -> list[DocumentRecord]:
         """Documents whose last attempt failed, by scope key and id."""
-        conditions = self._failed(collection, scope=scope, only_due=only_due)
+        conditions = self._failed(scope=scope, only_due=only_due)
         return self._records(*conditions, limit=limit)
 
     def list_documents(
         self,
         *,
-        collection: str,
         scope: Scope | None = None,
         status: str | None = None,
         entity_type: str | None = None,
@@ -243,7 +251,7 @@ class PostgresIndexState:
         status the index over it is read, and no other document.
         """
         columns = self._table.c
-        conditions = [columns.collection == collection]
+        conditions = [columns.collection == self._collection]
         for column, value in (
             (columns.scope_key, None if scope is None else scope.key),
             (columns.status, status),
@@ -261,13 +269,12 @@ class PostgresIndexState:
     def retry_now(
         self,
         *,
-        collection: str,
         scope: Scope | None = None,
         document_ids: Sequence[str] | None = None,
         entity_types: Sequence[str] | None = None,
     ) -> dict[str, int]:
         """Let the time of the next try of failed documents come at once."""
-        conditions = self._failed(collection, scope=scope)
+        conditions = self._failed(scope=scope)
         if entity_types is not None:
             conditions.append(self._is_of(entity_types))
         if document_ids is not None:
@@ -285,11 +292,9 @@ class PostgresIndexState:
             nothing={},
         )
 
-    def count_due_retries(
-        self, *, collection: str, entity_types: Sequence[str] | None = None
-    ) -> dict[str, int]:
+    def count_due_retries(self, *, entity_types: Sequence[str] | None = None) -> dict[str, int]:
         """Per scope key the failed documents whose next try has come."""
-        is_due = self._failed(collection, only_due=True)
+        is_due = self._failed(only_due=True)
         if entity_types is not None:
             is_due.append(self._is_of(entity_types))
         query = select(self._table.c.scope_key).where(*is_due)
@@ -302,10 +307,10 @@ class PostgresIndexState:
         return self._table.c.entity_type == any_(chosen)
 
     def _failed(
-        self, collection: str, *, scope: Scope | None = None, only_due: bool = False
+        self, *, scope: Scope | None = None, only_due: bool = False
     ) -> list[ColumnElement[bool]]:
         columns = self._table.c
-        conditions = [columns.collection == collection, columns.status == "failed"]
+        conditions = [columns.collection == self._collection, columns.status == "failed"]
         if scope is not None:
             conditions.append(columns.scope_key == scope.key)
         if only_due:
@@ -372,9 +377,7 @@ class PostgresIndexState:
         # What is no ASCII is no hash of ours; a "?" keeps the other fields in their place.
         return np.frombuffer((encoded or "").encode("ascii", "replace"), dtype=fields)
 
-    def _digest_rows(
-        self, *, collection: str, scope: Scope, views: Sequence[str], stop: str | None
-    ) -> Select[Any]:
+    def _digest_rows(self, *, scope: Scope, views: Sequence[str], stop: str | None) -> Select[Any]:
         """Point id, payload hash, hash per view, in order; hashes only where synced."""
         columns = self._table.c
         is_synced = columns.status == "synced"
@@ -385,7 +388,7 @@ class PostgresIndexState:
                 columns.point_id,
                 *(value.label(f"hash_{place}") for place, value in enumerate(shown)),
             )
-            .where(columns.collection == collection, columns.scope_key == scope.key)
+            .where(columns.collection == self._collection, columns.scope_key == scope.key)
             .order_by(columns.point_id)
         )
         return query if stop is None else query.where(columns.point_id < stop)

@@ -58,11 +58,17 @@ _ORDER: Final = {
 
 
 class PostgresOverview:
-    """``Overview`` in PostgreSQL."""
+    """``Overview`` of one collection in PostgreSQL."""
 
     def __init__(
-        self, engine: Engine, schema: str = DEFAULT_SCHEMA, *, retries: Retries | None = None
+        self,
+        engine: Engine,
+        schema: str = DEFAULT_SCHEMA,
+        *,
+        collection: str,
+        retries: Retries | None = None,
     ) -> None:
+        self._collection = collection
         self._database = Database(engine, schema=schema, retries=retries or Retries())
         self._entity = table(schema, "scope_entity_state")
         self._document = table(schema, "index_state")
@@ -71,13 +77,13 @@ class PostgresOverview:
         self._run = table(schema, "sync_run")
 
     def list_scopes(
-        self, *, collection: str, entity_types: Sequence[str], page: ScopePage
+        self, *, entity_types: Sequence[str], page: ScopePage
     ) -> tuple[list[RecordedScope], int]:
         """One page of scopes, and how many there are on all pages."""
         if "\0" in page.containing:
             # No key has it, and the driver refuses to send it.
             return [], 0
-        scopes = self._scopes(collection, entity_types, keys=page.scope_keys)
+        scopes = self._scopes(entity_types, keys=page.scope_keys)
         conditions = []
         if page.containing:
             conditions.append(scopes.c.scope_key.icontains(page.containing, autoescape=True))
@@ -106,10 +112,10 @@ class PostgresOverview:
         return [RecordedScope(**row) for row in rows], total
 
     def sum_up(
-        self, *, collection: str, entity_types: Sequence[str], scope_keys: Sequence[str] | None
+        self, *, entity_types: Sequence[str], scope_keys: Sequence[str] | None
     ) -> ScopeTotals:
         """All scopes together, or these."""
-        scopes = self._scopes(collection, entity_types, keys=scope_keys)
+        scopes = self._scopes(entity_types, keys=scope_keys)
         columns = scopes.c
 
         def number(of: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -141,7 +147,7 @@ class PostgresOverview:
         return ScopeTotals(**sums)
 
     def list_troubles(
-        self, *, collection: str, entity_types: Sequence[str], scope_keys: Sequence[str]
+        self, *, entity_types: Sequence[str], scope_keys: Sequence[str]
     ) -> list[EntityTrouble]:
         """Entities of these scopes with failed documents or quarantined rows."""
         documents, rows = self._document.c, self._quarantine.c
@@ -154,7 +160,7 @@ class PostgresOverview:
                 self._latest(documents.last_error).label("error"),
             )
             .where(
-                documents.collection == collection,
+                documents.collection == self._collection,
                 documents.status == "failed",
                 documents.scope_key == _one_of(scope_keys),
                 documents.entity_type == _one_of(entity_types),
@@ -192,7 +198,7 @@ class PostgresOverview:
             .select_from(joined)
             .order_by(column("scope_key"), column("entity_type"))
         )
-        by_view = self._by_view(collection, entity_types, scope_keys)
+        by_view = self._by_view(entity_types, scope_keys)
         return [
             EntityTrouble(**row, by_view=by_view.get((row["scope_key"], row["entity_type"]), {}))
             for row in self._database.read_named("looking for what is wrong", query)
@@ -204,7 +210,7 @@ class PostgresOverview:
         return func.array_agg(aggregate_order_by(of, tried_at.desc().nulls_last()))[1]
 
     def _by_view(
-        self, collection: str, entity_types: Sequence[str], scope_keys: Sequence[str]
+        self, entity_types: Sequence[str], scope_keys: Sequence[str]
     ) -> dict[tuple[str, str], dict[str | None, ViewTrouble]]:
         """Failures per scope key and entity by the view that they name."""
         documents = self._document.c
@@ -223,7 +229,7 @@ class PostgresOverview:
             )
             .select_from(self._document.outerjoin(views, views.c.value == "failed"))
             .where(
-                documents.collection == collection,
+                documents.collection == self._collection,
                 documents.status == "failed",
                 documents.scope_key == _one_of(scope_keys),
                 documents.entity_type == _one_of(entity_types),
@@ -239,15 +245,13 @@ class PostgresOverview:
             )
         return by_view
 
-    def _scopes(
-        self, collection: str, entity_types: Sequence[str], *, keys: Sequence[str] | None
-    ) -> CTE:
+    def _scopes(self, entity_types: Sequence[str], *, keys: Sequence[str] | None) -> CTE:
         """Every scope of which anything is recorded, with what its columns come to."""
         parts = [
             part if keys is None else part.where(part.selected_columns[0] == _one_of(keys))
             for part in (
-                self._recorded(collection, entity_types),
-                self._failed(collection, entity_types),
+                self._recorded(entity_types),
+                self._failed(entity_types),
                 self._quarantined(entity_types),
                 self._running(),
                 self._blocked(),
@@ -301,7 +305,7 @@ class PostgresOverview:
         )
         return _judged(counted)
 
-    def _recorded(self, collection: str, entity_types: Sequence[str]) -> Select[Any]:
+    def _recorded(self, entity_types: Sequence[str]) -> Select[Any]:
         columns = self._entity.c
 
         def unless_unknown(of: ColumnElement[Any], value: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -325,17 +329,19 @@ class PostgresOverview:
                 ),
                 func.bool_or(columns.writing_token.is_not(None)).label("is_written"),
             )
-            .where(columns.collection == collection, columns.entity_type == _one_of(entity_types))
+            .where(
+                columns.collection == self._collection, columns.entity_type == _one_of(entity_types)
+            )
             .group_by(columns.scope_key)
         )
 
-    def _failed(self, collection: str, entity_types: Sequence[str]) -> Select[Any]:
+    def _failed(self, entity_types: Sequence[str]) -> Select[Any]:
         """Answered by the partial index of what is not synced."""
         columns = self._document.c
         return (
             select(columns.scope_key, func.count().label("failed"))
             .where(
-                columns.collection == collection,
+                columns.collection == self._collection,
                 columns.status == "failed",
                 columns.status != "synced",
                 columns.entity_type == _one_of(entity_types),

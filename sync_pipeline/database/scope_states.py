@@ -1,13 +1,10 @@
-"""Leases and the last successful syncs.
-
-Tables ``scope_lease``, ``scope_entity_state`` and its sums ``scope_state``.
-"""
+"""The last successful syncs: tables ``scope_entity_state`` and its sums, ``scope_state``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -31,13 +28,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, Insert, aggregate_order_by, insert
 from sqlalchemy.sql.elements import CollectionAggregate
 
-from sync_pipeline.core.errors import ScopeBusyError, SupersededError
 from sync_pipeline.core.ports import (
-    MAX_LEASE_SECONDS,
     EntityResult,
     EntitySnapshot,
     Fence,
-    LeaseHolder,
     ScopeSnapshot,
 )
 from sync_pipeline.core.retrying import Retries
@@ -47,7 +41,7 @@ from sync_pipeline.database.tables import table
 
 
 class PostgresScopeStates:
-    """``ScopeStates`` in PostgreSQL.
+    """``ScopeStates`` of one collection in PostgreSQL.
 
     ``last_success_at`` is when a sync was recorded, by the database's clock;
     ``last_full_at`` is the snapshot of the last full one: what it left unchanged
@@ -55,46 +49,47 @@ class PostgresScopeStates:
     """
 
     def __init__(
-        self, engine: Engine, schema: str = DEFAULT_SCHEMA, *, retries: Retries | None = None
+        self,
+        engine: Engine,
+        schema: str = DEFAULT_SCHEMA,
+        *,
+        collection: str,
+        retries: Retries | None = None,
     ) -> None:
+        self._collection = collection
         self._database = Database(engine, schema=schema, retries=retries or Retries())
         self._state = table(schema, "scope_state")
         self._entity = table(schema, "scope_entity_state")
-        self._lease = table(schema, "scope_lease")
         # Made once: every search asks for its scopes, and making it takes as long as the answer.
-        self._of_collection = self._select_entities()
-        self._of_scopes = self._of_collection.where(
+        self._of_all = self._select_entities()
+        self._of_scopes = self._of_all.where(
             self._entity.c.scope_key == any_(bindparam("keys", type_=ARRAY(Text)))
         )
 
-    def get(self, *, collection: str, scope: Scope) -> ScopeSnapshot | None:
+    def get(self, *, scope: Scope) -> ScopeSnapshot | None:
         """What is recorded of one scope."""
-        states = self._select(collection, self._state.c.scope_key == scope.key)
+        states = self._select(self._state.c.scope_key == scope.key)
         return states[0] if states else None
 
-    def list_all(self, *, collection: str) -> list[ScopeSnapshot]:
+    def list_all(self) -> list[ScopeSnapshot]:
         """What is recorded of every scope, by key."""
-        return self._select(collection)
+        return self._select()
 
-    def list_entities(
-        self, *, collection: str, scopes: Sequence[Scope] | None = None
-    ) -> list[EntitySnapshot]:
+    def list_entities(self, *, scopes: Sequence[Scope] | None = None) -> list[EntitySnapshot]:
         """What is recorded of each entity, by scope key and name."""
         if scopes is None:
-            return self._entities(self._of_collection, collection=collection)
+            return self._entities(self._of_all)
         keys = [scope.key for scope in scopes]
-        return self._entities(self._of_scopes, collection=collection, keys=keys)
+        return self._entities(self._of_scopes, keys=keys)
 
-    def note_writing(
-        self, fence: Fence, *, collection: str, entity_types: Sequence[str], over_others: bool
-    ) -> None:
+    def note_writing(self, fence: Fence, *, entity_types: Sequence[str], over_others: bool) -> None:
         """Note that a run writes the index: until it succeeds, our record may be wrong about it."""
         columns = self._entity.c
         note = columns.writing_token
         statement = (
             update(self._entity)
             .where(
-                columns.collection == collection,
+                columns.collection == self._collection,
                 columns.scope_key == fence.scope_key,
                 columns.entity_type == _one_of(entity_types),
                 note.is_distinct_from(fence.token) if over_others else note.is_(None),
@@ -107,7 +102,6 @@ class PostgresScopeStates:
         self,
         fence: Fence,
         *,
-        collection: str,
         entities: Sequence[EntityResult],
         snapshot_at: datetime,
         is_full: bool,
@@ -123,7 +117,7 @@ class PostgresScopeStates:
         }
         rows = [
             {
-                "collection": collection,
+                "collection": self._collection,
                 "scope_key": scope_key,
                 "entity_type": entity.entity_type,
                 "rows": entity.rows,
@@ -157,12 +151,12 @@ class PostgresScopeStates:
 
         def work(connection: Connection) -> None:
             connection.execute(statement)
-            connection.execute(self._sum_up(collection, [scope_key]))
+            connection.execute(self._sum_up([scope_key]))
 
         self._database.run("recording a successful sync", work)
 
     def mark_vanished(
-        self, *, collection: str, scope_keys: Sequence[str], entity_types: Sequence[str]
+        self, *, scope_keys: Sequence[str], entity_types: Sequence[str]
     ) -> list[EntitySnapshot]:
         """Note which recorded scopes have no rows of these entities any more."""
         columns = self._entity.c
@@ -171,7 +165,7 @@ class PostgresScopeStates:
         is_meant = columns.entity_type == _one_of(entity_types)
         statement = (
             update(self._entity)
-            .where(columns.collection == collection, is_meant, is_gone != is_marked)
+            .where(columns.collection == self._collection, is_meant, is_gone != is_marked)
             .values(vanished_at=case((is_gone, func.now()), else_=null()), updated_at=func.now())
             .returning(columns.scope_key)
         )
@@ -179,125 +173,49 @@ class PostgresScopeStates:
         def work(connection: Connection) -> None:
             changed = sorted(set(connection.scalars(statement)))
             if changed:
-                connection.execute(self._sum_up(collection, changed))
+                connection.execute(self._sum_up(changed))
 
         self._database.run("noting vanished scopes", work)
-        query = self._of_collection.where(is_meant, is_marked)
-        return self._entities(query, collection=collection)
+        query = self._of_all.where(is_meant, is_marked)
+        return self._entities(query)
 
-    def forget(
-        self, *, collection: str, scope: Scope, entity_types: Sequence[str] | None = None
-    ) -> None:
+    def forget(self, *, scope: Scope, entity_types: Sequence[str] | None = None) -> None:
         """Remove the record of a scope, or of entities of it; its lease keeps its token."""
         state, entity = self._state.c, self._entity.c
         statement = delete(self._entity).where(
-            entity.collection == collection, entity.scope_key == scope.key
+            entity.collection == self._collection, entity.scope_key == scope.key
         )
         if entity_types is not None:
             statement = statement.where(entity.entity_type == _one_of(entity_types))
-        is_recorded = exists().where(entity.collection == collection, entity.scope_key == scope.key)
+        is_recorded = exists().where(
+            entity.collection == self._collection, entity.scope_key == scope.key
+        )
 
         def work(connection: Connection) -> None:
             connection.execute(statement)
-            connection.execute(self._sum_up(collection, [scope.key]))
+            connection.execute(self._sum_up([scope.key]))
             connection.execute(
                 delete(self._state).where(
-                    state.collection == collection, state.scope_key == scope.key, ~is_recorded
+                    state.collection == self._collection, state.scope_key == scope.key, ~is_recorded
                 )
             )
 
         self._database.run("forgetting a scope", work)
 
-    def holder(self, *, scope: Scope) -> LeaseHolder | None:
-        """Who holds the lease of a scope now, by the database's clock."""
-        owner, seconds_left = self._holder(scope.key)
-        return LeaseHolder(owner, seconds_left) if seconds_left else None
+    def clear(self) -> None:
+        """Remove the record of every scope of the collection."""
+        statements = [
+            delete(recorded).where(recorded.c.collection == self._collection)
+            for recorded in (self._entity, self._state)
+        ]
 
-    def acquire(self, *, scope: Scope, owner: str, ttl_seconds: float) -> Fence:
-        """Take or renew the lease of a scope, by the database's clock."""
-        lease = self._lease.c
-        expires_at = _after(ttl_seconds)
-        statement = (
-            insert(self._lease)
-            .values(scope_key=scope.key, owner=owner, token=1, expires_at=expires_at)
-            .on_conflict_do_update(
-                index_elements=["scope_key"],
-                set_={
-                    "owner": owner,
-                    "token": lease.token + case((lease.owner == owner, 0), else_=1),
-                    "expires_at": expires_at,
-                },
-                where=or_(
-                    lease.owner == owner,
-                    lease.expires_at <= func.clock_timestamp(),
-                    lease.expires_at > _after(MAX_LEASE_SECONDS),
-                ),
-            )
-            .returning(lease.token)
-        )
-        token = self._database.run("taking a lease", lambda it: it.scalar(statement))
-        if token is None:
-            holder, seconds_left = self._holder(scope.key)
-            raise ScopeBusyError(scope_key=scope.key, owner=holder, seconds_left=seconds_left)
-        return Fence(scope_key=scope.key, owner=owner, token=token)
+        def work(connection: Connection) -> None:
+            for statement in statements:
+                connection.execute(statement)
 
-    def check(self, fence: Fence, *, ttl_seconds: float) -> None:
-        """Renew a lease before a write."""
-        statement = (
-            update(self._lease)
-            .where(self._is_held(fence))
-            .values(expires_at=_after(ttl_seconds))
-            .returning(self._lease.c.token)
-        )
-        token = self._database.run("renewing a lease", lambda it: it.scalar(statement))
-        if token is None:
-            holder, _ = self._holder(fence.scope_key)
-            raise SupersededError(
-                scope_key=fence.scope_key, detail=f"its lease went from {fence.owner} to {holder}"
-            )
+        self._database.run("forgetting the scopes of a dropped collection", work)
 
-    def release(self, fence: Fence) -> None:
-        """Give a lease back; the row stays, so that the token can only rise."""
-        statement = (
-            update(self._lease)
-            .where(self._is_held(fence))
-            .values(expires_at=func.clock_timestamp())
-        )
-        self._database.run("giving a lease back", lambda it: it.execute(statement))
-
-    def release_dead(self, *, owner: str) -> int:
-        """End the leases of an owner that is known to be dead; how many it held."""
-        lease = self._lease.c
-        now = func.clock_timestamp()
-        statement = (
-            update(self._lease)
-            .where(lease.owner == owner, lease.expires_at > now)
-            .values(expires_at=now)
-        )
-        return self._database.run(
-            "ending the lease of a dead run", lambda it: it.execute(statement).rowcount
-        )
-
-    def _is_held(self, fence: Fence) -> ColumnElement[bool]:
-        lease = self._lease.c
-        return (
-            (lease.scope_key == fence.scope_key)
-            & (lease.owner == fence.owner)
-            & (lease.token == fence.token)
-        )
-
-    def _holder(self, scope_key: str) -> tuple[str, float]:
-        """Who has a lease, and for how many seconds more."""
-        lease = self._lease.c
-        left = func.extract("epoch", lease.expires_at - func.clock_timestamp())
-        shown = case((left > MAX_LEASE_SECONDS, 0), else_=func.greatest(left, 0))
-        query = select(lease.owner, shown).where(lease.scope_key == scope_key)
-        holder = self._database.look_up(
-            "looking at a lease", lambda it: it.execute(query).first(), nothing=None
-        )
-        return ("nobody", 0.0) if holder is None else (holder[0], float(holder[1]))
-
-    def _sum_up(self, collection: str, scope_keys: Sequence[str]) -> Insert:
+    def _sum_up(self, scope_keys: Sequence[str]) -> Insert:
         """Write what the entities of scopes come to into ``scope_state``."""
         columns = self._entity.c
         values: dict[str, ColumnElement[Any]] = {
@@ -322,7 +240,7 @@ class PostgresScopeStates:
         }
         sums = (
             select(*(value.label(name) for name, value in values.items()))
-            .where(columns.collection == collection, columns.scope_key == _one_of(scope_keys))
+            .where(columns.collection == self._collection, columns.scope_key == _one_of(scope_keys))
             .group_by(columns.collection, columns.scope_key)
         )
         statement = insert(self._state).from_select(list(values), sums)
@@ -335,7 +253,7 @@ class PostgresScopeStates:
         columns = self._entity.c
         return (
             select(*(columns[column.name] for column in fields(EntitySnapshot)))
-            .where(columns.collection == bindparam("collection"))
+            .where(columns.collection == self._collection)
             .order_by(columns.scope_key, columns.entity_type)
         )
 
@@ -345,7 +263,7 @@ class PostgresScopeStates:
         rows = self._database.read_named("reading recorded entities", query, parameters)
         return [EntitySnapshot(**row) for row in rows]
 
-    def _select(self, collection: str, *conditions: ColumnElement[bool]) -> list[ScopeSnapshot]:
+    def _select(self, *conditions: ColumnElement[bool]) -> list[ScopeSnapshot]:
         columns = self._state.c
         query = (
             select(
@@ -360,15 +278,11 @@ class PostgresScopeStates:
                 columns.last_full_at,
                 columns.vanished_at,
             )
-            .where(columns.collection == collection, *conditions)
+            .where(columns.collection == self._collection, *conditions)
             .order_by(columns.scope_key)
         )
         rows = self._database.read_named("reading recorded scopes", query)
         return [ScopeSnapshot(**row) for row in rows]
-
-
-def _after(seconds: float) -> ColumnElement[datetime]:
-    return func.clock_timestamp() + literal(timedelta(seconds=seconds))
 
 
 def _one_of(values: Sequence[str]) -> CollectionAggregate[bool]:

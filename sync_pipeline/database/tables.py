@@ -239,6 +239,10 @@ def _generation(metadata: MetaData) -> None:
         Column("description", Text, nullable=False),
         Column("is_active", Boolean, nullable=False),
         Column("created_at", MOMENT, nullable=False, server_default=func.now()),
+        Column("recipe", JSONB),
+        Column("served_at", MOMENT),
+        Column("retired_at", MOMENT),
+        Column("refusal", Text),
     )
 
 

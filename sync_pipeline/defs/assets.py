@@ -12,7 +12,7 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
-from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.core.errors import ConfigurationError, SyncPipelineError
 from sync_pipeline.core.hashing import RENDERING_VERSION
 from sync_pipeline.core.ports import Fence
 from sync_pipeline.core.reports import Counts, ScopeReport, Step, shown_counts
@@ -27,10 +27,15 @@ from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
 from sync_pipeline.engine.steps.cleanup import clean_scope
 from sync_pipeline.engine.steps.embed import embed_scope
-from sync_pipeline.engine.steps.export import export_scope
-from sync_pipeline.engine.steps.sync import current_applied, current_changes, current_export
+from sync_pipeline.engine.steps.sync import (
+    begin_scope,
+    current_applied,
+    current_changes,
+    current_export,
+)
 from sync_pipeline.engine.steps.upsert import upsert_scope
 from sync_pipeline.engine.stopping import counted
+from sync_pipeline.engine.switching import go_live_when_filled
 
 
 def _scope_asset(*kinds: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
@@ -107,7 +112,7 @@ def exported_documents(
     become documents are in the quarantine, with the reason.
     """
     with _scope_step(context, sync, reached=None) as step:
-        export = export_scope(
+        export = begin_scope(
             step.sync,
             scope=step.scope,
             run_id=step.run_id,
@@ -211,10 +216,30 @@ def stale_cleanup(
         )
         report = clean_scope(limited, applied=applied, fence=step.fence)
         step.done = report
+    report = _with_switch(context, sync, report)
     record_success(context, sync, report=report, is_full=applied.staged.is_full)
     return dg.MaterializeResult(
-        value=report, metadata=_shown("cleanup", report, seconds=report.seconds.cleanup)
+        value=report,
+        metadata=_shown(
+            "cleanup", report, seconds=report.seconds.cleanup, generation=applied.staged.collection
+        ),
     )
+
+
+def _with_switch(
+    context: dg.AssetExecutionContext, sync: SyncContext, report: ScopeReport
+) -> ScopeReport:
+    """The report with what became of a new generation, where this scope was the last to fill it.
+
+    The scope is in step by now: whatever keeps the generation from serving is told, and the
+    next sync or somebody else tries again.
+    """
+    try:
+        switched = go_live_when_filled(sync)
+    except SyncPipelineError as error:
+        context.log.warning("whether the new generation can serve is not known: %s", error)
+        return report
+    return report if switched is None else switched.noted(report)
 
 
 def _with_limit(sync: SyncContext, config: CleanupConfig) -> SyncContext:

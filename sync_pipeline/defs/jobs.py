@@ -33,7 +33,9 @@ from sync_pipeline.engine.removal.maintenance import (
     remove_vanished,
     sweep_orphans,
 )
+from sync_pipeline.engine.roles import serving_by_record
 from sync_pipeline.engine.staged import run_folder
+from sync_pipeline.engine.switching import drop_expired, try_again
 from sync_pipeline.settings import Settings
 
 ASSETS = (exported_documents, embedded_documents, upserted_points, stale_cleanup)
@@ -108,11 +110,11 @@ def remove_vanished_scopes(
     ):
         partitions = context.instance.get_dynamic_partitions(PARTITIONS_NAME)
         rows = sync.source.count_by_scope(sync.entities)
-        report = remove_vanished(stoppable, rows=rows, owner=context.run_id, policy=config.policy)
+        report = remove_vanished(
+            serving_by_record(stoppable), rows=rows, owner=context.run_id, policy=config.policy
+        )
         # Also those of which only other settings have synced anything.
-        recorded = [
-            record.scope_key for record in sync.scopes.list_all(collection=sync.spec.collection)
-        ]
+        recorded = [record.scope_key for record in serving_by_record(sync).scopes.list_all()]
         leftover = leftover_partitions(partitions, rows=rows, recorded=recorded)
         for key in leftover:
             forget_partition(context.instance, sync, key)
@@ -130,7 +132,9 @@ def remove_orphaned_points(
         as_dagster_failures(retry_number=context.retry_number),
         stopping_on_signals(sync) as stoppable,
     ):
-        report = sweep_orphans(stoppable, owner=context.run_id, policy=config.policy)
+        report = sweep_orphans(
+            serving_by_record(stoppable), owner=context.run_id, policy=config.policy
+        )
     context.add_output_metadata({**asdict(report), "removed": list(report.removed)})
 
 
@@ -141,7 +145,7 @@ def remove_old_runs(
     sync: dg.ResourceParam[SyncContext],
 ) -> None:
     """Bound the history of runs and requests, and end runs whose process was killed."""
-    closed = close_dead_runs(context.instance, scopes=sync.scopes, runs=sync.runs)
+    closed = close_dead_runs(context.instance, leases=sync.leases, runs=sync.runs)
     report = delete_old_runs(
         context.instance,
         now=datetime.now(tz=UTC),
@@ -182,6 +186,26 @@ def remove_leftover_files(
 
 
 @dg.op
+def drop_old_generations(
+    context: dg.OpExecutionContext, sync: dg.ResourceParam[SyncContext]
+) -> None:
+    """Drop generations whose time is over, and try once more what was kept from serving."""
+    with (
+        as_dagster_failures(retry_number=context.retry_number),
+        stopping_on_signals(sync) as stoppable,
+    ):
+        dropped = drop_expired(stoppable)
+        switched = try_again(stoppable)
+    context.add_output_metadata(
+        {
+            "dropped": [gone.collection for gone in dropped],
+            "serves": (switched.serves if switched is not None else None) or "as before",
+            "refused": (switched.reason if switched is not None else None) or "nothing",
+        }
+    )
+
+
+@dg.op
 def build_search_index(context: dg.OpExecutionContext, sync: dg.ResourceParam[SyncContext]) -> None:
     """Make searches fast over what was written since, where the index does not by itself."""
     began = sync.seconds()
@@ -206,8 +230,8 @@ def build_maintenance_job(settings: Settings) -> dg.JobDefinition:
         name="maintenance_job",
         executor_def=dg.in_process_executor,
         config=dg.RunConfig(ops=config),
-        description="Removes documents of tenants that are gone, failed runs' files, and old runs; "
-        "builds the search index where it is due.",
+        description="Removes documents of tenants that are gone, failed runs' files, old runs and "
+        "old generations of the index; builds the search index where it is due.",
     )
     def maintenance_job() -> None:
         # Independent of each other: one that fails does not keep the others from their work.
@@ -215,6 +239,7 @@ def build_maintenance_job(settings: Settings) -> dg.JobDefinition:
         remove_orphaned_points()
         remove_leftover_files()
         remove_old_runs()
+        drop_old_generations()
         build_search_index()
 
     return maintenance_job

@@ -12,6 +12,7 @@ from typing import Final
 import dagster as dg
 
 from sync_pipeline.core.ports import SyncRequest, SyncRequests
+from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import GLOBAL_KEY, Scope, why_not_a_tenant_id
 from sync_pipeline.defs.dagster_private import (
     NOT_FINISHED_STATUSES,
@@ -20,7 +21,7 @@ from sync_pipeline.defs.dagster_private import (
     WILL_RETRY_TAG,
 )
 from sync_pipeline.defs.jobs import run_config
-from sync_pipeline.engine.context import RunOptions, SyncMode
+from sync_pipeline.engine.context import RunOptions
 
 REQUEST_TAG: Final = "sync_pipeline/request"
 """Run tag that names the request which a run answers."""

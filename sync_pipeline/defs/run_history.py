@@ -14,7 +14,7 @@ from typing import Final
 import dagster as dg
 import psutil
 
-from sync_pipeline.core.ports import ScopeStates, SyncRuns
+from sync_pipeline.core.ports import ScopeLeases, SyncRuns
 from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG
 from sync_pipeline.defs.recording import history_now, record_killed
 
@@ -163,7 +163,7 @@ def name_process(instance: dg.DagsterInstance, *, run: dg.DagsterRun) -> None:
 def close_dead_runs(
     instance: dg.DagsterInstance,
     *,
-    scopes: ScopeStates,
+    leases: ScopeLeases,
     runs: SyncRuns,
     clock: Callable[[], datetime] = history_now,
 ) -> int:
@@ -184,7 +184,7 @@ def close_dead_runs(
             instance.report_run_canceled(run, "The process of this run has ended.")
         else:
             instance.report_run_failed(run, "The process of this run was killed.")
-        scopes.release_dead(owner=run.run_id)
+        leases.release_dead(owner=run.run_id)
         record_killed(runs, record)
         closed += 1
     return closed

@@ -6,12 +6,13 @@ from typing import Final
 
 import dagster as dg
 
+from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import Scope, in_run_order
 from sync_pipeline.defs.dagster_private import PRIORITY_TAG
 from sync_pipeline.defs.failures import withholding_foreign_messages
 from sync_pipeline.defs.jobs import sync_scope_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
-from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.questions.due import judge_scopes
 from sync_pipeline.settings import Settings
 

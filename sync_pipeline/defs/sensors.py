@@ -15,6 +15,7 @@ from sync_pipeline.defs.requests import advance_requests
 from sync_pipeline.defs.schedules import sync_request
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.questions.follow import pending_scopes
+from sync_pipeline.engine.questions.retries import due_retries
 
 MAX_NEW_SCOPES: Final = 200
 """Most scopes added by one tick, which has 60 seconds; the next one finds the others."""
@@ -79,9 +80,7 @@ def retry_failed_sensor(
     Every full sync tries all failed documents, due or not.
     """
     try:
-        due = sync.state.count_due_retries(
-            collection=sync.spec.collection, entity_types=sync.entity_names
-        )
+        due = due_retries(sync)
     except TransientError as error:
         return dg.SkipReason(f"the record cannot be read now: {error}")
     busy = _busy_scopes(context.instance) | _lately_failed_scopes(context.instance)

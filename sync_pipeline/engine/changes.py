@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,28 @@ POINT_ACTIONS: Final = (Action.NEW, Action.CHANGED)
 
 _COLUMNS: Final = (
     "action", "document_id", "point_id", "entity_type", "db_id", "payload", "payload_hash",
+    "refusal",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Views of a document whose text the model refuses; it is searchable by the others."""
+
+    views: Sequence[str]
+    error_code: str
+    """Class name of the first error."""
+    error: str
+    """Its message."""
+
+    @classmethod
+    def of(cls, error: PermanentError, *, views: Sequence[str]) -> Self:
+        """Note an error of these views."""
+        return cls(views=tuple(views), error_code=type(error).__name__, error=str(error))
+
+    def to_json(self) -> str:
+        """As a change set keeps it."""
+        return json.dumps(asdict(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +57,9 @@ class Change:
     """Canonical JSON, see ``Document.payload``."""
     payload_hash: str
     embed_hashes: Mapping[str, str]
-    """Per view with a text its embed hash."""
+    """Per view with a text that has a vector its embed hash."""
+    refusal: Refusal | None = None
+    """Of the views whose text the model refuses, where others have a vector."""
 
     @property
     def writes_point(self) -> bool:
@@ -53,16 +77,17 @@ class Change:
             payload_hash=self.payload_hash,
         )
 
-    def as_failed(self, error: PermanentError, *, views: Sequence[str] = ()) -> FailedDocument:
-        """What is recorded where the index will not have it, or the model these views."""
+    def as_failed(self, why: PermanentError | Refusal) -> FailedDocument:
+        """What is recorded where the index will not have it, or the model some of its views."""
+        refusal = why if isinstance(why, Refusal) else Refusal.of(why, views=())
         return FailedDocument(
             document_id=self.document_id,
             point_id=self.point_id,
             entity_type=self.entity_type,
             db_id=self.db_id,
-            error_code=type(error).__name__,
-            error=str(error),
-            views=views,
+            error_code=refusal.error_code,
+            error=refusal.error,
+            views=refusal.views,
         )
 
 
@@ -70,8 +95,8 @@ def iter_changes(rows: pa.RecordBatch | pa.Table, views: Sequence[str]) -> Itera
     """Read rows of a change set, in their order."""
     columns = [rows.column(name).to_pylist() for name in _COLUMNS]
     hashes = [rows.column(hash_column(view)).to_pylist() for view in views]
-    for row in zip(*columns, *hashes, strict=True):
-        action, document_id, point_id, entity_type, db_id, payload, payload_hash, *keys = row
+    for action, *values, refusal, keys in zip(*columns, zip(*hashes, strict=True), strict=True):
+        document_id, point_id, entity_type, db_id, payload, payload_hash = values
         yield Change(
             action=Action(action),
             document_id=document_id,
@@ -81,14 +106,28 @@ def iter_changes(rows: pa.RecordBatch | pa.Table, views: Sequence[str]) -> Itera
             payload=payload,
             payload_hash=payload_hash,
             embed_hashes={view: key for view, key in zip(views, keys, strict=True) if key},
+            refusal=None if refusal is None else Refusal(**json.loads(refusal)),
         )
 
 
-def note_failure(change: Change, *, failed_of: dict[str, int], absent_of: dict[str, int]) -> None:
-    """Count a document of a change set that failed, under its entity."""
+def note_failure(
+    change: Change,
+    *,
+    failed_of: dict[str, int],
+    absent_of: dict[str, int],
+    is_written: bool = False,
+) -> None:
+    """Count a document of a change set that failed, under its entity.
+
+    Args:
+        change: Which one.
+        failed_of: Failed documents per entity.
+        absent_of: Those of them that are not in the index at all.
+        is_written: Whether only some of its views failed.
+    """
     name = change.entity_type
     failed_of[name] = failed_of.get(name, 0) + 1
-    if change.action is Action.NEW:
+    if change.action is Action.NEW and not is_written:
         absent_of[name] = absent_of.get(name, 0) + 1
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Self
 
 from sync_pipeline.core.changes import ChangeFeed, EntityDigest, scope_digest
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import StoppedError
 from sync_pipeline.core.fusion import Fusion
+from sync_pipeline.core.gate import GatePolicy
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import CollectionSpec
 from sync_pipeline.core.ports import (
@@ -20,12 +21,14 @@ from sync_pipeline.core.ports import (
     EmbeddingCache,
     EmbeddingRates,
     Generations,
+    Index,
     IndexState,
     Lease,
     Overview,
     Progress,
     Quarantine,
     RowSource,
+    ScopeLeases,
     ScopeStates,
     SparseEncoder,
     StagingArea,
@@ -34,9 +37,15 @@ from sync_pipeline.core.ports import (
     SyncRuns,
     VectorStore,
 )
+from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import Scope
-
-SyncMode = Literal["full", "incremental"]
+from sync_pipeline.engine.collection import BoundCollection, OpenRecords, open_collection
+from sync_pipeline.engine.generation import (
+    Generation,
+    OpenGeneration,
+    bind_generation,
+    open_none,
+)
 
 
 class SilentProgress:
@@ -89,35 +98,45 @@ class SyncOptions:
     """How much further back an incremental sync looks, for transactions that commit late."""
     full_every_seconds: float = 259_200.0
     """A scope is compared in full at least this often, however unchanged it seems."""
+    gate: GatePolicy = field(default_factory=GatePolicy)
+    """What a new generation must show before it serves."""
+    keep_generations_seconds: float = 604_800.0
+    """How long a generation that served before is kept in step, to go back to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncContext:
-    """The ports of one installation, its entities and limits.
+    """One generation of an installation's index, and what all generations share.
 
-    Making one opens nothing. Steps lease the store for as long as they talk to it.
+    Making one opens nothing. Steps lease the index for as long as they talk to it.
     """
 
-    entities: tuple[Entity, ...]
     alias: str
+    generation: Generation
+    """What this work is about: steps write it, questions read it."""
+
     source: RowSource
     store: Lease[VectorStore]
-    state: IndexState
-    scopes: ScopeStates
-    overview: Overview
+    """All collections and aliases; the points of this generation are ``index``."""
+    records: OpenRecords
     generations: Generations
+    leases: ScopeLeases
     cache: EmbeddingCache
     rates: EmbeddingRates
     quarantine: Quarantine
     requests: SyncRequests
     runs: SyncRuns
     staging: StagingArea
-    embedder: Embedder
-    sparse: SparseEncoder
+    open_generation: OpenGeneration = open_none
+    """Other generations than that of the settings, by their record."""
+    keeps_in_step: bool = False
+    """Whether this generation is only kept in step beside the one of the settings: it is not
+    made where it is missing, and says nothing of rows that cannot become documents."""
     price_per_million_tokens: float | None = None
     """What the embedding provider charges, for estimates."""
     feed: ChangeFeed | None = None
     """Where the source can tell which rows changed."""
+
     options: SyncOptions = field(default_factory=SyncOptions)
     fusion: Fusion = field(default_factory=Fusion)
     """How searches join their rankings; the settings' section ``search``."""
@@ -126,28 +145,86 @@ class SyncContext:
     now: Callable[[], datetime] = utc_now
     seconds: Callable[[], float] = time.perf_counter
 
-    views: tuple[str, ...] = field(init=False)
-    """Names of all views of all entities, each once, in order of first use."""
-
-    def __post_init__(self) -> None:
-        names = dict.fromkeys(name for entity in self.entities for name, _ in entity.views)
-        object.__setattr__(self, "views", tuple(names))
-
     @property
     def spec(self) -> CollectionSpec:
-        """The collection that these settings ask for."""
-        return CollectionSpec(
-            alias=self.alias,
-            model_id=self.embedder.model_id,
-            dimension=self.embedder.dimension,
-            views=self.views,
-            sparse_id=self.sparse.sparse_id,
-        )
+        """What the collection is made for."""
+        return self.generation.spec
+
+    @property
+    def index(self) -> Lease[Index]:
+        """The collection's points."""
+        return self.generation.collection.index
+
+    @property
+    def state(self) -> IndexState:
+        """Our record of its documents."""
+        return self.generation.collection.records.state
+
+    @property
+    def scopes(self) -> ScopeStates:
+        """When each scope was last in step in it."""
+        return self.generation.collection.records.scopes
+
+    @property
+    def overview(self) -> Overview:
+        """All of its scopes at a glance."""
+        return self.generation.collection.records.overview
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model of its vectors."""
+        return self.generation.embedder
+
+    @property
+    def sparse(self) -> SparseEncoder:
+        """What weighs its words."""
+        return self.generation.sparse
+
+    @property
+    def entities(self) -> tuple[Entity, ...]:
+        """What is read, and how it is rendered."""
+        return self.generation.entities
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names of all views of all entities, each once, in order of first use."""
+        return self.spec.views
 
     @property
     def entity_names(self) -> tuple[str, ...]:
         """Names of the entities that the settings name; nothing else is read, judged or deleted."""
         return tuple(entity.name for entity in self.entities)
+
+    def over(self, generation: Generation) -> Self:
+        """The same about another generation, which is kept in step."""
+        return replace(self, generation=generation, keeps_in_step=True)
+
+    def collection(self, name: str) -> BoundCollection:
+        """Any collection of the store, by its name."""
+        return open_collection(name, store=self.store, records=self.records)
+
+    def rebound(
+        self,
+        *,
+        store: Lease[VectorStore] | None = None,
+        records: OpenRecords | None = None,
+        entities: tuple[Entity, ...] | None = None,
+        embedder: Embedder | None = None,
+        sparse: SparseEncoder | None = None,
+    ) -> Self:
+        """The same context over another store or other records, or of another generation."""
+        store = store or self.store
+        records = records or self.records
+        generation = bind_generation(
+            alias=self.alias,
+            entities=self.entities if entities is None else entities,
+            embedder=embedder or self.embedder,
+            sparse=sparse or self.sparse,
+            store=store,
+            records=records,
+            model=self.generation.model,
+        )
+        return replace(self, store=store, records=records, generation=generation)
 
     def entity_digest(self, entity: Entity, rows: EntityDigest | None) -> str:
         """Condense what the documents of an entity of one scope depend on.

@@ -1,4 +1,4 @@
-"""The collection behind the alias: made once, never mixed."""
+"""The collection of a generation: made once, never mixed."""
 
 from __future__ import annotations
 
@@ -6,49 +6,77 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from sync_pipeline.core.batching import batched
-from sync_pipeline.core.errors import IndexMismatchError
+from sync_pipeline.core.errors import CollectionMissingError, IndexMismatchError
 from sync_pipeline.core.point import StoredPoint
-from sync_pipeline.core.ports import VectorStore
+from sync_pipeline.core.ports import GenerationRecord, IndexReader, StoreReader
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.reading import Reading
+from sync_pipeline.engine.roles import serving
 
 _RETRIEVE_BATCH: Final = 500
 """Points read by id at once."""
 
 
-def check_index(sync: SyncContext, store: VectorStore) -> str | None:
-    """Name the collection that the alias serves, if it is the one the settings ask for.
+def ensure_index(sync: SyncContext) -> None:
+    """Make the collection where it is missing, record it, and let the alias point at the first.
 
-    Returns:
-        Its name; None where the alias serves nothing yet.
+    Where the alias points at another generation it stays there until the new one goes live,
+    see ``engine.switching``.
 
     Raises:
-        IndexMismatchError: it was built with another model, views or rendering.
+        IndexMismatchError: the alias points at a collection that this installation has not made.
+        CollectionMissingError: a generation that is kept in step was dropped meanwhile.
     """
     spec = sync.spec
-    serves = store.alias_target(spec.alias)
-    if serves is not None and serves != spec.collection:
+    with sync.store() as store, sync.index() as index:
+        if sync.keeps_in_step:
+            if spec.collection not in store.list_collections():
+                raise CollectionMissingError(collection=spec.collection, store="the index")
+            return
+        target, records = read_alias(sync, store)
+        is_new = index.ensure(spec)
+        known = records.get(spec.collection)
+        if is_new and known is not None:
+            # Dropped or lost: no scope is in step in it any more.
+            sync.scopes.clear()
+            if target is not None:
+                sync.generations.forget(collection=spec.collection)
+                known = None
+        if known is None or known.recipe != sync.generation.recipe:
+            sync.generations.record(spec, recipe=sync.generation.recipe)
+        if target is None:
+            store.set_alias(spec.alias, collection=spec.collection)
+    serves = target or spec.collection
+    if serves not in records or not records[serves].is_serving:
+        sync.generations.note_serving(alias=spec.alias, collection=serves)
+
+
+def require_own_alias(sync: Reading) -> None:
+    """Check that the alias is this installation's to move.
+
+    Raises:
+        IndexMismatchError: it points at a collection that this installation has not made.
+    """
+    with sync.store() as store:
+        read_alias(sync, store)
+
+
+def read_alias(sync: Reading, store: StoreReader) -> tuple[str | None, dict[str, GenerationRecord]]:
+    """What the alias points at, and what is recorded of its collections, by name.
+
+    Raises:
+        IndexMismatchError: it points at a collection that this installation has not made.
+    """
+    target = store.alias_target(sync.alias)
+    records = {known.collection: known for known in sync.generations.list_all(alias=sync.alias)}
+    if target not in {None, sync.spec.collection, *records}:
         raise IndexMismatchError(
-            alias=spec.alias,
-            serves=serves,
-            built_with=sync.generations.describe(serves) or "other settings",
-            asked_for=spec.describe(),
+            alias=sync.alias,
+            serves=str(target),
+            built_with="other settings",
+            asked_for=sync.spec.describe(),
         )
-    return serves
-
-
-def ensure_index(sync: SyncContext, store: VectorStore) -> None:
-    """Make the collection and point the alias at it, where either is missing.
-
-    Raises:
-        IndexMismatchError: the alias serves a collection of other settings.
-    """
-    spec = sync.spec
-    serves = check_index(sync, store)
-    created = store.ensure_collection(spec)
-    if serves is None:
-        store.set_alias(spec.alias, collection=spec.collection)
-    if created or serves is None:
-        sync.generations.record(spec, is_active=True)
+    return target, records
 
 
 def optimize_index(sync: SyncContext) -> bool:
@@ -72,18 +100,21 @@ def optimize_index(sync: SyncContext) -> bool:
         return store.optimize(collection)
 
 
-def iter_points(
-    store: VectorStore, collection: str, point_ids: Iterable[str]
-) -> Iterator[StoredPoint]:
+def index_words(sync: SyncContext) -> None:
+    """Make what ``questions.suggest`` needs in the index that serves, where it lacks it."""
+    served = serving(sync)
+    if served is not None:
+        with served.index() as index:
+            index.index_texts()
+
+
+def iter_points(index: IndexReader, point_ids: Iterable[str]) -> Iterator[StoredPoint]:
     """Read points by id, some hundreds at once; those that are not there are left out."""
     for batch in batched(point_ids, _RETRIEVE_BATCH):
-        yield from store.retrieve(collection, batch)
+        yield from index.retrieve(batch)
 
 
-def points_by_entity(sync: SyncContext) -> dict[str, dict[str, int]]:
+def points_by_entity(sync: Reading) -> dict[str, dict[str, int]]:
     """Per entity of the settings the points of each scope: one question each."""
-    collection = sync.spec.collection
-    with sync.store() as store:
-        return {
-            name: store.count_by_scope(collection, entity_type=name) for name in sync.entity_names
-        }
+    with sync.index() as index:
+        return {name: index.count_by_scope(entity_type=name) for name in sync.entity_names}

@@ -21,13 +21,13 @@ def scope_lease(sync: SyncContext, *, scope: Scope, owner: str) -> Iterator[Fenc
     Raises:
         ScopeBusyError: another run holds it.
     """
-    fence = sync.scopes.acquire(
+    fence = sync.leases.acquire(
         scope=scope, owner=owner, ttl_seconds=sync.options.lease_ttl_seconds
     )
     try:
         yield fence
     finally:
-        sync.scopes.release(fence)
+        sync.leases.release(fence)
 
 
 def before_write(sync: SyncContext, fence: Fence) -> None:
@@ -51,7 +51,7 @@ def require_lease(sync: SyncContext, fence: Fence) -> None:
         SupersededError: another run has the scope now.
     """
     try:
-        sync.scopes.check(fence, ttl_seconds=sync.options.lease_ttl_seconds)
+        sync.leases.check(fence, ttl_seconds=sync.options.lease_ttl_seconds)
     except SupersededError:
         note_writing(sync, fence, over_others=True)
         raise
@@ -82,7 +82,6 @@ def note_writing(sync: SyncContext, fence: Fence, *, over_others: bool = False) 
     """
     sync.scopes.note_writing(
         fence,
-        collection=sync.spec.collection,
         entity_types=sync.entity_names,
         over_others=over_others,
     )

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sync_pipeline.core.ports import EntitySnapshot
+from sync_pipeline.core.ports import EntitySnapshot, ScopeStatesReader
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +80,28 @@ class ScopeRecord:
         return min(dated) if dated and len(dated) == len(self.names) else None
 
 
-def read_record(sync: SyncContext, *, scope: Scope) -> ScopeRecord:
+def read_record(sync: Reading, *, scope: Scope) -> ScopeRecord:
     """What is recorded of one scope."""
     return read_records(sync, scopes=[scope]).get(scope.key, ScopeRecord(sync.entity_names, {}))
 
 
 def read_records(
-    sync: SyncContext, *, scopes: Sequence[Scope] | None = None
+    sync: Reading,
+    *,
+    scopes: Sequence[Scope] | None = None,
+    recorded: ScopeStatesReader | None = None,
 ) -> dict[str, ScopeRecord]:
     """What is recorded of these scopes or of all, by key, in one question.
 
     Scopes of which only entities are recorded that the settings do not name are not among them.
+
+    Args:
+        sync: Names the entities that count.
+        scopes: Only these.
+        recorded: The records of another generation; None for those of this one.
     """
     by_scope: dict[str, dict[str, EntitySnapshot]] = {}
-    for entity in sync.scopes.list_entities(collection=sync.spec.collection, scopes=scopes):
+    for entity in (recorded or sync.scopes).list_entities(scopes=scopes):
         if entity.entity_type in sync.entity_names:
             by_scope.setdefault(entity.scope_key, {})[entity.entity_type] = entity
     return {key: ScopeRecord(sync.entity_names, entities) for key, entities in by_scope.items()}

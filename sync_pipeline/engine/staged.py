@@ -21,9 +21,8 @@ from sync_pipeline.core.document import Document
 from sync_pipeline.core.payload import content_digest, revision_at
 from sync_pipeline.core.point import PointDigests, StoredPoint
 from sync_pipeline.core.ports import Dataset
-from sync_pipeline.core.reports import Counts, ScopeReport, StepSeconds
+from sync_pipeline.core.reports import Counts, ScopeReport, StepSeconds, SyncMode
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncMode
 
 _BASE_COLUMNS = ("document_id", "point_id", "entity_type", "db_id", "payload", "payload_hash")
 
@@ -47,8 +46,9 @@ def document_schema(views: Sequence[str]) -> pa.Schema:
 
 
 def change_schema(views: Sequence[str]) -> pa.Schema:
-    """Columns of a change set: a document and its ``action``."""
-    return document_schema(views).insert(0, pa.field("action", pa.string()))
+    """Columns of a change set: a document, its ``action`` and what the model refuses of it."""
+    action, refusal = pa.field("action", pa.string()), pa.field("refusal", pa.string())
+    return document_schema(views).insert(0, action).append(refusal)
 
 
 TOUCHED_SCHEMA = pa.schema({"point_id": pa.string()})
@@ -238,6 +238,11 @@ class _Manifest:
     """How those events spell the scope."""
     unknown: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Per view what the model knows of the texts embedded so far."""
+    answered: str | None = None
+    """Dataset of the change events that the other generations have answered; None where this
+    one is alone."""
+    out_of_step: str | None = None
+    """Which other generation could not be kept in step, and why; None where all are."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -86,7 +86,7 @@ def run_dev(
     environment = dict(environment)
     variables = prepare_instance(installation, environment=environment)
     with open_instance(installation, environment=environment) as instance:
-        close_dead_runs(instance, scopes=installation.sync.scopes, runs=installation.sync.runs)
+        close_dead_runs(instance, leases=installation.sync.leases, runs=installation.sync.runs)
     command = [sys.executable, "-m", PROGRAM, "dev", "-m", MODULE, "-h", host, "-p", str(port)]
     follow = partial(_keep_running, words=FOLLOW, environment=environment)
     serve = partial(_keep_running, words=SERVE, environment=environment)
@@ -137,7 +137,7 @@ def _close_dead_runs(
             suppress(TransientError),
             open_instance(installation, environment=environment) as instance,
         ):
-            close_dead_runs(instance, scopes=installation.sync.scopes, runs=installation.sync.runs)
+            close_dead_runs(instance, leases=installation.sync.leases, runs=installation.sync.runs)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

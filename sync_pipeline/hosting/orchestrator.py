@@ -19,7 +19,7 @@ from sync_pipeline.defs.jobs import ASSETS, CHECKS, forget_partition, run_config
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.defs.run_history import PROCESS_TAG, close_dead_runs, process_tag
 from sync_pipeline.engine.context import RunOptions, SyncContext
-from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.index import require_own_alias
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
 from sync_pipeline.hosting.dev import run_dev
 from sync_pipeline.hosting.instance import open_instance
@@ -84,7 +84,7 @@ class DagsterOrchestrator:
         sync = replace(installation.sync, progress=progress, should_stop=should_stop)
         _require_sound(sync)
         with open_instance(installation, environment=os.environ) as instance:
-            close_dead_runs(instance, scopes=sync.scopes, runs=sync.runs)
+            close_dead_runs(instance, leases=sync.leases, runs=sync.runs)
             return run_scopes(
                 instance,
                 sync,
@@ -150,8 +150,7 @@ def _job(sync: SyncContext) -> dg.JobDefinition:
 def _require_sound(sync: SyncContext) -> None:
     """Find out before the first run what would be wrong with every one of them."""
     sync.source.check_schema(sync.entities)
-    with sync.store() as store:
-        check_index(sync, store)
+    require_own_alias(sync)
 
 
 def _why_not_begun(

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from sync_pipeline.core.explanation import Explanation
     from sync_pipeline.core.point import StoredPoint
     from sync_pipeline.core.ports import DocumentRecord
+    from sync_pipeline.core.reports import SyncMode
     from sync_pipeline.core.scope import Scope
-    from sync_pipeline.engine.context import SyncContext, SyncMode
+    from sync_pipeline.engine.context import SyncContext
     from sync_pipeline.engine.questions.entities import EntityReport
     from sync_pipeline.engine.questions.plan import ScopePlan
     from sync_pipeline.engine.questions.search import SearchRequest, SearchResult
@@ -87,7 +88,7 @@ def prepare_suggestions(sync: SyncContext) -> None:
     Raises:
         TransientError: the index cannot be written now.
     """
-    from sync_pipeline.engine.questions.suggest import index_words
+    from sync_pipeline.engine.index import index_words
 
     index_words(sync)
 
@@ -146,8 +147,15 @@ def kept_of_left_entities(
     from sync_pipeline.engine.questions.entities import left_entities
 
     if any(status.other_points for status in statuses):
-        return dict(left_entities(sync))
+        return dict(left_entities(_served(sync)))
     return {}
+
+
+def _served(sync: SyncContext) -> SyncContext:
+    """The context of what is searched; that of the settings where nothing is yet."""
+    from sync_pipeline.engine.roles import serving
+
+    return serving(sync) or sync
 
 
 def iter_plans(
@@ -172,8 +180,9 @@ def iter_verifications(sync: SyncContext, scopes: Sequence[Scope]) -> Iterator[V
     """
     from sync_pipeline.engine.questions.verify import verify_scope
 
+    served = _served(sync)
     for scope in scopes:
-        yield verify_scope(sync, scope=scope)
+        yield verify_scope(served, scope=scope)
 
 
 def explain(sync: SyncContext, *, entity: str, row_id: str) -> Explanation:
@@ -196,16 +205,16 @@ def document_as(sync: SyncContext, document_id: str, *, scope: Scope) -> StoredP
         ConfigurationError: the index was built with other settings.
     """
     from sync_pipeline.core.hashing import point_id
-    from sync_pipeline.engine.index import check_index
+    from sync_pipeline.engine.roles import serving
 
-    with sync.store() as store:
-        collection = check_index(sync, store)
-        if collection is None:
-            return None
-        points = store.retrieve(collection, [point_id(document_id)])
+    served = serving(sync)
+    if served is None:
+        return None
+    with served.index() as index:
+        points = index.retrieve([point_id(document_id)])
     for point in points:
         is_visible = point.scope_key in scope.visible_keys
-        if is_visible and point.entity_type in sync.entity_names:
+        if is_visible and point.entity_type in served.entity_names:
             return point
     return None
 
@@ -258,14 +267,15 @@ def list_documents(
     Raises:
         ConfigurationError: no such entity or view.
     """
+    from sync_pipeline.engine.roles import serving_by_record
+
     if entity is not None:
         require_entity_name(sync, entity)
     if view is not None and view not in sync.views:
         raise ConfigurationError(
             f"no view {view!r}; the configured ones are {', '.join(sync.views)}"
         )
-    records = sync.state.list_documents(
-        collection=sync.spec.collection,
+    records = serving_by_record(sync).state.list_documents(
         scope=scope,
         status=status,
         entity_type=entity,
@@ -281,14 +291,16 @@ def entities(sync: SyncContext) -> list[EntityReport]:
     """Entities of the settings, and those that left them and still have documents."""
     from sync_pipeline.engine.questions.entities import entity_reports
 
-    return entity_reports(sync)
+    return entity_reports(_served(sync))
 
 
 def failed_documents(
     sync: SyncContext, *, scope: Scope | None, limit: int | None = None
 ) -> Sequence[DocumentRecord]:
     """Failed documents with their error and their next try; of all scopes where none is named."""
-    return sync.state.list_failed(collection=sync.spec.collection, scope=scope, limit=limit)
+    from sync_pipeline.engine.roles import serving_by_record
+
+    return serving_by_record(sync).state.list_failed(scope=scope, limit=limit)
 
 
 def quarantined_rows(sync: SyncContext, *, scope: Scope | None) -> Sequence[tuple[str, Rejection]]:

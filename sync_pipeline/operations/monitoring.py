@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.ports import RecordedScope, ScopeOrder, ScopePage, ScopeTotals
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.roles import serving_by_record
+from sync_pipeline.operations.filling import RecordedGeneration, recorded_generations
 from sync_pipeline.operations.overview import ScopeLine, scope_lines
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ class Watched:
     ``oldest_unsynced_seconds``."""
     runs: Sequence[SyncRun]
     """The last runs, the one that ended last first."""
+    generations: Sequence[RecordedGeneration] = ()
+    """Of the index, the oldest first."""
 
     @property
     def longest_wait_seconds(self) -> float:
@@ -54,8 +58,10 @@ def watch(sync: SyncContext, *, most: int = MOST_SCOPES, worst: int = WORST_SCOP
     Raises:
         TransientError: a database cannot be reached.
     """
-    collection, names, now = sync.spec.collection, sync.entity_names, sync.now()
-    totals = sync.overview.sum_up(collection=collection, entity_types=names, scope_keys=None)
+    generations = recorded_generations(sync)
+    sync = serving_by_record(sync)
+    names, now = sync.entity_names, sync.now()
+    totals = sync.overview.sum_up(entity_types=names, scope_keys=None)
     limit = most if totals.scopes <= most else worst
     pending: Mapping[str, PendingChanges] = {}
     if sync.feed is not None:
@@ -77,15 +83,12 @@ def watch(sync: SyncContext, *, most: int = MOST_SCOPES, worst: int = WORST_SCOP
         lines=scope_lines(
             chosen,
             entities=sync.entities,
-            snapshots=sync.scopes.list_entities(
-                collection=collection, scopes=[Scope.from_key(key) for key in keys]
-            ),
-            troubles=sync.overview.list_troubles(
-                collection=collection, entity_types=names, scope_keys=keys
-            ),
+            snapshots=sync.scopes.list_entities(scopes=[Scope.from_key(key) for key in keys]),
+            troubles=sync.overview.list_troubles(entity_types=names, scope_keys=keys),
         ),
         waits=new | {key: waits[key] for key in keys},
         runs=sync.runs.list_recent(limit=RECENT_RUNS),
+        generations=generations,
     )
 
 
@@ -138,9 +141,7 @@ def _candidates(
     """All scopes, or of too many those among which the furthest behind are."""
 
     def listed(page: ScopePage) -> list[RecordedScope]:
-        scopes, _ = sync.overview.list_scopes(
-            collection=sync.spec.collection, entity_types=sync.entity_names, page=page
-        )
+        scopes, _ = sync.overview.list_scopes(entity_types=sync.entity_names, page=page)
         return scopes
 
     if totals.scopes <= most:

@@ -20,6 +20,8 @@ from sync_pipeline.core.ports import (
     ScopeTotals,
 )
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.roles import serving_by_record
+from sync_pipeline.operations.filling import RecordedGeneration, recorded_generations
 
 if TYPE_CHECKING:
     from sync_pipeline.core.entity import Entity
@@ -100,6 +102,8 @@ class RecordedStatus:
     worker: WorkerState
     blocked: Sequence[RecordedScope] = ()
     """The first of the scopes whose deletion waits for approval."""
+    filling: RecordedGeneration | None = None
+    """A new generation of the index that is being filled."""
     runs: Sequence[SyncRun] = field(default_factory=tuple)
     """The last runs, the one that ended last first."""
 
@@ -114,23 +118,19 @@ def recorded_status(
         page: Which scopes; its ``scope_keys`` are taken from ``visible``.
         visible: The scopes that the caller may know of; None for all.
     """
+    filling = [it for it in recorded_generations(sync) if it.role == "filling"]
+    sync = serving_by_record(sync)
     keys = None if visible is None else [scope.key for scope in visible]
-    collection, names = sync.spec.collection, sync.entity_names
+    names = sync.entity_names
 
     def listed(wanted: ScopePage) -> tuple[list[RecordedScope], int]:
-        return sync.overview.list_scopes(
-            collection=collection, entity_types=names, page=replace(wanted, scope_keys=keys)
-        )
+        return sync.overview.list_scopes(entity_types=names, page=replace(wanted, scope_keys=keys))
 
     scopes, matching = listed(page)
-    totals = sync.overview.sum_up(collection=collection, entity_types=names, scope_keys=keys)
+    totals = sync.overview.sum_up(entity_types=names, scope_keys=keys)
     shown = [scope.scope_key for scope in scopes]
-    troubles = sync.overview.list_troubles(
-        collection=collection, entity_types=names, scope_keys=shown
-    )
-    snapshots = sync.scopes.list_entities(
-        collection=collection, scopes=[Scope.from_key(key) for key in shown]
-    )
+    troubles = sync.overview.list_troubles(entity_types=names, scope_keys=shown)
+    snapshots = sync.scopes.list_entities(scopes=[Scope.from_key(key) for key in shown])
     blocked: list[RecordedScope] = []
     if totals.blocked:
         blocked, _ = listed(ScopePage(only_blocked=True, limit=SHOWN_BLOCKED))
@@ -148,6 +148,7 @@ def recorded_status(
         matching=matching,
         worker=worker_state(totals, runs),
         blocked=blocked,
+        filling=filling[0] if filling else None,
         runs=runs,
     )
 
@@ -265,13 +266,10 @@ def first_failed(
     sync: SyncContext, *, visible: Sequence[Scope] | None = None, limit: int
 ) -> list[DocumentRecord]:
     """The first failed documents of the scopes that a caller may see, by scope key and id."""
+    sync = serving_by_record(sync)
     scopes: Sequence[Scope | None] = [None] if visible is None else visible
     failed = [
-        record
-        for scope in scopes
-        for record in sync.state.list_failed(
-            collection=sync.spec.collection, scope=scope, limit=limit
-        )
+        record for scope in scopes for record in sync.state.list_failed(scope=scope, limit=limit)
     ]
     return sorted(failed, key=lambda it: (it.scope_key, it.document_id))[:limit]
 

@@ -29,13 +29,15 @@ def retry_failed(sync: SyncContext, chosen: Selection) -> dict[str, int]:
         ConfigurationError: a row of an entity that is not configured.
     """
     from sync_pipeline.core.document import row_document_ids
+    from sync_pipeline.engine.roles import beside
 
     require_entity(sync, chosen)
-    return sync.state.retry_now(
-        collection=sync.spec.collection,
-        scope=chosen.scope,
-        document_ids=None if chosen.row is None else row_document_ids(*chosen.row),
-    )
+    names = None if chosen.row is None else row_document_ids(*chosen.row)
+    due: dict[str, int] = {}
+    for each in (sync, *beside(sync)):
+        for key, number in each.state.retry_now(scope=chosen.scope, document_ids=names).items():
+            due[key] = max(number, due.get(key, 0))
+    return due
 
 
 def release_quarantined(sync: SyncContext, chosen: Selection) -> dict[str, int]:

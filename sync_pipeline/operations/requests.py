@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.errors import ConfigurationError, MassDeletionRefusedError
+from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import RunOptions, SyncMode
+from sync_pipeline.engine.context import RunOptions
+from sync_pipeline.engine.roles import serving_by_record
 from sync_pipeline.operations.repairing import require_entity_name
 from sync_pipeline.operations.scopes import (
     InstalledScopes,
@@ -173,12 +175,12 @@ def retry_document(
     parts = split_document_id(document_id)
     if parts is None or parts[1] not in sync.entity_names:
         return None
-    collection = sync.spec.collection
-    record = sync.state.get(collection=collection, document_id=document_id)
+    sync = serving_by_record(sync)
+    record = sync.state.get(document_id=document_id)
     if record is None or (scope is not None and record.scope_key != scope.key):
         return None
     owner = Scope.from_key(record.scope_key)
-    due = sync.state.retry_now(collection=collection, scope=owner, document_ids=[document_id])
+    due = sync.state.retry_now(scope=owner, document_ids=[document_id])
     if not due:
         raise ConfigurationError(f"{document_id} has not failed: there is nothing to try again")
     return _request_retries(sync, due, requested_by=requested_by)
@@ -195,7 +197,7 @@ def retry_failed_documents(
     if entity is not None:
         require_entity_name(sync, entity)
     names = sync.entity_names if entity is None else (entity,)
-    due = sync.state.retry_now(collection=sync.spec.collection, scope=scope, entity_types=names)
+    due = serving_by_record(sync).state.retry_now(scope=scope, entity_types=names)
     return _request_retries(sync, due, requested_by=requested_by)
 
 

@@ -36,15 +36,17 @@ class InstalledScopes:
     def unknown_scopes(self, scopes: Sequence[Scope]) -> list[Scope]:
         """Those that neither the source, our record nor the index knows; looks at no other."""
         from sync_pipeline.engine.questions.status import unknown_scopes
+        from sync_pipeline.engine.roles import serving_by_record
 
-        return unknown_scopes(self.sync, scopes=scopes)
+        return unknown_scopes(serving_by_record(self.sync), scopes=scopes)
 
     def scope_statuses(self) -> list[ScopeStatusReport]:
         """Every scope that one of them knows."""
         from sync_pipeline.engine.questions.status import scope_statuses
+        from sync_pipeline.engine.roles import serving_by_record
 
         if self._statuses is None:
-            self._statuses = scope_statuses(self.sync)
+            self._statuses = scope_statuses(serving_by_record(self.sync))
         return self._statuses
 
 

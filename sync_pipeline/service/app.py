@@ -59,7 +59,7 @@ def make_app(installation: Installation) -> FastAPI:
         threading.Thread(target=service.warm_up, name="warm up", daemon=True).start()
         async with assistants.running():
             yield
-        service.queries.close()
+        service.models.close()
 
     app = FastAPI(
         title="sync-pipeline",

@@ -58,6 +58,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "sync_pipeline_all_documents": "documents of all scopes by status: synced, failed",
     "sync_pipeline_all_quarantined": "rows of all scopes that cannot become documents",
     "sync_pipeline_blocked_deletions": "scopes whose deletion waits for approval",
+    "sync_pipeline_generation_documents": "documents of each generation of the index, by role: "
+    "serving, filling, replaced, unfinished",
     "sync_pipeline_oldest_unsynced_seconds": "the longest that a change of any scope waits",
     "sync_pipeline_last_success_timestamp_seconds": "when any scope was last synced",
     "sync_pipeline_runs": "runs that ended since the service started, by status and mode",
@@ -207,7 +209,10 @@ def recorded_families(watched: Watched) -> list[GaugeMetricFamily]:
     every = _family("sync_pipeline_all_documents", "status")
     every.add_metric(["synced"], totals.synced)
     every.add_metric(["failed"], totals.failed)
-    return [*families, every, *_by_scope(watched)]
+    generations = _family("sync_pipeline_generation_documents", "collection", "role")
+    for generation in watched.generations:
+        generations.add_metric([generation.collection, generation.role], generation.documents)
+    return [*families, every, generations, *_by_scope(watched)]
 
 
 def _by_scope(watched: Watched) -> list[GaugeMetricFamily]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, Self
 
 from fastapi import Depends, Request
@@ -13,12 +13,13 @@ from limits.strategies import MovingWindowRateLimiter
 
 from sync_pipeline.core.errors import SyncPipelineError
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.roles import serving_by_record
 from sync_pipeline.operations.asking import prepare_suggestions, search_many
 from sync_pipeline.service.authentication import Authenticator
-from sync_pipeline.service.encoding import SharedQueries
 from sync_pipeline.service.metrics import Metrics
 from sync_pipeline.service.principals import Principal, Role
 from sync_pipeline.service.problems import BusyError
+from sync_pipeline.service.shared_models import SharedModels
 from sync_pipeline.service.timing import timed_lease
 from sync_pipeline.service.turns import Turns
 from sync_pipeline.settings import Settings
@@ -42,7 +43,7 @@ class Service:
     settings: Settings
     sync: SyncContext
     """Its search texts are embedded together."""
-    queries: SharedQueries
+    models: SharedModels
     authenticator: Authenticator
     limiter: MovingWindowRateLimiter
     metrics: Metrics
@@ -55,16 +56,16 @@ class Service:
         """Make the service of an installation; loads no model."""
         settings = installation.settings
         metrics = Metrics(installation.sync)
-        queries = SharedQueries(
-            installation.sync.embedder,
+        models = SharedModels(
+            installation.sync,
             max_waiting=settings.service.max_waiting_queries,
             on_busy=lambda: metrics.count_busy("model"),
         )
         store = timed_lease(installation.sync.store, on_busy=lambda: metrics.count_busy("index"))
         return cls(
             settings=settings,
-            sync=replace(installation.sync, embedder=queries, store=store),
-            queries=queries,
+            sync=models.context(store=store),
+            models=models,
             authenticator=Authenticator(settings.service),
             limiter=MovingWindowRateLimiter(MemoryStorage()),
             metrics=metrics,
@@ -75,8 +76,12 @@ class Service:
         )
 
     def warm_up(self) -> None:
-        """Load the model, so that the first search need not."""
-        self.queries.embed_queries(["warm up"])
+        """Load the model of what serves, so that the first search need not.
+
+        That of a generation which is being filled is loaded too, once the service is ready.
+        """
+        served = self._served()
+        served.embedder.embed_queries(["warm up"])
         try:
             prepare_suggestions(self.sync)
         except SyncPipelineError as error:
@@ -84,6 +89,15 @@ class Service:
             _log.warning("suggestions are not ready: %s", error)
         self.is_ready = True
         self.metrics.note_ready()
+        if served is not self.sync:
+            self.sync.embedder.embed_queries(["warm up"])
+
+    def _served(self) -> SyncContext:
+        """What serves; that of the settings where our record cannot be read now."""
+        try:
+            return serving_by_record(self.sync)
+        except SyncPipelineError:
+            return self.sync
 
     def search(self, requests: Sequence[SearchRequest], *, scope: Scope) -> list[SearchResult]:
         """Search as ``scope``; the index is asked in turn.

@@ -112,6 +112,15 @@ class IndexSettings(Section):
     """Longest wait for one answer of the server."""
     wait_seconds: Annotated[float, Field(ge=0, le=3600), NOT_A_BOOL] = 30
     """Longest wait for an embedded index that another process is using."""
+    keep_previous_days: Days = 7
+    """How long a generation that served before is kept in step after another took its place, for
+    `index rollback`. The maintenance job drops it then."""
+    min_known_found: Fraction = 0.95
+    """Share of sampled documents that a new generation has to find by their own text before it
+    serves."""
+    min_exact_overlap: Fraction = 0.9
+    """Share of an exact search's hits that the search index of a new generation has to find too
+    before it serves."""
 
     @field_validator("api_key")
     @classmethod

@@ -114,7 +114,7 @@ def test_a_name_is_found_by_its_words(shop: Site, text: str, first: str) -> None
 
 @pytest.mark.parametrize("text", ["50x150", "50\u0445150", "50\u00d7150"])
 def test_a_point_written_before_is_found_and_not_written_again(shop: Site, text: str) -> None:
-    before = replace(shop.sync, sparse=EncoderOfBefore("english"))
+    before = shop.sync.rebound(sparse=EncoderOfBefore("english"))
     shop.run(sync=before)
 
     again = shop.run()

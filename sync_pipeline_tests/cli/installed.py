@@ -20,9 +20,12 @@ from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.embedding.bm25 import Bm25Encoder
 from sync_pipeline.embedding.hashing import HashingEmbedder
+from sync_pipeline.engine.collection import Records
 from sync_pipeline.engine.context import RunOptions, SyncContext
+from sync_pipeline.engine.generation import bind_generation
 from sync_pipeline.engine.questions.doctor import Finding
 from sync_pipeline.engine.steps.sync import sync_scope
+from sync_pipeline.engine.switching import go_live_when_filled
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources.postgres import PostgresRowSource
 from sync_pipeline.staging.parquet import ParquetStaging
@@ -35,6 +38,7 @@ from sync_pipeline_tests.fakes.state import (
     FakeGenerations,
     FakeIndexState,
     FakeQuarantine,
+    FakeScopeLeases,
     FakeScopeStates,
     FakeSyncRequests,
     FakeSyncRuns,
@@ -124,7 +128,11 @@ class FakeOrchestrator:
             return ScopeReport(scope_key=scope.key, status="skipped", error="asked to stop")
         try:
             planned = options.change_digests.get(scope.key)
-            return sync_scope(sync, scope=scope, run_id=run_id, mode=options.mode, planned=planned)
+            report = sync_scope(
+                sync, scope=scope, run_id=run_id, mode=options.mode, planned=planned
+            )
+            switched = go_live_when_filled(sync)
+            return report if switched is None else switched.noted(report)
         except SyncPipelineError as error:
             return ScopeReport(
                 scope_key=scope.key, status="failed", run_id=run_id, error=str(error)
@@ -154,25 +162,37 @@ class CommandLine:
     def __init__(self, staging: Path) -> None:
         self.source = FakeRowSource(catalogue())
         self.store = FakeVectorStore()
-        state, scopes, quarantine = FakeIndexState(), FakeScopeStates(), FakeQuarantine()
-        runs = FakeSyncRuns()
+        state, scopes, leases = FakeIndexState(), FakeScopeStates(), FakeScopeLeases()
+        quarantine, runs = FakeQuarantine(), FakeSyncRuns()
+
+        def records(collection: str) -> Records:
+            bound = state.bound(collection), scopes.bound(collection)
+            overview = FakeOverview(
+                state=bound[0], scopes=bound[1], leases=leases, quarantine=quarantine, runs=runs
+            )
+            return Records(state=bound[0], scopes=bound[1], overview=overview)
+
         self.sync = SyncContext(
-            entities=ENTITIES,
             alias="documents",
+            generation=bind_generation(
+                alias="documents",
+                entities=ENTITIES,
+                embedder=HashingEmbedder(dimension=64),
+                sparse=Bm25Encoder(),
+                store=self.store.lease,
+                records=records,
+            ),
             source=self.source,
             store=self.store.lease,
-            state=state,
-            scopes=scopes,
-            overview=FakeOverview(state=state, scopes=scopes, quarantine=quarantine, runs=runs),
+            records=records,
             generations=FakeGenerations(),
+            leases=leases,
             cache=FakeEmbeddingCache(state),
             rates=FakeEmbeddingRates(),
             quarantine=quarantine,
             requests=FakeSyncRequests(),
             runs=runs,
             staging=ParquetStaging(str(staging)),
-            embedder=HashingEmbedder(dimension=64),
-            sparse=Bm25Encoder(),
         )
         self.installation = FakeInstallation(self.sync)
         self.orchestrator = FakeOrchestrator(self.sync)
@@ -207,13 +227,17 @@ class CommandLine:
         on_ready()
         self.assisted.append(scope.key)
 
+    def use(self, sync: SyncContext) -> None:
+        """Go on with another context, as settings that were changed do."""
+        self.sync = sync
+        self.installation = FakeInstallation(self.sync)
+        self.orchestrator = FakeOrchestrator(self.sync)
+
     def read_from(self, engine: Engine, *, embedder: Embedder) -> None:
         """Take the tables of a database, with the default entities, as the source."""
         self.sync = replace(
-            self.sync,
+            self.sync.rebound(entities=self.settings.core_entities, embedder=embedder),
             source=PostgresRowSource(engine),
-            entities=self.settings.core_entities,
-            embedder=embedder,
         )
         self.installation = FakeInstallation(self.sync, source_engine=engine)
         self.orchestrator = FakeOrchestrator(self.sync)

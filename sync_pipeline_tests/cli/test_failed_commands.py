@@ -82,8 +82,6 @@ def test_retry_now_ends_with_1_where_it_fails_again(failing: CommandLine) -> Non
 
 
 def test_retry_without_now_makes_them_due_and_says_what_to_run(failing: CommandLine) -> None:
-    collection = failing.sync.spec.collection
-
     result = failing("failed", "retry", "--all")
 
     assert result.exit_code == 0
@@ -92,7 +90,7 @@ def test_retry_without_now_makes_them_due_and_says_what_to_run(failing: CommandL
         "`sync-pipeline sync global --force` and `sync-pipeline sync tenant globex --force`"
         in result.stdout
     )
-    assert failing.sync.state.count_due_retries(collection=collection) == {
+    assert failing.sync.state.count_due_retries() == {
         "global": 1,
         "globex": 1,
     }

@@ -87,7 +87,7 @@ def test_a_sync_of_all_looks_at_all_once(synced: CommandLine) -> None:
 def test_a_tenant_that_only_the_index_knows_can_be_removed(synced: CommandLine) -> None:
     for table in synced.source.tables.values():
         table[:] = [row for row in table if row["tenant_id"] != "acme"]
-    synced.sync.scopes.forget(collection=synced.sync.spec.collection, scope=Scope("acme"))
+    synced.sync.scopes.forget(scope=Scope("acme"))
 
     with looks(synced) as heard:
         result = synced("tenants", "remove", "acme")

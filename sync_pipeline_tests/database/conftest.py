@@ -10,6 +10,7 @@ from sync_pipeline.core.ports import (
     Generations,
     IndexState,
     Quarantine,
+    ScopeLeases,
     ScopeStates,
     SyncRequests,
     SyncRuns,
@@ -18,14 +19,17 @@ from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
 from sync_pipeline.database.generations import PostgresGenerations
 from sync_pipeline.database.index_state import PostgresIndexState
 from sync_pipeline.database.quarantine import PostgresQuarantine
+from sync_pipeline.database.scope_leases import PostgresScopeLeases
 from sync_pipeline.database.scope_states import PostgresScopeStates
 from sync_pipeline.database.sync_requests import PostgresSyncRequests
 from sync_pipeline.database.sync_runs import PostgresSyncRuns
+from sync_pipeline_tests.database.documents import COLLECTION
 from sync_pipeline_tests.fakes.state import (
     FakeEmbeddingCache,
     FakeGenerations,
     FakeIndexState,
     FakeQuarantine,
+    FakeScopeLeases,
     FakeScopeStates,
     FakeSyncRequests,
     FakeSyncRuns,
@@ -43,12 +47,43 @@ def engine_or_fake(request: pytest.FixtureRequest) -> Engine | None:
 
 @pytest.fixture
 def state(engine_or_fake: Engine | None) -> IndexState:
-    return PostgresIndexState(engine_or_fake) if engine_or_fake else FakeIndexState()
+    return (
+        PostgresIndexState(engine_or_fake, collection=COLLECTION)
+        if engine_or_fake
+        else FakeIndexState(collection=COLLECTION)
+    )
+
+
+@pytest.fixture
+def state_of_another(engine_or_fake: Engine | None, state: IndexState) -> IndexState:
+    """The same tables, another collection."""
+    if isinstance(state, FakeIndexState):
+        return state.bound("another")
+    assert engine_or_fake is not None
+    return PostgresIndexState(engine_or_fake, collection="another")
 
 
 @pytest.fixture
 def scopes(engine_or_fake: Engine | None) -> ScopeStates:
-    return PostgresScopeStates(engine_or_fake) if engine_or_fake else FakeScopeStates()
+    return (
+        PostgresScopeStates(engine_or_fake, collection=COLLECTION)
+        if engine_or_fake
+        else FakeScopeStates(collection=COLLECTION)
+    )
+
+
+@pytest.fixture
+def scopes_of_another(engine_or_fake: Engine | None, scopes: ScopeStates) -> ScopeStates:
+    """The same tables, another collection."""
+    if isinstance(scopes, FakeScopeStates):
+        return scopes.bound("another")
+    assert engine_or_fake is not None
+    return PostgresScopeStates(engine_or_fake, collection="another")
+
+
+@pytest.fixture
+def leases(engine_or_fake: Engine | None) -> ScopeLeases:
+    return PostgresScopeLeases(engine_or_fake) if engine_or_fake else FakeScopeLeases()
 
 
 @pytest.fixture

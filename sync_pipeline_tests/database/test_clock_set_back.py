@@ -11,9 +11,9 @@ from sqlalchemy import Engine
 from sync_pipeline.core.errors import ScopeBusyError
 from sync_pipeline.core.ports import FailedDocument
 from sync_pipeline.database.index_state import PostgresIndexState
-from sync_pipeline.database.scope_states import PostgresScopeStates
+from sync_pipeline.database.scope_leases import PostgresScopeLeases
 from sync_pipeline_tests.database.documents import ACME, COLLECTION
-from sync_pipeline_tests.fakes.state import FakeIndexState, FakeScopeStates
+from sync_pipeline_tests.fakes.state import FakeIndexState, FakeScopeLeases
 
 DAYS = timedelta(days=3)
 
@@ -36,40 +36,40 @@ def set_back(engine: Engine, table: str, column: str) -> None:
 
 
 def test_the_lease_of_a_dead_run_ends_in_postgres(engine: Engine) -> None:
-    scopes = PostgresScopeStates(engine)
-    scopes.acquire(scope=ACME, owner="dead", ttl_seconds=60)
+    leases = PostgresScopeLeases(engine)
+    leases.acquire(scope=ACME, owner="dead", ttl_seconds=60)
     set_back(engine, "scope_lease", "expires_at")
 
-    fence = scopes.acquire(scope=ACME, owner="next", ttl_seconds=60)
+    fence = leases.acquire(scope=ACME, owner="next", ttl_seconds=60)
 
     assert (fence.owner, fence.token) == ("next", 2)
 
 
 def test_and_in_the_fake() -> None:
     clock = Clock()
-    scopes = FakeScopeStates(clock)
-    scopes.acquire(scope=ACME, owner="dead", ttl_seconds=60)
+    leases = FakeScopeLeases(clock)
+    leases.acquire(scope=ACME, owner="dead", ttl_seconds=60)
     clock.time -= DAYS
 
-    fence = scopes.acquire(scope=ACME, owner="next", ttl_seconds=60)
+    fence = leases.acquire(scope=ACME, owner="next", ttl_seconds=60)
 
     assert (fence.owner, fence.token) == ("next", 2)
 
 
 def test_nobody_holds_such_a_lease(engine: Engine) -> None:
-    scopes = PostgresScopeStates(engine)
-    scopes.acquire(scope=ACME, owner="dead", ttl_seconds=60)
+    leases = PostgresScopeLeases(engine)
+    leases.acquire(scope=ACME, owner="dead", ttl_seconds=60)
     set_back(engine, "scope_lease", "expires_at")
 
-    assert scopes.holder(scope=ACME) is None
+    assert leases.holder(scope=ACME) is None
 
 
 def test_the_longest_lease_still_holds(engine: Engine) -> None:
-    scopes = PostgresScopeStates(engine)
-    scopes.acquire(scope=ACME, owner="long", ttl_seconds=3600)
+    leases = PostgresScopeLeases(engine)
+    leases.acquire(scope=ACME, owner="long", ttl_seconds=3600)
 
     with pytest.raises(ScopeBusyError, match="long"):
-        scopes.acquire(scope=ACME, owner="next", ttl_seconds=60)
+        leases.acquire(scope=ACME, owner="next", ttl_seconds=60)
 
 
 FAILED = FailedDocument(
@@ -83,17 +83,17 @@ FAILED = FailedDocument(
 
 
 def test_a_failed_document_is_tried_again_in_postgres(engine: Engine) -> None:
-    state = PostgresIndexState(engine)
-    state.record_failed(collection=COLLECTION, scope=ACME, failures=[FAILED])
+    state = PostgresIndexState(engine, collection=COLLECTION)
+    state.record_failed(scope=ACME, failures=[FAILED])
     set_back(engine, "index_state", "next_retry_at")
 
-    assert state.count_due_retries(collection=COLLECTION) == {"acme": 1}
+    assert state.count_due_retries() == {"acme": 1}
 
 
 def test_and_in_the_fake_too() -> None:
     clock = Clock()
-    state = FakeIndexState(clock)
-    state.record_failed(collection=COLLECTION, scope=ACME, failures=[FAILED])
+    state = FakeIndexState(clock, collection=COLLECTION)
+    state.record_failed(scope=ACME, failures=[FAILED])
     clock.time -= DAYS
 
-    assert state.count_due_retries(collection=COLLECTION) == {"acme": 1}
+    assert state.count_due_retries() == {"acme": 1}

@@ -7,7 +7,7 @@ import pytest
 
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.ports import EmbeddingCache, IndexState
-from sync_pipeline_tests.database.documents import ACME, COLLECTION, GLOBEX, NOON, failure, row
+from sync_pipeline_tests.database.documents import ACME, GLOBEX, NOON, failure, row
 
 RANDOM = np.random.default_rng(7)
 
@@ -106,11 +106,10 @@ def test_cached_vectors_cannot_be_changed_by_accident(cache: EmbeddingCache) -> 
 # --- forgetting -------------------------------------------------------------------------
 
 
-def record(state: IndexState, number: int, *texts: str, collection: str = COLLECTION) -> None:
+def record(state: IndexState, number: int, *texts: str) -> None:
     """Record a document with these texts, a view for each."""
     views = {f"view{place}": digest(text) for place, text in enumerate(texts)}
     state.record_synced(
-        collection=collection,
         scope=GLOBEX,
         rows=[row(number, views=views)],
         snapshot_at=NOON,
@@ -129,10 +128,12 @@ def kept(cache: EmbeddingCache, *texts: str, model_id: str = "m") -> list[str]:
     return [text for text in texts if digest(text) in found]
 
 
-def test_vectors_that_no_document_uses_are_purged(cache: EmbeddingCache, state: IndexState) -> None:
+def test_vectors_that_no_document_uses_are_purged(
+    cache: EmbeddingCache, state: IndexState, state_of_another: IndexState
+) -> None:
     keep(cache, "used", "second view", "other collection", "unused")
     record(state, 1, "used", "second view")
-    record(state, 2, "other collection", collection="documents_2")
+    record(state_of_another, 2, "other collection")
 
     assert cache.purge_unused() == 1
 
@@ -159,7 +160,7 @@ def test_a_document_that_failed_still_uses_what_it_was_before(
 ) -> None:
     keep(cache, "used")
     record(state, 1, "used")
-    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failure(1)])
+    state.record_failed(scope=ACME, failures=[failure(1)])
 
     assert cache.purge_unused() == 0
 

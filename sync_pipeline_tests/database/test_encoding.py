@@ -64,17 +64,13 @@ def test_s66_a_message_in_any_script_is_recorded_and_an_id_is_refused(database_u
         engine = make_engine(driver_url(url, "psycopg"))
         try:
             migrate(engine)
-            state = PostgresIndexState(engine)
+            state = PostgresIndexState(engine, collection=COLLECTION)
 
-            state.record_failed(
-                collection=COLLECTION, scope=ACME, failures=[failure(1, "é: 拒否 😀")]
-            )
+            state.record_failed(scope=ACME, failures=[failure(1, "é: 拒否 😀")])
             with pytest.raises(StateEncodingError, match="while recording failed documents"):
-                state.record_failed(
-                    collection=COLLECTION, scope=Scope("株"), failures=[failure(2, "fine")]
-                )
+                state.record_failed(scope=Scope("株"), failures=[failure(2, "fine")])
 
-            assert [found.error for found in state.list_failed(collection=COLLECTION)] == [
+            assert [found.error for found in state.list_failed()] == [
                 r"\xe9: \u62d2\u5426 \U0001f600"
             ]
         finally:

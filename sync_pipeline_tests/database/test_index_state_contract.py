@@ -13,7 +13,6 @@ from sync_pipeline.core.ports import FailedDocument, IndexState, StateRow
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline_tests.database.documents import (
     ACME,
-    COLLECTION,
     GLOBEX,
     LATER,
     MODEL,
@@ -27,7 +26,6 @@ def record(
     state: IndexState, *rows: StateRow, scope: Scope = ACME, snapshot_at: datetime = NOON
 ) -> None:
     state.record_synced(
-        collection=COLLECTION,
         scope=scope,
         rows=rows,
         snapshot_at=snapshot_at,
@@ -36,7 +34,7 @@ def record(
 
 
 def fail(state: IndexState, number: int, *, scope: Scope = ACME, error: str = "refused") -> None:
-    state.record_failed(collection=COLLECTION, scope=scope, failures=[failure(number, error)])
+    state.record_failed(scope=scope, failures=[failure(number, error)])
 
 
 def recorded(
@@ -50,9 +48,7 @@ def recorded(
     """Point id, content and payload digests, as texts, in the order they come."""
     return [
         (identity.decode(), content.decode(), payload.decode())
-        for part in state.iter_digests(
-            collection=COLLECTION, scope=scope, views=views, start=start, stop=stop
-        )
+        for part in state.iter_digests(scope=scope, views=views, start=start, stop=stop)
         for identity, content, payload in zip(
             part.point_ids, part.contents, part.payloads, strict=True
         )
@@ -73,14 +69,14 @@ def test_recording_the_same_twice_is_the_same_as_once(state: IndexState) -> None
     record(state, row(1), row(2))
 
     assert len(recorded(state)) == 2
-    assert state.count_by_scope(collection=COLLECTION) == {"acme": {"synced": 2}}
+    assert state.count_by_scope() == {"acme": {"synced": 2}}
 
 
 def test_recording_nothing_is_not_an_error(state: IndexState) -> None:
     record(state)
-    state.record_failed(collection=COLLECTION, scope=ACME, failures=[])
+    state.record_failed(scope=ACME, failures=[])
 
-    assert state.count_by_scope(collection=COLLECTION) == {}
+    assert state.count_by_scope() == {}
 
 
 def test_the_last_of_two_rows_for_one_document_counts(state: IndexState) -> None:
@@ -109,12 +105,10 @@ def test_an_edge_of_a_range_needs_no_document(state: IndexState) -> None:
     assert above
 
 
-def test_scopes_and_collections_are_apart(state: IndexState) -> None:
+def test_scopes_and_collections_are_apart(state: IndexState, state_of_another: IndexState) -> None:
     record(state, row(1), scope=ACME)
     record(state, row(2), scope=GLOBEX)
-    state.record_synced(
-        collection="other", scope=ACME, rows=[row(3)], snapshot_at=NOON, vector_version=MODEL
-    )
+    record(state_of_another, row(3), scope=ACME)
 
     assert [identity for identity, _, _ in recorded(state, scope=ACME)] == [row(1).point_id]
     assert [identity for identity, _, _ in recorded(state, scope=GLOBEX)] == [row(2).point_id]
@@ -156,7 +150,7 @@ def test_hashes_are_combined_over_the_views_that_have_a_text(
 
 def test_a_failed_document_comes_with_digests_that_equal_nothing(state: IndexState) -> None:
     record(state, row(1), row(2))
-    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failure(1), failure(3)])
+    state.record_failed(scope=ACME, failures=[failure(1), failure(3)])
 
     found = {identity: hashes for identity, *hashes in recorded(state)}
 
@@ -165,15 +159,15 @@ def test_a_failed_document_comes_with_digests_that_equal_nothing(state: IndexSta
         row(2).point_id: [row(2).embed_hashes["text"], row(2).payload_hash],
         row(3).point_id: ["", ""],
     }
-    assert state.count_by_scope(collection=COLLECTION) == {"acme": {"synced": 1, "failed": 2}}
+    assert state.count_by_scope() == {"acme": {"synced": 1, "failed": 2}}
 
 
 def test_a_success_ends_a_failure(state: IndexState) -> None:
-    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failure(1)])
+    state.record_failed(scope=ACME, failures=[failure(1)])
 
     record(state, row(1))
 
-    assert state.count_by_scope(collection=COLLECTION) == {"acme": {"synced": 1}}
+    assert state.count_by_scope() == {"acme": {"synced": 1}}
     assert recorded(state)[0][2] == row(1).payload_hash
 
 
@@ -182,9 +176,9 @@ def test_a_failure_leaves_a_document_with_the_scope_whose_point_holds_it(
 ) -> None:
     record(state, row(1), scope=ACME)
 
-    state.record_failed(collection=COLLECTION, scope=GLOBEX, failures=[failure(1)])
+    state.record_failed(scope=GLOBEX, failures=[failure(1)])
 
-    assert state.count_by_scope(collection=COLLECTION) == {"acme": {"failed": 1}}
+    assert state.count_by_scope() == {"acme": {"failed": 1}}
     assert [identity for identity, _, _ in recorded(state, scope=ACME)] == [row(1).point_id]
 
 
@@ -210,10 +204,10 @@ def test_deleting_forgets_only_documents_of_the_scope_and_counts_them(state: Ind
     record(state, row(3), scope=GLOBEX)
     ids = [row(1).point_id, row(3).point_id, point_id("unknown")]
 
-    deleted = state.delete(collection=COLLECTION, scope=ACME, point_ids=ids)
+    deleted = state.delete(scope=ACME, point_ids=ids)
 
     assert deleted == 1
-    assert state.count_by_scope(collection=COLLECTION) == {
+    assert state.count_by_scope() == {
         "acme": {"synced": 1},
         "globex": {"synced": 1},
     }
@@ -227,20 +221,20 @@ def test_a_document_that_was_recorded_from_a_later_snapshot_is_not_forgotten(
     fail(state, 3)
     ids = [row(number).point_id for number in (1, 2, 3)]
 
-    deleted = state.delete(collection=COLLECTION, scope=ACME, point_ids=ids, up_to=NOON)
+    deleted = state.delete(scope=ACME, point_ids=ids, up_to=NOON)
 
     assert deleted == 2
     assert [found for found, _, _ in recorded(state)] == [row(2).point_id]
-    assert state.delete(collection=COLLECTION, scope=ACME, point_ids=ids, up_to=LATER) == 1
+    assert state.delete(scope=ACME, point_ids=ids, up_to=LATER) == 1
 
 
 def test_deleting_twice_is_not_an_error(state: IndexState) -> None:
     record(state, row(1))
     ids = [row(1).point_id]
-    state.delete(collection=COLLECTION, scope=ACME, point_ids=ids)
+    state.delete(scope=ACME, point_ids=ids)
 
-    assert state.delete(collection=COLLECTION, scope=ACME, point_ids=ids) == 0
-    assert state.delete(collection=COLLECTION, scope=ACME, point_ids=[]) == 0
+    assert state.delete(scope=ACME, point_ids=ids) == 0
+    assert state.delete(scope=ACME, point_ids=[]) == 0
 
 
 def test_a_document_that_moves_is_in_its_new_scope_only(state: IndexState) -> None:
@@ -248,7 +242,7 @@ def test_a_document_that_moves_is_in_its_new_scope_only(state: IndexState) -> No
 
     record(state, row(1), scope=GLOBEX, snapshot_at=LATER)
 
-    assert state.count_by_scope(collection=COLLECTION) == {
+    assert state.count_by_scope() == {
         "acme": {"synced": 1},
         "globex": {"synced": 1},
     }
@@ -261,10 +255,10 @@ def test_a_document_that_moved_counts_once_as_departed_from_its_old_scope(
     record(state, row(1), scope=GLOBEX, snapshot_at=LATER)
     record(state, row(1, content="b"), scope=GLOBEX, snapshot_at=LATER)
 
-    departed = [state.take_departed(collection=COLLECTION, scope=ACME) for _ in range(2)]
+    departed = [state.take_departed(scope=ACME) for _ in range(2)]
 
     assert departed == [{"material": 1}, {}]
-    assert state.take_departed(collection=COLLECTION, scope=GLOBEX) == {}
+    assert state.take_departed(scope=GLOBEX) == {}
 
 
 def test_a_document_that_comes_back_has_departed_from_where_it_was(state: IndexState) -> None:
@@ -272,27 +266,29 @@ def test_a_document_that_comes_back_has_departed_from_where_it_was(state: IndexS
     record(state, row(1), scope=GLOBEX)
     record(state, row(1), scope=ACME)
 
-    assert state.take_departed(collection=COLLECTION, scope=ACME) == {}
-    assert state.take_departed(collection=COLLECTION, scope=GLOBEX) == {"material": 1}
+    assert state.take_departed(scope=ACME) == {}
+    assert state.take_departed(scope=GLOBEX) == {"material": 1}
 
 
-def test_documents_are_counted_per_scope_and_status(state: IndexState) -> None:
+def test_documents_are_counted_per_scope_and_status(
+    state: IndexState, state_of_another: IndexState
+) -> None:
     record(state, row(1), row(2), scope=ACME)
     record(state, row(3), scope=GLOBAL)
-    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failure(4)])
+    state.record_failed(scope=ACME, failures=[failure(4)])
 
-    counts = state.count_by_scope(collection=COLLECTION)
+    counts = state.count_by_scope()
 
     assert counts == {"acme": {"synced": 2, "failed": 1}, "global": {"synced": 1}}
-    assert state.count_by_scope(collection="unknown") == {}
-    assert state.count_by_scope(collection=COLLECTION, scope=GLOBAL) == {"global": {"synced": 1}}
-    assert state.count_by_scope(collection=COLLECTION, scope=GLOBEX) == {}
+    assert state_of_another.count_by_scope() == {}
+    assert state.count_by_scope(scope=GLOBAL) == {"global": {"synced": 1}}
+    assert state.count_by_scope(scope=GLOBEX) == {}
 
 
 def test_the_record_of_a_synced_document_says_what_and_when(state: IndexState) -> None:
     record(state, row(1))
 
-    found = state.get(collection=COLLECTION, document_id=row(1).document_id)
+    found = state.get(document_id=row(1).document_id)
 
     assert found is not None
     assert (found.document_id, found.point_id) == (row(1).document_id, row(1).point_id)
@@ -310,7 +306,7 @@ def test_the_record_of_a_failed_document_says_why_and_when_it_is_tried_again(
     fail(state, 1)
     fail(state, 1, error="still refused")
 
-    found = state.get(collection=COLLECTION, document_id=row(1).document_id)
+    found = state.get(document_id=row(1).document_id)
 
     assert found is not None
     assert (found.status, found.scope_key, found.db_id) == ("failed", "acme", "1")
@@ -327,28 +323,32 @@ def test_a_document_that_fails_keeps_what_was_synced_before(state: IndexState) -
     record(state, row(1))
     fail(state, 1)
 
-    found = state.get(collection=COLLECTION, document_id=row(1).document_id)
+    found = state.get(document_id=row(1).document_id)
 
     assert found is not None
     assert (found.status, found.embed_hashes) == ("failed", row(1).embed_hashes)
     assert found.source_snapshot_at == NOON
 
 
-def test_a_document_that_is_not_recorded_has_no_record(state: IndexState) -> None:
+def test_a_document_that_is_not_recorded_has_no_record(
+    state: IndexState, state_of_another: IndexState
+) -> None:
     record(state, row(1))
 
-    assert state.get(collection=COLLECTION, document_id="tenant-material-2") is None
-    assert state.get(collection="another", document_id=row(1).document_id) is None
+    assert state.get(document_id="tenant-material-2") is None
+    assert state_of_another.get(document_id=row(1).document_id) is None
 
 
-def test_failed_documents_are_listed_by_scope_and_id(state: IndexState) -> None:
+def test_failed_documents_are_listed_by_scope_and_id(
+    state: IndexState, state_of_another: IndexState
+) -> None:
     fail(state, 3, scope=GLOBEX)
     fail(state, 2)
     fail(state, 1)
     record(state, row(4))
 
     def listed(**only: Any) -> list[tuple[str, str]]:
-        found = state.list_failed(collection=COLLECTION, **only)
+        found = state.list_failed(**only)
         return [(one.scope_key, one.db_id) for one in found]
 
     assert listed() == [("acme", "1"), ("acme", "2"), ("globex", "3")]
@@ -356,35 +356,35 @@ def test_failed_documents_are_listed_by_scope_and_id(state: IndexState) -> None:
     assert listed(scope=GLOBEX) == [("globex", "3")]
     assert listed(scope=GLOBAL) == []
     assert listed(only_due=True) == []
-    state.retry_now(collection=COLLECTION, document_ids=[row(2).document_id])
+    state.retry_now(document_ids=[row(2).document_id])
     assert listed(only_due=True) == [("acme", "2")]
-    assert state.list_failed(collection="another") == []
+    assert state_of_another.list_failed() == []
 
 
 def test_a_failed_document_is_due_once_it_is_asked_for(state: IndexState) -> None:
     fail(state, 1)
     fail(state, 2)
     fail(state, 3, scope=GLOBEX)
-    before = state.count_due_retries(collection=COLLECTION)
+    before = state.count_due_retries()
 
-    asked = state.retry_now(collection=COLLECTION, document_ids=[row(1).document_id, "unknown"])
-    one = state.count_due_retries(collection=COLLECTION)
-    scope = state.retry_now(collection=COLLECTION, scope=GLOBEX)
+    asked = state.retry_now(document_ids=[row(1).document_id, "unknown"])
+    one = state.count_due_retries()
+    scope = state.retry_now(scope=GLOBEX)
 
     assert (before, asked, one, scope) == ({}, {"acme": 1}, {"acme": 1}, {"globex": 1})
-    assert state.retry_now(collection=COLLECTION) == {"acme": 2, "globex": 1}
-    assert state.count_due_retries(collection=COLLECTION) == {"acme": 2, "globex": 1}
+    assert state.retry_now() == {"acme": 2, "globex": 1}
+    assert state.count_due_retries() == {"acme": 2, "globex": 1}
 
 
 def test_a_synced_document_is_never_due(state: IndexState) -> None:
     fail(state, 1)
-    state.retry_now(collection=COLLECTION)
+    state.retry_now()
 
     record(state, row(1))
 
-    assert state.retry_now(collection=COLLECTION) == {}
-    assert state.count_due_retries(collection=COLLECTION) == {}
-    assert state.list_failed(collection=COLLECTION) == []
+    assert state.retry_now() == {}
+    assert state.count_due_retries() == {}
+    assert state.list_failed() == []
 
 
 # --- per entity -------------------------------------------------------------------------
@@ -395,9 +395,7 @@ def test_only_what_is_recorded_of_the_entities_asked_for_is_listed(state: IndexS
     record(state, row(1), *works, scope=ACME)
 
     def listed(*entity_types: str) -> list[str]:
-        batches = state.iter_digests(
-            collection=COLLECTION, scope=ACME, views=["text"], entity_types=entity_types
-        )
+        batches = state.iter_digests(scope=ACME, views=["text"], entity_types=entity_types)
         return [found.decode() for batch in batches for found in batch.point_ids]
 
     assert listed("work") == sorted(work.point_id for work in works)
@@ -406,17 +404,19 @@ def test_only_what_is_recorded_of_the_entities_asked_for_is_listed(state: IndexS
     assert listed() == listed("lamp") == []
 
 
-def test_documents_are_counted_per_scope_entity_and_status(state: IndexState) -> None:
+def test_documents_are_counted_per_scope_entity_and_status(
+    state: IndexState, state_of_another: IndexState
+) -> None:
     record(state, row(1), row(2, entity_type="work"), scope=ACME)
     record(state, row(3, entity_type="work"), scope=GLOBAL)
-    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failure(4)])
+    state.record_failed(scope=ACME, failures=[failure(4)])
 
-    counts = state.count_by_entity(collection=COLLECTION)
+    counts = state.count_by_entity()
 
     acme = {"material": {"synced": 1, "failed": 1}, "work": {"synced": 1}}
     assert counts == {"acme": acme, "global": {"work": {"synced": 1}}}
-    assert state.count_by_entity(collection=COLLECTION, scope=ACME) == {"acme": acme}
-    assert state.count_by_entity(collection="unknown") == {}
+    assert state.count_by_entity(scope=ACME) == {"acme": acme}
+    assert state_of_another.count_by_entity() == {}
 
 
 def test_what_departed_of_another_entity_stays_to_be_asked_for(state: IndexState) -> None:
@@ -424,7 +424,7 @@ def test_what_departed_of_another_entity_stays_to_be_asked_for(state: IndexState
     record(state, row(1), row(2, entity_type="work"), scope=GLOBEX)
 
     def departed(*entity_types: str) -> dict[str, int]:
-        return state.take_departed(collection=COLLECTION, scope=ACME, entity_types=entity_types)
+        return state.take_departed(scope=ACME, entity_types=entity_types)
 
     assert departed("lamp") == {}
     assert departed("work") == {"work": 1}
@@ -432,11 +432,11 @@ def test_what_departed_of_another_entity_stays_to_be_asked_for(state: IndexState
 
 
 def test_retries_that_are_due_are_counted_of_the_entities_asked_for(state: IndexState) -> None:
-    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failure(1)])
-    state.retry_now(collection=COLLECTION)
+    state.record_failed(scope=ACME, failures=[failure(1)])
+    state.retry_now()
 
     def due(*entity_types: str) -> dict[str, int]:
-        return state.count_due_retries(collection=COLLECTION, entity_types=entity_types)
+        return state.count_due_retries(entity_types=entity_types)
 
     assert (due("material"), due("work")) == ({"acme": 1}, {})
 
@@ -445,22 +445,24 @@ def test_retries_that_are_due_are_counted_of_the_entities_asked_for(state: Index
 
 
 def page(state: IndexState, **wanted: Any) -> list[str]:
-    records = state.list_documents(collection=COLLECTION, **{"limit": 100, **wanted})
+    records = state.list_documents(**{"limit": 100, **wanted})
     return [f"{record.scope_key}/{record.db_id}" for record in records]
 
 
-def test_documents_come_in_pages_by_id_whoever_owns_them(state: IndexState) -> None:
+def test_documents_come_in_pages_by_id_whoever_owns_them(
+    state: IndexState, state_of_another: IndexState
+) -> None:
     record(state, row(3), row(1))
     record(state, row(2), scope=GLOBEX)
     fail(state, 4)
 
-    first = state.list_documents(collection=COLLECTION, limit=2)
-    second = state.list_documents(collection=COLLECTION, limit=2, after=first[-1].document_id)
+    first = state.list_documents(limit=2)
+    second = state.list_documents(limit=2, after=first[-1].document_id)
 
     assert [it.db_id for it in (*first, *second)] == ["1", "2", "3", "4"]
-    assert state.get(collection=COLLECTION, document_id=row(1).document_id) == first[0]
+    assert state.get(document_id=row(1).document_id) == first[0]
     assert page(state, after=second[-1].document_id) == []
-    assert state.list_documents(collection="another", limit=2) == []
+    assert state_of_another.list_documents(limit=2) == []
 
 
 def test_a_page_holds_what_meets_every_condition(state: IndexState) -> None:
@@ -481,8 +483,8 @@ def test_a_page_holds_what_meets_every_condition(state: IndexState) -> None:
 def test_a_failure_names_the_views_that_it_is_about_until_the_next_one(state: IndexState) -> None:
     def views_of(*named: str) -> list[str]:
         failures = [failure(1, views=named)]
-        state.record_failed(collection=COLLECTION, scope=ACME, failures=failures)
-        known = state.get(collection=COLLECTION, document_id=row(1).document_id)
+        state.record_failed(scope=ACME, failures=failures)
+        known = state.get(document_id=row(1).document_id)
         return [] if known is None else list(known.failed_views)
 
     assert views_of("title", "text") == ["text", "title"]
@@ -492,7 +494,7 @@ def test_a_failure_names_the_views_that_it_is_about_until_the_next_one(state: In
     assert views_of() == []
 
     record(state, row(1))
-    known = state.get(collection=COLLECTION, document_id=row(1).document_id)
+    known = state.get(document_id=row(1).document_id)
     assert known is not None
     assert list(known.failed_views) == []
 
@@ -509,8 +511,19 @@ def test_only_failed_documents_of_some_entities_can_be_due(state: IndexState) ->
         error_code="RejectedPointError",
         error="refused",
     )
-    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failed])
+    state.record_failed(scope=ACME, failures=[failed])
 
-    assert state.retry_now(collection=COLLECTION, entity_types=["work"]) == {"acme": 1}
-    assert state.count_due_retries(collection=COLLECTION, entity_types=["material"]) == {}
-    assert state.retry_now(collection=COLLECTION, entity_types=[]) == {}
+    assert state.retry_now(entity_types=["work"]) == {"acme": 1}
+    assert state.count_due_retries(entity_types=["material"]) == {}
+    assert state.retry_now(entity_types=[]) == {}
+
+
+def test_a_dropped_collection_is_forgotten_and_no_other(
+    state: IndexState, state_of_another: IndexState
+) -> None:
+    record(state, row(1), row(2), scope=ACME)
+    record(state_of_another, row(1), scope=ACME)
+
+    assert (state.clear(), state.clear()) == (2, 0)
+    assert state.count_by_scope() == {}
+    assert state_of_another.count_by_scope() == {"acme": {"synced": 1}}

@@ -26,6 +26,7 @@ ALL_REVISIONS = [
     "r0003_entities",
     "r0004_writing",
     "r0005_requests",
+    "r0006_generations",
 ]
 AT_ONCE = Retries(attempts=1)
 
@@ -171,7 +172,7 @@ def test_what_was_recorded_of_scopes_is_taken_over_for_their_entities(engine: En
 
     applied = migrate(engine, "older")
 
-    found = PostgresScopeStates(engine, "older").list_entities(collection="c1")
+    found = PostgresScopeStates(engine, "older", collection="c1").list_entities()
     assert applied == ALL_REVISIONS[2:]
     assert [
         (one.scope_key, one.entity_type, one.rows, one.documents, one.quarantined, one.failed)

@@ -18,6 +18,7 @@ from sync_pipeline.core.ports import (
     Overview,
     Quarantine,
     RecordedScope,
+    ScopeLeases,
     ScopeOrder,
     ScopePage,
     ScopeStates,
@@ -43,6 +44,7 @@ from sync_pipeline_tests.fakes.overview import FakeOverview
 from sync_pipeline_tests.fakes.state import (
     FakeIndexState,
     FakeQuarantine,
+    FakeScopeLeases,
     FakeScopeStates,
     FakeSyncRuns,
 )
@@ -52,20 +54,22 @@ INITECH: Final = Scope("initech")
 
 
 @pytest.fixture
-def overview(
+def overview(  # noqa: PLR0917 - fixtures
     engine_or_fake: Engine | None,
     state: IndexState,
     scopes: ScopeStates,
+    leases: ScopeLeases,
     quarantine: Quarantine,
     runs: SyncRuns,
 ) -> Overview:
     if engine_or_fake is not None:
-        return PostgresOverview(engine_or_fake)
+        return PostgresOverview(engine_or_fake, collection=COLLECTION)
     assert isinstance(state, FakeIndexState)
     assert isinstance(scopes, FakeScopeStates)
     assert isinstance(quarantine, FakeQuarantine)
+    assert isinstance(leases, FakeScopeLeases)
     assert isinstance(runs, FakeSyncRuns)
-    return FakeOverview(state=state, scopes=scopes, quarantine=quarantine, runs=runs)
+    return FakeOverview(state=state, scopes=scopes, leases=leases, quarantine=quarantine, runs=runs)
 
 
 def succeed(
@@ -80,7 +84,6 @@ def succeed(
     """Record ``rows`` rows per entity."""
     scopes.record_success(
         Fence(scope.key, "run-1", 1),
-        collection=COLLECTION,
         entities=[
             EntityResult(
                 entity_type=name,
@@ -97,9 +100,7 @@ def succeed(
 
 
 def listed(overview: Overview, page: ScopePage | None = None) -> list[RecordedScope]:
-    found, _ = overview.list_scopes(
-        collection=COLLECTION, entity_types=BOTH, page=page or ScopePage()
-    )
+    found, _ = overview.list_scopes(entity_types=BOTH, page=page or ScopePage())
     return found
 
 
@@ -115,12 +116,10 @@ def quarantined(entity_type: str = "material", db_id: str = "7", *, rows: int = 
 
 
 def test_nothing_recorded_is_an_empty_page(overview: Overview) -> None:
-    answer = overview.list_scopes(collection=COLLECTION, entity_types=BOTH, page=ScopePage())
+    answer = overview.list_scopes(entity_types=BOTH, page=ScopePage())
 
     assert answer == ([], 0)
-    assert (
-        overview.sum_up(collection=COLLECTION, entity_types=BOTH, scope_keys=None) == ScopeTotals()
-    )
+    assert overview.sum_up(entity_types=BOTH, scope_keys=None) == ScopeTotals()
 
 
 def test_a_scope_is_the_sum_of_its_entities_as_old_as_the_one_furthest_behind(
@@ -153,7 +152,7 @@ def test_what_fails_now_counts_whatever_the_last_success_recorded(
     overview: Overview, scopes: ScopeStates, state: IndexState
 ) -> None:
     succeed(scopes, ACME, rows=4)
-    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failure(1), failure(2)])
+    state.record_failed(scope=ACME, failures=[failure(1), failure(2)])
 
     (scope,) = listed(overview)
 
@@ -166,9 +165,7 @@ def test_what_is_recorded_of_entities_that_left_the_settings_does_not_count(
 ) -> None:
     succeed(scopes, ACME, rows=4)
     succeed(scopes, GLOBEX, rows=4, entity_types=["gone"])
-    state.record_failed(
-        collection=COLLECTION, scope=GLOBEX, failures=[replace(failure(1), entity_type="gone")]
-    )
+    state.record_failed(scope=GLOBEX, failures=[replace(failure(1), entity_type="gone")])
     quarantine.replace(scope=GLOBEX, rejections=[quarantined("gone")], entity_types=["gone"])
 
     assert [scope.scope_key for scope in listed(overview)] == ["acme"]
@@ -188,14 +185,14 @@ def test_rows_that_cannot_become_documents_are_not_missing(
 
 
 def test_a_run_that_was_cut_off_shows_once_its_lease_is_over(
-    overview: Overview, scopes: ScopeStates
+    overview: Overview, scopes: ScopeStates, leases: ScopeLeases
 ) -> None:
     succeed(scopes, ACME)
-    fence = scopes.acquire(scope=ACME, owner="run-2", ttl_seconds=60)
-    scopes.note_writing(fence, collection=COLLECTION, entity_types=BOTH, over_others=True)
+    fence = leases.acquire(scope=ACME, owner="run-2", ttl_seconds=60)
+    scopes.note_writing(fence, entity_types=BOTH, over_others=True)
 
     (while_running,) = listed(overview)
-    scopes.release(fence)
+    leases.release(fence)
     (afterwards,) = listed(overview)
 
     assert (while_running.is_running, while_running.is_cut_off) == (True, False)
@@ -204,9 +201,9 @@ def test_a_run_that_was_cut_off_shows_once_its_lease_is_over(
 
 
 def test_a_first_run_shows_before_anything_is_recorded(
-    overview: Overview, scopes: ScopeStates
+    overview: Overview, leases: ScopeLeases
 ) -> None:
-    scopes.acquire(scope=ACME, owner="run-1", ttl_seconds=60)
+    leases.acquire(scope=ACME, owner="run-1", ttl_seconds=60)
 
     (scope,) = listed(overview)
 
@@ -215,7 +212,7 @@ def test_a_first_run_shows_before_anything_is_recorded(
 
 def test_a_scope_without_rows_any_more_is_marked(overview: Overview, scopes: ScopeStates) -> None:
     succeed(scopes, ACME)
-    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"], entity_types=BOTH)
+    scopes.mark_vanished(scope_keys=["acme"], entity_types=BOTH)
 
     (scope,) = listed(overview)
 
@@ -242,7 +239,7 @@ def test_a_refused_deletion_waits_until_a_run_succeeds(
     runs.record(replace(run(3), status="failed"))
 
     (waiting,) = listed(overview, ScopePage(only_blocked=True))
-    totals = overview.sum_up(collection=COLLECTION, entity_types=BOTH, scope_keys=None)
+    totals = overview.sum_up(entity_types=BOTH, scope_keys=None)
     runs.record(run(4))
 
     assert (waiting.scope_key, waiting.blocked_deletions, waiting.blocked_of) == ("acme", 41, 50)
@@ -260,7 +257,7 @@ def several(
     succeed(scopes, ACME, rows=5)
     succeed(scopes, GLOBEX, rows=2)
     succeed(scopes, INITECH, rows=1, entity_types=["work"])
-    state.record_failed(collection=COLLECTION, scope=GLOBEX, failures=[failure(1)])
+    state.record_failed(scope=GLOBEX, failures=[failure(1)])
     quarantine.replace(scope=ACME, rejections=[quarantined(rows=2)], entity_types=BOTH)
     return overview
 
@@ -291,7 +288,7 @@ def test_ascending_puts_times_that_are_not_known_first(several: Overview) -> Non
 
 def test_pages_follow_one_another_and_know_how_many_there_are(several: Overview) -> None:
     page = ScopePage(order=ScopeOrder.SCOPE, is_descending=False, limit=3)
-    first, total = several.list_scopes(collection=COLLECTION, entity_types=BOTH, page=page)
+    first, total = several.list_scopes(entity_types=BOTH, page=page)
     second = listed(several, replace(page, offset=3))
 
     assert [scope.scope_key for scope in (*first, *second)] == [
@@ -306,7 +303,7 @@ def test_pages_follow_one_another_and_know_how_many_there_are(several: Overview)
 def test_behind_the_last_page_it_is_still_known_how_many_there_are(several: Overview) -> None:
     page = ScopePage(offset=100)
 
-    assert several.list_scopes(collection=COLLECTION, entity_types=BOTH, page=page) == ([], 4)
+    assert several.list_scopes(entity_types=BOTH, page=page) == ([], 4)
 
 
 @pytest.mark.parametrize(
@@ -330,12 +327,12 @@ def test_only_scopes_that_the_caller_may_see(several: Overview) -> None:
     own = ["acme", "global"]
 
     assert keys(several, ScopePage(scope_keys=own)) == own
-    totals = several.sum_up(collection=COLLECTION, entity_types=BOTH, scope_keys=own)
+    totals = several.sum_up(entity_types=BOTH, scope_keys=own)
     assert (totals.scopes, totals.rows, totals.failed) == (2, 28, 0)
 
 
 def test_totals_are_those_of_all_pages(several: Overview) -> None:
-    totals = several.sum_up(collection=COLLECTION, entity_types=BOTH, scope_keys=None)
+    totals = several.sum_up(entity_types=BOTH, scope_keys=None)
 
     assert totals == ScopeTotals(
         scopes=4,
@@ -355,14 +352,12 @@ def test_totals_are_those_of_all_pages(several: Overview) -> None:
 def test_troubles_name_the_latest_error_of_each_entity(
     overview: Overview, state: IndexState, quarantine: Quarantine
 ) -> None:
-    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failure(1, "first")])
-    state.record_failed(collection=COLLECTION, scope=ACME, failures=[failure(2, "second")])
-    state.record_failed(collection=COLLECTION, scope=GLOBEX, failures=[failure(3, "foreign")])
+    state.record_failed(scope=ACME, failures=[failure(1, "first")])
+    state.record_failed(scope=ACME, failures=[failure(2, "second")])
+    state.record_failed(scope=GLOBEX, failures=[failure(3, "foreign")])
     quarantine.replace(scope=ACME, rejections=[quarantined("work", rows=2)], entity_types=BOTH)
 
-    material, work = overview.list_troubles(
-        collection=COLLECTION, entity_types=BOTH, scope_keys=["acme"]
-    )
+    material, work = overview.list_troubles(entity_types=BOTH, scope_keys=["acme"])
 
     assert (material.entity_type, material.failed, material.quarantined) == ("material", 2, 0)
     assert (material.error_code, material.error) == ("RejectedPointError", "second")
@@ -381,14 +376,10 @@ def test_troubles_are_told_by_the_view_that_they_are_about(
         (4, "mended", ["title"]),
     ):
         failures = [failure(number, error, views=views)]
-        state.record_failed(collection=COLLECTION, scope=ACME, failures=failures)
-    state.record_synced(
-        collection=COLLECTION, scope=ACME, rows=[row(4)], snapshot_at=NOON, vector_version=MODEL
-    )
+        state.record_failed(scope=ACME, failures=failures)
+    state.record_synced(scope=ACME, rows=[row(4)], snapshot_at=NOON, vector_version=MODEL)
 
-    (material,) = overview.list_troubles(
-        collection=COLLECTION, entity_types=BOTH, scope_keys=["acme"]
-    )
+    (material,) = overview.list_troubles(entity_types=BOTH, scope_keys=["acme"])
 
     assert material.failed == 3
     assert material.by_view == {

@@ -8,10 +8,9 @@ from typing import Final
 
 import pytest
 
-from sync_pipeline.core.errors import ScopeBusyError, SupersededError
 from sync_pipeline.core.ports import EntityResult, EntitySnapshot, Fence, ScopeSnapshot, ScopeStates
 from sync_pipeline.core.scope import GLOBAL, Scope
-from sync_pipeline_tests.database.documents import ACME, COLLECTION, GLOBEX, LATER, NOON
+from sync_pipeline_tests.database.documents import ACME, GLOBEX, LATER, NOON
 
 MATERIAL: Final = ("material",)
 
@@ -30,7 +29,6 @@ def succeed(
 ) -> None:
     scopes.record_success(
         Fence(scope.key, "run-1", token),
-        collection=COLLECTION,
         entities=[
             EntityResult(
                 entity_type=entity_type,
@@ -49,14 +47,19 @@ def succeed(
 
 
 def snapshot_of(scopes: ScopeStates, scope: Scope) -> ScopeSnapshot:
-    found = scopes.get(collection=COLLECTION, scope=scope)
+    found = scopes.get(scope=scope)
     assert found is not None
     return found
 
 
+def entities_of(scopes: ScopeStates, scope: Scope) -> dict[str, EntitySnapshot]:
+    found = scopes.list_entities(scopes=[scope])
+    return {known.entity_type: known for known in found}
+
+
 def test_an_unknown_scope_has_no_record(scopes: ScopeStates) -> None:
-    assert scopes.get(collection=COLLECTION, scope=ACME) is None
-    assert scopes.list_all(collection=COLLECTION) == []
+    assert scopes.get(scope=ACME) is None
+    assert scopes.list_all() == []
 
 
 def test_a_success_is_recorded_with_its_counts_and_moments(scopes: ScopeStates) -> None:
@@ -94,23 +97,23 @@ def test_an_older_snapshot_does_not_replace_a_newer_record(scopes: ScopeStates) 
     assert snapshot_of(scopes, ACME).documents == 5
 
 
-def test_scopes_are_listed_by_key_and_per_collection(scopes: ScopeStates) -> None:
+def test_scopes_are_listed_by_key_and_per_collection(
+    scopes: ScopeStates, scopes_of_another: ScopeStates
+) -> None:
     for scope in (GLOBEX, GLOBAL, ACME, Scope("Ёж"), Scope("Zed")):
         succeed(scopes, scope)
 
-    keys = [found.scope_key for found in scopes.list_all(collection=COLLECTION)]
+    keys = [found.scope_key for found in scopes.list_all()]
 
     assert keys == ["Zed", "acme", "global", "globex", "Ёж"]
-    assert scopes.list_all(collection="other") == []
+    assert scopes_of_another.list_all() == []
 
 
 def test_only_recorded_scopes_are_marked_as_vanished(scopes: ScopeStates) -> None:
     succeed(scopes, ACME)
     succeed(scopes, GLOBEX)
 
-    marked = scopes.mark_vanished(
-        collection=COLLECTION, scope_keys=["acme", "unknown"], entity_types=MATERIAL
-    )
+    marked = scopes.mark_vanished(scope_keys=["acme", "unknown"], entity_types=MATERIAL)
 
     assert [found.scope_key for found in marked] == ["acme"]
     assert marked[0].vanished_at is not None
@@ -119,18 +122,18 @@ def test_only_recorded_scopes_are_marked_as_vanished(scopes: ScopeStates) -> Non
 
 def test_a_vanished_scope_keeps_since_when(scopes: ScopeStates) -> None:
     succeed(scopes, ACME)
-    first = scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"], entity_types=MATERIAL)
+    first = scopes.mark_vanished(scope_keys=["acme"], entity_types=MATERIAL)
 
-    second = scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"], entity_types=MATERIAL)
+    second = scopes.mark_vanished(scope_keys=["acme"], entity_types=MATERIAL)
 
     assert second == first
 
 
 def test_a_scope_that_has_rows_again_loses_its_mark(scopes: ScopeStates) -> None:
     succeed(scopes, ACME)
-    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"], entity_types=MATERIAL)
+    scopes.mark_vanished(scope_keys=["acme"], entity_types=MATERIAL)
 
-    marked = scopes.mark_vanished(collection=COLLECTION, scope_keys=[], entity_types=MATERIAL)
+    marked = scopes.mark_vanished(scope_keys=[], entity_types=MATERIAL)
 
     assert marked == []
     assert snapshot_of(scopes, ACME).vanished_at is None
@@ -138,7 +141,7 @@ def test_a_scope_that_has_rows_again_loses_its_mark(scopes: ScopeStates) -> None
 
 def test_a_success_does_not_remove_a_mark(scopes: ScopeStates) -> None:
     succeed(scopes, ACME)
-    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"], entity_types=MATERIAL)
+    scopes.mark_vanished(scope_keys=["acme"], entity_types=MATERIAL)
 
     succeed(scopes, ACME, documents=0, snapshot_at=LATER)
 
@@ -148,153 +151,13 @@ def test_a_success_does_not_remove_a_mark(scopes: ScopeStates) -> None:
 def test_a_forgotten_scope_has_no_record(scopes: ScopeStates) -> None:
     succeed(scopes, ACME)
 
-    scopes.forget(collection=COLLECTION, scope=ACME)
-    scopes.forget(collection=COLLECTION, scope=ACME)
+    scopes.forget(scope=ACME)
+    scopes.forget(scope=ACME)
 
-    assert scopes.get(collection=COLLECTION, scope=ACME) is None
+    assert scopes.get(scope=ACME) is None
 
 
 # --- leases -----------------------------------------------------------------------------
-
-
-def test_a_free_scope_is_leased(scopes: ScopeStates) -> None:
-    fence = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=60)
-
-    assert fence == Fence(scope_key="acme", owner="run 1", token=1)
-
-
-def test_a_held_scope_is_refused_and_the_holder_named(scopes: ScopeStates) -> None:
-    scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=60)
-
-    with pytest.raises(
-        ScopeBusyError, match=r"scope 'acme' is being written by run 1; its lease ends in \d+ s"
-    ) as caught:
-        scopes.acquire(scope=ACME, owner="run 2", ttl_seconds=60)
-
-    assert 0 < (caught.value.retry_after_seconds or 0) <= 60
-
-
-def test_the_same_owner_gets_the_same_token_again(scopes: ScopeStates) -> None:
-    first = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=60)
-    again = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=60)
-    scopes.release(again)
-    after_release = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=60)
-
-    assert first == again == after_release
-
-
-def test_the_token_rises_when_the_owner_changes(scopes: ScopeStates) -> None:
-    owners = ["run 1", "run 2", "run 1", "run 3"]
-
-    fences = []
-    for owner in owners:
-        fences.append(scopes.acquire(scope=ACME, owner=owner, ttl_seconds=60))
-        scopes.release(fences[-1])
-
-    assert [fence.token for fence in fences] == [1, 2, 3, 4]
-
-
-def test_an_expired_lease_can_be_taken(scopes: ScopeStates) -> None:
-    scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=0)
-
-    fence = scopes.acquire(scope=ACME, owner="run 2", ttl_seconds=60)
-
-    assert (fence.owner, fence.token) == ("run 2", 2)
-
-
-def test_leases_of_different_scopes_are_apart(scopes: ScopeStates) -> None:
-    scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=60)
-
-    assert scopes.acquire(scope=GLOBEX, owner="run 2", ttl_seconds=60).token == 1
-
-
-def test_a_lease_in_hand_may_write(scopes: ScopeStates) -> None:
-    fence = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=60)
-
-    scopes.check(fence, ttl_seconds=60)
-
-
-def test_an_expired_lease_that_nobody_took_is_renewed(scopes: ScopeStates) -> None:
-    fence = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=0)
-
-    scopes.check(fence, ttl_seconds=60)
-
-    with pytest.raises(ScopeBusyError, match="run 1"):
-        scopes.acquire(scope=ACME, owner="run 2", ttl_seconds=60)
-
-
-def test_a_run_that_lost_its_lease_is_stopped_before_it_writes(scopes: ScopeStates) -> None:
-    sleeper = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=0)
-    scopes.acquire(scope=ACME, owner="run 2", ttl_seconds=60)
-
-    with pytest.raises(SupersededError, match="its lease went from run 1 to run 2"):
-        scopes.check(sleeper, ttl_seconds=60)
-
-
-def test_a_run_whose_lease_came_back_under_another_token_is_stopped(scopes: ScopeStates) -> None:
-    first = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=0)
-    scopes.acquire(scope=ACME, owner="run 2", ttl_seconds=0)
-    scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=60)
-
-    with pytest.raises(SupersededError, match="out of date"):
-        scopes.check(first, ttl_seconds=60)
-
-
-def test_a_released_lease_can_be_taken_at_once(scopes: ScopeStates) -> None:
-    scopes.release(scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=3600))
-
-    assert scopes.acquire(scope=ACME, owner="run 2", ttl_seconds=60).token == 2
-
-
-def test_releasing_a_lost_lease_leaves_the_new_owner_alone(scopes: ScopeStates) -> None:
-    lost = scopes.acquire(scope=ACME, owner="run 1", ttl_seconds=0)
-    held = scopes.acquire(scope=ACME, owner="run 2", ttl_seconds=60)
-
-    scopes.release(lost)
-
-    scopes.check(held, ttl_seconds=60)
-    with pytest.raises(ScopeBusyError, match="run 2"):
-        scopes.acquire(scope=ACME, owner="run 3", ttl_seconds=60)
-
-
-def test_checking_a_lease_that_never_was_is_refused(scopes: ScopeStates) -> None:
-    with pytest.raises(SupersededError, match="from run 1 to nobody"):
-        scopes.check(Fence("acme", "run 1", 1), ttl_seconds=60)
-
-
-def test_the_holder_of_a_lease_is_known_while_it_holds_it(scopes: ScopeStates) -> None:
-    before = scopes.holder(scope=ACME)
-    fence = scopes.acquire(scope=ACME, owner="run-1", ttl_seconds=60)
-
-    held = scopes.holder(scope=ACME)
-    scopes.release(fence)
-
-    assert before is None
-    assert held is not None
-    assert held.owner == "run-1"
-    assert 0 < held.seconds_left <= 60
-    assert scopes.holder(scope=ACME) is None
-    assert scopes.holder(scope=GLOBEX) is None
-
-
-def test_the_lease_of_a_dead_owner_can_be_taken_at_once(scopes: ScopeStates) -> None:
-    scopes.acquire(scope=ACME, owner="killed", ttl_seconds=60)
-    scopes.acquire(scope=GLOBEX, owner="living", ttl_seconds=60)
-
-    released = scopes.release_dead(owner="killed")
-
-    assert released == 1
-    assert scopes.acquire(scope=ACME, owner="next", ttl_seconds=60).owner == "next"
-    with pytest.raises(ScopeBusyError, match="living"):
-        scopes.acquire(scope=GLOBEX, owner="next", ttl_seconds=60)
-
-
-# --- per entity -------------------------------------------------------------------------
-
-
-def entities_of(scopes: ScopeStates, scope: Scope) -> dict[str, EntitySnapshot]:
-    found = scopes.list_entities(collection=COLLECTION, scopes=[scope])
-    return {known.entity_type: known for known in found}
 
 
 def test_another_entity_of_the_scope_is_recorded_by_itself(scopes: ScopeStates) -> None:
@@ -358,7 +221,7 @@ def test_entities_are_listed_by_scope_and_name_of_the_scopes_asked_for(
     for scope in (GLOBEX, ACME, GLOBAL):
         succeed(scopes, scope, entity_types=["work", "material"])
 
-    listed = scopes.list_entities(collection=COLLECTION, scopes=[GLOBEX, ACME])
+    listed = scopes.list_entities(scopes=[GLOBEX, ACME])
 
     assert [(one.scope_key, one.entity_type) for one in listed] == [
         ("acme", "material"),
@@ -366,16 +229,16 @@ def test_entities_are_listed_by_scope_and_name_of_the_scopes_asked_for(
         ("globex", "material"),
         ("globex", "work"),
     ]
-    assert len(scopes.list_entities(collection=COLLECTION)) == 6
-    assert scopes.list_entities(collection=COLLECTION, scopes=[]) == []
+    assert len(scopes.list_entities()) == 6
+    assert scopes.list_entities(scopes=[]) == []
 
 
 def test_only_the_entities_named_are_marked_as_vanished(scopes: ScopeStates) -> None:
     succeed(scopes, ACME, entity_types=["material", "work"])
     work = ("work",)
-    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"], entity_types=MATERIAL)
+    scopes.mark_vanished(scope_keys=["acme"], entity_types=MATERIAL)
 
-    marked = scopes.mark_vanished(collection=COLLECTION, scope_keys=[], entity_types=work)
+    marked = scopes.mark_vanished(scope_keys=[], entity_types=work)
 
     assert marked == []
     assert entities_of(scopes, ACME)["material"].vanished_at is not None
@@ -386,7 +249,7 @@ def test_only_the_entities_named_are_marked_as_vanished(scopes: ScopeStates) -> 
 def test_one_entity_is_forgotten_without_the_others(scopes: ScopeStates) -> None:
     succeed(scopes, ACME, entity_types=["material", "work"])
 
-    scopes.forget(collection=COLLECTION, scope=ACME, entity_types=["work"])
+    scopes.forget(scope=ACME, entity_types=["work"])
 
     assert list(entities_of(scopes, ACME)) == ["material"]
     assert snapshot_of(scopes, ACME).documents == 3
@@ -396,9 +259,9 @@ def test_the_last_entity_that_is_forgotten_takes_the_scope_with_it(scopes: Scope
     succeed(scopes, ACME)
     succeed(scopes, GLOBEX)
 
-    scopes.forget(collection=COLLECTION, scope=ACME, entity_types=MATERIAL)
+    scopes.forget(scope=ACME, entity_types=MATERIAL)
 
-    assert [found.scope_key for found in scopes.list_all(collection=COLLECTION)] == ["globex"]
+    assert [found.scope_key for found in scopes.list_all()] == ["globex"]
 
 
 # --- who writes -------------------------------------------------------------------------
@@ -413,14 +276,13 @@ def note(
 ) -> None:
     scopes.note_writing(
         Fence("acme", f"run-{token}", token),
-        collection=COLLECTION,
         entity_types=entities,
         over_others=over_others,
     )
 
 
 def noted(scopes: ScopeStates, scope: Scope = ACME) -> dict[str, int | None]:
-    listed = scopes.list_entities(collection=COLLECTION, scopes=[scope])
+    listed = scopes.list_entities(scopes=[scope])
     return {known.entity_type: known.writing_token for known in listed}
 
 
@@ -440,7 +302,7 @@ def test_nothing_is_noted_of_a_scope_that_was_never_synced(scopes: ScopeStates) 
     note(scopes, 2)
 
     assert noted(scopes) == {}
-    assert scopes.get(collection=COLLECTION, scope=ACME) is None
+    assert scopes.get(scope=ACME) is None
 
 
 @pytest.mark.parametrize(("over_others", "expected"), [(False, 2), (True, 1)])
@@ -465,3 +327,17 @@ def test_a_success_ends_the_note_of_its_own_run_alone(
     succeed(scopes, ACME, snapshot_at=LATER, token=token)
 
     assert noted(scopes) == {"material": expected}
+
+
+def test_the_scopes_of_a_dropped_collection_are_forgotten_and_no_others(
+    scopes: ScopeStates, scopes_of_another: ScopeStates
+) -> None:
+    for recorded in (scopes, scopes_of_another):
+        succeed(recorded, ACME)
+    succeed(scopes, GLOBEX)
+
+    scopes.clear()
+
+    assert scopes.list_all() == []
+    assert scopes.list_entities() == []
+    assert [found.scope_key for found in scopes_of_another.list_all()] == ["acme"]

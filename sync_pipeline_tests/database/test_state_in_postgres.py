@@ -21,6 +21,7 @@ from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
 from sync_pipeline.database.generations import PostgresGenerations
 from sync_pipeline.database.index_state import PostgresIndexState
 from sync_pipeline.database.quarantine import PostgresQuarantine
+from sync_pipeline.database.scope_leases import PostgresScopeLeases
 from sync_pipeline.database.scope_states import PostgresScopeStates
 from sync_pipeline.database.sync_requests import PostgresSyncRequests
 from sync_pipeline.database.sync_runs import PostgresSyncRuns
@@ -71,8 +72,7 @@ def all_at_once(*works: Callable[[], object]) -> list[object]:
 
 
 def record(engine: Engine, *numbers: int, scope: Scope = ACME, later: bool = False) -> None:
-    PostgresIndexState(engine).record_synced(
-        collection=COLLECTION,
+    PostgresIndexState(engine, collection=COLLECTION).record_synced(
         scope=scope,
         rows=[row(number) for number in numbers],
         snapshot_at=LATER if later else NOON,
@@ -81,8 +81,8 @@ def record(engine: Engine, *numbers: int, scope: Scope = ACME, later: bool = Fal
 
 
 def fail(engine: Engine, number: int, error: str = "the store refuses it") -> None:
-    PostgresIndexState(engine).record_failed(
-        collection=COLLECTION, scope=ACME, failures=[failure(number, error)]
+    PostgresIndexState(engine, collection=COLLECTION).record_failed(
+        scope=ACME, failures=[failure(number, error)]
     )
 
 
@@ -176,7 +176,7 @@ def test_asking_for_departed_documents_writes_nothing_where_none_departed(engine
     record(engine, 1, 2)
     before = versions(engine, "index_state")
 
-    PostgresIndexState(engine).take_departed(collection=COLLECTION, scope=ACME)
+    PostgresIndexState(engine, collection=COLLECTION).take_departed(scope=ACME)
 
     assert versions(engine, "index_state") == before
 
@@ -209,7 +209,7 @@ def test_digests_of_more_documents_than_one_statement_reads_come_complete(
     record(engine, *range(30))
 
     parts = list(
-        PostgresIndexState(engine).iter_digests(collection=COLLECTION, scope=ACME, views=["text"])
+        PostgresIndexState(engine, collection=COLLECTION).iter_digests(scope=ACME, views=["text"])
     )
 
     ids = [identity.decode() for part in parts for identity in part.point_ids]
@@ -226,8 +226,8 @@ def test_a_hash_that_is_none_of_ours_spoils_no_other(engine: Engine) -> None:
             {"id": by_id[1].point_id},
         )
 
-    (found,) = PostgresIndexState(engine).iter_digests(
-        collection=COLLECTION, scope=ACME, views=["text"]
+    (found,) = PostgresIndexState(engine, collection=COLLECTION).iter_digests(
+        scope=ACME, views=["text"]
     )
 
     assert [identity.decode() for identity in found.point_ids] == [of.point_id for of in by_id]
@@ -243,9 +243,8 @@ def test_a_hash_that_is_none_of_ours_spoils_no_other(engine: Engine) -> None:
 def test_a_document_that_a_full_sync_left_unchanged_was_seen_by_it(engine: Engine) -> None:
     record(engine, 1)
     fail(engine, 2)
-    PostgresScopeStates(engine).record_success(
+    PostgresScopeStates(engine, collection=COLLECTION).record_success(
         Fence("acme", "run-1", 1),
-        collection=COLLECTION,
         entities=[
             EntityResult(entity_type="material", rows=2, documents=2, quarantined=0, failed=1)
         ],
@@ -272,31 +271,30 @@ def test_a_document_of_a_scope_that_never_succeeded_was_seen_when_it_was_written
 
 
 def test_marking_the_same_scopes_again_writes_nothing(engine: Engine) -> None:
-    scopes = PostgresScopeStates(engine)
+    scopes = PostgresScopeStates(engine, collection=COLLECTION)
     for scope in (ACME, GLOBEX):
         scopes.record_success(
             Fence(scope.key, "run-1", 1),
-            collection=COLLECTION,
             entities=[
                 EntityResult(entity_type="material", rows=0, documents=0, quarantined=0, failed=0)
             ],
             snapshot_at=NOON,
             is_full=True,
         )
-    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"], entity_types=["material"])
+    scopes.mark_vanished(scope_keys=["acme"], entity_types=["material"])
     before = [versions(engine, name) for name in ("scope_state", "scope_entity_state")]
 
-    scopes.mark_vanished(collection=COLLECTION, scope_keys=["acme"], entity_types=["material"])
+    scopes.mark_vanished(scope_keys=["acme"], entity_types=["material"])
 
     after = [versions(engine, name) for name in ("scope_state", "scope_entity_state")]
     assert after == before
 
 
 def test_of_many_runs_that_ask_at_once_one_gets_the_lease(engine: Engine) -> None:
-    scopes = PostgresScopeStates(engine)
+    leases = PostgresScopeLeases(engine)
 
     def ask(owner: str) -> Callable[[], object]:
-        return lambda: scopes.acquire(scope=ACME, owner=owner, ttl_seconds=60)
+        return lambda: leases.acquire(scope=ACME, owner=owner, ttl_seconds=60)
 
     ended = all_at_once(*(ask(f"run {number}") for number in range(8)))
 
@@ -368,36 +366,54 @@ def test_a_row_rejected_for_another_reason_keeps_when_it_was_first_seen(engine: 
     assert after["last_seen_at"] > before["last_seen_at"]
 
 
-def test_one_collection_of_an_alias_is_active(engine: Engine) -> None:
-    generations = PostgresGenerations(engine)
-    specs = [
-        CollectionSpec(
-            alias=alias, model_id=model, dimension=4, views=("text",), sparse_id="bm25-english"
-        )
-        for alias, model in (("documents", "a"), ("documents", "b"), ("other", "a"))
-    ]
-
-    for spec in specs:
-        generations.record(spec, is_active=True)
-
-    assert {(found.collection, found.is_active) for found in generations.list_all()} == {
-        (specs[0].collection, False),
-        (specs[1].collection, True),
-        (specs[2].collection, True),
-    }
-
-
 def test_recording_the_same_collection_again_writes_nothing(engine: Engine) -> None:
     generations = PostgresGenerations(engine)
     spec = CollectionSpec(
         alias="documents", model_id="a", dimension=4, views=("text",), sparse_id="bm25-english"
     )
-    generations.record(spec, is_active=True)
+    generations.record(spec, recipe={"model": "a"})
+    generations.note_serving(alias="documents", collection=spec.collection)
     before = versions(engine, "generation")
 
-    generations.record(spec, is_active=True)
+    generations.record(spec, recipe={"model": "a"})
+    generations.note_serving(alias="documents", collection=spec.collection)
+    generations.note_refusal(collection=spec.collection, reason=None)
 
     assert [place for place, _ in versions(engine, "generation")] == [p for p, _ in before]
+
+
+# --- views ------------------------------------------------------------------------------
+
+
+def test_people_see_each_view_of_a_document(engine: Engine) -> None:
+    state = PostgresIndexState(engine, collection=COLLECTION)
+    views = {"title": "t", "measure": "m"}
+    for number in (1, 2):
+        state.record_synced(
+            scope=ACME,
+            rows=[row(number, views=views)],
+            snapshot_at=NOON,
+            vector_version=MODEL,
+        )
+    state.record_synced(
+        scope=ACME, rows=[row(3, views={"measure": "m"})], snapshot_at=NOON, vector_version=MODEL
+    )
+    state.record_failed(scope=ACME, failures=[failure(2), failure(3, "too odd", views=["title"])])
+
+    seen = read(
+        engine,
+        "SELECT db_id, view, status, embed_hash, last_error, retry_count, vector_version "
+        "FROM document_view_status ORDER BY db_id, view",
+    )
+
+    assert [tuple(it.values()) for it in seen] == [
+        ("1", "measure", "synced", "m", None, 0, MODEL),
+        ("1", "title", "synced", "t", None, 0, MODEL),
+        ("2", "measure", "failed", "m", "the store refuses it", 1, MODEL),
+        ("2", "title", "failed", "t", "the store refuses it", 1, MODEL),
+        ("3", "measure", "synced", "m", None, 0, MODEL),
+        ("3", "title", "failed", None, "too odd", 1, MODEL),
+    ]
 
 
 # --- runs -------------------------------------------------------------------------------

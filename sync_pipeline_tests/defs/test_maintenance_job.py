@@ -29,7 +29,7 @@ from sync_pipeline.defs.run_history import (
 from sync_pipeline.engine.staged import run_folder
 from sync_pipeline_tests.defs.conftest import QUIET, run_job, set_rows
 from sync_pipeline_tests.engine.world import World
-from sync_pipeline_tests.fakes.state import FakeScopeStates, FakeSyncRuns
+from sync_pipeline_tests.fakes.state import FakeScopeLeases, FakeSyncRuns
 
 pytestmark = pytest.mark.dagster
 
@@ -96,7 +96,7 @@ def test_points_of_a_tenant_that_nobody_knows_any_more_are_removed_and_counted(
     for scope_key in ("global", "acme"):
         run_job(instance, world.sync, scope_key=scope_key)
     set_rows(world, everyone=["g1", "g2"])
-    world.scopes.forget(collection=world.collection, scope=Scope("acme"))
+    world.sync.scopes.forget(scope=Scope("acme"))
     world.source.now += timedelta(days=8)
 
     shown = run_maintenance(instance, world)["remove_orphaned_points"]
@@ -127,7 +127,12 @@ def test_one_part_that_fails_does_not_keep_the_others_from_their_work(
 
     shown = run_maintenance(instance, world)
 
-    assert sorted(shown) == ["build_search_index", "remove_leftover_files", "remove_old_runs"]
+    assert sorted(shown) == [
+        "build_search_index",
+        "drop_old_generations",
+        "remove_leftover_files",
+        "remove_old_runs",
+    ]
 
 
 def test_files_of_failed_runs_are_removed(world: World, instance: dg.DagsterInstance) -> None:
@@ -230,10 +235,10 @@ def test_a_run_whose_process_was_killed_is_closed(instance: dg.DagsterInstance) 
         for tag in (f"{socket.gethostname()}:{gone.pid}:1", process_tag())
     )
 
-    states = FakeScopeStates()
+    states = FakeScopeLeases()
     states.acquire(scope=Scope("acme"), owner=dead.run_id, ttl_seconds=60)
 
-    closed = close_dead_runs(instance, scopes=states, runs=FakeSyncRuns())
+    closed = close_dead_runs(instance, leases=states, runs=FakeSyncRuns())
 
     states.acquire(scope=Scope("acme"), owner="the next run", ttl_seconds=60)
     found = [instance.get_run_by_id(run.run_id) for run in (dead, living)]

@@ -24,7 +24,7 @@ from sync_pipeline.engine.context import SyncOptions
 from sync_pipeline.engine.questions.checks import CheckResult
 from sync_pipeline_tests.defs.conftest import QUIET, failure_of, run_job, set_rows
 from sync_pipeline_tests.engine.world import World
-from sync_pipeline_tests.fakes.state import FakeScopeStates, FakeSyncRuns
+from sync_pipeline_tests.fakes.state import FakeScopeLeases, FakeSyncRuns
 
 pytestmark = pytest.mark.dagster
 
@@ -191,7 +191,7 @@ def test_a_run_whose_process_was_killed_is_recorded_by_who_finds_it(
     )
     runs = FakeSyncRuns()
 
-    close_dead_runs(instance, scopes=FakeScopeStates(), runs=runs)
+    close_dead_runs(instance, leases=FakeScopeLeases(), runs=runs)
 
     (run,) = runs.list_recent(limit=10)
     assert (run.run_id, run.scope_key, run.mode) == (dead.run_id, "acme", "incremental")

@@ -17,7 +17,7 @@ from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.defs.run_history import MAX_SILENCE, PROCESS_TAG, close_dead_runs, process_tag
 from sync_pipeline_tests.defs.conftest import QUIET
 from sync_pipeline_tests.engine.world import World
-from sync_pipeline_tests.fakes.state import FakeScopeStates, FakeSyncRuns
+from sync_pipeline_tests.fakes.state import FakeScopeLeases, FakeSyncRuns
 
 pytestmark = pytest.mark.dagster
 
@@ -44,7 +44,7 @@ def test_a_repeated_run_is_not_taken_for_dead_because_the_first_one_is(
         root_run_id=first.run_id,
     )
 
-    closed = close_dead_runs(instance, scopes=FakeScopeStates(), runs=FakeSyncRuns())
+    closed = close_dead_runs(instance, leases=FakeScopeLeases(), runs=FakeSyncRuns())
 
     found = instance.get_run_by_id(second.run_id)
     assert closed == 0
@@ -76,7 +76,7 @@ def test_a_run_that_never_came_to_its_first_step_is_closed(
 
     closed = close_dead_runs(
         instance,
-        scopes=FakeScopeStates(),
+        leases=FakeScopeLeases(),
         runs=FakeSyncRuns(),
         clock=lambda: datetime.now(tz=UTC) + waited + timedelta(seconds=1),
     )
@@ -97,7 +97,7 @@ def test_a_run_that_was_made_and_never_queued_is_closed(
 
     closed = close_dead_runs(
         instance,
-        scopes=FakeScopeStates(),
+        leases=FakeScopeLeases(),
         runs=FakeSyncRuns(),
         clock=lambda: datetime.now(tz=UTC) + waited + timedelta(seconds=1),
     )
@@ -114,7 +114,7 @@ def test_a_run_of_a_command_that_was_killed_before_it_began_is_closed_at_once(
     job = build_definitions().resolve_job_def("sync_scope_job")
     instance.create_run_for_job(job, tags={PARTITION_NAME_TAG: "acme"} | tags_of_a_dead_run)
 
-    assert close_dead_runs(instance, scopes=FakeScopeStates(), runs=FakeSyncRuns()) == 1
+    assert close_dead_runs(instance, leases=FakeScopeLeases(), runs=FakeSyncRuns()) == 1
 
 
 def test_a_repeated_run_names_its_own_process(

@@ -20,11 +20,11 @@ from sync_pipeline.defs.jobs import ASSETS
 from sync_pipeline.engine.context import SyncOptions
 from sync_pipeline.engine.steps.cleanup import clean_scope
 from sync_pipeline.engine.steps.embed import embed_scope
-from sync_pipeline.engine.steps.export import export_scope
+from sync_pipeline.engine.steps.sync import begin_scope
 from sync_pipeline.engine.steps.upsert import upsert_scope
 from sync_pipeline_tests.defs.conftest import failure_of, metadata_of, run_job, set_rows
 from sync_pipeline_tests.engine.world import Clock, World
-from sync_pipeline_tests.fakes.state import FakeScopeStates
+from sync_pipeline_tests.fakes.state import FakeScopeLeases
 
 pytestmark = pytest.mark.dagster
 
@@ -65,7 +65,7 @@ def test_metadata_are_the_numbers_of_the_reports(
     )
     assert (set(upserted), set(cleaned)) == (
         {"points_written", "payloads_written", "failed", "seconds"},
-        {"indexed", "deleted", "moved_away", "seconds"},
+        {"indexed", "deleted", "moved_away", "seconds", "generation"},
     )
 
 
@@ -268,7 +268,7 @@ def test_a_signal_lets_the_batch_in_flight_finish_and_fails_the_step_with_the_re
 @pytest.mark.parametrize(
     ("step", "function", "shown"),
     [
-        pytest.param("exported_documents", export_scope, {"documents": 3}, id="export"),
+        pytest.param("exported_documents", begin_scope, {"documents": 3}, id="export"),
         pytest.param("embedded_documents", embed_scope, {"embedded_texts": 3}, id="embed"),
         pytest.param("upserted_points", upsert_scope, {"points_written": 3}, id="upsert"),
         pytest.param("stale_cleanup", clean_scope, {"indexed": 3}, id="cleanup"),
@@ -344,7 +344,7 @@ def test_a_step_run_by_itself_without_the_one_before_says_what_to_do(
     )
 
 
-class EndingLease(FakeScopeStates):
+class EndingLease(FakeScopeLeases):
     """A lease that has ended by the time it is asked for again, however slow this machine is."""
 
     def acquire(self, **wanted: Any) -> Fence:
@@ -359,10 +359,10 @@ class EndingLease(FakeScopeStates):
 def test_a_scope_that_another_run_holds_is_waited_for(
     world: World, instance: dg.DagsterInstance
 ) -> None:
-    scopes = EndingLease(Clock())
-    scopes.acquire(scope=ACME, owner="another run", ttl_seconds=0.3)
+    leases = EndingLease(Clock())
+    leases.acquire(scope=ACME, owner="another run", ttl_seconds=0.3)
 
-    result = run_job(instance, replace(world.sync, scopes=scopes), scope_key="acme")
+    result = run_job(instance, replace(world.sync, leases=leases), scope_key="acme")
 
     assert result.success
     assert set(retries_of(result)) == {"exported_documents"}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 import dagster as dg
@@ -77,9 +78,8 @@ def pretend_synced(world: World) -> None:
                     digest=sync.entity_digest(entity, found),
                 )
             )
-        world.scopes.record_success(
+        sync.scopes.record_success(
             Fence(key, "run-1", 1),
-            collection=world.collection,
             entities=results,
             snapshot_at=world.clock(),
             is_full=True,
@@ -252,7 +252,8 @@ def test_a_tick_that_fails_keeps_no_message_of_a_library(
         raise ValueError("hunter2")
 
     broken = SimpleNamespace(list_scopes=fail, count_due_retries=fail, pending=fail)
-    sync = replace(world.sync, source=broken, state=broken, feed=broken)
+    broken_records: Any = replace(world.records(world.collection), state=broken)
+    sync = replace(world.sync.rebound(records=lambda _: broken_records), source=broken, feed=broken)
 
     with (
         dg.build_sensor_context(instance=instance, resources={"sync": sync}) as context,
@@ -323,7 +324,7 @@ def failed(world: World) -> World:
     """One document of ``acme`` has failed; its next try has come."""
     world.store.refused = {"tenant-material-a2"}
     world.run_all()
-    assert world.state.retry_now(collection=world.collection) == {"acme": 1}
+    assert world.sync.state.retry_now() == {"acme": 1}
     return world
 
 

@@ -13,6 +13,8 @@ from sync_pipeline.core.point import StoredPoint
 from sync_pipeline.core.ports import EntitySnapshot
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.questions.checks import (
+    CheckResult,
+    KnownDocument,
     known_document_is_found,
     points_carry_their_scope,
     points_match_rows,
@@ -177,25 +179,50 @@ def test_sound_vectors_pass() -> None:
     assert vectors_are_valid(sample=[point("a1"), point("a2")], dimension=2).passed
 
 
-def test_a_document_is_found_at_its_place() -> None:
+def both_views(row_id: str) -> dict[str, object]:
+    """A payload with the hashes of two views."""
+    return {**point(row_id).payload, "embed_hash": {"text": "h", "other": "o"}}
+
+
+def asked(view: str, *hits: StoredPoint) -> CheckResult:
+    """What is said of ``a2``, searched for by one view, with these hits."""
+    known = KnownDocument(point=point("a2"), view=view, vector=np.zeros(3, dtype=np.float32))
+    return known_document_is_found(found={view: (known, hits)}, documents=2)
+
+
+def test_every_view_has_to_find_its_document() -> None:
+    known = KnownDocument(point=point("a2"), view="text", vector=np.zeros(3, dtype=np.float32))
+    other = replace(known, view="other", point=replace(known.point, payload=both_views("a2")))
+
     result = known_document_is_found(
-        point=point("a2"), hits=[point("a1"), point("a2")], documents=2
+        found={"text": (known, [known.point]), "other": (other, [point("a1")])}, documents=2
     )
+
+    assert not result.passed
+    assert result.facts["views"] == "other: not found, text: 1"
+    assert result.facts["lost"] == "other: tenant-material-a2"
+
+
+def test_a_document_is_found_at_its_place() -> None:
+    result = asked("text", point("a1", embed_hash={"text": "another"}), point("a2"))
 
     assert result.passed
     assert result.facts["place"] == 2
 
 
 def test_another_document_of_the_very_same_text_will_do() -> None:
-    twin = point("a9", text="cement a2")
+    twin = point("a9")
+    assert twin.embed_hashes == point("a2").embed_hashes
 
-    result = known_document_is_found(point=point("a2"), hits=[twin], documents=2)
+    result = asked("text", twin)
 
     assert result.passed
 
 
 def test_a_document_that_its_own_text_does_not_find_is_named() -> None:
-    result = known_document_is_found(point=point("a2"), hits=[point("a1")], documents=2)
+    stranger = point("a1", embed_hash={"text": "another"})
+
+    result = asked("text", stranger)
 
     assert not result.passed
     assert result.facts["document_id"] == "tenant-material-a2"
@@ -203,7 +230,7 @@ def test_a_document_that_its_own_text_does_not_find_is_named() -> None:
 
 def test_no_fact_holds_a_text() -> None:
     results = [
-        known_document_is_found(point=point("a2"), hits=[], documents=1),
+        asked("text"),
         points_carry_their_scope(scope=GLOBAL, sample=[point("a1")]),
         vectors_are_valid(sample=[point("a1")], dimension=3),
     ]

@@ -70,7 +70,7 @@ def cut_off(world: World, *, after: str = "store.upsert") -> None:
 
 
 def noted(world: World) -> set[int | None]:
-    known = world.scopes.list_entities(collection=world.collection, scopes=[ACME])
+    known = world.sync.scopes.list_entities(scopes=[ACME])
     return {entity.writing_token for entity in known}
 
 
@@ -245,7 +245,7 @@ def test_a_refused_deletion_of_a_run_that_wrote_nothing_leaves_no_note(synced: W
 def test_a_run_does_not_vouch_for_what_another_wrote_after_it_had_compared(
     synced: World, call: str
 ) -> None:
-    fence = synced.scopes.acquire(scope=ACME, owner="sleeper", ttl_seconds=60)
+    fence = synced.leases.acquire(scope=ACME, owner="sleeper", ttl_seconds=60)
     synced.clock.advance(seconds=3600)
     synced.put("2", name="gravel")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sync_pipeline.core.document import Reason
+from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncMode
 from sync_pipeline.engine.questions.explain import explain_row
 from sync_pipeline.engine.questions.plan import plan_scope
 from sync_pipeline_tests.engine.world import World
@@ -114,10 +114,7 @@ def test_a_scope_with_rows_set_aside_never_seems_unchanged(world: World) -> None
     add_row(world, "1", tenant_id="globex", name="batten")
     world.run_all()
 
-    records = {
-        key: world.scopes.get(collection=world.collection, scope=Scope(key))
-        for key in ("acme", "globex")
-    }
+    records = {key: world.sync.scopes.get(scope=Scope(key)) for key in ("acme", "globex")}
 
     assert {
         key: record is not None and record.digest is not None for key, record in records.items()

@@ -19,8 +19,9 @@ from sync_pipeline.core.errors import (
     StoppedError,
     StoreUnavailableError,
 )
+from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import GLOBAL, Scope
-from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.engine.questions.checks import check_scope
 from sync_pipeline.engine.questions.due import judge_scopes
@@ -51,7 +52,7 @@ def both(world: World) -> World:
 
 def only(world: World, *entities: Entity, **changes: Any) -> SyncContext:
     """The context of settings that name these entities alone."""
-    return replace(world.sync, entities=entities, **changes)
+    return replace(world.sync.rebound(entities=entities), **changes)
 
 
 def of(world: World, *entity_types: str) -> dict[str, object]:
@@ -112,7 +113,7 @@ def test_a_scope_is_due_by_its_own_entities_alone(both: World) -> None:
 def test_a_failed_document_of_another_entity_is_not_looked_at_again(both: World) -> None:
     both.put("1", table="works", name="☠")
     both.run()
-    both.state.retry_now(collection=both.collection)
+    both.sync.state.retry_now()
     before = of(both, "work")
 
     both.run(sync=only(both, MATERIAL), mode="incremental")

@@ -80,7 +80,7 @@ def test_a_row_that_is_newer_than_the_last_sync_waits_for_the_next(world: World)
 
 def test_a_row_whose_scope_is_being_synced_only_has_to_wait(world: World) -> None:
     world.put("1")
-    world.scopes.acquire(scope=Scope("acme"), owner="run-9", ttl_seconds=60)
+    world.leases.acquire(scope=Scope("acme"), owner="run-9", ttl_seconds=60)
 
     found = explain(world, "1")
 
@@ -220,9 +220,9 @@ def test_two_tenants_with_one_id_are_named(world: World) -> None:
 def test_an_index_of_other_settings_is_told_before_anything_else(world: World) -> None:
     world.put("1")
     world.run("acme")
-    changed = replace(world.sync, embedder=HashingEmbedder(dimension=32))
+    changed = world.sync.rebound(embedder=HashingEmbedder(dimension=32))
 
-    found = explain_row(changed, entity_type="material", row_id="1")
+    found = explain_row(changed, entity_type="material", row_id="1")  # nobody can open the other
 
     assert found.verdict.outcome is Outcome.OTHER_SETTINGS
     assert "Vectors of two models cannot be mixed" in found.verdict.reason

@@ -150,14 +150,14 @@ def test_it_becomes_a_full_sync_where_it_cannot_tell(synced: World, reason: str)
         synced.scopes.entities.clear()
     elif reason == "no time of change":
         entities = (MATERIAL, replace(WORK, updated_at=None))
-        sync = replace(sync, entities=entities)
+        sync = sync.rebound(entities=entities)
     else:
         synced.put_many("4", "5", "6")
         sync = replace(sync, options=replace(sync.options, part_rows=2))
 
     increment(synced, sync)
 
-    record = synced.scopes.get(collection=synced.collection, scope=ACME)
+    record = synced.sync.scopes.get(scope=ACME)
     assert record is not None
     assert record.last_full_at == record.source_snapshot_at
 
@@ -378,7 +378,7 @@ def test_an_epoch_is_that_of_before_anything_was_read(fed: Fed) -> None:
 def test_a_full_sync_instead_of_an_incremental_one_says_why(
     synced: World, entity: Entity, why: str
 ) -> None:
-    sync = replace(synced.sync, entities=(MATERIAL, entity))
+    sync = synced.sync.rebound(entities=(MATERIAL, entity))
 
     report = increment(synced, sync)
 
@@ -390,9 +390,9 @@ def test_events_of_an_entity_that_the_settings_do_not_name_stay_for_who_syncs_it
 ) -> None:
     fed.change("1", name="sand")
 
-    increment(fed.world, replace(fed.sync, entities=(WORK,)))
+    increment(fed.world, fed.sync.rebound(entities=(WORK,)))
     kept = len(fed.feed.events)
-    increment(fed.world, replace(fed.sync, entities=(MATERIAL,)))
+    increment(fed.world, fed.sync.rebound(entities=(MATERIAL,)))
 
     assert (kept, fed.feed.events) == (1, {})
     assert fed.world.texts("acme")["1"] == "sand kg"

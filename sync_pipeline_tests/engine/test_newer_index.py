@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,7 +46,7 @@ def sync(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterat
         else:
             stub = stack.enter_context(running_stub())
             lease = lease_server_store(stub.url, api_key=None)
-        context = replace(world.sync, store=lease)
+        context = world.sync.rebound(store=lease)
         sync_scope(context, scope=ACME, run_id="first")
         with lease() as store:
             (known,) = store.retrieve(world.collection, [POINT])

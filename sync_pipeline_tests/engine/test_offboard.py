@@ -59,7 +59,7 @@ def of_others(world: World) -> dict[str, object]:
             if point.payload["scope_key"] != "acme"
         },
         "records": [known for known in world.state.documents.values() if known.scope_key != "acme"],
-        "scopes": {key: found for key, found in world.scopes.snapshots.items() if key[1] != "acme"},
+        "scopes": [found for found in world.sync.scopes.list_all() if found.scope_key != "acme"],
         "quarantine": dict(world.quarantine.rejections["globex"]),
     }
 
@@ -69,7 +69,7 @@ def mentions(world: World) -> list[str]:
     everywhere = {
         "points": [point.payload for point in world.points.values()],
         "records": list(world.state.documents.values()),
-        "scopes": list(world.scopes.snapshots),
+        "scopes": world.sync.scopes.list_all(),
         "quarantine": world.quarantine.list_all(),
     }
     return [place for place, found in everywhere.items() if "acme" in str(found)]
@@ -189,7 +189,7 @@ def test_points_in_collections_of_earlier_settings_go_too(synced: World) -> None
     for spec in (earlier, foreign):
         synced.store.ensure_collection(spec)
         synced.store.upsert(spec.collection, list(synced.points.values()))
-    synced.generations.record(earlier, is_active=False)
+    synced.generations.record(earlier, recipe={})
     leave(synced)
 
     remove(synced)
@@ -200,7 +200,7 @@ def test_points_in_collections_of_earlier_settings_go_too(synced: World) -> None
 
 def test_a_tenant_that_is_being_synced_is_left_to_that_run(synced: World) -> None:
     leave(synced)
-    synced.scopes.acquire(scope=ACME, owner="run-9", ttl_seconds=60)
+    synced.leases.acquire(scope=ACME, owner="run-9", ttl_seconds=60)
 
     with pytest.raises(ScopeBusyError, match="run-9"):
         remove(synced)

@@ -54,7 +54,7 @@ def test_its_record_and_its_vector_go_with_it(orphaned: World) -> None:
     orphaned.put("b1", tenant_id="globex", name="sand")
     orphaned.run("globex")
     orphaned.remove("b1")
-    orphaned.scopes.forget(collection=orphaned.collection, scope=GLOBEX)
+    orphaned.sync.scopes.forget(scope=GLOBEX)
     orphaned.source.now += timedelta(days=8)
     assert len(orphaned.cache.vectors) == vectors + 1
 
@@ -149,7 +149,7 @@ def test_a_scope_that_is_being_written_waits_for_the_next_time(orphaned: World) 
 
 def test_a_tenant_that_comes_back_before_its_turn_keeps_its_points(orphaned: World) -> None:
     def come_back(called: str, when: When) -> None:
-        if (called, when) == ("scopes.acquire", "before"):
+        if (called, when) == ("leases.acquire", "before"):
             orphaned.put("b1", tenant_id="globex")
 
     report = sweep_orphans(watch_context(orphaned.sync, come_back), owner="tidy", policy=WEEK)
@@ -162,7 +162,7 @@ def test_a_tenant_that_is_recorded_again_before_its_turn_is_left_to_that_record(
     orphaned: World,
 ) -> None:
     def come_and_go(called: str, when: When) -> None:
-        if (called, when) == ("scopes.acquire", "before"):
+        if (called, when) == ("leases.acquire", "before"):
             orphaned.put("b1", tenant_id="globex")
             orphaned.run("globex")
             orphaned.remove("b1")

@@ -43,17 +43,72 @@ def test_a_refused_text_fails_exactly_its_documents(world: World) -> None:
     assert (failed.status, failed.error_code) == ("failed", "PermanentError")
 
 
-def test_a_failure_names_the_views_whose_text_was_refused() -> None:
-    entity = replace(MATERIAL, views=(("title", ("name",)), ("measure", ("unit",))))
-    world = World(entities=(entity,))
+TWO_VIEWS = replace(MATERIAL, views=(("title", ("name",)), ("measure", ("unit",))))
+
+
+def test_a_refused_text_costs_its_view_and_no_other() -> None:
+    world = World(entities=(TWO_VIEWS,))
     world.put("1", name="☠ poison", unit="bag")
+    world.put("2", name="cement", unit="bag")
+
+    report = world.run()
+
+    failed = world.record_of("tenant-material-1")
+    assert counts(report) == {"new": 2, "embedded_texts": 2, "failed": 1}
+    assert failed is not None
+    assert (failed.status, failed.failed_views) == ("failed", ["title"])
+    assert failed.embed_hashes.keys() == {"measure"}
+    assert world.points["tenant-material-1"].vectors.keys() == {"measure"}
+    assert sorted(world.found("acme", "bag", views=("measure",), mode="dense")) == [
+        "tenant-material-1",
+        "tenant-material-2",
+    ]
+    assert world.found("acme", "poison", views=("title",), mode="dense") == ["tenant-material-2"]
+
+
+def test_a_refused_view_is_tried_again_and_its_failure_forgotten() -> None:
+    world = World(entities=(TWO_VIEWS,))
+    world.put("1", name="☠ poison", unit="bag")
+    world.run()
+    asked = world.embedder.calls
+    again = world.run()
+    tried = world.embedder.calls - asked
+    world.put("1", name="sand", unit="bag")
+
+    mended = world.run()
+
+    record = world.record_of("tenant-material-1")
+    assert (counts(again)["failed"], tried) == (1, 1)
+    assert counts(mended) == {"changed": 1, "embedded_texts": 1, "cache_hits": 1}
+    assert record is not None
+    assert (record.status, list(record.failed_views)) == ("synced", [])
+    assert world.points["tenant-material-1"].vectors.keys() == {"title", "measure"}
+    assert world.is_clean()
+
+
+def test_a_document_of_which_every_text_is_refused_is_not_written() -> None:
+    world = World(entities=(TWO_VIEWS,))
+    world.put("1", name="☠ poison", unit="☠ bag")
     world.put("2", name="cement", unit="bag")
 
     world.run()
 
     failed = world.record_of("tenant-material-1")
     assert failed is not None
-    assert failed.failed_views == ["title"]
+    assert failed.failed_views == ["measure", "title"]
+    assert list(world.points) == ["tenant-material-2"]
+
+
+def test_a_view_whose_new_text_is_refused_loses_the_vector_of_its_old_one() -> None:
+    world = World(entities=(TWO_VIEWS,))
+    world.put("1", name="cement", unit="bag")
+    world.run()
+    world.put("1", name="☠ poison", unit="bag")
+
+    world.run()
+
+    assert world.points["tenant-material-1"].vectors.keys() == {"measure"}
+    assert world.texts("acme") == {"1": "☠ poison bag"}
 
 
 def test_a_document_whose_new_text_is_refused_keeps_its_old_point(world: World) -> None:

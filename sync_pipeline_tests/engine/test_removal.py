@@ -60,7 +60,7 @@ def test_a_tenant_without_rows_is_kept_for_the_time_of_grace_and_then_removed(
     assert kept
     assert (second.removed, second.deleted) == (("globex",), 1)
     assert synced.ids("globex") == synced.recorded("globex") == []
-    assert synced.scopes.get(collection=synced.collection, scope=Scope("globex")) is None
+    assert synced.sync.scopes.get(scope=Scope("globex")) is None
     assert synced.ids("acme") == ["a1", "a2"]
 
 
@@ -135,7 +135,7 @@ def test_a_removal_that_the_index_does_not_show_is_an_error(
     with pytest.raises(UnconfirmedSyncError, match="'globex' should have 0 points"):
         tidy(synced)
 
-    assert synced.scopes.get(collection=synced.collection, scope=Scope("globex")) is not None
+    assert synced.sync.scopes.get(scope=Scope("globex")) is not None
 
 
 def test_a_removal_that_slept_past_its_lease_spares_what_came_back(synced: World) -> None:

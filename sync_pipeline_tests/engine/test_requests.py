@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -33,7 +32,7 @@ def sync(world: World, stub: QdrantStub) -> SyncContext:
     """300 rows, written in batches of 100."""
     world.put_many(*map(str, range(300)))
     world.set_options(upsert_batch_size=100)
-    return replace(world.sync, store=lease_server_store(elsewhere(stub.url), api_key=None))
+    return world.sync.rebound(store=lease_server_store(elsewhere(stub.url), api_key=None))
 
 
 def test_a_batch_is_one_request_and_a_sync_one_connection(

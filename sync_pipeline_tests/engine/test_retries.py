@@ -36,7 +36,7 @@ def attempts(world: World) -> int:
 
 
 def retry_now(world: World) -> dict[str, int]:
-    return world.state.retry_now(collection=world.collection)
+    return world.sync.state.retry_now()
 
 
 def test_every_full_sync_tries_failed_documents_again(failed: World) -> None:
@@ -109,4 +109,4 @@ def test_a_rate_limit_of_the_model_costs_no_attempt(world: World) -> None:
     with pytest.raises(RateLimitedError, match="slow down"):
         world.run()
 
-    assert world.state.list_failed(collection=world.collection) == []
+    assert world.sync.state.list_failed() == []

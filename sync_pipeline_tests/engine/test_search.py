@@ -247,8 +247,7 @@ def test_a_search_with_another_model_than_the_index_was_built_with_is_refused(
 
 def test_in_sync_to_is_the_older_snapshot_of_the_two_visible_scopes(stocked: World) -> None:
     snapshots = {
-        key: stocked.scopes.get(collection=stocked.collection, scope=Scope.from_key(key))
-        for key in ("global", "acme")
+        key: stocked.sync.scopes.get(scope=Scope.from_key(key)) for key in ("global", "acme")
     }
     stocked.run("acme")
 

@@ -258,23 +258,23 @@ def test_a_text_shared_by_a_new_and_a_changed_document_is_embedded_once(world: W
     assert counts(report) == {"new": 1, "changed": 1, "embedded_texts": 1}
 
 
-def test_an_index_of_another_model_is_refused_and_unharmed(world: World) -> None:
+def test_vectors_of_another_model_never_reach_the_same_collection(world: World) -> None:
     world.put("1")
     world.run()
-    before = world.everything()
-    world.embedder.model_id = "another-model"
+    before = world.everything()["points"]
+    world.use_model("another-model")
 
-    with pytest.raises(IndexMismatchError, match="was built with model fake-embedder"):
-        world.run()
+    world.run()
 
-    world.embedder.model_id = "fake-embedder"
-    assert world.everything() == before
+    assert len(world.store.list_collections()) == 2
+    world.use_model("fake-embedder")
+    assert world.everything()["points"] == before
 
 
 def test_an_index_of_unknown_origin_is_refused_all_the_same(world: World) -> None:
     world.put("1")
     world.run()
-    world.generations.specs.clear()
+    world.generations.records.clear()
     world.embedder.model_id = "another-model"
 
     with pytest.raises(IndexMismatchError, match="was built with other settings"):
@@ -292,7 +292,7 @@ def test_success_is_measured_and_a_point_that_vanished_meanwhile_is_an_error(wor
     with pytest.raises(UnconfirmedSyncError, match=r"should have 2 points .* holds 1"):
         world.run(sync=watch_context(world.sync, lose_a_point))
 
-    assert world.scopes.get(collection=world.collection, scope=Scope("acme")) is None
+    assert world.sync.scopes.get(scope=Scope("acme")) is None
 
 
 def test_a_scope_of_many_parts_is_the_same_as_of_one(world: World) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from sync_pipeline.core.errors import IndexMismatchError, StoppedError
+from sync_pipeline.core.errors import StoppedError
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.questions.verify import Verification, verify_scope
 from sync_pipeline_tests.engine.world import World
@@ -121,13 +121,6 @@ def test_at_most_twenty_examples_are_named(world: World) -> None:
 
     assert found.missing == 30
     assert len(found.examples["missing"]) == 20
-
-
-def test_an_index_of_another_model_cannot_be_verified(synced: World) -> None:
-    synced.embedder.model_id = "another-model"
-
-    with pytest.raises(IndexMismatchError, match="was built with"):
-        verify_scope(synced.sync, scope=ACME)
 
 
 def test_verification_can_be_stopped(synced: World) -> None:

@@ -12,10 +12,13 @@ from typing import Any, Final
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.point import Point
-from sync_pipeline.core.reports import ScopeReport
+from sync_pipeline.core.ports import GenerationRecord
+from sync_pipeline.core.reports import ScopeReport, SyncMode
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.embedding.bm25 import Bm25Encoder
-from sync_pipeline.engine.context import SyncContext, SyncMode, SyncOptions
+from sync_pipeline.engine.collection import Records
+from sync_pipeline.engine.context import SyncContext, SyncOptions
+from sync_pipeline.engine.generation import Generation, bind_generation, with_views
 from sync_pipeline.engine.questions.search import SearchRequest, search
 from sync_pipeline.engine.questions.verify import verify_scope
 from sync_pipeline.engine.steps.sync import sync_scope
@@ -30,6 +33,7 @@ from sync_pipeline_tests.fakes.state import (
     FakeGenerations,
     FakeIndexState,
     FakeQuarantine,
+    FakeScopeLeases,
     FakeScopeStates,
     FakeSyncRequests,
     FakeSyncRuns,
@@ -82,6 +86,7 @@ class World:
     state: FakeIndexState = field(default_factory=FakeIndexState)
     clock: Clock = field(default_factory=Clock)
     scopes: FakeScopeStates = field(init=False)
+    leases: FakeScopeLeases = field(init=False)
     generations: FakeGenerations = field(default_factory=FakeGenerations)
     cache: FakeEmbeddingCache = field(init=False)
     quarantine: FakeQuarantine = field(default_factory=FakeQuarantine)
@@ -91,11 +96,14 @@ class World:
     rates: FakeEmbeddingRates = field(default_factory=FakeEmbeddingRates)
     staging: ParquetStaging = field(init=False)
     feed: FakeChangeFeed | None = None
+    models: dict[str, FakeEmbedder] = field(default_factory=dict)
+    """Other models that can be opened, by id; those of earlier generations are found here."""
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.source = FakeRowSource({entity.table: [] for entity in self.entities})
         self.scopes = FakeScopeStates(self.clock)
+        self.leases = FakeScopeLeases(self.clock)
         self.cache = FakeEmbeddingCache(self.state, self.clock)
         self.staging = ParquetStaging(f"memory://{uuid.uuid4().hex}")
 
@@ -103,33 +111,75 @@ class World:
     def sync(self) -> SyncContext:
         """The context of these fakes, as they are now."""
         return SyncContext(
-            entities=self.entities,
             alias="documents",
+            generation=bind_generation(
+                alias="documents",
+                entities=self.entities,
+                embedder=self.embedder,
+                sparse=_SPARSE,
+                store=self.store.lease,
+                records=self.records,
+            ),
             source=self.source,
             store=self.store.lease,
-            state=self.state,
-            scopes=self.scopes,
-            overview=FakeOverview(
-                state=self.state, scopes=self.scopes, quarantine=self.quarantine, runs=self.runs
-            ),
+            records=self.records,
             generations=self.generations,
+            open_generation=self.open_generation,
+            leases=self.leases,
             cache=self.cache,
             rates=self.rates,
             quarantine=self.quarantine,
             requests=self.requests,
             runs=self.runs,
             staging=self.staging,
-            embedder=self.embedder,
-            sparse=_SPARSE,
             feed=self.feed,
             options=self.options,
             now=self.clock,
         )
 
+    def open_generation(self, record: GenerationRecord) -> Generation | None:
+        """A recorded generation, where its model is among ``models``."""
+        embedder = self.models.get(record.model_id)
+        if embedder is None or record.recipe is None:
+            return None
+        views: Any = record.recipe["views"]
+        return bind_generation(
+            alias=record.alias,
+            entities=with_views(self.entities, views),
+            embedder=embedder,
+            sparse=_SPARSE,
+            store=self.store.lease,
+            records=self.records,
+        )
+
+    def use_model(self, model_id: str) -> FakeEmbedder:
+        """Let the settings name another model, one of its own; those before stay known."""
+        self.models[self.embedder.model_id] = self.embedder
+        self.embedder = self.models.get(model_id) or FakeEmbedder(model_id=model_id)
+        self.models[model_id] = self.embedder
+        return self.embedder
+
+    def records(self, collection: str) -> Records:
+        """What is remembered of a collection."""
+        state, scopes = self.state.bound(collection), self.scopes.bound(collection)
+        overview = FakeOverview(
+            state=state,
+            scopes=scopes,
+            leases=self.leases,
+            quarantine=self.quarantine,
+            runs=self.runs,
+        )
+        return Records(state=state, scopes=scopes, overview=overview)
+
     @property
     def collection(self) -> str:
-        """The physical collection."""
+        """The physical collection of the settings."""
         return self.sync.spec.collection
+
+    @property
+    def serves(self) -> str | None:
+        """The collection that the alias points at."""
+        return self.store.alias_target("documents")
 
     # --- rows ---------------------------------------------------------------------------
 

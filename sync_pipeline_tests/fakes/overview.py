@@ -21,6 +21,7 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline_tests.fakes.state import (
     FakeIndexState,
     FakeQuarantine,
+    FakeScopeLeases,
     FakeScopeStates,
     FakeSyncRuns,
     RecordedDocument,
@@ -49,20 +50,22 @@ class FakeOverview:
         *,
         state: FakeIndexState,
         scopes: FakeScopeStates,
+        leases: FakeScopeLeases,
         quarantine: FakeQuarantine,
         runs: FakeSyncRuns,
     ) -> None:
         self._state = state
         self._scopes = scopes
+        self._leases = leases
         self._quarantine = quarantine
         self._runs = runs
 
     def list_scopes(
-        self, *, collection: str, entity_types: Sequence[str], page: ScopePage
+        self, *, entity_types: Sequence[str], page: ScopePage
     ) -> tuple[list[RecordedScope], int]:
         chosen = [
             scope
-            for scope in self._all(collection, entity_types, page.scope_keys)
+            for scope in self._all(entity_types, page.scope_keys)
             if page.containing.lower() in scope.scope_key.lower()
             and (not page.only_problems or scope.severity)
             and (not page.only_blocked or scope.blocked_deletions is not None)
@@ -75,9 +78,9 @@ class FakeOverview:
         return chosen[page.offset : page.offset + page.limit], len(chosen)
 
     def sum_up(
-        self, *, collection: str, entity_types: Sequence[str], scope_keys: Sequence[str] | None
+        self, *, entity_types: Sequence[str], scope_keys: Sequence[str] | None
     ) -> ScopeTotals:
-        scopes = self._all(collection, entity_types, scope_keys)
+        scopes = self._all(entity_types, scope_keys)
         synced = [scope.in_sync_to for scope in scopes if scope.in_sync_to]
         successes = [scope.last_success_at for scope in scopes if scope.last_success_at]
         return ScopeTotals(
@@ -98,15 +101,13 @@ class FakeOverview:
         )
 
     def list_troubles(
-        self, *, collection: str, entity_types: Sequence[str], scope_keys: Sequence[str]
+        self, *, entity_types: Sequence[str], scope_keys: Sequence[str]
     ) -> list[EntityTrouble]:
         troubles = []
         quarantined = self._quarantine.count_by_entity()
         for key in sorted(scope_keys, key=str.encode):
             for name in sorted(entity_types, key=str.encode):
-                failed = [
-                    known for known in self._failing(collection, [name]) if known.scope_key == key
-                ]
+                failed = [known for known in self._failing([name]) if known.scope_key == key]
                 rows = quarantined.get(key, {}).get(name, 0)
                 latest = max(failed, key=lambda it: it.last_attempt_at or _NEVER, default=None)
                 if failed or rows:
@@ -123,14 +124,12 @@ class FakeOverview:
                     )
         return troubles
 
-    def _all(
-        self, collection: str, entity_types: Sequence[str], keys: Sequence[str] | None
-    ) -> list[RecordedScope]:
+    def _all(self, entity_types: Sequence[str], keys: Sequence[str] | None) -> list[RecordedScope]:
         recorded: dict[str, list[EntitySnapshot]] = {}
-        for snapshot in self._scopes.list_entities(collection=collection):
+        for snapshot in self._scopes.list_entities():
             if snapshot.entity_type in entity_types:
                 recorded.setdefault(snapshot.scope_key, []).append(snapshot)
-        failing = Counter(known.scope_key for known in self._failing(collection, entity_types))
+        failing = Counter(known.scope_key for known in self._failing(entity_types))
         unusable = {
             key: count
             for key, counts in self._quarantine.count_by_entity().items()
@@ -138,8 +137,8 @@ class FakeOverview:
         }
         held = {
             key
-            for key in self._scopes.leases
-            if self._scopes.holder(scope=Scope.from_key(key)) is not None
+            for key in self._leases.held
+            if self._leases.holder(scope=Scope.from_key(key)) is not None
         }
         blocked = self._blocked()
         return [
@@ -163,13 +162,11 @@ class FakeOverview:
                 last[run.scope_key] = run
         return {key: run for key, run in last.items() if _is_refused(run)}
 
-    def _failing(self, collection: str, entity_types: Sequence[str]) -> list[RecordedDocument]:
+    def _failing(self, entity_types: Sequence[str]) -> list[RecordedDocument]:
         return [
             known
-            for (owner, _), known in self._state.documents.items()
-            if owner == collection
-            and known.status == "failed"
-            and known.entity_type in entity_types
+            for known in self._state.mine.values()
+            if known.status == "failed" and known.entity_type in entity_types
         ]
 
 

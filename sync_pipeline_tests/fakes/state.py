@@ -6,9 +6,10 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from sync_pipeline.core.ports import (
     EntitySnapshot,
     FailedDocument,
     Fence,
+    GenerationRecord,
     LeaseHolder,
     RequestStatus,
     ScopeSnapshot,
@@ -71,16 +73,29 @@ def _is_due(known: RecordedDocument, now: datetime) -> bool:
 
 
 class FakeIndexState:
-    """``IndexState`` in a dictionary by collection and document id."""
+    """``IndexState`` in a dictionary by self._collection and document id."""
 
-    def __init__(self, clock: Clock = utc_now) -> None:
+    def __init__(self, clock: Clock = utc_now, *, collection: str = "") -> None:
         self._clock = clock
+        self._collection = collection
         self.documents: dict[tuple[str, str], RecordedDocument] = {}
+
+    def bound(self, collection: str) -> Self:
+        """The same dictionary for another collection."""
+        other = copy(self)
+        other._collection = collection
+        return other
+
+    @property
+    def mine(self) -> dict[str, RecordedDocument]:
+        """What is recorded of this collection, by document id."""
+        return {
+            key[1]: known for key, known in self.documents.items() if key[0] == self._collection
+        }
 
     def record_synced(
         self,
         *,
-        collection: str,
         scope: Scope,
         rows: Sequence[StateRow],
         snapshot_at: datetime,
@@ -88,7 +103,7 @@ class FakeIndexState:
     ) -> None:
         now = self._clock()
         for row in rows:
-            known = self.documents.get((collection, row.document_id))
+            known = self.documents.get((self._collection, row.document_id))
             previous = None
             if known is not None:
                 if known.snapshot_at is not None and known.snapshot_at > snapshot_at:
@@ -96,7 +111,7 @@ class FakeIndexState:
                 previous = known.previous_scope_key
                 if known.scope_key != scope.key:
                     previous = known.scope_key
-            self.documents[collection, row.document_id] = RecordedDocument(
+            self.documents[self._collection, row.document_id] = RecordedDocument(
                 document_id=row.document_id,
                 point_id=row.point_id,
                 scope_key=scope.key,
@@ -112,12 +127,10 @@ class FakeIndexState:
                 last_attempt_at=now,
             )
 
-    def record_failed(
-        self, *, collection: str, scope: Scope, failures: Sequence[FailedDocument]
-    ) -> None:
+    def record_failed(self, *, scope: Scope, failures: Sequence[FailedDocument]) -> None:
         now = self._clock()
         for failure in failures:
-            key = collection, failure.document_id
+            key = self._collection, failure.document_id
             known = self.documents.get(key) or RecordedDocument(
                 document_id=failure.document_id,
                 point_id=failure.point_id,
@@ -142,7 +155,6 @@ class FakeIndexState:
     def iter_digests(
         self,
         *,
-        collection: str,
         scope: Scope,
         views: Sequence[str],
         entity_types: Sequence[str] | None = None,
@@ -152,7 +164,7 @@ class FakeIndexState:
         chosen = sorted(
             (
                 known
-                for known in self._of(collection, scope)
+                for known in self._of(scope)
                 if (entity_types is None or known.entity_type in entity_types)
                 and (start is None or known.point_id >= start)
                 and (stop is None or known.point_id < stop)
@@ -183,7 +195,6 @@ class FakeIndexState:
     def delete(
         self,
         *,
-        collection: str,
         scope: Scope,
         point_ids: Sequence[str],
         up_to: datetime | None = None,
@@ -191,21 +202,27 @@ class FakeIndexState:
         wanted = set(point_ids)
         gone = [
             known
-            for known in self._of(collection, scope)
+            for known in self._of(scope)
             if known.point_id in wanted
             and (up_to is None or known.snapshot_at is None or known.snapshot_at <= up_to)
         ]
         for known in gone:
-            del self.documents[collection, known.document_id]
+            del self.documents[self._collection, known.document_id]
         return len(gone)
 
+    def clear(self) -> int:
+        mine = [key for key in self.documents if key[0] == self._collection]
+        for key in mine:
+            del self.documents[key]
+        return len(mine)
+
     def take_departed(
-        self, *, collection: str, scope: Scope, entity_types: Sequence[str] | None = None
+        self, *, scope: Scope, entity_types: Sequence[str] | None = None
     ) -> dict[str, int]:
         departed = [
             key
             for key, known in self.documents.items()
-            if key[0] == collection
+            if key[0] == self._collection
             and known.previous_scope_key == scope.key
             and (entity_types is None or known.entity_type in entity_types)
         ]
@@ -213,47 +230,43 @@ class FakeIndexState:
             self.documents[key] = replace(self.documents[key], previous_scope_key=None)
         return dict(Counter(self.documents[key].entity_type for key in departed))
 
-    def count_by_scope(
-        self, *, collection: str, scope: Scope | None = None
-    ) -> dict[str, dict[str, int]]:
+    def count_by_scope(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
         counts: dict[str, dict[str, int]] = {}
         for (owner, _), known in self.documents.items():
-            if owner == collection and scope in (None, Scope.from_key(known.scope_key)):
+            if owner == self._collection and scope in (None, Scope.from_key(known.scope_key)):
                 by_status = counts.setdefault(known.scope_key, {})
                 by_status[known.status] = by_status.get(known.status, 0) + 1
         return counts
 
     def count_by_entity(
-        self, *, collection: str, scope: Scope | None = None
+        self, *, scope: Scope | None = None
     ) -> dict[str, dict[str, dict[str, int]]]:
         counts: dict[str, dict[str, dict[str, int]]] = {}
         for (owner, _), known in self.documents.items():
-            if owner == collection and (scope is None or known.scope_key == scope.key):
+            if owner == self._collection and (scope is None or known.scope_key == scope.key):
                 by_entity = counts.setdefault(known.scope_key, {})
                 by_status = by_entity.setdefault(known.entity_type, {})
                 by_status[known.status] = by_status.get(known.status, 0) + 1
         return counts
 
-    def get(self, *, collection: str, document_id: str) -> DocumentRecord | None:
-        known = self.documents.get((collection, document_id))
+    def get(self, *, document_id: str) -> DocumentRecord | None:
+        known = self.documents.get((self._collection, document_id))
         return None if known is None else _record(known)
 
     def list_failed(
         self,
         *,
-        collection: str,
         scope: Scope | None = None,
         only_due: bool = False,
         limit: int | None = None,
     ) -> list[DocumentRecord]:
-        failed = self._failed(collection, scope, only_due=only_due)
+        failed = self._failed(scope, only_due=only_due)
         by_scope = sorted(failed, key=lambda known: (known.scope_key, known.document_id))
         return [_record(known) for known in by_scope[:limit]]
 
     def list_documents(
         self,
         *,
-        collection: str,
         scope: Scope | None = None,
         status: str | None = None,
         entity_type: str | None = None,
@@ -264,7 +277,7 @@ class FakeIndexState:
         chosen = [
             known
             for (owner, _), known in self.documents.items()
-            if owner == collection
+            if owner == self._collection
             and (scope is None or known.scope_key == scope.key)
             and status in (None, known.status)
             and entity_type in (None, known.entity_type)
@@ -277,26 +290,23 @@ class FakeIndexState:
     def retry_now(
         self,
         *,
-        collection: str,
         scope: Scope | None = None,
         document_ids: Sequence[str] | None = None,
         entity_types: Sequence[str] | None = None,
     ) -> dict[str, int]:
         chosen = [
             known
-            for known in self._failed(collection, scope)
+            for known in self._failed(scope)
             if (document_ids is None or known.document_id in document_ids)
             and (entity_types is None or known.entity_type in entity_types)
         ]
         for known in chosen:
-            key = collection, known.document_id
+            key = self._collection, known.document_id
             self.documents[key] = replace(known, next_retry_at=self._clock())
         return dict(Counter(known.scope_key for known in chosen))
 
-    def count_due_retries(
-        self, *, collection: str, entity_types: Sequence[str] | None = None
-    ) -> dict[str, int]:
-        due = self._failed(collection, None, only_due=True)
+    def count_due_retries(self, *, entity_types: Sequence[str] | None = None) -> dict[str, int]:
+        due = self._failed(None, only_due=True)
         return dict(
             Counter(
                 known.scope_key
@@ -305,24 +315,22 @@ class FakeIndexState:
             )
         )
 
-    def _failed(
-        self, collection: str, scope: Scope | None, *, only_due: bool = False
-    ) -> list[RecordedDocument]:
+    def _failed(self, scope: Scope | None, *, only_due: bool = False) -> list[RecordedDocument]:
         now = self._clock()
         return [
             known
             for (owner, _), known in self.documents.items()
-            if owner == collection
+            if owner == self._collection
             and known.status == "failed"
             and (scope is None or known.scope_key == scope.key)
             and (not only_due or _is_due(known, now))
         ]
 
-    def _of(self, collection: str, scope: Scope) -> list[RecordedDocument]:
+    def _of(self, scope: Scope) -> list[RecordedDocument]:
         return [
             known
             for (owner, _), known in self.documents.items()
-            if owner == collection and known.scope_key == scope.key
+            if owner == self._collection and known.scope_key == scope.key
         ]
 
 
@@ -366,41 +374,43 @@ class _FakeLease:
 class FakeScopeStates:
     """``ScopeStates`` in dictionaries, with a clock that a test may turn."""
 
-    def __init__(self, clock: Clock = utc_now) -> None:
+    def __init__(self, clock: Clock = utc_now, *, collection: str = "") -> None:
         self._clock = clock
+        self._collection = collection
         self.entities: dict[tuple[str, str, str], EntitySnapshot] = {}
-        """By collection, scope key and entity."""
-        self.leases: dict[str, _FakeLease] = {}
+        """By self._collection, scope key and entity."""
+
+    def bound(self, collection: str) -> Self:
+        """The same dictionary for another collection."""
+        other = copy(self)
+        other._collection = collection
+        return other
 
     @property
-    def snapshots(self) -> dict[tuple[str, str], ScopeSnapshot]:
-        """The fake ``scope_state``, by collection and scope key."""
-        keys = sorted({key[:2] for key in self.entities}, key=lambda key: key[1].encode())
-        return {key: self._summed(*key) for key in keys}
+    def snapshots(self) -> dict[str, ScopeSnapshot]:
+        """The fake ``scope_state``, by scope key."""
+        keys = {key[1] for key in self.entities if key[0] == self._collection}
+        return {key: self._summed(key) for key in sorted(keys, key=str.encode)}
 
-    def get(self, *, collection: str, scope: Scope) -> ScopeSnapshot | None:
-        return self.snapshots.get((collection, scope.key))
+    def get(self, *, scope: Scope) -> ScopeSnapshot | None:
+        return self.snapshots.get(scope.key)
 
-    def list_all(self, *, collection: str) -> list[ScopeSnapshot]:
-        return [known for key, known in self.snapshots.items() if key[0] == collection]
+    def list_all(self) -> list[ScopeSnapshot]:
+        return list(self.snapshots.values())
 
-    def list_entities(
-        self, *, collection: str, scopes: Sequence[Scope] | None = None
-    ) -> list[EntitySnapshot]:
+    def list_entities(self, *, scopes: Sequence[Scope] | None = None) -> list[EntitySnapshot]:
         keys = None if scopes is None else {scope.key for scope in scopes}
         return [
             known
             for (owner, scope_key, _), known in sorted(
                 self.entities.items(), key=lambda item: [part.encode() for part in item[0]]
             )
-            if owner == collection and (keys is None or scope_key in keys)
+            if owner == self._collection and (keys is None or scope_key in keys)
         ]
 
-    def note_writing(
-        self, fence: Fence, *, collection: str, entity_types: Sequence[str], over_others: bool
-    ) -> None:
+    def note_writing(self, fence: Fence, *, entity_types: Sequence[str], over_others: bool) -> None:
         for key, known in self.entities.items():
-            is_meant = key[:2] == (collection, fence.scope_key) and key[2] in entity_types
+            is_meant = key[:2] == (self._collection, fence.scope_key) and key[2] in entity_types
             if is_meant and (over_others or known.writing_token is None):
                 self.entities[key] = replace(known, writing_token=fence.token)
 
@@ -408,13 +418,12 @@ class FakeScopeStates:
         self,
         fence: Fence,
         *,
-        collection: str,
         entities: Sequence[EntityResult],
         snapshot_at: datetime,
         is_full: bool,
     ) -> None:
         for found in entities:
-            key = collection, fence.scope_key, found.entity_type
+            key = self._collection, fence.scope_key, found.entity_type
             known = self.entities.get(key)
             if known and known.source_snapshot_at and known.source_snapshot_at > snapshot_at:
                 continue
@@ -436,31 +445,35 @@ class FakeScopeStates:
             )
 
     def mark_vanished(
-        self, *, collection: str, scope_keys: Sequence[str], entity_types: Sequence[str]
+        self, *, scope_keys: Sequence[str], entity_types: Sequence[str]
     ) -> list[EntitySnapshot]:
         now = self._clock()
         for key, known in self.entities.items():
-            if key[0] == collection and key[2] in entity_types:
+            if key[0] == self._collection and key[2] in entity_types:
                 since = (known.vanished_at or now) if key[1] in scope_keys else None
                 self.entities[key] = replace(known, vanished_at=since)
         return [
             known
-            for known in self.list_entities(collection=collection)
+            for known in self.list_entities()
             if known.vanished_at and known.entity_type in entity_types
         ]
 
-    def forget(
-        self, *, collection: str, scope: Scope, entity_types: Sequence[str] | None = None
-    ) -> None:
+    def forget(self, *, scope: Scope, entity_types: Sequence[str] | None = None) -> None:
         for key in list(self.entities):
-            if key[:2] == (collection, scope.key) and (
+            if key[:2] == (self._collection, scope.key) and (
                 entity_types is None or key[2] in entity_types
             ):
                 del self.entities[key]
 
-    def _summed(self, collection: str, scope_key: str) -> ScopeSnapshot:
+    def clear(self) -> None:
+        for key in [key for key in self.entities if key[0] == self._collection]:
+            del self.entities[key]
+
+    def _summed(self, scope_key: str) -> ScopeSnapshot:
         parts = [
-            known for key, known in self.entities.items() if key[:2] == (collection, scope_key)
+            known
+            for key, known in self.entities.items()
+            if key[:2] == (self._collection, scope_key)
         ]
         digests = [known.digest for known in sorted(parts, key=lambda one: one.entity_type)]
         marks = [known.vanished_at for known in parts]
@@ -477,8 +490,16 @@ class FakeScopeStates:
             vanished_at=max((mark for mark in marks if mark), default=None) if all(marks) else None,
         )
 
+
+class FakeScopeLeases:
+    """``ScopeLeases`` in a dictionary, with a clock that a test may turn."""
+
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self.held: dict[str, _FakeLease] = {}
+
     def holder(self, *, scope: Scope) -> LeaseHolder | None:
-        held = self.leases.get(scope.key)
+        held = self.held.get(scope.key)
         left = 0.0 if held is None else (held.expires_at - self._clock()).total_seconds()
         if held is None or not 0 < left <= MAX_LEASE_SECONDS:
             return None
@@ -486,7 +507,7 @@ class FakeScopeStates:
 
     def acquire(self, *, scope: Scope, owner: str, ttl_seconds: float) -> Fence:
         now = self._clock()
-        held = self.leases.get(scope.key)
+        held = self.held.get(scope.key)
         if held is None:
             token = 1
         elif held.owner == owner:
@@ -496,11 +517,11 @@ class FakeScopeStates:
         else:
             left = (held.expires_at - now).total_seconds()
             raise ScopeBusyError(scope_key=scope.key, owner=held.owner, seconds_left=left)
-        self.leases[scope.key] = _FakeLease(owner, token, now + timedelta(seconds=ttl_seconds))
+        self.held[scope.key] = _FakeLease(owner, token, now + timedelta(seconds=ttl_seconds))
         return Fence(scope_key=scope.key, owner=owner, token=token)
 
     def check(self, fence: Fence, *, ttl_seconds: float) -> None:
-        held = self.leases.get(fence.scope_key)
+        held = self.held.get(fence.scope_key)
         if held is None or (held.owner, held.token) != (fence.owner, fence.token):
             holder = "nobody" if held is None else held.owner
             raise SupersededError(
@@ -509,14 +530,14 @@ class FakeScopeStates:
         self._renew(fence, seconds=ttl_seconds)
 
     def release(self, fence: Fence) -> None:
-        held = self.leases.get(fence.scope_key)
+        held = self.held.get(fence.scope_key)
         if held is not None and (held.owner, held.token) == (fence.owner, fence.token):
             self._renew(fence, seconds=0)
 
     def release_dead(self, *, owner: str) -> int:
         held = [
             Fence(key, lease.owner, lease.token)
-            for key, lease in self.leases.items()
+            for key, lease in self.held.items()
             if lease.owner == owner and lease.expires_at > self._clock()
         ]
         for fence in held:
@@ -525,7 +546,7 @@ class FakeScopeStates:
 
     def _renew(self, fence: Fence, *, seconds: float) -> None:
         until = self._clock() + timedelta(seconds=seconds)
-        self.leases[fence.scope_key] = _FakeLease(fence.owner, fence.token, until)
+        self.held[fence.scope_key] = _FakeLease(fence.owner, fence.token, until)
 
 
 class FakeEmbeddingCache:
@@ -662,22 +683,53 @@ class FakeQuarantine:
 class FakeGenerations:
     """``Generations`` in a dictionary by collection."""
 
-    def __init__(self) -> None:
-        self.specs: dict[str, CollectionSpec] = {}
-        self.active: set[str] = set()
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self.records: dict[str, GenerationRecord] = {}
 
-    def record(self, spec: CollectionSpec, *, is_active: bool) -> None:
-        if is_active:
-            of_alias = {name for name, known in self.specs.items() if known.alias == spec.alias}
-            self.active -= of_alias
-            self.active.add(spec.collection)
-        else:
-            self.active.discard(spec.collection)
-        self.specs[spec.collection] = spec
+    def record(self, spec: CollectionSpec, *, recipe: Mapping[str, object]) -> None:
+        known = self.records.get(spec.collection)
+        if known is not None:
+            self.records[spec.collection] = replace(known, recipe=dict(recipe))
+            return
+        self.records[spec.collection] = GenerationRecord(
+            collection=spec.collection,
+            alias=spec.alias,
+            model_id=spec.model_id,
+            views=spec.views,
+            sparse_id=spec.sparse_id,
+            description=spec.describe(),
+            recipe=dict(recipe),
+            created_at=self._clock(),
+            served_at=None,
+            retired_at=None,
+            refusal=None,
+        )
+
+    def note_serving(self, *, alias: str, collection: str) -> None:
+        now = self._clock()
+        for known in self.list_all(alias=alias):
+            name = known.collection
+            if name == collection and not known.is_serving:
+                self.records[name] = replace(
+                    known, served_at=known.served_at or now, retired_at=None, refusal=None
+                )
+            elif name != collection and known.is_serving:
+                self.records[name] = replace(known, retired_at=now)
+
+    def note_refusal(self, *, collection: str, reason: str | None) -> None:
+        if collection in self.records:
+            self.records[collection] = replace(self.records[collection], refusal=reason)
+
+    def forget(self, *, collection: str) -> None:
+        self.records.pop(collection, None)
+
+    def list_all(self, *, alias: str) -> list[GenerationRecord]:
+        return [known for known in self.records.values() if known.alias == alias]
 
     def describe(self, collection: str) -> str | None:
-        spec = self.specs.get(collection)
-        return None if spec is None else spec.describe()
+        known = self.records.get(collection)
+        return None if known is None else known.description
 
 
 class FakeEmbeddingRates:

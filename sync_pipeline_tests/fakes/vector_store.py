@@ -70,6 +70,8 @@ class FakeVectorStore:
         self.capabilities = capabilities or StoreCapabilities(explicit_optimize=False)
         self.refused: set[str] = set()
         """Ids of documents whose points it refuses."""
+        self.finds_nothing_in: set[str] = set()
+        """Collections in which a search finds nothing, whatever they hold."""
         self._collections: dict[str, _Collection] = {}
         self._aliases: dict[str, str] = {}
         self._failures: dict[str, list[tuple[Exception, bool]]] = {}
@@ -303,7 +305,7 @@ class FakeVectorStore:
             if query.sparse is not None and has_words(query):
                 rankings[BM25_VECTOR] = _by_words(visible, query.sparse, corpus=in_scope)
             scores = _fuse(rankings, query) if len(rankings) > 1 else next(iter(rankings.values()))
-            best = _ranked(scores)
+            best = [] if collection in self.finds_nothing_in else _ranked(scores)
             return known_hits(
                 (score, StoredPoint(point_id=point_id, payload=dict(visible[point_id].payload)))
                 for point_id, score in best[: query.limit]

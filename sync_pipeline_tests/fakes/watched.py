@@ -14,7 +14,10 @@ from functools import wraps
 from inspect import isgenerator
 from typing import Any, Final, Literal
 
+from sync_pipeline.core.ports import GenerationRecord
+from sync_pipeline.engine.collection import Records, open_collection
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.generation import Generation
 
 When = Literal["before", "after"]
 
@@ -22,17 +25,8 @@ Listener = Callable[[str, When], None]
 """Is told of ``port.method``, for instance ``store.upsert``. Items that a method yields
 are calls too: ``snapshot.iter_rows.next``."""
 
-PORTS: Final = (
-    "source",
-    "state",
-    "scopes",
-    "generations",
-    "cache",
-    "quarantine",
-    "staging",
-    "embedder",
-)
-"""Fields of ``SyncContext`` that are watched, besides ``store`` and a ``feed``."""
+PORTS: Final = ("source", "generations", "leases", "cache", "quarantine", "staging")
+"""Fields of ``SyncContext`` that are watched, besides a ``feed`` and what a generation binds."""
 
 _OPENED: Final = {
     "source.open_snapshot": "snapshot",
@@ -47,7 +41,28 @@ def watch_context(sync: SyncContext, listener: Listener) -> SyncContext:
     names = [*PORTS, *([] if sync.feed is None else ["feed"])]
     watched = {name: watch(getattr(sync, name), name=name, listener=listener) for name in names}
     store: Any = _watch_call(sync.store, called="store.lease", listener=listener)
-    return replace(sync, store=store, **watched)
+
+    def records(collection: str) -> Records:
+        known = sync.records(collection)
+        return replace(
+            known,
+            state=watch(known.state, name="state", listener=listener),
+            scopes=watch(known.scopes, name="scopes", listener=listener),
+        )
+
+    def open_generation(record: GenerationRecord) -> Generation | None:
+        known = sync.open_generation(record)
+        if known is None:
+            return None
+        return replace(
+            known,
+            embedder=watch(known.embedder, name="embedder", listener=listener),
+            collection=open_collection(record.collection, store=store, records=records),
+        )
+
+    embedder = watch(sync.embedder, name="embedder", listener=listener)
+    rebound = sync.rebound(store=store, records=records, embedder=embedder)
+    return replace(rebound, open_generation=open_generation, **watched)
 
 
 def watch(port: object, *, name: str, listener: Listener) -> Any:

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from sync_pipeline.database.urls import driver_url
 from sync_pipeline.stores.server.store import lease_server_store
 from sync_pipeline_tests.fakes.qdrant_stub import QdrantStub, running_stub
+from sync_pipeline_tests.reliability.catalogue import Catalogue
+from sync_pipeline_tests.reliability.crashing import Driver
 from sync_pipeline_tests.reliability.site import TABLE, Site
 
 
@@ -39,3 +42,18 @@ def server_site(site: Site, stub: QdrantStub, waits: list[float]) -> Site:
     """The same installation with that server for an index."""
     site.store = lease_server_store(stub.url, api_key=None, timeout_seconds=1, sleep=waits.append)
     return site
+
+
+@pytest.fixture
+def catalogue(database_url: str) -> Iterator[Catalogue]:
+    catalogue = Catalogue(driver_url(database_url, "libpq"), rows=120, seed=7)
+    yield catalogue
+    catalogue.close()
+
+
+@pytest.fixture
+def driver(catalogue: Catalogue, database_url: str, tmp_path: Path) -> Iterator[Driver]:
+    del catalogue  # there have to be tables
+    driver = Driver(tmp_path / "home", database=database_url)
+    yield driver
+    driver.close()

@@ -6,7 +6,8 @@ opened nothing, so that a sync with a death in it costs a third of a second.
 
 ``{"scopes": [...], "kill": {"place", "when", "number", "signal"} or null}`` syncs; what comes
 back are the reports and, where nothing was to be killed, what is in the index then. With
-``"do": "look"`` only that.
+``"do": "look"`` only that; ``switch``, ``rollback`` and ``drop`` are about generations of the
+index, and ``"dimension": N`` names another model for this request alone.
 """
 
 from __future__ import annotations
@@ -34,9 +35,12 @@ from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.ports import Embedder, EmbeddingCache
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext, SyncOptions
+from sync_pipeline.engine.questions.search import SearchRequest, search
 from sync_pipeline.engine.questions.verify import verify_scope
+from sync_pipeline.engine.roles import serving
 from sync_pipeline.engine.staged import gather
 from sync_pipeline.engine.steps.sync import sync_scope
+from sync_pipeline.engine.switching import drop, go_back, go_live, go_live_when_filled
 from sync_pipeline.settings import load_settings
 from sync_pipeline.stores.edge.store import lease_edge_store
 from sync_pipeline.wiring import open_installation
@@ -140,7 +144,7 @@ def open_sync(home: Path, kill: Request | None) -> SyncContext:
     # A process that is put to sleep must not hold the index.
     is_put_to_sleep = kill is not None and "signal" in kill
     store = lease_edge_store(home / "index", linger_seconds=0 if is_put_to_sleep else 1)
-    sync = replace(sync, options=OPTIONS, embedder=embedder, cache=cache, store=store)
+    sync = replace(sync.rebound(embedder=embedder, store=store), options=OPTIONS, cache=cache)
     if kill is None:
         return sync
     return watch_context(sync, Reaper(kill, home=home))
@@ -148,21 +152,51 @@ def open_sync(home: Path, kill: Request | None) -> SyncContext:
 
 def carry_out(request: Request, home: Path) -> object:
     """Do what was asked; the answer as JSON values."""
+    if "dimension" in request:
+        os.environ["SYNC_PIPELINE__EMBEDDING__DIMENSION"] = str(request["dimension"])
     sync = open_sync(home, request.get("kill"))
     scopes = [Scope.from_key(key) for key in request["scopes"]]
-    is_look = request.get("do") == "look"
-    reports = [] if is_look else [sync_patiently(sync, scope) for scope in scopes]
+    reports = do(request.get("do", "sync"), sync, scopes)
     if request.get("kill"):
         return {"reports": reports}
+    served = serving(sync) or sync
     return {
         "reports": reports,
         "differences": {
             scope.key: asdict(found)
             for scope in scopes
-            if not (found := verify_scope(sync, scope=scope)).is_clean
+            if not (found := verify_scope(served, scope=scope)).is_clean
         },
-        "points": points(sync),
+        "points": points(served),
+        "serves": served.spec.collection,
+        "wanted": sync.spec.collection,
+        "hits": hits(sync, scopes[0]),
     }
+
+
+def hits(sync: SyncContext, scope: Scope) -> int:
+    """How many documents a search finds, at most ten."""
+    return len(search(sync, scope=scope, request=SearchRequest(text="cement")).hits)
+
+
+def do(what: str, sync: SyncContext, scopes: Sequence[Scope]) -> list[dict[str, Any]]:
+    """Carry a request out; the reports of scopes that were synced."""
+    match what:
+        case "sync":
+            reports = []
+            for scope in scopes:
+                reports.append(sync_patiently(sync, scope))
+                go_live_when_filled(sync)
+            return reports
+        case "switch":
+            go_live(sync)
+        case "rollback":
+            go_back(sync)
+        case "drop":
+            for record in sync.generations.list_all(alias=sync.alias):
+                if record.collection != sync.spec.collection:
+                    drop(sync, collection=record.collection)
+    return []
 
 
 def sync_patiently(sync: SyncContext, scope: Scope) -> dict[str, Any]:
@@ -176,17 +210,16 @@ def sync_patiently(sync: SyncContext, scope: Scope) -> dict[str, Any]:
 
 def points(sync: SyncContext) -> list[list[Any]]:
     """Document id, scope key, text and price of every point."""
-    collection = sync.spec.collection
-    with sync.store() as store:
+    with sync.index() as index:
         ids = [
             str(name)
-            for key in store.count_by_scope(collection)
+            for key in index.count_by_scope()
             for name in gather(
-                store.iter_digests(collection, scope_key=key, views=sync.views)
+                index.iter_digests(scope_key=key, views=sync.views)
             ).point_ids.astype("U36")
         ]
-        payloads = [point.payload for point in store.retrieve(collection, ids)]
-        assert store.count(collection) == len(payloads)
+        payloads = [point.payload for point in index.retrieve(ids)]
+        assert index.count() == len(payloads)
     names = ("document_id", "scope_key", "text", "price")
     return [[payload.get(name) for name in names] for payload in payloads]
 

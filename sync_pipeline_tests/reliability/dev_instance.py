@@ -274,7 +274,7 @@ class DevInstance:
 
     def lease_holder(self, scope_key: str) -> str | None:
         """The run that holds the lease of a scope now."""
-        holder = self.sync().scopes.holder(scope=Scope.from_key(scope_key))
+        holder = self.sync().leases.holder(scope=Scope.from_key(scope_key))
         return None if holder is None else holder.owner
 
     def sync(self) -> SyncContext:

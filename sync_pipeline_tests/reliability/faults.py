@@ -20,7 +20,8 @@ from sync_pipeline.core.errors import (
 from sync_pipeline.core.hashing import embed_hasher
 from sync_pipeline.core.payload import revision_of
 from sync_pipeline.core.point import Point
-from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.core.reports import SyncMode
+from sync_pipeline.engine.context import SyncContext
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.row_source import FakeRowSource, FakeSnapshot, Row
 from sync_pipeline_tests.fakes.vector_store import FakeVectorStore
@@ -29,7 +30,7 @@ from sync_pipeline_tests.reliability.oracle import ODD, Key, Oracle, documents, 
 from sync_pipeline_tests.reliability.tables import WatchedTables
 
 PLACES: Final = (
-    "scopes.acquire",
+    "leases.acquire",
     "feed.status",
     "feed.read",
     "source.open_snapshot",
@@ -44,7 +45,7 @@ PLACES: Final = (
     "cache.put",
     "cache.get",
     "scopes.note_writing",
-    "scopes.check",
+    "leases.check",
     "store.upsert",
     "store.write_payloads",
     "state.record_synced",
@@ -56,7 +57,7 @@ PLACES: Final = (
     "scopes.record_success",
     "feed.consume",
     "staging.delete",
-    "scopes.release",
+    "leases.release",
 )
 """Calls of ports at which something can happen, in the order of a run."""
 
@@ -267,5 +268,6 @@ def context_of(run: Run, *, world: World, tables: WatchedTables) -> SyncContext:
     source: Any = world.source if run.unseen is None else _BlindSource(world.source, run=run)
     store: Any = _AuditedStore(world, oracle=oracle, run=run)
     embedder: Any = _AuditedEmbedder(world, run=run)
-    sync = replace(world.sync, store=lambda: nullcontext(store), embedder=embedder, source=source)
+    rebound = world.sync.rebound(store=lambda: nullcontext(store), embedder=embedder)
+    sync = replace(rebound, source=source)
     return watch_context(sync, listener)

@@ -28,9 +28,9 @@ from sync_pipeline.core.errors import (
     TransientError,
     UnconfirmedSyncError,
 )
-from sync_pipeline.core.reports import ScopeReport
+from sync_pipeline.core.reports import ScopeReport, SyncMode
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.questions.follow import pending_scopes
 from sync_pipeline.engine.questions.plan import plan_scope
 from sync_pipeline.engine.steps.sync import sync_scope
@@ -413,7 +413,7 @@ class InstallationMachine(RuleBasedStateMachine):
         elif what == "cache":
             self.world.cache.vectors.clear()
         else:
-            self.world.generations.specs.clear()
+            self.world.generations.records.clear()
         self.lost()
 
     @rule()

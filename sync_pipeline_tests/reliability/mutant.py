@@ -304,7 +304,7 @@ MUTANTS: Final = {
             Change(
                 "sync_pipeline.engine.lease",
                 "require_lease",
-                "sync.scopes.check",
+                "sync.leases.check",
                 "(lambda *_, **__: None)",
             ),
         ),
@@ -314,9 +314,9 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.steps.sync",
-                "current_export",
-                "export.run_id == run_id and export.fence_token == fence.token",
-                "export.run_id == run_id",
+                "_is_current",
+                "made_by == (run_id, fence.token, sync.spec.collection)",
+                "staged.run_id == run_id",
             ),
         ),
     ),
@@ -336,7 +336,7 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.questions.search",
-                "search_batch",
+                "_search_batch",
                 "answers = _without_departed(answers, present)",
                 "pass",
             ),

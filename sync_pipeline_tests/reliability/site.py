@@ -13,7 +13,7 @@ from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.ports import Embedder, Lease, VectorStore
-from sync_pipeline.core.reports import ScopeReport
+from sync_pipeline.core.reports import ScopeReport, SyncMode
 from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
@@ -21,11 +21,14 @@ from sync_pipeline.database.generations import PostgresGenerations
 from sync_pipeline.database.index_state import PostgresIndexState
 from sync_pipeline.database.overview import PostgresOverview
 from sync_pipeline.database.quarantine import PostgresQuarantine
+from sync_pipeline.database.scope_leases import PostgresScopeLeases
 from sync_pipeline.database.scope_states import PostgresScopeStates
 from sync_pipeline.database.sync_requests import PostgresSyncRequests
 from sync_pipeline.database.sync_runs import PostgresSyncRuns
 from sync_pipeline.embedding.bm25 import Bm25Encoder
-from sync_pipeline.engine.context import SyncContext, SyncMode, SyncOptions
+from sync_pipeline.engine.collection import Records
+from sync_pipeline.engine.context import SyncContext, SyncOptions
+from sync_pipeline.engine.generation import bind_generation
 from sync_pipeline.engine.questions.search import SearchRequest, search
 from sync_pipeline.engine.questions.verify import verify_scope
 from sync_pipeline.engine.staged import gather
@@ -75,23 +78,35 @@ class Site:
         """The context, as things are now."""
         embedder: Embedder = self.embedder
         return SyncContext(
-            entities=(self.entity,),
             alias="documents",
+            generation=bind_generation(
+                alias="documents",
+                entities=(self.entity,),
+                embedder=embedder,
+                sparse=Bm25Encoder("english"),
+                store=self.store,
+                records=self.records,
+            ),
             source=self.source,
             store=self.store,
-            state=PostgresIndexState(self.engine, retries=IMPATIENT),
-            scopes=PostgresScopeStates(self.engine, retries=IMPATIENT),
-            overview=PostgresOverview(self.engine, retries=IMPATIENT),
+            records=self.records,
             generations=PostgresGenerations(self.engine, retries=IMPATIENT),
+            leases=PostgresScopeLeases(self.engine, retries=IMPATIENT),
             cache=PostgresEmbeddingCache(self.engine, retries=IMPATIENT),
             rates=FakeEmbeddingRates(),
             quarantine=PostgresQuarantine(self.engine, retries=IMPATIENT),
             requests=PostgresSyncRequests(self.engine, retries=IMPATIENT),
             runs=PostgresSyncRuns(self.engine, retries=IMPATIENT),
             staging=ParquetStaging(str(self.folder / "staging")),
-            embedder=embedder,
-            sparse=Bm25Encoder("english"),
             options=self.options,
+        )
+
+    def records(self, collection: str) -> Records:
+        """What is remembered of a collection."""
+        return Records(
+            state=PostgresIndexState(self.engine, collection=collection, retries=IMPATIENT),
+            scopes=PostgresScopeStates(self.engine, collection=collection, retries=IMPATIENT),
+            overview=PostgresOverview(self.engine, collection=collection, retries=IMPATIENT),
         )
 
     def sql(self, *statements: str, **values: object) -> None:
@@ -131,11 +146,9 @@ class Site:
 
     def payloads(self, key: str = "acme") -> dict[str, dict[str, Any]]:
         """Payloads of a scope's points, by row id."""
-        with self.store() as store:
-            digests = gather(
-                store.iter_digests(self.collection, scope_key=key, views=self.sync.views)
-            )
-            found = store.retrieve(self.collection, digests.point_ids.astype("U36").tolist())
+        with self.sync.index() as index:
+            digests = gather(index.iter_digests(scope_key=key, views=self.sync.views))
+            found = index.retrieve(digests.point_ids.astype("U36").tolist())
         return {str(point.payload["dbId"]): dict(point.payload) for point in found}
 
     def texts(self, key: str = "acme") -> dict[str, str]:

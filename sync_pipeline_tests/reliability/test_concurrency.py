@@ -32,8 +32,8 @@ from sync_pipeline_tests.engine.steps import SteppedRun
 from sync_pipeline_tests.fakes.qdrant_stub import QdrantStub
 from sync_pipeline_tests.fakes.watched import When, watch_context
 from sync_pipeline_tests.reliability.catalogue import Catalogue, Found
+from sync_pipeline_tests.reliability.crashing import Driver
 from sync_pipeline_tests.reliability.site import Site
-from sync_pipeline_tests.reliability.test_crashes import Driver
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def two_drivers(
     [
         pytest.param("source.open_snapshot", "after", id="in its snapshot"),
         pytest.param("cache.put", "after", id="after embedding"),
-        pytest.param("scopes.check", "after", id="just before a write"),
+        pytest.param("leases.check", "after", id="just before a write"),
     ],
 )
 def test_s34_a_run_that_slept_past_its_lease_writes_nothing_newer_away(

@@ -527,7 +527,7 @@ def test_s18_a_tenant_that_vanished_is_kept_until_its_grace_is_over(site: Site) 
     assert (first.vanished, first.removed, kept) == (1, (), 3)
     assert (second.removed, second.deleted) == (("globex",), 3)
     assert (site.count("globex"), site.count("acme")) == (0, 3)
-    assert site.sync.scopes.get(collection=site.collection, scope=Scope("globex")) is None
+    assert site.sync.scopes.get(scope=Scope("globex")) is None
 
 
 def test_s10_a_server_that_never_comes_back_ends_the_run_after_bounded_attempts(

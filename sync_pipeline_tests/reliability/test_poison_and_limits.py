@@ -400,7 +400,7 @@ def test_s31_a_lasting_rate_limit_costs_no_document_an_attempt(
         server_site.run()
 
     assert [5 <= wait <= 6 for wait in waits] == [True] * 4
-    assert server_site.sync.state.count_by_scope(collection=server_site.collection) == {}
+    assert server_site.sync.state.count_by_scope() == {}
 
 
 def test_s31_a_wait_of_more_than_a_minute_is_left_to_who_started_the_run(

@@ -16,9 +16,9 @@ from fastapi import FastAPI
 
 from sync_pipeline.core.errors import MassDeletionRefusedError, SyncPipelineError
 from sync_pipeline.core.ports import SyncRequest, SyncRun
-from sync_pipeline.core.reports import Counts, ScopeReport
+from sync_pipeline.core.reports import Counts, ScopeReport, SyncMode
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.steps.sync import sync_scope
 from sync_pipeline_tests.service.served import Served
 

@@ -20,7 +20,10 @@ from sync_pipeline.core.changes import Operation, PendingChanges
 from sync_pipeline.core.errors import SourceUnavailableError, StoreLockedError
 from sync_pipeline.core.ports import RecordedScope, ScopeTotals, SyncRun
 from sync_pipeline.core.reports import Counts, StepSeconds
+from sync_pipeline.core.scope import GLOBAL
+from sync_pipeline.embedding.hashing import HashingEmbedder
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.steps.sync import sync_scope
 from sync_pipeline.operations.monitoring import (
     Watched,
     furthest_behind,
@@ -283,6 +286,23 @@ def test_changes_of_a_tenant_that_was_never_synced_are_waited_for_too(tmp_path: 
 
     assert watched.waits == {"newcomer": 301, "acme": 300, "global": 0, "globex": 0}
     assert watched.longest_wait_seconds == 301
+
+
+def test_a_generation_that_is_being_filled_shows_how_far_it_is(tmp_path: Path) -> None:
+    run = CommandLine(tmp_path)
+    assert run("sync", "all").exit_code == 0
+    changed = run.sync.rebound(embedder=HashingEmbedder(dimension=32))
+    sync_scope(changed, scope=GLOBAL, run_id="first")
+
+    watched = watch(changed)
+
+    serving, filling = watched.generations
+    in_global = changed.scopes.get(scope=GLOBAL)
+    assert in_global is not None
+    assert (serving.role, serving.collection) == ("serving", run.sync.spec.collection)
+    assert (filling.role, filling.collection) == ("filling", changed.spec.collection)
+    assert filling.documents == in_global.documents
+    assert filling.share == in_global.documents / serving.documents < 1
 
 
 def test_records_are_read_again_only_when_they_are_old_and_reading_them_was_worth_it() -> None:

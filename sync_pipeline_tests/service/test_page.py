@@ -442,7 +442,7 @@ def test_a_request_of_another_form_is_a_page_too(site: Served, path: str) -> Non
 
 def test_ten_thousand_scopes_are_pages_of_25(tmp_path: Path) -> None:
     served = Served(tmp_path)
-    template = next(iter(served.run.sync.scopes.list_entities(collection=_collection(served))))
+    template = next(iter(served.run.sync.scopes.list_entities()))
     entities = served.run.sync.scopes.entities  # type: ignore[attr-defined]
     for number in range(10_000):
         key = f"tenant-{number:05}"

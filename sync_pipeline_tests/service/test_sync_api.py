@@ -54,12 +54,9 @@ def stored(served: Served, answer: Any) -> SyncRequest:
 def fail(served: Served, row_id: str, *, tenant: str, error: str = "refused") -> str:
     """Have a document recorded as failed; its id."""
     document_id = f"tenant-material-{row_id}"
-    record = served.run.sync.state.get(
-        collection=served.run.sync.spec.collection, document_id=document_id
-    )
+    record = served.run.sync.state.get(document_id=document_id)
     assert record is not None
     served.run.sync.state.record_failed(
-        collection=served.run.sync.spec.collection,
         scope=Scope(tenant),
         failures=[
             FailedDocument(
@@ -77,7 +74,7 @@ def fail(served: Served, row_id: str, *, tenant: str, error: str = "refused") ->
 
 def due(served: Served) -> dict[str, int]:
     sync = served.run.sync
-    return sync.state.count_due_retries(collection=sync.spec.collection)
+    return sync.state.count_due_retries()
 
 
 def change(served: Served, tenant: str = "acme") -> None:

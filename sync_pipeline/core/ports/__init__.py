@@ -4,8 +4,19 @@ Adapters raise only errors of ``core.errors``; foreign exceptions stop inside
 them. ``Lease`` values are opened in a ``with`` for a short time, never held.
 """
 
-from sync_pipeline.core.ports.cache import EmbeddingCache, EmbeddingRates
+from sync_pipeline.core.ports.cache import (
+    EmbeddingCache,
+    EmbeddingCacheReader,
+    EmbeddingRates,
+    EmbeddingRatesReader,
+)
 from sync_pipeline.core.ports.embedding import Embedder, SparseEncoder
+from sync_pipeline.core.ports.generations import (
+    GenerationRecord,
+    Generations,
+    GenerationsReader,
+)
+from sync_pipeline.core.ports.index import Index, IndexReader
 from sync_pipeline.core.ports.overview import (
     EntityTrouble,
     Overview,
@@ -27,10 +38,12 @@ from sync_pipeline.core.ports.scopes import (
     EntityResult,
     EntitySnapshot,
     Fence,
-    Generations,
     LeaseHolder,
+    LeasesReader,
+    ScopeLeases,
     ScopeSnapshot,
     ScopeStates,
+    ScopeStatesReader,
 )
 from sync_pipeline.core.ports.source import RowSource, SourceSnapshot, Weakness
 from sync_pipeline.core.ports.staging import Dataset, DatasetWriter, StagingArea
@@ -38,10 +51,12 @@ from sync_pipeline.core.ports.state import (
     DocumentRecord,
     FailedDocument,
     IndexState,
+    IndexStateReader,
     Quarantine,
+    QuarantineReader,
     StateRow,
 )
-from sync_pipeline.core.ports.store import StoreCapabilities, VectorStore
+from sync_pipeline.core.ports.store import StoreCapabilities, StoreReader, VectorStore
 from sync_pipeline.core.ports.surroundings import Lease, Progress, StopSignal
 
 __all__ = [
@@ -51,26 +66,37 @@ __all__ = [
     "DocumentRecord",
     "Embedder",
     "EmbeddingCache",
+    "EmbeddingCacheReader",
     "EmbeddingRates",
+    "EmbeddingRatesReader",
     "EntityResult",
     "EntitySnapshot",
     "EntityTrouble",
     "FailedDocument",
     "Fence",
+    "GenerationRecord",
     "Generations",
+    "GenerationsReader",
+    "Index",
+    "IndexReader",
     "IndexState",
+    "IndexStateReader",
     "Lease",
     "LeaseHolder",
+    "LeasesReader",
     "Overview",
     "Progress",
     "Quarantine",
+    "QuarantineReader",
     "RecordedScope",
     "RequestStatus",
     "RowSource",
+    "ScopeLeases",
     "ScopeOrder",
     "ScopePage",
     "ScopeSnapshot",
     "ScopeStates",
+    "ScopeStatesReader",
     "ScopeTotals",
     "SourceSnapshot",
     "SparseEncoder",
@@ -78,6 +104,7 @@ __all__ = [
     "StateRow",
     "StopSignal",
     "StoreCapabilities",
+    "StoreReader",
     "SyncRequest",
     "SyncRequests",
     "SyncRun",

@@ -9,18 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class EmbeddingCache(Protocol):
-    """Vectors by model and text: durable, shared by all scopes and machines.
-
-    The hash of a text is its embed hash. ``IndexState`` keeps the same one per
-    document, which tells the vectors that no document uses any more.
-    """
+class EmbeddingCacheReader(Protocol):
+    """Vectors by model and text, to be read."""
 
     def missing(self, *, model_id: str, text_hashes: Sequence[str]) -> set[str]:
         """Those of the texts that have no vector yet."""
 
     def get(self, *, model_id: str, text_hashes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Vectors of the texts that have one."""
+
+
+class EmbeddingCache(EmbeddingCacheReader, Protocol):
+    """Vectors by model and text: durable, shared by all scopes and machines.
+
+    The hash of a text is its embed hash. ``IndexState`` keeps the same one per
+    document, which tells the vectors that no document uses any more.
+    """
 
     def put(
         self, *, model_id: str, text_hashes: Sequence[str], vectors: NDArray[np.float32]
@@ -45,11 +49,15 @@ class EmbeddingCache(Protocol):
         """
 
 
-class EmbeddingRates(Protocol):
+class EmbeddingRatesReader(Protocol):
+    """How fast each model was when it was last used, to be read."""
+
+    def texts_per_second(self, *, model_id: str) -> float | None:
+        """The last measurement; None where the model was never used."""
+
+
+class EmbeddingRates(EmbeddingRatesReader, Protocol):
     """How fast each model was when it was last used, for estimates."""
 
     def record(self, *, model_id: str, texts: int, seconds: float) -> None:
         """Keep the last measurement of a model."""
-
-    def texts_per_second(self, *, model_id: str) -> float | None:
-        """The last measurement; None where the model was never used."""

@@ -168,23 +168,22 @@ class Overview(Protocol):
     """
 
     def list_scopes(
-        self, *, collection: str, entity_types: Sequence[str], page: ScopePage
+        self, *, entity_types: Sequence[str], page: ScopePage
     ) -> tuple[list[RecordedScope], int]:
         """One page of scopes, and how many there are on all pages.
 
         Args:
-            collection: Physical name.
             entity_types: What counts; what is recorded of others does not.
             page: Which ones.
         """
 
     def sum_up(
-        self, *, collection: str, entity_types: Sequence[str], scope_keys: Sequence[str] | None
+        self, *, entity_types: Sequence[str], scope_keys: Sequence[str] | None
     ) -> ScopeTotals:
         """All scopes together, or these."""
 
     def list_troubles(
-        self, *, collection: str, entity_types: Sequence[str], scope_keys: Sequence[str]
+        self, *, entity_types: Sequence[str], scope_keys: Sequence[str]
     ) -> list[EntityTrouble]:
         """Entities of these scopes with failed documents or quarantined rows, by scope and name."""
 

@@ -1,4 +1,4 @@
-"""What we remember of scopes and collections, and who may write (of ``database``)."""
+"""What we remember of scopes, and who may write them (of ``database``)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from sync_pipeline.core.point import CollectionSpec
 from sync_pipeline.core.scope import Scope
 
 MAX_LEASE_SECONDS: Final = 3600
@@ -89,30 +88,29 @@ class Fence:
     token: int
 
 
-class ScopeStates(Protocol):
-    """Per scope leases, per scope and entity when it was last in step."""
+class ScopeStatesReader(Protocol):
+    """When each scope and entity was last in step in one collection, to be read."""
 
-    def get(self, *, collection: str, scope: Scope) -> ScopeSnapshot | None:
+    def get(self, *, scope: Scope) -> ScopeSnapshot | None:
         """What is recorded of one scope."""
 
-    def list_all(self, *, collection: str) -> list[ScopeSnapshot]:
+    def list_all(self) -> list[ScopeSnapshot]:
         """What is recorded of every scope, by key."""
 
-    def list_entities(
-        self, *, collection: str, scopes: Sequence[Scope] | None = None
-    ) -> list[EntitySnapshot]:
+    def list_entities(self, *, scopes: Sequence[Scope] | None = None) -> list[EntitySnapshot]:
         """What is recorded of each entity, of these scopes or of all, by scope key and name."""
 
-    def note_writing(
-        self, fence: Fence, *, collection: str, entity_types: Sequence[str], over_others: bool
-    ) -> None:
+
+class ScopeStates(ScopeStatesReader, Protocol):
+    """When each scope and entity was last in step in one collection."""
+
+    def note_writing(self, fence: Fence, *, entity_types: Sequence[str], over_others: bool) -> None:
         """Note that a run writes the index: until it succeeds, our record may be wrong about it.
 
         Of entities that were ever synced in this scope; the others have no record to be wrong.
 
         Args:
             fence: Of the run.
-            collection: What it writes.
             entity_types: Of what it writes.
             over_others: Whether the note of another run gives way; otherwise it stays, and
                 with it the doubt.
@@ -122,7 +120,6 @@ class ScopeStates(Protocol):
         self,
         fence: Fence,
         *,
-        collection: str,
         entities: Sequence[EntityResult],
         snapshot_at: datetime,
         is_full: bool,
@@ -136,7 +133,7 @@ class ScopeStates(Protocol):
         """
 
     def mark_vanished(
-        self, *, collection: str, scope_keys: Sequence[str], entity_types: Sequence[str]
+        self, *, scope_keys: Sequence[str], entity_types: Sequence[str]
     ) -> list[EntitySnapshot]:
         """Note which recorded scopes have no rows of these entities any more.
 
@@ -147,13 +144,22 @@ class ScopeStates(Protocol):
             Those of these entities that are marked, with since when.
         """
 
-    def forget(
-        self, *, collection: str, scope: Scope, entity_types: Sequence[str] | None = None
-    ) -> None:
+    def clear(self) -> None:
+        """Remove the record of every scope of the collection, which was dropped."""
+
+    def forget(self, *, scope: Scope, entity_types: Sequence[str] | None = None) -> None:
         """Remove the record of a scope that was cleaned up, or of these entities of it."""
+
+
+class LeasesReader(Protocol):
+    """Who may write which scope, to be read."""
 
     def holder(self, *, scope: Scope) -> LeaseHolder | None:
         """Who holds the lease of a scope now, None where nobody does."""
+
+
+class ScopeLeases(LeasesReader, Protocol):
+    """Who may write which scope: one writer at a time, in all collections together."""
 
     def acquire(self, *, scope: Scope, owner: str, ttl_seconds: float) -> Fence:
         """Take or renew the lease of a scope, by the database's clock.
@@ -181,13 +187,3 @@ class ScopeStates(Protocol):
         Its token stays used up: should it be alive after all, it stops at its next check,
         as soon as another run has taken the scope.
         """
-
-
-class Generations(Protocol):
-    """Physical collections, what each was built with, and which one the alias serves."""
-
-    def record(self, spec: CollectionSpec, *, is_active: bool) -> None:
-        """Note a collection; an active one makes the others of its alias inactive."""
-
-    def describe(self, collection: str) -> str | None:
-        """What a collection was built with, as ``CollectionSpec.describe`` says it, if known."""

@@ -70,29 +70,12 @@ class DocumentRecord:
     """Snapshot of the source that was last synced."""
 
 
-class IndexState(Protocol):
-    """Our record of what the index holds; serves status and incremental syncs, never a skip."""
-
-    def record_synced(
-        self,
-        *,
-        collection: str,
-        scope: Scope,
-        rows: Sequence[StateRow],
-        snapshot_at: datetime,
-        vector_version: str,
-    ) -> None:
-        """Record confirmed writes; a row that another scope held moves to this one."""
-
-    def record_failed(
-        self, *, collection: str, scope: Scope, failures: Sequence[FailedDocument]
-    ) -> None:
-        """Record documents that could not be written: one attempt each, with a next try."""
+class IndexStateReader(Protocol):
+    """Our record of what one collection holds, to be read."""
 
     def iter_digests(
         self,
         *,
-        collection: str,
         scope: Scope,
         views: Sequence[str],
         entity_types: Sequence[str] | None = None,
@@ -107,55 +90,20 @@ class IndexState(Protocol):
         equal nothing.
         """
 
-    def delete(
-        self,
-        *,
-        collection: str,
-        scope: Scope,
-        point_ids: Sequence[str],
-        up_to: datetime | None = None,
-    ) -> int:
-        """Forget documents of this scope; how many there were.
-
-        Args:
-            collection: Physical name.
-            scope: Whose they have to be.
-            point_ids: Which documents.
-            up_to: Those that were recorded from a later snapshot stay; those that were
-                never synced go. None forgets them all.
-        """
-
-    def take_departed(
-        self, *, collection: str, scope: Scope, entity_types: Sequence[str] | None = None
-    ) -> dict[str, int]:
-        """Count the documents that moved to another scope since last asked, and forget it.
-
-        Args:
-            collection: Physical name.
-            scope: Where they were.
-            entity_types: Those of other entities stay to be asked for; None for all.
-
-        Returns:
-            How many there are per entity.
-        """
-
-    def count_by_scope(
-        self, *, collection: str, scope: Scope | None = None
-    ) -> dict[str, dict[str, int]]:
+    def count_by_scope(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
         """Per scope key the number of documents per status, of one scope or of all."""
 
     def count_by_entity(
-        self, *, collection: str, scope: Scope | None = None
+        self, *, scope: Scope | None = None
     ) -> dict[str, dict[str, dict[str, int]]]:
         """Per scope key and entity the number of documents per status, of one scope or of all."""
 
-    def get(self, *, collection: str, document_id: str) -> DocumentRecord | None:
+    def get(self, *, document_id: str) -> DocumentRecord | None:
         """What is recorded of one document."""
 
     def list_failed(
         self,
         *,
-        collection: str,
         scope: Scope | None = None,
         only_due: bool = False,
         limit: int | None = None,
@@ -163,7 +111,6 @@ class IndexState(Protocol):
         """Documents whose last attempt failed, of one scope or of all, by scope key and id.
 
         Args:
-            collection: Physical name.
             scope: Only those of this scope.
             only_due: Only those whose next try has come, by the database's clock.
             limit: Most documents.
@@ -172,7 +119,6 @@ class IndexState(Protocol):
     def list_documents(
         self,
         *,
-        collection: str,
         scope: Scope | None = None,
         status: str | None = None,
         entity_type: str | None = None,
@@ -183,7 +129,6 @@ class IndexState(Protocol):
         """A page of documents by id, byte by byte.
 
         Args:
-            collection: Physical name.
             scope: Only those of this scope.
             status: Only those with this status.
             entity_type: Only those of this entity.
@@ -192,10 +137,65 @@ class IndexState(Protocol):
             limit: Most documents.
         """
 
+    def count_due_retries(self, *, entity_types: Sequence[str] | None = None) -> dict[str, int]:
+        """Per scope key the failed documents whose next try has come, by the database's clock.
+
+        Args:
+            entity_types: Only those of these entities; None for all.
+        """
+
+
+class IndexState(IndexStateReader, Protocol):
+    """Our record of what one collection holds: for status and incremental syncs, never a skip."""
+
+    def record_synced(
+        self,
+        *,
+        scope: Scope,
+        rows: Sequence[StateRow],
+        snapshot_at: datetime,
+        vector_version: str,
+    ) -> None:
+        """Record confirmed writes; a row that another scope held moves to this one."""
+
+    def record_failed(self, *, scope: Scope, failures: Sequence[FailedDocument]) -> None:
+        """Record documents that could not be written: one attempt each, with a next try."""
+
+    def delete(
+        self,
+        *,
+        scope: Scope,
+        point_ids: Sequence[str],
+        up_to: datetime | None = None,
+    ) -> int:
+        """Forget documents of this scope; how many there were.
+
+        Args:
+            scope: Whose they have to be.
+            point_ids: Which documents.
+            up_to: Those that were recorded from a later snapshot stay; those that were
+                never synced go. None forgets them all.
+        """
+
+    def clear(self) -> int:
+        """Forget every document of the collection, which was dropped; how many there were."""
+
+    def take_departed(
+        self, *, scope: Scope, entity_types: Sequence[str] | None = None
+    ) -> dict[str, int]:
+        """Count the documents that moved to another scope since last asked, and forget it.
+
+        Args:
+            scope: Where they were.
+            entity_types: Those of other entities stay to be asked for; None for all.
+
+        Returns:
+            How many there are per entity.
+        """
+
     def retry_now(
         self,
         *,
-        collection: str,
         scope: Scope | None = None,
         document_ids: Sequence[str] | None = None,
         entity_types: Sequence[str] | None = None,
@@ -203,7 +203,6 @@ class IndexState(Protocol):
         """Let the time of the next try of failed documents come at once.
 
         Args:
-            collection: Physical name.
             scope: Only those of this scope.
             document_ids: Only these; those that have not failed are left out.
             entity_types: Only those of these entities.
@@ -212,18 +211,21 @@ class IndexState(Protocol):
             How many there are per scope key.
         """
 
-    def count_due_retries(
-        self, *, collection: str, entity_types: Sequence[str] | None = None
-    ) -> dict[str, int]:
-        """Per scope key the failed documents whose next try has come, by the database's clock.
 
-        Args:
-            collection: Physical name.
-            entity_types: Only those of these entities; None for all.
-        """
+class QuarantineReader(Protocol):
+    """Rows that cannot become documents, by reason, never with their text; to be read."""
+
+    def list_all(self, *, scope: Scope | None = None) -> list[tuple[str, Rejection]]:
+        """Scope keys and rejections, of one scope or of all."""
+
+    def count_by_scope(self, *, scope: Scope | None = None) -> dict[str, int]:
+        """Quarantined rows per scope key, of one scope or of all."""
+
+    def count_by_entity(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
+        """Quarantined rows per scope key and entity, of one scope or of all."""
 
 
-class Quarantine(Protocol):
+class Quarantine(QuarantineReader, Protocol):
     """Rows that cannot become documents, by reason, never with their text."""
 
     def replace(
@@ -264,12 +266,3 @@ class Quarantine(Protocol):
         Returns:
             How many there were per scope key.
         """
-
-    def list_all(self, *, scope: Scope | None = None) -> list[tuple[str, Rejection]]:
-        """Scope keys and rejections, of one scope or of all."""
-
-    def count_by_scope(self, *, scope: Scope | None = None) -> dict[str, int]:
-        """Quarantined rows per scope key, of one scope or of all."""
-
-    def count_by_entity(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
-        """Quarantined rows per scope key and entity, of one scope or of all."""

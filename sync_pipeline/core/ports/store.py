@@ -25,19 +25,8 @@ class StoreCapabilities:
     """Most bytes of one request."""
 
 
-class VectorStore(Protocol):
-    """Collections of points. Writes return only after they are confirmed and searchable.
-
-    A missing collection has no points: reading and deleting find nothing. Writing
-    to it and searching it raise ``CollectionMissingError``.
-
-    Payloads that a newer program wrote are not read: ``iter_digests``, ``retrieve`` and
-    ``query`` raise ``NewerPayloadError`` instead of yielding one.
-
-    Writes are conditional: a point whose payload carries a larger
-    ``source_revision`` than the one to be written stays as it is, and that is no
-    error. A write without that field, or over a point without it, always applies.
-    """
+class StoreReader(Protocol):
+    """What a store says of itself and its collections."""
 
     capabilities: StoreCapabilities
 
@@ -51,15 +40,30 @@ class VectorStore(Protocol):
     def alias_target(self, alias: str) -> str | None:
         """Name of the collection that an alias serves, None where it serves none."""
 
+    def list_collections(self) -> list[str]:
+        """Names of all physical collections, sorted."""
+
+
+class VectorStore(StoreReader, Protocol):
+    """Collections of points. Writes return only after they are confirmed and searchable.
+
+    A missing collection has no points: reading and deleting find nothing. Writing
+    to it and searching it raise ``CollectionMissingError``.
+
+    Payloads that a newer program wrote are not read: ``iter_digests``, ``retrieve`` and
+    ``query`` raise ``NewerPayloadError`` instead of yielding one.
+
+    Writes are conditional: a point whose payload carries a larger
+    ``source_revision`` than the one to be written stays as it is, and that is no
+    error. A write without that field, or over a point without it, always applies.
+    """
+
     def set_alias(self, alias: str, *, collection: str) -> None:
         """Point an alias at a collection in one atomic step.
 
         Raises:
             CollectionMissingError: there is no such collection; the alias is unchanged.
         """
-
-    def list_collections(self) -> list[str]:
-        """Names of all physical collections, sorted."""
 
     def ensure_collection(self, spec: CollectionSpec) -> bool:
         """Create ``spec.collection`` with its vectors and payload indexes where it is missing.

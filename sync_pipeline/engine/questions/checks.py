@@ -15,12 +15,12 @@ from typing import Final
 
 import numpy as np
 
-from sync_pipeline.core.hashing import embed_hasher, point_id
+from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.payload import owner_fields
 from sync_pipeline.core.point import NORM_TOLERANCE, SearchQuery, StoredPoint, Vector
-from sync_pipeline.core.ports import EntitySnapshot, VectorStore
+from sync_pipeline.core.ports import EntitySnapshot, IndexReader
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import ScopeRecord, read_record
 
 SAMPLE_SIZE: Final = 100
@@ -50,7 +50,7 @@ class KnownDocument:
     vector: Vector
 
 
-def check_scope(sync: SyncContext, *, scope: Scope, seed: str) -> list[CheckResult]:
+def check_scope(sync: Reading, *, scope: Scope, seed: str) -> list[CheckResult]:
     """Ask everything of one scope; writes nothing and loads no model.
 
     Args:
@@ -58,16 +58,15 @@ def check_scope(sync: SyncContext, *, scope: Scope, seed: str) -> list[CheckResu
         scope: Whose points.
         seed: Chooses the sample; another run looks at other points.
     """
-    collection = sync.spec.collection
     # One lease for all of it: opening the embedded index costs 25 ms.
-    with sync.store() as store:
-        points = store.count_by_entity(collection, scope_key=scope.key)
-        sample = _read_sample(store, sync=sync, scope=scope, seed=seed)
-        searched = _find_known_document(store, sync=sync, scope=scope, sample=sample)
+    with sync.index() as index:
+        points = index.count_by_entity(scope_key=scope.key)
+        sample = _read_sample(index, sync=sync, scope=scope, seed=seed)
+        searched = _find_known_document(index, sync=sync, scope=scope, sample=sample)
     record = read_record(sync, scope=scope)
     counted = points_match_rows(points=points, record=record)
     if not counted.passed:
-        recorded = sync.state.count_by_entity(collection=collection, scope=scope)
+        recorded = sync.state.count_by_entity(scope=scope)
         synced = {
             name: statuses.get("synced", 0)
             for name, statuses in recorded.get(scope.key, {}).items()
@@ -150,44 +149,53 @@ def vectors_are_valid(*, sample: Sequence[StoredPoint], dimension: int) -> Check
 
 
 def known_document_is_found(
-    *, point: StoredPoint, hits: Sequence[StoredPoint], documents: int
+    *, found: Mapping[str, tuple[KnownDocument, Sequence[StoredPoint]]], documents: int
 ) -> CheckResult:
-    """Whether a search for a document's own text brings it, or one of the very same text.
+    """Whether in every view a search for a document's own text brings it, or one of the same text.
 
     Args:
-        point: The document that was searched for.
-        hits: The first hits, best first.
+        found: Per view the document that was searched for, and the first hits, best first.
         documents: How many of the sample could have been searched for.
     """
-    places = [
-        place
-        for place, hit in enumerate(hits, start=1)
-        if hit.point_id == point.point_id or hit.text == point.text
-    ]
-    return CheckResult(
-        claim="known_document_is_found",
-        passed=bool(places),
-        facts={
-            "document_id": point.document_id,
-            "place": places[0] if places else f"not among the first {FIRST_HITS}",
-            "sampled": documents,
-        },
-    )
+    places = {view: _place(known, hits) for view, (known, hits) in found.items()}
+    first = next(iter(found.values()))[0]
+    lost = [view for view, place in places.items() if place is None]
+    facts: dict[str, Fact] = {
+        "document_id": first.point.document_id,
+        "place": places[first.view] or f"not among the first {FIRST_HITS}",
+        "sampled": documents,
+    }
+    if len(places) > 1:
+        facts["views"] = ", ".join(
+            f"{view}: {place or 'not found'}" for view, place in sorted(places.items())
+        )
+    if lost:
+        facts["lost"] = ", ".join(
+            f"{view}: {found[view][0].point.document_id}" for view in sorted(lost)
+        )
+    return CheckResult(claim="known_document_is_found", passed=not lost, facts=facts)
+
+
+def _place(known: KnownDocument, hits: Sequence[StoredPoint]) -> int | None:
+    """Where a document stands among the hits, or the first one with the very same text."""
+    own = known.point.embed_hashes[known.view]
+    for place, hit in enumerate(hits, start=1):
+        if hit.point_id == known.point.point_id or hit.embed_hashes.get(known.view) == own:
+            return place
+    return None
 
 
 def _read_sample(
-    store: VectorStore, *, sync: SyncContext, scope: Scope, seed: str
+    index: IndexReader, *, sync: Reading, scope: Scope, seed: str
 ) -> list[StoredPoint]:
     """Read points in id order from a random place on, and from the start where that is the end.
 
     Point ids are hashes: neighbours have nothing in common.
     """
-    collection = sync.spec.collection
     start = str(uuid.UUID(int=random.Random(seed).getrandbits(128)))  # noqa: S311 - a sample
     ids: list[str] = []
     for first, stop in ((start, None), (None, start)):
-        batches = store.iter_digests(
-            collection,
+        batches = index.iter_digests(
             scope_key=scope.key,
             views=sync.views,
             entity_types=sync.entity_names,
@@ -199,11 +207,11 @@ def _read_sample(
             str(point_id) for batch in batches for point_id in batch.point_ids.astype("U36")
         )
         ids += islice(from_here, SAMPLE_SIZE - len(ids))
-    return store.retrieve(collection, ids, with_vectors=True) if ids else []
+    return index.retrieve(ids, with_vectors=True) if ids else []
 
 
 def _find_known_document(
-    store: VectorStore, *, sync: SyncContext, scope: Scope, sample: Sequence[StoredPoint]
+    index: IndexReader, *, sync: Reading, scope: Scope, sample: Sequence[StoredPoint]
 ) -> CheckResult:
     searchable = _known_documents(sync, scope=scope, sample=sample)
     if not searchable:
@@ -211,35 +219,42 @@ def _find_known_document(
         return CheckResult(
             claim="known_document_is_found", passed=True, facts={"skipped": reason, "sampled": 0}
         )
-    chosen = searchable[0]
+    chosen: dict[str, KnownDocument] = {}
+    for known in searchable:
+        chosen.setdefault(known.view, known)
+    found = {
+        view: (known, _search_for(index, sync=sync, scope=scope, known=known))
+        for view, known in chosen.items()
+    }
+    documents = len({known.point.point_id for known in searchable})
+    return known_document_is_found(found=found, documents=documents)
+
+
+def _search_for(
+    index: IndexReader, *, sync: Reading, scope: Scope, known: KnownDocument
+) -> list[StoredPoint]:
+    """Search by the text of one view, and by words where that is the document's whole text."""
+    is_whole = list(known.point.embed_hashes) == [known.view]
     query = SearchQuery(
         scope_keys=scope.visible_keys,
-        vectors={chosen.view: chosen.vector},
-        sparse=sync.sparse.encode_query(chosen.point.text),
+        vectors={known.view: known.vector},
+        sparse=sync.sparse.encode_query(known.point.text) if is_whole else None,
         limit=FIRST_HITS,
     )
-    hits = [hit for _, hit in store.query(sync.spec.collection, query)]
-    return known_document_is_found(point=chosen.point, hits=hits, documents=len(searchable))
+    return [hit for _, hit in index.query(query)]
 
 
 def _known_documents(
-    sync: SyncContext, *, scope: Scope, sample: Sequence[StoredPoint]
+    sync: Reading, *, scope: Scope, sample: Sequence[StoredPoint]
 ) -> list[KnownDocument]:
-    """Points with a view that holds the whole text, whose vector is in the cache.
-
-    The text of a point is the text of all its views together, so only a document
-    with one view can be searched for by it.
-    """
-    embed_hash = embed_hasher(sync.embedder.model_id)
-    keys = {point.point_id: embed_hash(point.text) for point in sample}
-    cached = sync.cache.get(
-        model_id=sync.cache_model(scope), text_hashes=sorted(set(keys.values()))
-    )
+    """Views of points whose text has its vector in the cache."""
+    keys = {key for point in sample for key in point.embed_hashes.values()}
+    cached = sync.cache.get(model_id=sync.cache_model(scope), text_hashes=sorted(keys))
     return [
-        KnownDocument(point=point, view=view, vector=cached[embed_hash])
+        KnownDocument(point=point, view=view, vector=cached[key])
         for point in sample
-        for view, embed_hash in point.embed_hashes.items()
-        if embed_hash == keys[point.point_id] and embed_hash in cached
+        for view, key in point.embed_hashes.items()
+        if key in cached and view in sync.views
     ]
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from sync_pipeline.core.errors import SyncPipelineError
 from sync_pipeline.core.ports import Weakness
 from sync_pipeline.core.vocabulary import HELPS
-from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.index import check_index
 from sync_pipeline.engine.questions.entities import left_entities
 from sync_pipeline.engine.questions.vocabulary import sample_vocabulary
+from sync_pipeline.engine.reading import Reading
+from sync_pipeline.engine.roles import serving
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Finding:
     """What to do where it is not ok."""
 
 
-def examine(sync: SyncContext) -> list[Finding]:
+def examine(sync: Reading) -> list[Finding]:
     """Ask source, index and model; writes nothing and loads no model."""
     return [
         *_tables(sync),
@@ -47,7 +47,7 @@ def ask(name: str, question: Callable[[], str]) -> Finding:
         )
 
 
-def words_known(sync: SyncContext) -> Finding:
+def words_known(sync: Reading) -> Finding:
     """Whether the model knows the texts of the source, by a sample of each view."""
     remarks: list[str] = []
 
@@ -68,7 +68,7 @@ def words_known(sync: SyncContext) -> Finding:
     return replace(finding, ok=False, detail="; ".join(remarks), fix=fix)
 
 
-def _tables(sync: SyncContext) -> list[Finding]:
+def _tables(sync: Reading) -> list[Finding]:
     """What the tables are, and, where they fit, what makes trouble for single rows of them."""
     weaknesses: list[Weakness] = []
 
@@ -86,24 +86,24 @@ def _tables(sync: SyncContext) -> list[Finding]:
     ]
 
 
-def _rows(sync: SyncContext) -> str:
+def _rows(sync: Reading) -> str:
     rows = sum(sync.source.count_by_scope(sync.entities).values())
     tables = ", ".join(entity.table for entity in sync.entities)
     return f"{rows} rows in {tables} of {sync.source.database}"
 
 
-def _engine(sync: SyncContext) -> str:
+def _engine(sync: Reading) -> str:
     with sync.store() as store:
         return store.check_engine()
 
 
-def _index(sync: SyncContext) -> str:
-    with sync.store() as store:
-        collection = check_index(sync, store)
-        if collection is None:
-            return f"reachable, nothing behind {sync.alias!r} yet"
-        points = f"{store.count(collection)} points in {collection}"
-    left = left_entities(sync)
+def _index(sync: Reading) -> str:
+    served = serving(sync)
+    if served is None:
+        return f"reachable, nothing behind {sync.alias!r} yet"
+    with served.index() as index:
+        points = f"{index.count()} points in {served.spec.collection}"
+    left = left_entities(served)
     if not left:
         return points
     others = ", ".join(f"{count} of {name}" for name, count in left.items())
@@ -113,5 +113,5 @@ def _index(sync: SyncContext) -> str:
     )
 
 
-def _model(sync: SyncContext) -> str:
+def _model(sync: Reading) -> str:
     return f"{sync.embedder.model_id}, {sync.embedder.dimension} dimensions"

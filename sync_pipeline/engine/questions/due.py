@@ -10,9 +10,10 @@ from typing import Final
 from sync_pipeline.core.changes import EntityDigest
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import GLOBAL, Scope
-from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import points_by_entity
+from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import ScopeRecord, read_records
+from sync_pipeline.engine.roles import beside
 
 FEW_SCOPES: Final = 8
 """Up to so many scopes are digested one by one. Measured over a table without an index on
@@ -54,7 +55,7 @@ class Dueness:
         )
 
 
-def known_scopes(sync: SyncContext) -> list[Scope]:
+def known_scopes(sync: Reading) -> list[Scope]:
     """Every scope that has rows or a record of these entities, global first, then by key."""
     scopes = {GLOBAL, *sync.source.list_scopes(sync.entities)}
     scopes |= {Scope.from_key(key) for key in read_records(sync)}
@@ -72,9 +73,7 @@ class _Facts:
     """Per entity and scope key."""
 
 
-def judge_scopes(
-    sync: SyncContext, *, scopes: Sequence[Scope], are_all: bool = False
-) -> list[Dueness]:
+def judge_scopes(sync: Reading, *, scopes: Sequence[Scope], are_all: bool = False) -> list[Dueness]:
     """Compare digests of the source with what was last synced.
 
     A scope is skipped if the rows and settings of each entity are what they were at its
@@ -83,13 +82,25 @@ def judge_scopes(
 
     A few scopes among others are looked at one by one, and no other with them. Many,
     or all, cost one grouped query over the source, one read of our record and one
-    count per entity in the index.
+    count per entity in the index. A scope is due if it is in any generation that is kept in step.
 
     Args:
         sync: The ports.
         scopes: Which ones.
         are_all: Whether there are hardly any others.
     """
+    judged = _judge(sync, scopes=scopes, are_all=are_all)
+    for other in beside(sync):
+        theirs = _judge(other, scopes=scopes, are_all=are_all)
+        judged = [
+            its if mine.why_not is not None and its.is_due else mine
+            for mine, its in zip(judged, theirs, strict=True)
+        ]
+    return judged
+
+
+def _judge(sync: Reading, *, scopes: Sequence[Scope], are_all: bool) -> list[Dueness]:
+    """The same in one generation."""
     is_few = len(scopes) <= FEW_SCOPES and not are_all
     facts = _each(sync, scopes) if is_few else _all_at_once(sync)
     judged: list[Dueness] = []
@@ -111,20 +122,20 @@ def judge_scopes(
     return judged
 
 
-def _all_at_once(sync: SyncContext) -> _Facts:
+def _all_at_once(sync: Reading) -> _Facts:
     digests = sync.source.digest_by_scope(sync.entities)
     return _Facts(digests, read_records(sync), points_by_entity(sync))
 
 
-def _each(sync: SyncContext, scopes: Sequence[Scope]) -> _Facts:
+def _each(sync: Reading, scopes: Sequence[Scope]) -> _Facts:
     with sync.source.open_snapshot(sync.entities) as snapshot:
         digests = {
             scope.key: snapshot.digest(entities=sync.entities, scope=scope) for scope in scopes
         }
     points: dict[str, dict[str, int]] = {name: {} for name in sync.entity_names}
-    with sync.store() as store:
+    with sync.index() as index:
         for scope in scopes:
-            counts = store.count_by_entity(sync.spec.collection, scope_key=scope.key)
+            counts = index.count_by_entity(scope_key=scope.key)
             for name in sync.entity_names:
                 points[name][scope.key] = counts.get(name, 0)
     return _Facts(digests, read_records(sync, scopes=scopes), points)

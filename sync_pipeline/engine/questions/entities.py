@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.reading import Reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +24,10 @@ class EntityReport:
     quarantined: int
 
 
-def left_entities(sync: SyncContext) -> dict[str, int]:
+def left_entities(sync: Reading) -> dict[str, int]:
     """Points per entity that the settings do not name, in one or two questions to the index."""
-    with sync.store() as store:
-        points = store.count_by_entity(sync.spec.collection)
+    with sync.index() as index:
+        points = index.count_by_entity()
     return {
         name: count
         for name, count in sorted(points.items())
@@ -35,13 +35,12 @@ def left_entities(sync: SyncContext) -> dict[str, int]:
     }
 
 
-def entity_reports(sync: SyncContext) -> list[EntityReport]:
+def entity_reports(sync: Reading) -> list[EntityReport]:
     """Every entity that settings, record or index know: those of the settings first."""
-    collection = sync.spec.collection
     rows = sync.source.count_by_entity(sync.entities)
-    with sync.store() as store:
-        points = store.count_by_entity(collection)
-    statuses = _statuses(sync, collection)
+    with sync.index() as index:
+        points = index.count_by_entity()
+    statuses = _statuses(sync)
     quarantined: Counter[str] = Counter()
     for listed in sync.quarantine.count_by_entity().values():
         quarantined.update(listed)
@@ -60,10 +59,10 @@ def entity_reports(sync: SyncContext) -> list[EntityReport]:
     ]
 
 
-def _statuses(sync: SyncContext, collection: str) -> Mapping[str, Counter[str]]:
+def _statuses(sync: Reading) -> Mapping[str, Counter[str]]:
     """Recorded documents per entity and status, over all scopes."""
     statuses: dict[str, Counter[str]] = {}
-    for entities in sync.state.count_by_entity(collection=collection).values():
+    for entities in sync.state.count_by_entity().values():
         for name, counts in entities.items():
             statuses.setdefault(name, Counter()).update(counts)
     return statuses

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sync_pipeline.core.batching import batched
-from sync_pipeline.core.errors import ConfigurationError, NothingSyncedError
+from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.evaluation import (
     DEPTH,
     Difference,
@@ -22,9 +22,10 @@ from sync_pipeline.core.fusion import Fusion
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.labelled import LabelledQuery
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.index import check_index, iter_points
+from sync_pipeline.engine.index import iter_points
 from sync_pipeline.engine.questions.search import SearchMode, SearchRequest, search_batch
+from sync_pipeline.engine.reading import Reading
+from sync_pipeline.engine.roles import require_serving
 
 MAX_EXAMPLES: Final = 20
 MODES: Final[tuple[SearchMode, ...]] = ("dense", "text", "hybrid")
@@ -49,7 +50,7 @@ class System:
     """What is judged: an index with its model, and how its searches join their rankings."""
 
     name: str
-    sync: SyncContext
+    sync: Reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +170,7 @@ def evaluate(
         ConfigurationError: nothing synced yet, or no label is of a document that can be found.
         StoppedError: asked to stop.
     """
+    systems = [replace(system, sync=require_serving(system.sync)) for system in systems]
     labels, judged = _findable(systems[0].sync, queries)
     if not judged:
         raise ConfigurationError(
@@ -203,7 +205,7 @@ def evaluate(
     )
 
 
-def rankings_of(sync: SyncContext, modes: Sequence[SearchMode]) -> list[Ranking]:
+def rankings_of(sync: Reading, modes: Sequence[SearchMode]) -> list[Ranking]:
     """The ways to search an index: all views together, and where there are several, each alone."""
     views = sync.views if len(sync.views) > 1 else ()
     return [
@@ -219,7 +221,7 @@ Groups = Mapping[str | None, Sequence[int]]
 
 
 def _findable(
-    sync: SyncContext, queries: Sequence[LabelledQuery]
+    sync: Reading, queries: Sequence[LabelledQuery]
 ) -> tuple[Labels, list[LabelledQuery]]:
     """The queries with the labels that their scope can find, and what was left out."""
     named = {name for query in queries for name, grade in query.grades.items() if grade}
@@ -247,21 +249,18 @@ def _findable(
     ), judged
 
 
-def _owners(sync: SyncContext, document_ids: Sequence[str]) -> dict[str, str | None]:
+def _owners(sync: Reading, document_ids: Sequence[str]) -> dict[str, str | None]:
     """Scope keys of the documents that are in the index and of a configured entity."""
-    with sync.store() as store:
-        collection = check_index(sync, store)
-        if collection is None:
-            raise NothingSyncedError(alias=sync.alias)
+    with sync.index() as index:
         return {
             point.document_id: point.scope_key
-            for point in iter_points(store, collection, map(point_id, document_ids))
+            for point in iter_points(index, map(point_id, document_ids))
             if point.entity_type in sync.entity_names
         }
 
 
 def _metrics(
-    sync: SyncContext,
+    sync: Reading,
     queries: Sequence[LabelledQuery],
     rankings: Sequence[Ranking],
     *,

@@ -28,9 +28,9 @@ from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.point import StoredPoint
 from sync_pipeline.core.ports import DocumentRecord
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import read_record
+from sync_pipeline.engine.roles import serving
 from sync_pipeline.engine.steps.doubles import find_set_aside
 
 SHOWN_CHARACTERS: Final = 200
@@ -55,7 +55,7 @@ class _Index:
     """Why it cannot be used with these settings."""
 
 
-def explain_row(sync: SyncContext, *, entity_type: str, row_id: str) -> Explanation:
+def explain_row(sync: Reading, *, entity_type: str, row_id: str) -> Explanation:
     """Look for a row in source, record and index, and say what follows.
 
     Args:
@@ -67,10 +67,11 @@ def explain_row(sync: SyncContext, *, entity_type: str, row_id: str) -> Explanat
         ConfigurationError: no such entity.
         SourceUnavailableError: the source cannot be read.
     """
+    sync, fault = _served(sync)
     entity = _entity(sync, entity_type)
     rows = _read_rows(sync, entity=entity, row_id=row_id)
     names = row_document_ids(entity.name, row_id)
-    index = _look_up(sync, names)
+    index = _look_up(sync, names, fault=fault)
     findings = [
         _finding(sync, name, entity=entity, row=row, index=index)
         for name in names
@@ -86,7 +87,7 @@ def explain_row(sync: SyncContext, *, entity_type: str, row_id: str) -> Explanat
 
 
 def explain_document(
-    sync: SyncContext, *, document_id: str, scope: Scope | None = None
+    sync: Reading, *, document_id: str, scope: Scope | None = None
 ) -> Explanation | None:
     """The same about one document by its id.
 
@@ -108,9 +109,10 @@ def explain_document(
     kind, entity_type, row_id = parts
     if scope is not None and scope.kind != kind:
         return None
+    sync, fault = _served(sync)
     entity = _entity(sync, entity_type)
     rows = _read_rows(sync, entity=entity, row_id=row_id, only=scope)
-    index = _look_up(sync, [document_id])
+    index = _look_up(sync, [document_id], fault=fault)
     findings = [
         _finding(sync, document_id, entity=entity, row=row, index=index, only=scope)
         for row in (_of_document(rows, document_id, entity=entity, row_id=row_id) or [None])
@@ -126,7 +128,15 @@ def explain_document(
     )
 
 
-def _entity(sync: SyncContext, name: str) -> Entity:
+def _served(sync: Reading) -> tuple[Reading, str | None]:
+    """The generation that serves, or that of the settings and why the other cannot be asked."""
+    try:
+        return serving(sync) or sync, None
+    except IndexMismatchError as error:
+        return sync, str(error)
+
+
+def _entity(sync: Reading, name: str) -> Entity:
     for entity in sync.entities:
         if entity.name == name:
             return entity
@@ -135,7 +145,7 @@ def _entity(sync: SyncContext, name: str) -> Entity:
 
 
 def _read_rows(
-    sync: SyncContext, *, entity: Entity, row_id: str, only: Scope | None = None
+    sync: Reading, *, entity: Entity, row_id: str, only: Scope | None = None
 ) -> list[_Built]:
     """The row in every scope that has it, or only in this one, rendered as a sync would."""
     built: list[_Built] = []
@@ -154,13 +164,11 @@ def _read_rows(
     return built
 
 
-def _look_up(sync: SyncContext, names: list[str]) -> _Index:
-    with sync.store() as store:
-        try:
-            check_index(sync, store)
-        except IndexMismatchError as error:
-            return _Index({}, str(error))
-        points = store.retrieve(sync.spec.collection, [point_id(name) for name in names])
+def _look_up(sync: Reading, names: list[str], *, fault: str | None) -> _Index:
+    if fault is not None:
+        return _Index({}, fault)
+    with sync.index() as index:
+        points = index.retrieve([point_id(name) for name in names])
     return _Index({point.point_id: point for point in points}, None)
 
 
@@ -175,7 +183,7 @@ def _of_document(
 
 
 def _finding(
-    sync: SyncContext,
+    sync: Reading,
     name: str,
     *,
     entity: Entity,
@@ -184,7 +192,7 @@ def _finding(
     only: Scope | None = None,
 ) -> DocumentFinding | None:
     """What there is of one document, or only what this scope has; None where there is nothing."""
-    record = sync.state.get(collection=sync.spec.collection, document_id=name)
+    record = sync.state.get(document_id=name)
     stored = index.points.get(point_id(name))
     if only is not None:
         record = record if record is not None and record.scope_key == only.key else None
@@ -239,13 +247,13 @@ def _point(stored: StoredPoint, *, document: Document | None, entity: Entity) ->
     )
 
 
-def _scope(sync: SyncContext, scope: Scope, *, entity: Entity) -> ScopeFinding:
+def _scope(sync: Reading, scope: Scope, *, entity: Entity) -> ScopeFinding:
     record = read_record(sync, scope=scope).entities.get(entity.name)
     return ScopeFinding(
         scope_key=scope.key,
         last_success_at=None if record is None else record.last_success_at,
         in_sync_to=None if record is None else record.source_snapshot_at,
-        lease=sync.scopes.holder(scope=scope),
+        lease=sync.leases.holder(scope=scope),
         pending_events=None
         if sync.feed is None
         else len(sync.feed.read(scope, entity_types=sync.entity_names).event_ids),

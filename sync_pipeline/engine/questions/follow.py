@@ -8,15 +8,15 @@ from sync_pipeline.core.changes import ChangeFeed
 from sync_pipeline.core.errors import TransientError
 from sync_pipeline.core.ports import StopSignal
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.questions.due import known_scopes
+from sync_pipeline.engine.reading import Reading
 
 STOP_CHECK_SECONDS = 0.5
 """How long a wait goes on before it asks whether to stop."""
 
 
 def iter_changed_scopes(
-    sync: SyncContext, *, feed: ChangeFeed, poll_seconds: float, should_stop: StopSignal
+    sync: Reading, *, feed: ChangeFeed, poll_seconds: float, should_stop: StopSignal
 ) -> Iterator[list[Scope]]:
     """Yield the scopes with pending changes, oldest first, until asked to stop.
 
@@ -41,7 +41,7 @@ def iter_changed_scopes(
                 waited += step
 
 
-def pending_scopes(sync: SyncContext, feed: ChangeFeed) -> list[Scope]:
+def pending_scopes(sync: Reading, feed: ChangeFeed) -> list[Scope]:
     """Scopes with pending changes, oldest first.
 
     One small look at the feed. The source's tables are read only where one of them was
@@ -57,7 +57,7 @@ def pending_scopes(sync: SyncContext, feed: ChangeFeed) -> list[Scope]:
     return [Scope.from_key(key) for key in pending]
 
 
-def _pending_scopes(sync: SyncContext, feed: ChangeFeed) -> list[Scope]:
+def _pending_scopes(sync: Reading, feed: ChangeFeed) -> list[Scope]:
     try:
         return pending_scopes(sync, feed)
     except TransientError:

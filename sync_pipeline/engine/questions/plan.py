@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from sync_pipeline.core.cleanup import plan_cleanup
 from sync_pipeline.core.diff import Action
 from sync_pipeline.core.errors import MassDeletionRefusedError
-from sync_pipeline.core.reports import Counts
+from sync_pipeline.core.reports import Counts, SyncMode
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.changes import distinct_texts
-from sync_pipeline.engine.context import SyncContext, SyncMode
-from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.steps.compare import (
     NO_CHANGES,
     Comparison,
@@ -61,16 +60,13 @@ class _Tally:
     digest: str = NO_CHANGES
 
 
-def plan_scope(sync: SyncContext, *, scope: Scope, mode: SyncMode = "full") -> ScopePlan:
+def plan_scope(sync: Reading, *, scope: Scope, mode: SyncMode = "full") -> ScopePlan:
     """Compare one scope as a sync would; writes neither index nor state, loads no model.
 
     Raises:
-        IndexMismatchError: the index was built with other settings.
         SourceUnavailableError: the source cannot be read.
     """
     tally = _Tally()
-    with sync.store() as store:
-        check_index(sync, store)
     with preview_export(sync, scope=scope, mode=mode) as export:
         for comparison in iter_comparisons(sync, export=export):
             tally.counts += comparison.counts
@@ -95,9 +91,7 @@ def _count_deletes(comparison: Comparison, *, tally: _Tally) -> None:
     )
 
 
-def _count_texts(
-    sync: SyncContext, scope: Scope, texts: Mapping[str, str], *, tally: _Tally
-) -> None:
+def _count_texts(sync: Reading, scope: Scope, texts: Mapping[str, str], *, tally: _Tally) -> None:
     """Count those that the cache lacks and that no earlier part had."""
     missing = sync.cache.missing(model_id=sync.cache_model(scope), text_hashes=list(texts))
     new = missing - tally.texts
@@ -106,7 +100,7 @@ def _count_texts(
         tally.tokens += sync.embedder.count_tokens([texts[key] for key in new])
 
 
-def _plan(sync: SyncContext, *, scope: Scope, tally: _Tally, note: str | None) -> ScopePlan:
+def _plan(sync: Reading, *, scope: Scope, tally: _Tally, note: str | None) -> ScopePlan:
     rate = sync.rates.texts_per_second(model_id=sync.embedder.model_id)
     seconds = 0.0 if not tally.texts else None if rate is None else len(tally.texts) / rate
     price = sync.price_per_million_tokens
@@ -127,12 +121,12 @@ def _plan(sync: SyncContext, *, scope: Scope, tally: _Tally, note: str | None) -
     )
 
 
-def _blocked_by(sync: SyncContext, *, scope: Scope, tally: _Tally) -> str | None:
+def _blocked_by(sync: Reading, *, scope: Scope, tally: _Tally) -> str | None:
     """Ask the policy as the cleanup would: after the new documents were written."""
     if not tally.stale:
         return None
-    with sync.store() as store:
-        indexed = store.count_by_entity(sync.spec.collection, scope_key=scope.key)
+    with sync.index() as index:
+        indexed = index.count_by_entity(scope_key=scope.key)
     try:
         plan_cleanup(
             scope=scope,

@@ -11,7 +11,11 @@ from typing import Final, Literal, TypeVar
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.changes import ChangedRow
 from sync_pipeline.core.conditions import plan_conditions
-from sync_pipeline.core.errors import ConfigurationError, IsolationError, NothingSyncedError
+from sync_pipeline.core.errors import (
+    CollectionMissingError,
+    ConfigurationError,
+    IsolationError,
+)
 from sync_pipeline.core.filters import EVERY_DATE, EVERY_NUMBER, Filters, FilterValue, Range
 from sync_pipeline.core.json_path import format_path, parse_path
 from sync_pipeline.core.payload import ENTITY_TYPE, RESERVED_FIELDS, shown
@@ -22,11 +26,11 @@ from sync_pipeline.core.point import (
     StoredPoint,
     Vector,
 )
-from sync_pipeline.core.ports import VectorStore
+from sync_pipeline.core.ports import IndexReader
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.index import check_index
+from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import read_records
+from sync_pipeline.engine.roles import require_serving
 
 MAX_LIMIT: Final = 100
 """Most hits of one search."""
@@ -116,7 +120,7 @@ class SearchResult:
 
 
 def build_query(
-    sync: SyncContext, *, scope: Scope, request: SearchRequest, vector: Vector | None
+    sync: Reading, *, scope: Scope, request: SearchRequest, vector: Vector | None
 ) -> SearchQuery:
     """The one place where a search is made: what the scope may see, and inside it the request.
 
@@ -140,7 +144,7 @@ def build_query(
     )
 
 
-def search(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> SearchResult:
+def search(sync: Reading, *, scope: Scope, request: SearchRequest) -> SearchResult:
     """Search the documents of ``scope`` and the global ones, by meaning and by words.
 
     Raises:
@@ -153,7 +157,7 @@ def search(sync: SyncContext, *, scope: Scope, request: SearchRequest) -> Search
 
 
 def search_batch(
-    sync: SyncContext,
+    sync: Reading,
     *,
     scope: Scope,
     requests: Sequence[SearchRequest],
@@ -176,6 +180,24 @@ def search_batch(
         ConfigurationError: see ``search``; none of them is answered then.
         IsolationError: likewise.
     """
+    while True:
+        served = require_serving(sync)
+        try:
+            return _search_batch(served, scope=scope, requests=requests, turn=turn)
+        except CollectionMissingError:
+            # Another generation went live meanwhile, and this one was dropped.
+            if require_serving(sync).spec.collection == served.spec.collection:
+                raise
+
+
+def _search_batch(
+    sync: Reading,
+    *,
+    scope: Scope,
+    requests: Sequence[SearchRequest],
+    turn: AbstractContextManager[object],
+) -> list[SearchResult]:
+    """The same in one generation."""
     for request in requests:
         _check_names(sync, request)
     queries = _queries(sync, scope=scope, requests=requests)
@@ -187,14 +209,11 @@ def search_batch(
     with turn, leaving_out_departed(sync, scope) as present:
         # Before the hits: a sync that ends in between makes them newer than it says, never older.
         in_sync = in_sync_by_scope(sync, scope=scope)
-        with sync.store() as store:
-            collection = check_index(sync, store)
-            if collection is None:
-                raise NothingSyncedError(alias=sync.alias)
-            answers = _ask(store, collection, [*queries, *extra])
+        with sync.index() as index:
+            answers = _ask(index, [*queries, *extra])
             for query, ranked in zip(queries, answers, strict=False):
                 if not ranked:
-                    _check_ranges(store, collection, query)
+                    _check_ranges(index, query)
         require_own(scope, [point for ranked in answers for _, point in ranked])
         answers = _without_departed(answers, present)
     explained = iter(answers[len(queries) :])
@@ -211,7 +230,7 @@ def search_batch(
 
 
 @contextmanager
-def leaving_out_departed(sync: SyncContext, scope: Scope) -> Iterator[Present]:
+def leaving_out_departed(sync: Reading, scope: Scope) -> Iterator[Present]:
     """Note what has left the scope's sight by now, and yield what leaves it out of points.
 
     To be entered before the index is asked. Where the source has no feed nothing is left out.
@@ -243,7 +262,7 @@ def _row_of(point: StoredPoint) -> ChangedRow:
 
 
 def _queries(
-    sync: SyncContext, *, scope: Scope, requests: Sequence[SearchRequest]
+    sync: Reading, *, scope: Scope, requests: Sequence[SearchRequest]
 ) -> list[SearchQuery]:
     """The authorised queries, each different text embedded once."""
     texts = sorted({request.text for request in requests if request.mode != "text"})
@@ -273,10 +292,10 @@ def _single_rankings(query: SearchQuery) -> dict[str, SearchQuery]:
     return rankings
 
 
-def _ask(store: VectorStore, collection: str, queries: Sequence[SearchQuery]) -> list[Ranked]:
+def _ask(index: IndexReader, queries: Sequence[SearchQuery]) -> list[Ranked]:
     if len(queries) == 1:
-        return [store.query(collection, queries[0])]
-    return store.query_batch(collection, queries)
+        return [index.query(queries[0])]
+    return index.query_batch(queries)
 
 
 def require_own(scope: Scope, points: Sequence[StoredPoint]) -> None:
@@ -314,7 +333,7 @@ def _places(
     return places
 
 
-def _check_names(sync: SyncContext, request: SearchRequest) -> None:
+def _check_names(sync: Reading, request: SearchRequest) -> None:
     """Refuse views and payload fields that are not configured.
 
     Raises:
@@ -335,13 +354,13 @@ def _check_names(sync: SyncContext, request: SearchRequest) -> None:
     _searched_entities(sync, request)
 
 
-def in_sync_by_scope(sync: SyncContext, *, scope: Scope) -> dict[str, datetime | None]:
+def in_sync_by_scope(sync: Reading, *, scope: Scope) -> dict[str, datetime | None]:
     """Per scope key that a search as ``scope`` sees, the oldest snapshot among its entities."""
     records = read_records(sync, scopes=[Scope.from_key(key) for key in scope.visible_keys])
     return {key: records[key].in_sync_to if key in records else None for key in scope.visible_keys}
 
 
-def _searched_entities(sync: SyncContext, request: SearchRequest) -> list[str]:
+def _searched_entities(sync: Reading, request: SearchRequest) -> list[str]:
     """Entities of the settings, or the one asked for.
 
     Raises:
@@ -358,7 +377,7 @@ def _searched_entities(sync: SyncContext, request: SearchRequest) -> list[str]:
     return [request.entity_type]
 
 
-def _check_ranges(store: VectorStore, collection: str, query: SearchQuery) -> None:
+def _check_ranges(index: IndexReader, query: SearchQuery) -> None:
     """Refuse a range that can find nothing: no silence where a text is taken for a number.
 
     Raises:
@@ -374,9 +393,9 @@ def _check_ranges(store: VectorStore, collection: str, query: SearchQuery) -> No
             ranges={},
             excluded={},
         )
-        if store.query(collection, replace(plain, ranges={path: [every]})):
+        if index.query(replace(plain, ranges={path: [every]})):
             continue
-        if store.query(collection, replace(plain, excluded={path: [None]})):
+        if index.query(replace(plain, excluded={path: [None]})):
             raise ConfigurationError(
                 f"no range of {'dates' if is_of_dates else 'numbers'} can find anything by {path}: "
                 f"its values are of another kind. Compare them with {path}=VALUE"

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from sync_pipeline.core.ports import EntitySnapshot
 from sync_pipeline.core.scope import GLOBAL_KEY, Scope
-from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import points_by_entity
+from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import ScopeRecord, read_record, read_records
 
 
@@ -79,16 +79,15 @@ def coverage(*, points: Mapping[str, int], possible: Mapping[str, int]) -> float
     return math.floor(covered * 10_000 / of) / 10_000 if of else 1.0
 
 
-def scope_statuses(sync: SyncContext) -> list[ScopeStatusReport]:
+def scope_statuses(sync: Reading) -> list[ScopeStatusReport]:
     """Every scope that the source, our record or the index knows; global first, then by key."""
-    collection = sync.spec.collection
     rows = sync.source.count_by_entity(sync.entities)
-    recorded = sync.state.count_by_entity(collection=collection)
+    recorded = sync.state.count_by_entity()
     quarantined = sync.quarantine.count_by_entity()
     records = read_records(sync)
     points = points_by_entity(sync)
-    with sync.store() as store:
-        all_points = store.count_by_scope(collection)
+    with sync.index() as index:
+        all_points = index.count_by_scope()
     keys = {GLOBAL_KEY, *recorded, *all_points, *records}
     keys |= {key for counts in rows.values() for key in counts}
     statuses = []
@@ -110,16 +109,15 @@ def scope_statuses(sync: SyncContext) -> list[ScopeStatusReport]:
     return statuses
 
 
-def scope_status(sync: SyncContext, *, scope: Scope) -> ScopeStatusReport:
+def scope_status(sync: Reading, *, scope: Scope) -> ScopeStatusReport:
     """One scope, looking at no other."""
-    collection = sync.spec.collection
     with sync.source.open_snapshot(sync.entities) as snapshot:
         digests = snapshot.digest(entities=sync.entities, scope=scope)
-    recorded = sync.state.count_by_entity(collection=collection, scope=scope)
+    recorded = sync.state.count_by_entity(scope=scope)
     quarantined = sync.quarantine.count_by_entity(scope=scope).get(scope.key, {})
     record = read_record(sync, scope=scope)
-    with sync.store() as store:
-        points = store.count_by_entity(collection, scope_key=scope.key)
+    with sync.index() as index:
+        points = index.count_by_entity(scope_key=scope.key)
     entities = [
         _entity_status(
             sync,
@@ -135,14 +133,13 @@ def scope_status(sync: SyncContext, *, scope: Scope) -> ScopeStatusReport:
     return _summed(scope.key, entities, record=record, all_points=sum(points.values()))
 
 
-def unknown_scopes(sync: SyncContext, *, scopes: Sequence[Scope]) -> list[Scope]:
+def unknown_scopes(sync: Reading, *, scopes: Sequence[Scope]) -> list[Scope]:
     """Those that neither the source, our record nor the index knows; looks at no other.
 
     Asked in the order of cost, each of those that are left: their records, in one question;
     one row by an index on the tenant column, or else as many as come before it, all in one
     snapshot; the documents we recorded; the points.
     """
-    collection = sync.spec.collection
     records = read_records(sync, scopes=scopes)
     left = [scope for scope in scopes if not scope.is_global and scope.key not in records]
     if left:
@@ -152,17 +149,15 @@ def unknown_scopes(sync: SyncContext, *, scopes: Sequence[Scope]) -> list[Scope]
                 for scope in left
                 if not any(snapshot.has_rows(entity=it, scope=scope) for it in sync.entities)
             ]
-    left = [
-        scope for scope in left if not sync.state.count_by_scope(collection=collection, scope=scope)
-    ]
+    left = [scope for scope in left if not sync.state.count_by_scope(scope=scope)]
     if left:
-        with sync.store() as store:
-            left = [scope for scope in left if not store.count(collection, scope_key=scope.key)]
+        with sync.index() as index:
+            left = [scope for scope in left if not index.count(scope_key=scope.key)]
     return left
 
 
 def _entity_status(
-    sync: SyncContext,
+    sync: Reading,
     *,
     entity_type: str,
     rows: int,

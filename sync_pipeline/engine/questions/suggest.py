@@ -8,9 +8,9 @@ from typing import Final
 
 from sync_pipeline.core.point import MAX_PREFIX
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.index import check_index
 from sync_pipeline.engine.questions.search import leaving_out_departed, require_own
+from sync_pipeline.engine.reading import Reading
+from sync_pipeline.engine.roles import serving
 
 MAX_WORDS: Final = 200
 """Words of what was typed that count; the first ones."""
@@ -18,15 +18,7 @@ CANDIDATES: Final = 100
 """Documents looked at for one answer: those of a single letter are too many to rank them all."""
 
 
-def index_words(sync: SyncContext) -> None:
-    """Make what ``suggest`` needs in the index, where there is one and it lacks it."""
-    with sync.store() as store:
-        collection = check_index(sync, store)
-        if collection is not None:
-            store.index_texts(collection)
-
-
-def suggest(sync: SyncContext, *, scope: Scope, typed: str, limit: int) -> list[str]:
+def suggest(sync: Reading, *, scope: Scope, typed: str, limit: int) -> list[str]:
     """Texts of visible documents that have, for each word typed, a word that begins with it.
 
     Raises:
@@ -35,15 +27,14 @@ def suggest(sync: SyncContext, *, scope: Scope, typed: str, limit: int) -> list[
     words = re.findall(r"\w+", typed)[:MAX_WORDS]
     if not words:
         return []
-    with leaving_out_departed(sync, scope) as present, sync.store() as store:
-        collection = check_index(sync, store)
-        if collection is None:
-            return []
-        points = store.complete(
-            collection,
+    served = serving(sync)
+    if served is None:
+        return []
+    with leaving_out_departed(served, scope) as present, served.index() as index:
+        points = index.complete(
             " ".join(word[:MAX_PREFIX] for word in words),
             scope_keys=scope.visible_keys,
-            entity_types=sync.entity_names,
+            entity_types=served.entity_names,
             limit=CANDIDATES,
         )
         require_own(scope, points)

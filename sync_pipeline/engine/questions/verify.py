@@ -13,8 +13,8 @@ from sync_pipeline.core.diff import match_sorted
 from sync_pipeline.core.errors import DuplicateDocumentError
 from sync_pipeline.core.point import PointDigests, StoredPoint
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.index import check_index, iter_points
+from sync_pipeline.engine.index import iter_points
+from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.steps.compare import Part, iter_parts
 from sync_pipeline.engine.steps.export import preview_export
 
@@ -69,7 +69,7 @@ class _Tally:
             self.examples[kind] = examples[:EXAMPLES]
 
 
-def verify_scope(sync: SyncContext, *, scope: Scope) -> Verification:
+def verify_scope(sync: Reading, *, scope: Scope) -> Verification:
     """Render the scope anew and compare it with every point and record.
 
     Writes neither index nor state; documents are staged meanwhile, so that a scope
@@ -77,14 +77,11 @@ def verify_scope(sync: SyncContext, *, scope: Scope) -> Verification:
     id are an error of the scope, and no reason not to verify the others.
 
     Raises:
-        IndexMismatchError: the index was built with other settings.
         SourceUnavailableError: the source cannot be read.
         StoppedError: asked to stop.
     """
     tally = _Tally()
     fault: str | None = None
-    with sync.store() as store:
-        check_index(sync, store)
     try:
         with preview_export(sync, scope=scope, mode="full") as export:
             for part in iter_parts(sync, export=export):
@@ -98,7 +95,7 @@ def verify_scope(sync: SyncContext, *, scope: Scope) -> Verification:
     return Verification(scope_key=scope.key, error=fault, **tallied)
 
 
-def _verify_part(sync: SyncContext, *, part: Part, tally: _Tally) -> None:
+def _verify_part(sync: Reading, *, part: Part, tally: _Tally) -> None:
     exported, indexed, recorded = part.exported, part.indexed, part.recorded
     absent = _without(exported, indexed)
     is_elsewhere = _is_elsewhere(sync, exported.point_ids[absent])
@@ -144,19 +141,19 @@ def _names(part: Part, places: NDArray[np.intp]) -> list[str]:
     return [str(name) for name in shown.to_pylist()]
 
 
-def _is_elsewhere(sync: SyncContext, ids: NDArray[np.bytes_]) -> NDArray[np.bool_]:
+def _is_elsewhere(sync: Reading, ids: NDArray[np.bytes_]) -> NDArray[np.bool_]:
     """Which points exist after all, though not in the scope they were looked for in."""
     existing = [point.point_id.encode() for point in _read(sync, ids)]
     return np.isin(ids, np.array(existing, dtype=ids.dtype))
 
 
-def _strangers(sync: SyncContext, ids: NDArray[np.bytes_]) -> list[str]:
+def _strangers(sync: Reading, ids: NDArray[np.bytes_]) -> list[str]:
     """What points without a row say that they are."""
     return [point.document_id for point in _read(sync, ids)]
 
 
-def _read(sync: SyncContext, ids: NDArray[np.bytes_]) -> list[StoredPoint]:
+def _read(sync: Reading, ids: NDArray[np.bytes_]) -> list[StoredPoint]:
     if not len(ids):
         return []
-    with sync.store() as store:
-        return list(iter_points(store, sync.spec.collection, ids.astype("U36").tolist()))
+    with sync.index() as index:
+        return list(iter_points(index, ids.astype("U36").tolist()))

@@ -9,7 +9,7 @@ from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.ports import SourceSnapshot
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.vocabulary import Vocabulary
-from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.reading import Reading
 
 SCOPES_LOOKED_AT: Final = 8
 """The largest ones: each costs a query per entity."""
@@ -17,7 +17,7 @@ ROWS_LOOKED_AT: Final = 50
 """Of each entity in each of them."""
 
 
-def sample_vocabulary(sync: SyncContext) -> dict[str, Vocabulary]:
+def sample_vocabulary(sync: Reading) -> dict[str, Vocabulary]:
     """Count what the model does not know, per entity and view, written ``entity.view``.
 
     Reads a bounded number of rows; loads the tokenizer and no model.
@@ -44,7 +44,7 @@ def sample_vocabulary(sync: SyncContext) -> dict[str, Vocabulary]:
 
 
 def _first_documents(
-    sync: SyncContext, snapshot: SourceSnapshot, *, entity: Entity, scope: Scope
+    sync: Reading, snapshot: SourceSnapshot, *, entity: Entity, scope: Scope
 ) -> list[Document]:
     builder = DocumentBuilder(entity=entity, scope=scope, model_id=sync.embedder.model_id)
     batches = snapshot.iter_rows(entity=entity, scope=scope, batch_size=ROWS_LOOKED_AT)

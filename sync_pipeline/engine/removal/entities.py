@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sync_pipeline.core.errors import ConfigurationError, ScopeBusyError
 from sync_pipeline.core.scope import GLOBAL_KEY, Scope
+from sync_pipeline.engine.collection import BoundCollection
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.engine.removal.offboard import own_collections, remove_entity_of_scope
@@ -59,8 +61,7 @@ def remove_entity(sync: SyncContext, *, entity_type: str, owner: str) -> EntityR
         StoppedError: asked to stop; what is left is removed by running it again.
     """
     require_left(sync, entity_type)
-    with sync.store() as store:
-        collections = own_collections(sync, store)
+    collections = own_collections(sync)
     scopes = _scopes_of(sync, collections, entity_type)
     if not scopes:
         raise ConfigurationError(
@@ -86,8 +87,7 @@ def remove_entity(sync: SyncContext, *, entity_type: str, owner: str) -> EntityR
         done.quarantined += removal.quarantined
         done.events += removal.events
         sync.progress.advance("remove", done=number, total=len(scopes))
-    with sync.store() as store:
-        left = sum(store.count_by_entity(name).get(entity_type, 0) for name in collections)
+    left = sum(_points_of(collection, entity_type) for collection in collections)
     return EntityRemoval(
         entity_type=entity_type,
         scopes=done.scopes,
@@ -113,17 +113,24 @@ def require_left(sync: SyncContext, entity_type: str) -> None:
         )
 
 
-def _scopes_of(sync: SyncContext, collections: list[str], entity_type: str) -> list[Scope]:
+def _points_of(collection: BoundCollection, entity_type: str) -> int:
+    with collection.index() as index:
+        return index.count_by_entity().get(entity_type, 0)
+
+
+def _scopes_of(
+    sync: SyncContext, collections: Sequence[BoundCollection], entity_type: str
+) -> list[Scope]:
     """Every scope where anything of an entity is, global first, then by key."""
     keys: set[str] = set()
-    for name in collections:
-        with sync.store() as store:
-            keys |= store.count_by_scope(name, entity_type=entity_type).keys()
-        recorded = sync.state.count_by_entity(collection=name)
+    for collection in collections:
+        with collection.index() as index:
+            keys |= index.count_by_scope(entity_type=entity_type).keys()
+        recorded = collection.records.state.count_by_entity()
         keys |= {key for key, entities in recorded.items() if entity_type in entities}
         keys |= {
             snapshot.scope_key
-            for snapshot in sync.scopes.list_entities(collection=name)
+            for snapshot in collection.records.scopes.list_entities()
             if snapshot.entity_type == entity_type
         }
     listed = sync.quarantine.count_by_entity()

@@ -12,6 +12,7 @@ from sync_pipeline.core.errors import PermanentError, ScopeBusyError
 from sync_pipeline.core.payload import revision_at
 from sync_pipeline.core.ports import EntitySnapshot
 from sync_pipeline.core.scope import GLOBAL_KEY, Scope, why_not_a_tenant_id
+from sync_pipeline.engine.collection import BoundCollection
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import iter_points
 from sync_pipeline.engine.lease import scope_lease
@@ -178,9 +179,7 @@ def remove_vanished(
         for key, record in recorded.items()
         if key not in {GLOBAL_KEY, *present} and (record.documents or key not in elsewhere)
     ]
-    marked = sync.scopes.mark_vanished(
-        collection=sync.spec.collection, scope_keys=sorted(gone), entity_types=sync.entity_names
-    )
+    marked = sync.scopes.mark_vanished(scope_keys=sorted(gone), entity_types=sync.entity_names)
     scope_count = len(recorded)
     vanished = _by_scope(marked)
     synced_at = {key: recorded[key].newest_snapshot_at for key in vanished if key in recorded}
@@ -205,10 +204,9 @@ def remove_vanished(
 
 def _recorded_elsewhere(sync: SyncContext) -> set[str]:
     """Scopes with documents of entities that other settings name: they are somebody else's."""
-    entities = sync.scopes.list_entities(collection=sync.spec.collection)
     return {
         entity.scope_key
-        for entity in entities
+        for entity in sync.scopes.list_entities()
         if entity.documents and entity.entity_type not in sync.entity_names
     }
 
@@ -241,14 +239,12 @@ def sweep_orphans(sync: SyncContext, *, owner: str, policy: VanishedPolicy) -> O
         PermanentError: more scopes would go than the policy allows; nothing is removed.
         UnconfirmedSyncError: points of a removed scope are still there.
     """
-    with sync.store() as store:
-        collections = own_collections(sync, store)
-        indexed = {
-            key
-            for name in collections
-            for entity_type in sync.entity_names
-            for key in store.count_by_scope(name, entity_type=entity_type)
-        }
+    collections = own_collections(sync)
+    indexed: set[str] = set()
+    for collection in collections:
+        with collection.index() as index:
+            for entity_type in sync.entity_names:
+                indexed |= index.count_by_scope(entity_type=entity_type).keys()
     # After the index, so that a tenant that is new in between has rows already.
     rows = sync.source.count_by_scope(sync.entities)
     present = {key for key, count in rows.items() if count}
@@ -256,8 +252,8 @@ def sweep_orphans(sync: SyncContext, *, owner: str, policy: VanishedPolicy) -> O
         return OrphanReport(orphaned=0, note=EMPTY_SOURCE)
     recorded = {
         record.scope_key
-        for name in collections
-        for record in sync.scopes.list_entities(collection=name)
+        for collection in collections
+        for record in collection.records.scopes.list_entities()
         if record.entity_type in sync.entity_names
     }
     orphaned = [
@@ -326,21 +322,18 @@ def _remove_each(
 
 
 def _has_newer(
-    sync: SyncContext, collections: Sequence[str], scope: Scope, *, up_to: datetime
+    sync: SyncContext, collections: Sequence[BoundCollection], scope: Scope, *, up_to: datetime
 ) -> bool:
     """Whether a point of the scope was made from a later snapshot."""
     revision = revision_at(up_to)
-    with sync.store() as store:
-        for name in collections:
+    for collection in collections:
+        with collection.index() as index:
             digests = gather(
-                store.iter_digests(
-                    name,
-                    scope_key=scope.key,
-                    views=sync.views,
-                    entity_types=sync.entity_names,
+                index.iter_digests(
+                    scope_key=scope.key, views=sync.views, entity_types=sync.entity_names
                 )
             )
-            for point in iter_points(store, name, digests.point_ids.astype("U36").tolist()):
+            for point in iter_points(index, digests.point_ids.astype("U36").tolist()):
                 if point.revision is not None and point.revision > revision:
                     return True
     return False

@@ -10,8 +10,9 @@ from typing import Final
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.errors import ScopeHasRowsError, UnconfirmedSyncError
 from sync_pipeline.core.payload import revision_at
-from sync_pipeline.core.ports import Fence, VectorStore
+from sync_pipeline.core.ports import Fence
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.collection import BoundCollection
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.lease import before_write, scope_lease
 from sync_pipeline.engine.staged import gather, scope_folder
@@ -105,16 +106,15 @@ def remove_scope(
         SupersededError: another run has the scope now.
         StoppedError: asked to stop.
     """
-    with sync.store() as store:
-        collections = own_collections(sync, store)
+    collections = own_collections(sync)
     hashes: set[str] = set()
     part = _Part(scope, fence, up_to, entity_types)
-    removed = [_delete_documents(sync, name, part=part, hashes=hashes) for name in collections]
+    removed = [_delete_documents(sync, it, part=part, hashes=hashes) for it in collections]
     quarantined, events = _delete_the_rest(sync, part=part)
     sync.staging.delete(scope_folder(scope))
     vectors = _purge_vectors(sync, scope=scope, hashes=hashes)
     for collection in collections:
-        sync.scopes.forget(collection=collection, scope=scope, entity_types=entity_types)
+        collection.records.scopes.forget(scope=scope, entity_types=entity_types)
     return Removal(
         scope_key=scope.key,
         points=sum(points for points, _ in removed),
@@ -143,13 +143,12 @@ def remove_entity_of_scope(
         SupersededError: another run has the scope now.
         StoppedError: asked to stop.
     """
-    with sync.store() as store:
-        collections = own_collections(sync, store)
+    collections = own_collections(sync)
     part = _Part(scope, fence, None, [entity_type])
-    removed = [_delete_documents(sync, name, part=part, hashes=set()) for name in collections]
+    removed = [_delete_documents(sync, it, part=part, hashes=set()) for it in collections]
     quarantined, events = _delete_the_rest(sync, part=part)
     for collection in collections:
-        sync.scopes.forget(collection=collection, scope=scope, entity_types=[entity_type])
+        collection.records.scopes.forget(scope=scope, entity_types=[entity_type])
     return Removal(
         scope_key=scope.key,
         points=sum(points for points, _ in removed),
@@ -170,19 +169,21 @@ class _Part:
     entity_types: Sequence[str] | None
 
 
-def own_collections(sync: SyncContext, store: VectorStore) -> list[str]:
+def own_collections(sync: SyncContext) -> list[BoundCollection]:
     """Every collection that this installation has made, that of the settings first."""
-    current = sync.spec.collection
+    current = sync.generation.collection
+    with sync.store() as store:
+        names = store.list_collections()
     others = [
-        name
-        for name in store.list_collections()
-        if name != current and sync.generations.describe(name) is not None
+        sync.collection(name)
+        for name in names
+        if name != current.name and sync.generations.describe(name) is not None
     ]
     return [current, *others]
 
 
 def _delete_documents(
-    sync: SyncContext, collection: str, *, part: _Part, hashes: set[str]
+    sync: SyncContext, collection: BoundCollection, *, part: _Part, hashes: set[str]
 ) -> tuple[int, int]:
     """Delete points of one collection, and then their records; how many there were of each."""
     points = _delete_points(sync, collection, part=part, hashes=hashes)
@@ -193,9 +194,7 @@ def _delete_the_rest(sync: SyncContext, *, part: _Part) -> tuple[int, int]:
     """Forget what is in no collection: quarantined rows and pending events, how many each."""
     before_write(sync, part.fence)
     scope, entity_types = part.scope, part.entity_types
-    sync.state.take_departed(
-        collection=sync.spec.collection, scope=scope, entity_types=entity_types
-    )
+    sync.state.take_departed(scope=scope, entity_types=entity_types)
     released = sync.quarantine.release(scope=scope, entity_types=entity_types)
     events = 0
     if sync.feed is not None:
@@ -203,42 +202,43 @@ def _delete_the_rest(sync: SyncContext, *, part: _Part) -> tuple[int, int]:
     return released.get(scope.key, 0), events
 
 
-def _delete_points(sync: SyncContext, collection: str, *, part: _Part, hashes: set[str]) -> int:
+def _delete_points(
+    sync: SyncContext, collection: BoundCollection, *, part: _Part, hashes: set[str]
+) -> int:
     """Delete points of one collection, noting the hashes of their texts."""
     scope = part.scope
-    with sync.store() as store:
+    with collection.index() as index:
         digests = gather(
-            store.iter_digests(
-                collection, scope_key=scope.key, views=sync.views, entity_types=part.entity_types
+            index.iter_digests(
+                scope_key=scope.key, views=sync.views, entity_types=part.entity_types
             )
         )
     ids = digests.point_ids.astype("U36").tolist()
     for batch in batched(ids, sync.options.delete_batch_size):
         before_write(sync, part.fence)
-        with sync.store() as store:
-            for point in store.retrieve(collection, batch):
+        with collection.index() as index:
+            for point in index.retrieve(batch):
                 hashes |= set(point.embed_hashes.values())
-            store.delete(
-                collection,
+            index.delete(
                 batch,
                 scope_key=scope.key,
                 up_to_revision=None if part.up_to is None else revision_at(part.up_to),
             )
-    with sync.store() as store:
-        counts = store.count_by_entity(collection, scope_key=scope.key)
+    with collection.index() as index:
+        counts = index.count_by_entity(scope_key=scope.key)
         entity_types = counts.keys() if part.entity_types is None else part.entity_types
         left = sum(counts.get(name, 0) for name in entity_types) or sum(
-            point.scope_key == scope.key for point in store.retrieve(collection, ids[:SAMPLED])
+            point.scope_key == scope.key for point in index.retrieve(ids[:SAMPLED])
         )
     if left:
         raise UnconfirmedSyncError(scope_key=scope.key, expected=0, points=left)
     return len(ids)
 
 
-def _delete_records(sync: SyncContext, collection: str, *, part: _Part) -> int:
+def _delete_records(sync: SyncContext, collection: BoundCollection, *, part: _Part) -> int:
+    state = collection.records.state
     digests = gather(
-        sync.state.iter_digests(
-            collection=collection,
+        state.iter_digests(
             scope=part.scope,
             views=sync.views,
             entity_types=part.entity_types,
@@ -247,9 +247,7 @@ def _delete_records(sync: SyncContext, collection: str, *, part: _Part) -> int:
     deleted = 0
     for ids in batched(digests.point_ids.astype("U36").tolist(), sync.options.delete_batch_size):
         before_write(sync, part.fence)
-        deleted += sync.state.delete(
-            collection=collection, scope=part.scope, point_ids=ids, up_to=part.up_to
-        )
+        deleted += state.delete(scope=part.scope, point_ids=ids, up_to=part.up_to)
     return deleted
 
 
@@ -269,8 +267,7 @@ def _purge_vectors(sync: SyncContext, *, scope: Scope, hashes: Iterable[str]) ->
 
 
 def _knows_every_point(sync: SyncContext) -> bool:
-    collection = sync.spec.collection
-    recorded = sync.state.count_by_scope(collection=collection)
-    with sync.store() as store:
-        points = store.count_by_scope(collection)
+    recorded = sync.state.count_by_scope()
+    with sync.index() as index:
+        points = index.count_by_scope()
     return all(recorded.get(key, {}).get("synced", 0) >= count for key, count in points.items())

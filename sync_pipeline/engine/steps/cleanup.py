@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.changes import ChangeBatch
 from sync_pipeline.core.cleanup import plan_cleanup
-from sync_pipeline.core.errors import UnconfirmedSyncError
-from sync_pipeline.core.ports import EntityResult, Fence, VectorStore
+from sync_pipeline.core.errors import OutOfStepError, UnconfirmedSyncError
+from sync_pipeline.core.ports import EntityResult, Fence, IndexReader
 from sync_pipeline.core.reports import Counts, ScopeReport
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import iter_points
@@ -45,6 +45,7 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
     Raises:
         MassDeletionRefusedError: before anything was deleted.
         UnconfirmedSyncError: the index does not hold what it should; nothing is recorded as done.
+        OutOfStepError: done here, but another generation could not be kept in step.
         SupersededError: another run has the scope now.
         StoppedError: asked to stop.
     """
@@ -55,8 +56,8 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
     gone = _read_gone(sync, staged=staged)
     stale: list[str] = []
     if gone.stale:
-        with sync.store() as store:
-            indexed = store.count_by_entity(staged.collection, scope_key=scope.key)
+        with sync.index() as index:
+            indexed = index.count_by_entity(scope_key=scope.key)
         stale = plan_cleanup(
             scope=scope, stale=gone.stale, indexed=indexed, policy=sync.options.cleanup
         )
@@ -65,10 +66,8 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
     with counted(lambda: counts), noting_late_writes(sync, fence):
         for ids in batched(stale, sync.options.delete_batch_size):
             before_write(sync, fence)
-            with sync.store() as store:
-                store.delete(
-                    staged.collection, ids, scope_key=scope.key, up_to_revision=staged.revision
-                )
+            with sync.index() as index:
+                index.delete(ids, scope_key=scope.key, up_to_revision=staged.revision)
             counts += Counts(points_deleted=len(ids), deleted=len(ids))
             _forget(sync, staged=staged, point_ids=ids)
         for ids in batched(gone.forgotten, sync.options.delete_batch_size):
@@ -76,11 +75,13 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
             _forget(sync, staged=staged, point_ids=ids)
         # Whoever was overtaken during the last delete must not take the index for its own work.
         before_write(sync, fence)
-    moved_away = sync.state.take_departed(
-        collection=staged.collection, scope=scope, entity_types=sync.entity_names
-    )
+    moved_away = sync.state.take_departed(scope=scope, entity_types=sync.entity_names)
     points = _confirm(sync, applied=applied, moved_away=moved_away, fence=fence)
     sync.staging.delete(run_folder(scope=scope, run_id=staged.run_id))
+    if staged.out_of_step is not None:
+        raise OutOfStepError(
+            collection=staged.collection, scope_key=scope.key, reason=staged.out_of_step
+        )
     moved = sum(moved_away.values())
     counts += Counts(indexed=points + len(stale), moved_away=moved, deleted=moved)
     return replace(
@@ -106,12 +107,7 @@ def _read_gone(sync: SyncContext, *, staged: StagedChanges) -> _Gone:
 
 
 def _forget(sync: SyncContext, *, staged: StagedChanges, point_ids: Sequence[str]) -> None:
-    sync.state.delete(
-        collection=staged.collection,
-        scope=staged.scope,
-        point_ids=point_ids,
-        up_to=staged.taken_at,
-    )
+    sync.state.delete(scope=staged.scope, point_ids=point_ids, up_to=staged.taken_at)
 
 
 def _confirm(
@@ -126,9 +122,9 @@ def _confirm(
         Points of the entities of the settings.
     """
     staged = applied.staged
-    with sync.store() as store:
-        points = store.count_by_entity(staged.collection, scope_key=staged.scope_key)
-        counted = points if staged.is_full else _count_touched(sync, staged, store)
+    with sync.index() as index:
+        points = index.count_by_entity(scope_key=staged.scope_key)
+        counted = points if staged.is_full else _count_touched(sync, staged, index)
     for entity in staged.entities:
         name = entity.entity_type
         expected = entity.documents - applied.absent_of.get(name, 0)
@@ -141,7 +137,6 @@ def _confirm(
             )
     sync.scopes.record_success(
         fence,
-        collection=staged.collection,
         entities=_results(sync, applied=applied, points=points),
         snapshot_at=staged.taken_at,
         is_full=staged.is_full,
@@ -181,26 +176,34 @@ def _results(
     return results
 
 
-def _count_touched(sync: SyncContext, staged: StagedChanges, store: VectorStore) -> dict[str, int]:
+def _count_touched(sync: SyncContext, staged: StagedChanges, index: IndexReader) -> dict[str, int]:
     """Count per entity the touched points that are in the index under this scope."""
     ids = read_texts(sync.staging.open_dataset(str(staged.touched)), column="point_id")
     return Counter(
         point.entity_type
-        for point in iter_points(store, staged.collection, ids)
+        for point in iter_points(index, ids)
         if point.scope_key == staged.scope_key
     )
 
 
+def read_event_ids(sync: SyncContext, dataset: str) -> set[int]:
+    """The change events of a staged dataset (``staged.EVENT_SCHEMA``)."""
+    table = sync.staging.open_dataset(dataset).read(0)
+    return {int(event_id) for event_id in table.column("event_id").to_numpy()}
+
+
 def _consume_events(sync: SyncContext, *, staged: StagedChanges) -> None:
-    """Forget the change events that this sync has answered."""
-    if sync.feed is None or staged.events is None:
+    """Forget the change events that this sync has answered, and every other generation too."""
+    if sync.feed is None or staged.events is None or sync.keeps_in_step or staged.out_of_step:
         return
-    ids = sync.staging.open_dataset(staged.events).read(0).column("event_id").to_pylist()
+    ids = read_event_ids(sync, staged.events)
+    if staged.answered is not None:
+        ids &= read_event_ids(sync, staged.answered)
     sync.feed.consume(
         ChangeBatch(
             scope=staged.scope,
             keys=tuple(staged.event_keys),
-            event_ids=tuple(int(event_id) for event_id in ids if event_id is not None),
+            event_ids=tuple(sorted(ids)),
             rows=frozenset(),
             truncated=frozenset(),
             has_more=False,

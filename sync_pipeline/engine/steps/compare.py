@@ -16,8 +16,8 @@ from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import PointDigests
 from sync_pipeline.core.ports import Dataset
 from sync_pipeline.core.reports import Counts
-from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import iter_points
+from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.staged import (
     STALE_SCHEMA,
     StagedExport,
@@ -71,7 +71,7 @@ class Comparison:
         )
 
 
-def iter_comparisons(sync: SyncContext, *, export: StagedExport) -> Iterator[Comparison]:
+def iter_comparisons(sync: Reading, *, export: StagedExport) -> Iterator[Comparison]:
     """Compare part by part, in ascending order of point id.
 
     Raises:
@@ -79,11 +79,11 @@ def iter_comparisons(sync: SyncContext, *, export: StagedExport) -> Iterator[Com
     """
     for part in iter_parts(sync, export=export):
         diff = diff_documents(exported=part.exported, indexed=part.indexed, recorded=part.recorded)
-        gone = _stale_table(sync, export=export, part=part, diff=diff)
+        gone = _stale_table(sync, part=part, diff=diff)
         yield Comparison(part.number, _tagged(part.table, diff), gone, diff)
 
 
-def iter_parts(sync: SyncContext, *, export: StagedExport) -> Iterator[Part]:
+def iter_parts(sync: Reading, *, export: StagedExport) -> Iterator[Part]:
     """Read an export, and what the index and our record hold of it, in ascending order of point id.
 
     Raises:
@@ -97,7 +97,7 @@ def iter_parts(sync: SyncContext, *, export: StagedExport) -> Iterator[Part]:
         yield Part(number, table=table, exported=exported, indexed=indexed, recorded=recorded)
 
 
-def require_planned(sync: SyncContext, *, export: StagedExport, planned: str) -> None:
+def require_planned(sync: Reading, *, export: StagedExport, planned: str) -> None:
     """Check that a sync of this export would do exactly what a saved plan says.
 
     Raises:
@@ -137,7 +137,7 @@ def _read_part(
 
 
 def _read_known(
-    sync: SyncContext, *, export: StagedExport, part: int, exported: PointDigests
+    sync: Reading, *, export: StagedExport, part: int, exported: PointDigests
 ) -> tuple[PointDigests, PointDigests]:
     """What the index and our record hold of one range of the scope, or of what was touched."""
     if export.touched is not None:
@@ -145,10 +145,9 @@ def _read_known(
     start, stop = part_bounds(export.parts)[part]
     with ThreadPoolExecutor(max_workers=1) as pool:
         recording = pool.submit(_read_recorded, sync, export=export, start=start, stop=stop)
-        with sync.store() as store:
+        with sync.index() as index:
             indexed = gather(
-                store.iter_digests(
-                    export.collection,
+                index.iter_digests(
                     scope_key=export.scope_key,
                     views=sync.views,
                     entity_types=sync.entity_names,
@@ -160,11 +159,10 @@ def _read_known(
 
 
 def _read_recorded(
-    sync: SyncContext, *, export: StagedExport, start: str | None, stop: str | None
+    sync: Reading, *, export: StagedExport, start: str | None, stop: str | None
 ) -> PointDigests:
     return gather(
         sync.state.iter_digests(
-            collection=export.collection,
             scope=export.scope,
             views=sync.views,
             entity_types=sync.entity_names,
@@ -175,7 +173,7 @@ def _read_recorded(
 
 
 def _read_touched(
-    sync: SyncContext, *, export: StagedExport, dataset: str, exported: PointDigests
+    sync: Reading, *, export: StagedExport, dataset: str, exported: PointDigests
 ) -> tuple[PointDigests, PointDigests]:
     """What the index holds of the touched points; our record is taken to be right about them.
 
@@ -183,8 +181,8 @@ def _read_touched(
     for recorded, so that its record is deleted, if there is one.
     """
     ids = read_texts(sync.staging.open_dataset(dataset), column="point_id")
-    with sync.store() as store:
-        points = iter_points(store, export.collection, ids)
+    with sync.index() as index:
+        points = iter_points(index, ids)
         indexed = point_digests(points, scope_key=export.scope_key, views=sync.views)
     touched = np.array(ids, dtype="S36")
     at = match_sorted(touched, exported.point_ids)
@@ -206,10 +204,11 @@ def _tagged(table: pa.Table, diff: Diff) -> pa.Table:
     }
     positions = np.concatenate(list(by_action.values()))
     actions = [str(action) for action, places in by_action.items() for _ in range(len(places))]
-    return table.take(positions).add_column(0, "action", pa.array(actions, pa.string()))
+    tagged = table.take(positions).add_column(0, "action", pa.array(actions, pa.string()))
+    return tagged.append_column("refusal", pa.nulls(len(actions), pa.string()))
 
 
-def _stale_table(sync: SyncContext, *, export: StagedExport, part: Part, diff: Diff) -> pa.Table:
+def _stale_table(sync: Reading, *, part: Part, diff: Diff) -> pa.Table:
     """What has to go: points without a row, and records with neither row nor point.
 
     Of a point that has gone meanwhile only the record is left.
@@ -220,10 +219,9 @@ def _stale_table(sync: SyncContext, *, export: StagedExport, part: Part, diff: D
     ids = np.concatenate([stale, recorded[is_forgotten]]).astype("U36").tolist()
     entities: dict[str, str] = {}
     if len(stale):
-        with sync.store() as store:
+        with sync.index() as index:
             entities = {
-                point.point_id: point.entity_type
-                for point in iter_points(store, export.collection, ids[: len(stale)])
+                point.point_id: point.entity_type for point in iter_points(index, ids[: len(stale)])
             }
     return pa.table(
         {"point_id": ids, "entity_type": [entities.get(point_id) for point_id in ids]},

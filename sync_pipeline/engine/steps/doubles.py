@@ -10,12 +10,12 @@ from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.ports import SourceSnapshot
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import iter_points
+from sync_pipeline.engine.reading import Reading
 
 
 def find_set_aside(
-    sync: SyncContext,
+    sync: Reading,
     *,
     snapshot: SourceSnapshot,
     entity: Entity,
@@ -47,7 +47,7 @@ def find_set_aside(
 
 
 def _holders(
-    sync: SyncContext, *, entity: Entity, scope: Scope, row_ids: Iterable[str]
+    sync: Reading, *, entity: Entity, scope: Scope, row_ids: Iterable[str]
 ) -> dict[str, str]:
     """Which scope each document belongs to in the index, by row id; without those it lacks."""
     points = {
@@ -56,8 +56,8 @@ def _holders(
     }
     if not points:
         return {}
-    with sync.store() as store:
-        stored = iter_points(store, sync.spec.collection, points)
+    with sync.index() as index:
+        stored = iter_points(index, points)
         return {points[point.point_id]: str(point.scope_key) for point in stored}
 
 

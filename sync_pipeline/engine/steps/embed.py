@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -18,7 +19,7 @@ from sync_pipeline.core.reports import Counts
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.vocabulary import TokenCount, Vocabulary
 from sync_pipeline.engine.bisect import apply_bisecting
-from sync_pipeline.engine.changes import distinct_texts, iter_changes, note_failure
+from sync_pipeline.engine.changes import Refusal, distinct_texts, iter_changes, note_failure
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import ensure_index
 from sync_pipeline.engine.overlap import record_behind
@@ -96,8 +97,7 @@ def embed_scope(
     """
     began = sync.seconds()
     scope = export.scope
-    with sync.store() as store:
-        ensure_index(sync, store)
+    ensure_index(sync)
     if planned is not None:
         require_planned(sync, export=export, planned=planned)
     names = {
@@ -235,18 +235,54 @@ def _set_aside(
     refused: Mapping[str, PermanentError],
     tally: _Tally,
 ) -> pa.Table:
-    """Record the documents with a refused text as failed; return the others."""
+    """Take refused texts out of the documents that have others; record the rest as failed.
+
+    Returns:
+        The documents that are written, those with a refused view without it.
+    """
     failures: list[FailedDocument] = []
     kept: list[int] = []
+    refusals: list[str | None] = []
     for place, change in enumerate(iter_changes(changes, sync.views)):
         embedded = change.embed_hashes if change.writes_point else {}
         views = [view for view, key in embedded.items() if key in refused]
-        if not views:
+        is_written = len(views) < len(embedded) or not embedded
+        if is_written:
             kept.append(place)
+            refusals.append(None)
+        if not views:
             continue
-        note_failure(change, failed_of=tally.failed_of, absent_of=tally.absent_of)
+        note_failure(
+            change,
+            failed_of=tally.failed_of,
+            absent_of=tally.absent_of,
+            is_written=is_written,
+        )
         tally.counts += Counts(failed=1)
-        failures.append(change.as_failed(refused[embedded[views[0]]], views=views))
-    sync.state.record_failed(collection=sync.spec.collection, scope=scope, failures=failures)
+        refusal = Refusal.of(refused[embedded[views[0]]], views=views)
+        if is_written:
+            refusals[-1] = refusal.to_json()
+        else:
+            failures.append(change.as_failed(refusal))
+    sync.state.record_failed(scope=scope, failures=failures)
     # An array with a type: PyArrow cannot take an empty list of nothing.
-    return changes.take(np.array(kept, dtype=np.int64))
+    return _without_texts(
+        changes.take(np.array(kept, dtype=np.int64)), refused.keys(), sync.views, refusals
+    )
+
+
+def _without_texts(
+    changes: pa.Table,
+    refused: AbstractSet[str],
+    views: Sequence[str],
+    refusals: Sequence[str | None],
+) -> pa.Table:
+    """The documents with what is refused of each, and without the hashes of refused texts."""
+    for view in views:
+        name = hash_column(view)
+        keys = ["" if key in refused else key for key in changes.column(name).to_pylist()]
+        changes = changes.set_column(
+            changes.schema.get_field_index(name), name, pa.array(keys, pa.string())
+        )
+    place = changes.schema.get_field_index("refusal")
+    return changes.set_column(place, "refusal", pa.array(refusals, pa.string()))

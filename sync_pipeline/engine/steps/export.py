@@ -19,11 +19,12 @@ from sync_pipeline.core.document import Document, DocumentBuilder, Reason, Rejec
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import IncompleteExportError, TooManyQuarantinedError
 from sync_pipeline.core.ports import Fence, SourceSnapshot
-from sync_pipeline.core.reports import Counts, StepSeconds
+from sync_pipeline.core.reports import Counts, StepSeconds, SyncMode
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.lease import note_writing
 from sync_pipeline.engine.overlap import read_ahead
+from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import ScopeRecord, read_record
 from sync_pipeline.engine.spread import open_parts
 from sync_pipeline.engine.staged import (
@@ -75,7 +76,7 @@ class _Tally:
     rows_with_dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @classmethod
-    def of(cls, sync: SyncContext) -> Self:
+    def of(cls, sync: Reading) -> Self:
         """Nothing counted yet."""
         return cls({name: _EntityTally() for name in sync.entity_names})
 
@@ -132,23 +133,33 @@ def export_scope(
         StoppedError: asked to stop.
     """
     tally = _Tally.of(sync)
+    record = read_record(sync, scope=scope)
+    if record.cut_off:
+        note_writing(sync, fence, over_others=True)
     with counted(lambda: tally.counts):
         export, touched = _stage(
-            sync, scope=scope, run_id=run_id, mode=mode, fence=fence, tally=tally
+            sync,
+            scope=scope,
+            run_id=run_id,
+            mode=mode,
+            record=record,
+            fence_token=fence.token,
+            tally=tally,
         )
-    sync.quarantine.replace(
-        scope=scope,
-        rejections=tally.rejections,
-        entity_types=sync.entity_names,
-        among=_looked_at(touched),
-    )
+    if not sync.keeps_in_step:
+        sync.quarantine.replace(
+            scope=scope,
+            rejections=tally.rejections,
+            entity_types=sync.entity_names,
+            among=_looked_at(touched),
+        )
     _tell_dropped(tally, scope=scope)
     _check_quarantined(sync, scope=scope, counts=tally.counts)
     return export
 
 
 @contextmanager
-def preview_export(sync: SyncContext, *, scope: Scope, mode: SyncMode) -> Iterator[StagedExport]:
+def preview_export(sync: Reading, *, scope: Scope, mode: SyncMode) -> Iterator[StagedExport]:
     """Stage what ``export_scope`` would, for the length of the ``with``.
 
     Without a lease and without touching the quarantine; nothing of it is left behind.
@@ -160,7 +171,7 @@ def preview_export(sync: SyncContext, *, scope: Scope, mode: SyncMode) -> Iterat
             scope=scope,
             run_id=run_id,
             mode=mode,
-            fence=None,
+            record=read_record(sync, scope=scope),
             tally=_Tally.of(sync),
         )
         yield export
@@ -169,18 +180,16 @@ def preview_export(sync: SyncContext, *, scope: Scope, mode: SyncMode) -> Iterat
 
 
 def _stage(
-    sync: SyncContext,
+    sync: Reading,
     *,
     scope: Scope,
     run_id: str,
     mode: SyncMode,
-    fence: Fence | None,
+    record: ScopeRecord,
+    fence_token: int = NO_FENCE_TOKEN,
     tally: _Tally,
 ) -> tuple[StagedExport, Touched | None]:
     began = sync.seconds()
-    record = read_record(sync, scope=scope)
-    if fence is not None and record.cut_off:
-        note_writing(sync, fence, over_others=True)
     # Before the snapshot, which then contains every change that the events name.
     feed = read_feed(sync, scope=scope, mode=mode)
     with sync.source.open_snapshot(sync.entities) as snapshot:
@@ -221,13 +230,13 @@ def _stage(
         events=_stage_events(sync, scope=scope, run_id=run_id, events=events),
         event_keys=() if events is None else events.keys,
         dataset=dataset,
-        fence_token=NO_FENCE_TOKEN if fence is None else fence.token,
+        fence_token=fence_token,
     )
     return export, touched
 
 
 def _staged_entities(
-    sync: SyncContext,
+    sync: Reading,
     *,
     tally: _Tally,
     digests: Mapping[str, EntityDigest] | None,
@@ -251,7 +260,7 @@ def _staged_entities(
 
 
 def _expected_rows(
-    sync: SyncContext, digests: Mapping[str, EntityDigest] | None
+    sync: Reading, digests: Mapping[str, EntityDigest] | None
 ) -> dict[str, int] | None:
     """How many rows of each entity must arrive; None where only some are read."""
     if digests is None:
@@ -260,7 +269,7 @@ def _expected_rows(
 
 
 def _stage_rows(
-    sync: SyncContext,
+    sync: Reading,
     *,
     snapshot: SourceSnapshot,
     scope: Scope,
@@ -297,7 +306,7 @@ def _stage_rows(
 
 
 def _stage_touched(
-    sync: SyncContext, *, scope: Scope, run_id: str, touched: Touched | None
+    sync: Reading, *, scope: Scope, run_id: str, touched: Touched | None
 ) -> str | None:
     if touched is None:
         return None
@@ -308,7 +317,7 @@ def _stage_touched(
 
 
 def _stage_events(
-    sync: SyncContext, *, scope: Scope, run_id: str, events: ChangeBatch | None
+    sync: Reading, *, scope: Scope, run_id: str, events: ChangeBatch | None
 ) -> str | None:
     if events is None or not events.event_ids:
         return None
@@ -362,7 +371,7 @@ def _check_quarantined(sync: SyncContext, *, scope: Scope, counts: Counts) -> No
 
 
 def iter_built(
-    sync: SyncContext,
+    sync: Reading,
     *,
     snapshot: SourceSnapshot,
     entity: Entity,
@@ -386,7 +395,7 @@ def iter_built(
 
 
 def _iter_documents(
-    sync: SyncContext,
+    sync: Reading,
     *,
     snapshot: SourceSnapshot,
     entity: Entity,
@@ -408,13 +417,13 @@ def _iter_documents(
         yield documents
 
 
-def _as_table(sync: SyncContext, *, entity: Entity, documents: list[Document]) -> pa.Table:
+def _as_table(sync: Reading, *, entity: Entity, documents: list[Document]) -> pa.Table:
     entity_views = [name for name, _ in entity.views]
     return documents_table(documents, entity_views=entity_views, views=sync.views)
 
 
-def _parts(sync: SyncContext, *, scope: Scope, rows: int) -> int:
+def _parts(sync: Reading, *, scope: Scope, rows: int) -> int:
     """Into how many parts a full export is cut: what the index holds is compared in them too."""
-    record = sync.scopes.get(collection=sync.spec.collection, scope=scope)
+    record = sync.scopes.get(scope=scope)
     indexed = 0 if record is None else record.documents
     return parts_for(max(rows, indexed), part_rows=sync.options.part_rows)

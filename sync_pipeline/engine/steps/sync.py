@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sync_pipeline.core.errors import StoppedError
 from sync_pipeline.core.ports import Fence
-from sync_pipeline.core.reports import ScopeReport
+from sync_pipeline.core.reports import ScopeReport, SyncMode
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
+from sync_pipeline.engine.steps.beside import keep_others_in_step
 from sync_pipeline.engine.steps.cleanup import clean_scope
 from sync_pipeline.engine.steps.embed import embed_scope
 from sync_pipeline.engine.steps.export import export_scope
 from sync_pipeline.engine.steps.upsert import upsert_scope
+
+
+def begin_scope(
+    sync: SyncContext, *, scope: Scope, run_id: str, fence: Fence, mode: SyncMode = "full"
+) -> StagedExport:
+    """Step 1 of a sync: every other generation is brought in step, then the scope is exported.
+
+    Raises:
+        SyncPipelineError: see ``export_scope`` and ``beside.keep_others_in_step``.
+    """
+    beside = keep_others_in_step(sync, scope=scope, run_id=run_id, fence=fence, mode=mode)
+    export = export_scope(sync, scope=scope, run_id=run_id, fence=fence, mode=mode)
+    return replace(export, answered=beside.answered, out_of_step=beside.out_of_step)
 
 
 def current_export(
@@ -22,9 +38,9 @@ def current_export(
 
     Compared later, an old export would delete what a run in between has added.
     """
-    if export.run_id == run_id and export.fence_token == fence.token:
+    if _is_current(sync, export, run_id=run_id, fence=fence):
         return export
-    return export_scope(sync, scope=export.scope, run_id=run_id, fence=fence, mode=export.mode)
+    return begin_scope(sync, scope=export.scope, run_id=run_id, fence=fence, mode=export.mode)
 
 
 def current_changes(
@@ -32,14 +48,21 @@ def current_changes(
 ) -> StagedChanges:
     """The change set to apply: the staged one, or a new one where that is out of date.
 
-    A change set is out of date when another run made it (a step executed again
-    by itself) or when another run has held the scope since. Making it again is
-    cheap: the vectors are in the cache.
+    A change set is out of date when another run made it (a step executed again by itself),
+    when another run has held the scope since, or when it was made for another collection
+    (the settings changed in between). Making it again is cheap: the vectors are in the cache.
     """
-    if staged.run_id == run_id and staged.fence_token == fence.token:
+    if _is_current(sync, staged, run_id=run_id, fence=fence):
         return staged
-    export = export_scope(sync, scope=staged.scope, run_id=run_id, fence=fence, mode=staged.mode)
+    export = begin_scope(sync, scope=staged.scope, run_id=run_id, fence=fence, mode=staged.mode)
     return embed_scope(sync, export=export, fence=fence)
+
+
+def _is_current(
+    sync: SyncContext, staged: StagedExport | StagedChanges, *, run_id: str, fence: Fence
+) -> bool:
+    made_by = staged.run_id, staged.fence_token, staged.collection
+    return made_by == (run_id, fence.token, sync.spec.collection)
 
 
 def current_applied(
@@ -71,9 +94,7 @@ def sync_scope(
     reached: StagedExport | StagedChanges | AppliedChanges | None = None
     try:
         with scope_lease(sync, scope=scope, owner=run_id) as fence:
-            reached = export = export_scope(
-                sync, scope=scope, run_id=run_id, fence=fence, mode=mode
-            )
+            reached = export = begin_scope(sync, scope=scope, run_id=run_id, fence=fence, mode=mode)
             reached = staged = embed_scope(sync, export=export, fence=fence, planned=planned)
             reached = applied = upsert_scope(sync, staged=staged, fence=fence)
             return clean_scope(sync, applied=applied, fence=fence)

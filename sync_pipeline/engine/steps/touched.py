@@ -17,8 +17,9 @@ from sync_pipeline.core.document import Reason, document_id
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.ports import EntitySnapshot, SourceSnapshot
+from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.context import SyncContext, SyncMode
+from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import ScopeRecord
 
 
@@ -56,7 +57,7 @@ class FeedReading:
         return status.epoch
 
 
-def read_feed(sync: SyncContext, *, scope: Scope, mode: SyncMode) -> FeedReading | None:
+def read_feed(sync: Reading, *, scope: Scope, mode: SyncMode) -> FeedReading | None:
     """How the feed stands, and then events of the scope; None without a feed.
 
     To be asked before the snapshot is opened. A full sync answers all events, an
@@ -72,7 +73,7 @@ def read_feed(sync: SyncContext, *, scope: Scope, mode: SyncMode) -> FeedReading
 
 
 def find_touched(
-    sync: SyncContext,
+    sync: Reading,
     *,
     scope: Scope,
     snapshot: SourceSnapshot,
@@ -115,7 +116,7 @@ def find_touched(
 
 
 def _why_everything(
-    sync: SyncContext,
+    sync: Reading,
     *,
     snapshot: SourceSnapshot,
     record: ScopeRecord,
@@ -186,14 +187,14 @@ class _TouchedIds:
         self.row_ids: dict[str, set[str]] = {}
         self.point_ids: set[str] = set()
 
-    def add_events(self, sync: SyncContext, events: ChangeBatch) -> None:
+    def add_events(self, sync: Reading, events: ChangeBatch) -> None:
         for row in events.rows:
             if row.entity_type in sync.entity_names:
                 self._add(events.scope, row.entity_type, row.db_id)
 
     def add_times(
         self,
-        sync: SyncContext,
+        sync: Reading,
         scope: Scope,
         entity: Entity,
         *,
@@ -216,15 +217,13 @@ class _TouchedIds:
                 self._add(scope, entity.name, row_id)
         self.point_ids |= recorded - present
 
-    def add_retries(self, sync: SyncContext, scope: Scope) -> None:
+    def add_retries(self, sync: Reading, scope: Scope) -> None:
         """Add the failed documents that are to be tried again, and rows set aside for their ids.
 
         Whether such a row counts is decided by other rows, of other scopes too, whose changes
         this scope does not hear of.
         """
-        for record in sync.state.list_failed(
-            collection=sync.spec.collection, scope=scope, only_due=True
-        ):
+        for record in sync.state.list_failed(scope=scope, only_due=True):
             if record.entity_type in sync.entity_names:
                 self._add(scope, record.entity_type, record.db_id)
         for _, rejection in sync.quarantine.list_all(scope=scope):
@@ -237,11 +236,10 @@ class _TouchedIds:
         self.point_ids.add(_point_id(scope, entity_type, row_id))
 
 
-def _recorded_points(sync: SyncContext, *, scope: Scope, entity: Entity) -> set[str]:
+def _recorded_points(sync: Reading, *, scope: Scope, entity: Entity) -> set[str]:
     return {
         key.decode()
         for batch in sync.state.iter_digests(
-            collection=sync.spec.collection,
             scope=scope,
             views=sync.views,
             entity_types=[entity.name],

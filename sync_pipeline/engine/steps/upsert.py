@@ -127,15 +127,15 @@ def _write(
         failures.append(change.as_failed(error))
 
     def upsert(run: Sequence[Change]) -> None:
-        store.upsert(staged.collection, [batch.points[change.document_id] for change in run])
+        index.upsert([batch.points[change.document_id] for change in run])
 
     def write_payloads(run: Sequence[Change]) -> None:
         payloads = [(change.point_id, batch.payloads[change.document_id]) for change in run]
-        store.write_payloads(staged.collection, payloads)
+        index.write_payloads(payloads)
 
     points = [change for change in batch.changes if change.document_id in batch.points]
     payloads = [change for change in batch.changes if change.document_id in batch.payloads]
-    with sync.store() as store:
+    with sync.index() as index:
         for run, _ in apply_bisecting(points, upsert, blame=blame):
             tally.counts += Counts(points_written=len(run))
             written += run
@@ -143,21 +143,21 @@ def _write(
             tally.counts += Counts(payloads_written=len(run))
             written += run
     if failures:
-        sync.state.record_failed(
-            collection=staged.collection, scope=staged.scope, failures=failures
-        )
+        sync.state.record_failed(scope=staged.scope, failures=failures)
     return written
 
 
 def _record(sync: SyncContext, staged: StagedChanges, changes: Sequence[Change]) -> None:
     """Note what the store has confirmed."""
     sync.state.record_synced(
-        collection=staged.collection,
         scope=staged.scope,
         rows=[change.as_recorded() for change in changes],
         snapshot_at=staged.taken_at,
         vector_version=sync.embedder.model_id,
     )
+    refused = [change.as_failed(change.refusal) for change in changes if change.refusal]
+    if refused:
+        sync.state.record_failed(scope=staged.scope, failures=refused)
 
 
 def _points(

@@ -181,7 +181,10 @@ def _fusion(fusion: Fusion) -> edge.Fusion:
 def _rankings(query: SearchQuery) -> dict[str, tuple[edge.Query, edge.SearchParams | None]]:
     """By view, or ``bm25`` for the ranking by words."""
     rankings: dict[str, tuple[edge.Query, edge.SearchParams | None]] = {
-        view: (edge.Query.Nearest(np.asarray(vector, dtype=np.float32).tolist(), using=view), None)
+        view: (
+            edge.Query.Nearest(np.asarray(vector, dtype=np.float32).tolist(), using=view),
+            edge.SearchParams(exact=True) if query.exact else None,
+        )
         for view, vector in query.vectors.items()
     }
     if query.sparse is not None and has_words(query):

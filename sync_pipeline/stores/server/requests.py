@@ -198,6 +198,7 @@ def _prefetches(query: SearchQuery) -> dict[str, models.Prefetch]:
             using=view,
             filter=visible,
             limit=candidates,
+            params=models.SearchParams(exact=True) if query.exact else None,
         )
         for view, vector in query.vectors.items()
     }

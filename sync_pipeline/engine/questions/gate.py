@@ -1,0 +1,124 @@
+"""Whether a generation finds what it holds: asked before it goes live."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from random import Random
+from typing import Final
+
+from sync_pipeline.core.gate import GatePolicy
+from sync_pipeline.core.point import SearchQuery, StoredPoint, Vector
+from sync_pipeline.core.ports import IndexReader
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.reading import Reading
+
+FIRST_HITS: Final = 10
+"""A document's own vector finds it among so many, and the two searches are compared over them."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    asked: int = 0
+    found: int = 0
+    overlap: float = 0.0
+
+
+def why_not_found(
+    sync: Reading, *, scopes: Sequence[Scope], policy: GatePolicy, seed: int = 0
+) -> str | None:
+    """Search for known documents, and compare with an exact search; None where both suffice.
+
+    Every view is asked by vectors that its points carry, so that no model is loaded.
+
+    Args:
+        sync: The generation.
+        scopes: Whose documents are sampled.
+        policy: How many, and how well they have to be found.
+        seed: Chooses the sample.
+    """
+    tallies = {view: _Tally() for view in sync.views}
+    random = Random(seed)  # noqa: S311 - a sample
+    chosen = random.sample(list(scopes), min(len(scopes), policy.sample))
+    each = max(1, -(-policy.sample // max(1, len(chosen))))
+    with sync.index() as index:
+        for scope in chosen:
+            for point in _sample(sync, index, scope=scope, size=each, random=random):
+                for view, vector in point.vectors.items():
+                    if view in tallies:
+                        _ask(index, point, scope, view=view, vector=vector, tally=tallies[view])
+    return _judge(tallies, policy=policy)
+
+
+def _judge(tallies: dict[str, _Tally], *, policy: GatePolicy) -> str | None:
+    for view, tally in tallies.items():
+        if tally.asked and tally.found < policy.min_found * tally.asked:
+            return (
+                f"view {view!r} finds {tally.found} of {tally.asked} known documents by their own "
+                f"text among the first {FIRST_HITS}, fewer than {policy.min_found:.0%}"
+            )
+        if tally.asked and tally.overlap < policy.min_overlap * tally.asked:
+            return (
+                f"view {view!r} finds {tally.overlap / tally.asked:.0%} of what an exact search "
+                f"finds, less than {policy.min_overlap:.0%}"
+            )
+    return None
+
+
+def _sample(
+    sync: Reading, index: IndexReader, *, scope: Scope, size: int, random: Random
+) -> list[StoredPoint]:
+    """Points in id order from a random place on; ids are hashes, neighbours have nothing alike."""
+    start = str(uuid.UUID(int=random.getrandbits(128)))
+    ids: list[str] = []
+    for first, stop in ((start, None), (None, start)):
+        batches = index.iter_digests(
+            scope_key=scope.key,
+            views=sync.views,
+            entity_types=sync.entity_names,
+            start=first,
+            stop=stop,
+            batch_size=size,
+        )
+        found = (str(point_id) for batch in batches for point_id in batch.point_ids.astype("U36"))
+        ids += islice(found, size - len(ids))
+        if len(ids) >= size:
+            break
+    return index.retrieve(ids, with_vectors=True) if ids else []
+
+
+def _ask(
+    index: IndexReader,
+    point: StoredPoint,
+    scope: Scope,
+    *,
+    view: str,
+    vector: Vector,
+    tally: _Tally,
+) -> None:
+    nearest, exact = (
+        [
+            hit
+            for _, hit in index.query(
+                SearchQuery(
+                    scope_keys=scope.visible_keys,
+                    vectors={view: vector},
+                    sparse=None,
+                    limit=FIRST_HITS,
+                    exact=is_exact,
+                )
+            )
+        ]
+        for is_exact in (False, True)
+    )
+    # Of several documents with the very same text any will do.
+    own = point.embed_hashes.get(view)
+    tally.asked += 1
+    tally.found += any(
+        hit.point_id == point.point_id or hit.embed_hashes.get(view) == own for hit in nearest
+    )
+    wanted = {hit.embed_hashes.get(view) for hit in exact}
+    got = {hit.embed_hashes.get(view) for hit in nearest}
+    tally.overlap += len(wanted & got) / len(wanted) if wanted else 1.0

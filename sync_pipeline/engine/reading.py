@@ -1,0 +1,129 @@
+"""What a question may use: everything to read with, nothing to write index or record with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from sync_pipeline.core.changes import ChangeFeed, EntityDigest
+    from sync_pipeline.core.entity import Entity
+    from sync_pipeline.core.fusion import Fusion
+    from sync_pipeline.core.point import CollectionSpec
+    from sync_pipeline.core.ports import (
+        Embedder,
+        EmbeddingCacheReader,
+        EmbeddingRatesReader,
+        GenerationsReader,
+        IndexReader,
+        IndexStateReader,
+        Lease,
+        LeasesReader,
+        Overview,
+        Progress,
+        QuarantineReader,
+        RowSource,
+        ScopeStatesReader,
+        SparseEncoder,
+        StagingArea,
+        StoreReader,
+    )
+    from sync_pipeline.core.scope import Scope
+    from sync_pipeline.engine.context import SyncOptions
+    from sync_pipeline.engine.generation import Generation, OpenGeneration
+
+
+class RecordsReader(Protocol):
+    """What is remembered of one collection, to be read."""
+
+    @property
+    def scopes(self) -> ScopeStatesReader: ...
+
+
+class CollectionReader(Protocol):
+    """One collection, to be read."""
+
+    @property
+    def index(self) -> Lease[IndexReader]: ...
+    @property
+    def records(self) -> RecordsReader: ...
+
+
+class Reading(Protocol):
+    """A ``SyncContext`` as questions see it; what each part is stands there.
+
+    Documents are staged where a scope is compared in parts, and forgotten afterwards.
+    """
+
+    @property
+    def alias(self) -> str: ...
+    @property
+    def spec(self) -> CollectionSpec: ...
+    @property
+    def entities(self) -> tuple[Entity, ...]: ...
+    @property
+    def entity_names(self) -> tuple[str, ...]: ...
+    @property
+    def views(self) -> tuple[str, ...]: ...
+
+    @property
+    def source(self) -> RowSource: ...
+    @property
+    def feed(self) -> ChangeFeed | None: ...
+    @property
+    def store(self) -> Lease[StoreReader]: ...
+    @property
+    def index(self) -> Lease[IndexReader]: ...
+    @property
+    def state(self) -> IndexStateReader: ...
+    @property
+    def scopes(self) -> ScopeStatesReader: ...
+    @property
+    def overview(self) -> Overview: ...
+    @property
+    def generations(self) -> GenerationsReader: ...
+    @property
+    def open_generation(self) -> OpenGeneration: ...
+    @property
+    def leases(self) -> LeasesReader: ...
+    @property
+    def cache(self) -> EmbeddingCacheReader: ...
+    @property
+    def rates(self) -> EmbeddingRatesReader: ...
+    @property
+    def quarantine(self) -> QuarantineReader: ...
+    @property
+    def staging(self) -> StagingArea: ...
+    @property
+    def embedder(self) -> Embedder: ...
+    @property
+    def sparse(self) -> SparseEncoder: ...
+    @property
+    def price_per_million_tokens(self) -> float | None: ...
+
+    @property
+    def options(self) -> SyncOptions: ...
+    @property
+    def fusion(self) -> Fusion: ...
+    @property
+    def progress(self) -> Progress: ...
+    @property
+    def now(self) -> Callable[[], datetime]: ...
+    @property
+    def seconds(self) -> Callable[[], float]: ...
+
+    def collection(self, name: str) -> CollectionReader:
+        """Any collection of the store, by its name."""
+
+    def over(self, generation: Generation) -> Self:
+        """The same about another generation."""
+
+    def entity_digest(self, entity: Entity, rows: EntityDigest | None) -> str:
+        """Condense what the documents of an entity of one scope depend on."""
+
+    def cache_model(self, scope: Scope) -> str:
+        """Under which model id the cache keeps vectors of ``scope``."""
+
+    def checkpoint(self, *, scope: Scope) -> None:
+        """Between batches: stop here if asked to."""

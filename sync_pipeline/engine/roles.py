@@ -1,0 +1,94 @@
+"""Which generation serves, and which ones are kept in step beside that of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from sync_pipeline.core.errors import IndexMismatchError, NothingSyncedError
+from sync_pipeline.core.ports import GenerationRecord
+from sync_pipeline.engine.reading import Reading
+
+R = TypeVar("R", bound=Reading)
+
+
+def serving(sync: R) -> R | None:
+    """The context of the generation that the alias points at now.
+
+    Returns:
+        ``sync`` itself where that is its own; None where the alias points at nothing yet.
+
+    Raises:
+        IndexMismatchError: it points at a collection of which nobody knows with what it was made.
+    """
+    with sync.store() as store:
+        name = store.alias_target(sync.alias)
+    if name is None or name == sync.spec.collection:
+        return None if name is None else sync
+    records = sync.generations.list_all(alias=sync.alias)
+    record = next((known for known in records if known.collection == name), None)
+    generation = None if record is None else sync.open_generation(record)
+    if generation is None:
+        raise IndexMismatchError(
+            alias=sync.alias,
+            serves=name,
+            built_with="other settings" if record is None else record.description,
+            asked_for=sync.spec.describe(),
+        )
+    return sync.over(generation)
+
+
+def require_serving(sync: R) -> R:
+    """The same, where there has to be one.
+
+    Raises:
+        NothingSyncedError: the alias points at nothing yet.
+        IndexMismatchError: see ``serving``.
+    """
+    found = serving(sync)
+    if found is None:
+        raise NothingSyncedError(alias=sync.alias)
+    return found
+
+
+def serving_by_record(sync: R) -> R:
+    """The context of the generation that serves as far as is recorded; asks no store.
+
+    ``sync`` itself where none is recorded, or the one that is cannot be opened.
+    """
+    record = recorded_as_serving(sync.generations.list_all(alias=sync.alias))
+    if record is None or record.collection == sync.spec.collection:
+        return sync
+    generation = sync.open_generation(record)
+    return sync if generation is None else sync.over(generation)
+
+
+def recorded_as_serving(records: Sequence[GenerationRecord]) -> GenerationRecord | None:
+    """The one that is recorded as serving."""
+    return next((record for record in records if record.is_serving), None)
+
+
+def beside(sync: R) -> list[R]:
+    """Contexts of the other generations that have to be kept in step: those that serve or served.
+
+    The one that serves comes first. One that was never finished is not among them, nor one
+    that was dropped, or that nobody can open any more.
+    """
+    opened = (sync.open_generation(record) for record in others(sync) if record.served_at)
+    return [sync.over(generation) for generation in opened if generation is not None]
+
+
+def others(sync: Reading) -> list[GenerationRecord]:
+    """Every generation but this one that is in the store; the one that serves comes first."""
+    records = sync.generations.list_all(alias=sync.alias)
+    if all(record.collection == sync.spec.collection for record in records):
+        return []
+    with sync.store() as store:
+        target = store.alias_target(sync.alias)
+        existing = store.list_collections()
+    found = [
+        record
+        for record in records
+        if record.collection != sync.spec.collection and record.collection in existing
+    ]
+    return sorted(found, key=lambda record: record.collection != target)
