@@ -39,7 +39,8 @@ def evaluate(
         typer.Option(
             metavar="KEY=VALUE",
             help="Ask with other settings of the section search too, e.g. "
-            "fusion=rrf,rrf_k=60,weights.bm25=2, and compare; repeatable.",
+            "fusion=rrf,rrf_k=60,weights.bm25=2, or another generation of the index, "
+            "generation=COLLECTION, and compare; repeatable.",
         ),
     ] = None,
     worst: Annotated[

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 BUILTIN: Final = "builtin"
 """Names the labelled queries of the built-in sample catalogue."""
 BASELINE: Final = "settings"
-"""Name of the system that the settings ask for."""
+"""Name of the system that answers searches: what serves, with the settings' section ``search``."""
 
 _WEIGHTS: Final = "weights"
+_GENERATION: Final = "generation"
 
 
 def evaluate_file(
@@ -41,20 +42,23 @@ def evaluate_file(
         among: The scopes that there are.
         k: Depth of the recall.
         seed: Of the samples for intervals and p values.
-        compared: Each a system to be compared with what the settings ask for, see ``with_changes``.
+        compared: Each a system to be compared with what serves and the settings ask for:
+            ``generation=COLLECTION``, and what ``with_changes`` reads.
 
     Raises:
         LabelsError: lines that cannot be used; nothing was asked.
-        ConfigurationError: no such file, a system that there cannot be, or nothing to be found.
+        ConfigurationError: no such file, a system that there cannot be, nothing synced yet, or
+            nothing to be found.
     """
     from sync_pipeline.engine.questions.evaluate import System, evaluate
+    from sync_pipeline.engine.roles import require_serving
 
+    serving = require_serving(sync)
+    others = [
+        System(name=changes, sync=_changed(serving, changes)) for changes in dict.fromkeys(compared)
+    ]
     queries = read_queries(name, among=among)
-    systems = [System(name=BASELINE, sync=sync)]
-    for changes in dict.fromkeys(compared):
-        fusion = with_changes(sync.fusion, changes, views=sync.views)
-        systems.append(System(name=changes, sync=replace(sync, fusion=fusion)))
-    return evaluate(systems, queries, k=k, seed=seed)
+    return evaluate([System(name=BASELINE, sync=serving), *others], queries, k=k, seed=seed)
 
 
 def read_queries(name: str, *, among: ScopeDirectory) -> list[LabelledQuery]:
@@ -122,7 +126,8 @@ def with_changes(fusion: Fusion, changes: str, *, views: Sequence[str]) -> Fusio
         key, sign, value = (part.strip() for part in change.partition("="))
         if key not in keys or not sign:
             raise ConfigurationError(
-                f"{change!r} is no KEY=VALUE of a search; the keys are {', '.join(keys)}"
+                f"{change!r} is no KEY=VALUE of a search; the keys are "
+                f"{', '.join((*keys, _GENERATION))}"
             )
         section, _, name = key.partition(".")
         (values[_WEIGHTS] if name else values)[name or section] = value
@@ -130,6 +135,22 @@ def with_changes(fusion: Fusion, changes: str, *, views: Sequence[str]) -> Fusio
         return SearchSettings.model_validate(values).as_fusion()
     except ValidationError as error:
         raise ConfigurationError("; ".join(mistakes_of(error, variables={}))) from None
+
+
+def _changed(sync: SyncContext, changes: str) -> SyncContext:
+    """Another system: maybe of another generation, maybe with another fusion."""
+    from sync_pipeline.engine.roles import generation_called
+
+    rest = []
+    for change in changes.split(","):
+        key, _, value = change.partition("=")
+        if key.strip() == _GENERATION:
+            sync = generation_called(sync, value.strip())
+        else:
+            rest.append(change)
+    if not rest:
+        return sync
+    return replace(sync, fusion=with_changes(sync.fusion, ",".join(rest), views=sync.views))
 
 
 def evaluation_answer(evaluation: Evaluation) -> Mapping[str, object]:

@@ -91,6 +91,27 @@ def test_two_systems_are_compared(synced: CommandLine, file: str) -> None:
         assert comparison["baseline"] == "settings"
 
 
+def test_a_generation_is_compared_by_its_collection(synced: CommandLine, file: str) -> None:
+    collection = synced.sync.spec.collection
+
+    found = answer(synced, file, "--compare", f"generation={collection},fusion=rrf")
+    unknown = synced("evaluate", file, "--compare", "generation=documents_x")
+
+    assert [system["collection"] for system in found["systems"]] == [collection] * 2
+    assert [system["fusion"]["method"] for system in found["systems"]] == ["dbsf", "rrf"]
+    assert unknown.exit_code == 2
+    assert f"there is no generation 'documents_x' behind 'documents'; there are {collection}" in (
+        unknown.stderr
+    )
+
+
+def test_before_the_first_sync_it_says_what_to_do(run: CommandLine, file: str) -> None:
+    result = run("evaluate", file)
+
+    assert result.exit_code == 2
+    assert "run `sync-pipeline sync all` first" in result.stderr
+
+
 def test_people_see_tables_and_what_was_left_out(synced: CommandLine, file: str) -> None:
     shown = synced("evaluate", file, "--k", "5", "--compare", "fusion=rrf").stdout
 

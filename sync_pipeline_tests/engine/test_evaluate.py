@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sync_pipeline.core.entity import Entity
-from sync_pipeline.core.errors import ConfigurationError, NothingSyncedError, StoppedError
+from sync_pipeline.core.errors import ConfigurationError, StoppedError
 from sync_pipeline.core.fusion import Fusion
 from sync_pipeline.core.labelled import LabelledQuery
 from sync_pipeline.core.scope import GLOBAL, Scope
@@ -18,6 +18,7 @@ from sync_pipeline.engine.questions.evaluate import (
     SystemReport,
     evaluate,
 )
+from sync_pipeline.engine.roles import generation_called
 from sync_pipeline_tests.engine.world import World
 
 ACME = Scope("acme")
@@ -137,9 +138,42 @@ def test_where_nothing_can_be_found_there_is_nothing_to_judge(stocked: World) ->
         judge(stocked, query("marble", g9=2), query("solar panel", b=3))
 
 
-def test_before_the_first_sync_it_says_what_to_do(world: World) -> None:
-    with pytest.raises(NothingSyncedError, match="run `sync-pipeline sync all` first"):
-        judge(world, query("marble", g9=2))
+def test_two_generations_are_compared_by_what_both_can_find(stocked: World) -> None:
+    before = stocked.collection
+    stocked.use_model("other-model")
+    stocked.run("global")
+    new = stocked.sync
+    old = generation_called(new, before)
+
+    found = evaluate(
+        [System(name="old", sync=old), System(name="new", sync=new)],
+        [query("gypsum plaster kg", g1=3), query("oak board kg", a=3)],
+    )
+
+    # The new one has no document of acme yet.
+    assert (found.labels.evaluated, found.labels.missing) == (1, 1)
+    assert [system.collection for system in found.systems] == [before, stocked.collection]
+    assert [system.model_id for system in found.systems] == ["fake-embedder", "other-model"]
+    assert [means(system)["dense"] for system in found.systems] == [1, 1]
+    assert {one.ndcg_at_10.mean for one in found.comparisons} == {0}
+
+
+def test_a_generation_that_there_is_not_is_refused_with_those_that_there_are(
+    stocked: World,
+) -> None:
+    with pytest.raises(
+        ConfigurationError, match=f"no generation 'documents_x' .* there are {stocked.collection}"
+    ):
+        generation_called(stocked.sync, "documents_x")
+
+
+def test_a_generation_that_nobody_can_open_is_refused(stocked: World) -> None:
+    before = stocked.collection
+    stocked.use_model("other-model")
+    stocked.models.clear()
+
+    with pytest.raises(ConfigurationError, match="did not record its settings"):
+        generation_called(stocked.sync, before)
 
 
 def test_results_are_given_for_each_tag_too(stocked: World) -> None:

@@ -23,9 +23,8 @@ from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.labelled import LabelledQuery
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.index import iter_points
-from sync_pipeline.engine.questions.search import SearchMode, SearchRequest, search_batch
+from sync_pipeline.engine.questions.search import SearchMode, SearchRequest, search_generation
 from sync_pipeline.engine.reading import Reading
-from sync_pipeline.engine.roles import require_serving
 
 MAX_EXAMPLES: Final = 20
 MODES: Final[tuple[SearchMode, ...]] = ("dense", "text", "hybrid")
@@ -51,6 +50,7 @@ class System:
 
     name: str
     sync: Reading
+    """Of one generation; that one is asked, whether it serves or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ class Labels:
     documents: int
     """Labels with a grade above 0, of all of them together."""
     missing: int
-    """Those whose document is not in the index."""
+    """Those whose document is not in the index, or not in each that is asked."""
     hidden: int
     """Those whose document is in the index and belongs to another scope."""
     missing_examples: Sequence[str] = ()
@@ -155,8 +155,8 @@ def evaluate(
 ) -> Evaluation:
     """Ask labelled queries and judge the answers.
 
-    Searches are those of ``search``, as the scope of each query. Labels whose document the first
-    system cannot show to that scope are left out and counted: how complete an index is, is another
+    Searches are those of ``search``, as the scope of each query. Labels whose document some system
+    cannot show to that scope are left out and counted: how complete an index is, is another
     question than how well it ranks.
 
     Args:
@@ -167,11 +167,11 @@ def evaluate(
         modes: Ways to search that are judged; for each view too, where there are several.
 
     Raises:
-        ConfigurationError: nothing synced yet, or no label is of a document that can be found.
+        ConfigurationError: no label is of a document that can be found.
         StoppedError: asked to stop.
     """
-    systems = [replace(system, sync=require_serving(system.sync)) for system in systems]
-    labels, judged = _findable(systems[0].sync, queries)
+    indexes = {system.sync.spec.collection: system.sync for system in systems}
+    labels, judged = _findable(list(indexes.values()), queries)
     if not judged:
         raise ConfigurationError(
             f"none of the {labels.documents:,} labelled documents can be found: {labels.missing:,} "
@@ -221,21 +221,22 @@ Groups = Mapping[str | None, Sequence[int]]
 
 
 def _findable(
-    sync: Reading, queries: Sequence[LabelledQuery]
+    indexes: Sequence[Reading], queries: Sequence[LabelledQuery]
 ) -> tuple[Labels, list[LabelledQuery]]:
-    """The queries with the labels that their scope can find, and what was left out."""
-    named = {name for query in queries for name, grade in query.grades.items() if grade}
-    owners = _owners(sync, sorted(named))
+    """The queries with the labels that their scope can find everywhere, and what was left out."""
+    named = sorted({name for query in queries for name, grade in query.grades.items() if grade})
+    owners = [_owners(sync, named) for sync in indexes]
     missing: list[str] = []
     hidden: list[str] = []
     judged = []
     for query in queries:
         kept = {}
         for name, grade in query.grades.items():
-            if owners.get(name) in query.scope.visible_keys:
+            if all(known.get(name) in query.scope.visible_keys for known in owners):
                 kept[name] = grade
             elif grade:
-                (hidden if name in owners else missing).append(name)
+                is_there = all(name in known for known in owners)
+                (hidden if is_there else missing).append(name)
         if any(kept.values()):
             judged.append(replace(query, grades=kept))
     return Labels(
@@ -280,7 +281,7 @@ def _metrics(
                 for place in batch
                 for ranking in rankings
             ]
-            answers = iter(search_batch(sync, scope=scope, requests=requests))
+            answers = iter(search_generation(sync, scope=scope, requests=requests))
             for place in batch:
                 grades = queries[place].grades
                 measured[place] = [

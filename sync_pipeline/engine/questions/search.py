@@ -183,21 +183,25 @@ def search_batch(
     while True:
         served = require_serving(sync)
         try:
-            return _search_batch(served, scope=scope, requests=requests, turn=turn)
+            return search_generation(served, scope=scope, requests=requests, turn=turn)
         except CollectionMissingError:
             # Another generation went live meanwhile, and this one was dropped.
             if require_serving(sync).spec.collection == served.spec.collection:
                 raise
 
 
-def _search_batch(
+def search_generation(
     sync: Reading,
     *,
     scope: Scope,
     requests: Sequence[SearchRequest],
-    turn: AbstractContextManager[object],
+    turn: AbstractContextManager[object] = _AT_ONCE,
 ) -> list[SearchResult]:
-    """The same in one generation."""
+    """The same in the generation of ``sync``, whether it serves or not.
+
+    Raises:
+        CollectionMissingError: it is not there.
+    """
     for request in requests:
         _check_names(sync, request)
     queries = _queries(sync, scope=scope, requests=requests)
