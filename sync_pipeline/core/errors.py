@@ -22,6 +22,7 @@
     │   └── ScopeBusyError         another run is writing this scope
     ├── PermanentError             trying again gives the same answer
     │   ├── CollectionMissingError the index has no such collection
+    │   ├── OutOfStepError         a generation that is kept for searches is behind
     │   ├── MassDeletionRefusedError
     │   ├── ScopeHasRowsError      a tenant that is to be removed still has rows
     │   ├── IncompleteExportError  an export ended early; nothing may be deleted from it
