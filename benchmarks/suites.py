@@ -11,6 +11,7 @@ from typing import Final
 
 from benchmarks import (
     busy_neighbour,
+    canaries,
     digest_check,
     feed_writes,
     first_sync_model,
@@ -57,6 +58,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
 
 ALONE: Final[Mapping[str, Benchmark]] = {
     "service": Benchmark(service.TITLE, service.measure),
+    "canaries": Benchmark(canaries.TITLE, canaries.measure),
     "retrieval": Benchmark(retrieval.TITLE, retrieval.measure),
 }
-"""Those with a run and a results file of their own: ``make bench-service bench-retrieval``."""
+"""Those that have a run and a results file of their own: ``make bench-service`` and its like."""

@@ -194,7 +194,8 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
     ),
     27: Scenario(
         "A model ignores the end of a text",
-        "Hashes cover the whole text, and truncated texts are counted.",
+        "Hashes cover the whole text, and truncated texts are counted; a service that reads less "
+        "of a text than before stops the run.",
     ),
     28: Scenario(
         "Very large scopes",
@@ -378,7 +379,8 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
     56: Scenario("Code inside data", "Nothing is unpickled, evaluated or trusted."),
     57: Scenario(
         "Texts guessed from vectors",
-        "Vectors are never returned; a cache per scope and its removal can be had.",
+        "Vectors are never returned; a cache per scope and its removal can be had. Vectors of "
+        "former texts are deleted by `cache prune`, which takes none from a sync that goes on.",
     ),
     58: Scenario(
         "Hostile texts",

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.errors import SyncPipelineError
 from sync_pipeline.core.gate import GatePolicy
-from sync_pipeline.core.ports import Embedder, GenerationRecord, Lease, VectorStore
+from sync_pipeline.core.ports import (
+    Embedder,
+    GenerationRecord,
+    Lease,
+    ModelCanaries,
+    VectorStore,
+)
+from sync_pipeline.engine.canaries import as_known, settle_model
 from sync_pipeline.engine.collection import OpenRecords, Records
 from sync_pipeline.engine.context import SyncContext, SyncOptions
 from sync_pipeline.engine.generation import (
@@ -97,7 +104,8 @@ def open_installation(settings: Settings, *, shares_index: bool = False) -> Inst
     """Connect the adapters that the settings ask for, and bring the state tables up to date.
 
     Starts the embedded PostgreSQL where no database is configured. Opens no
-    index and loads no model. Calls with the same settings share one result per
+    index, and loads no model but one that is new here, once, to find out whether it
+    is a known one under another name. Calls with the same settings share one result per
     process.
 
     Args:
@@ -113,8 +121,14 @@ def open_installation(settings: Settings, *, shares_index: bool = False) -> Inst
     if key not in _opened:
         installation = _connect(settings, shares_index=shares_index)
         installation.migrate()
-        _opened[key] = installation
+        _opened[key] = replace(installation, sync=_with_known_model(installation.sync))
     return _opened[key]
+
+
+def _with_known_model(sync: SyncContext) -> SyncContext:
+    """Bound to the generation of the model as it is known, if it has another name too."""
+    embedder = settle_model(sync.embedder, sync.canaries)
+    return sync if embedder is sync.embedder else sync.rebound(embedder=embedder)
 
 
 def stop_embedded_services(settings: Settings) -> bool:
@@ -133,6 +147,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     from sync_pipeline.database.engine import make_engine
     from sync_pipeline.database.generations import PostgresGenerations
     from sync_pipeline.database.index_state import PostgresIndexState
+    from sync_pipeline.database.model_canaries import PostgresModelCanaries
     from sync_pipeline.database.overview import PostgresOverview
     from sync_pipeline.database.quarantine import PostgresQuarantine
     from sync_pipeline.database.scope_leases import PostgresScopeLeases
@@ -150,6 +165,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     source_engine = make_engine(source_url)
     state_engine = source_engine if state_url == source_url else make_engine(state_url)
     schema = settings.state.schema_name
+    canaries = PostgresModelCanaries(state_engine, schema)
     store = _store(settings, is_shared=shares_index)
     embedder = _embedder(settings.embedding)
 
@@ -171,7 +187,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
             records=records,
             model=model_recipe(settings.embedding, embedder),
         ),
-        open_generation=_opener(settings, store=store, records=records),
+        open_generation=_opener(settings, store=store, records=records, canaries=canaries),
         source=PostgresRowSource(
             source_engine, statement_timeout_seconds=settings.source.statement_timeout_seconds
         ),
@@ -180,6 +196,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         generations=PostgresGenerations(state_engine, schema),
         leases=PostgresScopeLeases(state_engine, schema),
         cache=PostgresEmbeddingCache(state_engine, schema),
+        canaries=canaries,
         rates=PostgresEmbeddingRates(state_engine, schema),
         quarantine=PostgresQuarantine(state_engine, schema),
         requests=PostgresSyncRequests(state_engine, schema),
@@ -263,14 +280,20 @@ def _embedder(embedding: EmbeddingSettings) -> Embedder:
 
 
 def _opener(
-    settings: Settings, *, store: Lease[VectorStore], records: OpenRecords
+    settings: Settings,
+    *,
+    store: Lease[VectorStore],
+    records: OpenRecords,
+    canaries: ModelCanaries,
 ) -> OpenGeneration:
     """Open recorded generations, each once per process: their models are loaded once."""
     opened: dict[str, Generation] = {}
 
     def open_generation(record: GenerationRecord) -> Generation | None:
         if record.collection not in opened:
-            generation = _open_recorded(settings, record, store=store, records=records)
+            generation = _open_recorded(
+                settings, record, store=store, records=records, canaries=canaries
+            )
             if generation is None or generation.spec.collection != record.collection:
                 return None
             opened[record.collection] = generation
@@ -285,13 +308,14 @@ def _open_recorded(
     *,
     store: Lease[VectorStore],
     records: OpenRecords,
+    canaries: ModelCanaries,
 ) -> Generation | None:
     """What a recorded collection was made with; None where that cannot be told or is gone."""
     from sync_pipeline.embedding.bm25 import Bm25Encoder
 
     try:
         recipe = Recipe.of(record, settings=settings)
-        embedder = _embedder(recipe.embedding)
+        embedder = as_known(_embedder(recipe.embedding), canaries)
         return bind_generation(
             alias=record.alias,
             entities=with_views(settings.core_entities, recipe.views),

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from sync_pipeline import __version__
 from sync_pipeline.cli import (
+    cache,
     demo,
     entities,
     evaluate,
@@ -99,6 +100,7 @@ for module in (
     app.add_typer(module.app)
 app.add_typer(index.index_app, name="index")
 app.add_typer(feed.feed_app, name="feed")
+app.add_typer(cache.cache_app, name="cache")
 app.add_typer(failed.failed_app, name="failed")
 app.add_typer(quarantine.quarantine_app, name="quarantine")
 app.add_typer(tenants.tenants_app, name="tenants")

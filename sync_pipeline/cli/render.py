@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from sync_pipeline.core.point import Hit
     from sync_pipeline.core.ports import DocumentRecord
     from sync_pipeline.core.reports import ScopeReport
+    from sync_pipeline.engine.questions.cache import CacheReport
     from sync_pipeline.engine.questions.doctor import Finding
     from sync_pipeline.engine.questions.entities import EntityReport
     from sync_pipeline.engine.questions.generations import GenerationPlan, GenerationStatus
     from sync_pipeline.engine.questions.plan import ScopePlan
     from sync_pipeline.engine.questions.status import ScopeStatusReport
     from sync_pipeline.engine.questions.verify import Verification
+    from sync_pipeline.engine.removal.cache import PruneReport
     from sync_pipeline.operations.filling import RecordedGeneration
     from sync_pipeline.sample.loading import LoadReport
 
@@ -389,6 +391,65 @@ def failed_table(records: Sequence[DocumentRecord]) -> Table:
     return table
 
 
+def cache_table(report: CacheReport) -> Table:
+    """One row per model of the cache, and per scope where scopes share nothing."""
+    table = _table(
+        "model", "scope", "in settings", "+vectors", "+size", "+used", "+unused", "oldest", "newest"
+    )
+    for model in report.models:
+        _add(
+            table, model.model_id, "all" if model.scope_key is None else model.scope_key,
+            "yes" if model.in_settings else "no", model.vectors, _size(model.size_bytes),
+            model.used, model.unused, f"{model.oldest_at:%Y-%m-%d}", f"{model.newest_at:%Y-%m-%d}",
+        )  # fmt: skip
+    return table
+
+
+def cache_remarks(report: CacheReport) -> list[str]:
+    """What the table of the cache cannot say."""
+    names = [
+        f"{model_id} is known under other names too: {', '.join(other_names)}."
+        for model_id, other_names in {
+            model.model_id: model.other_names for model in report.models
+        }.items()
+        if other_names
+    ]
+    size = (
+        f"{report.vectors:,} vectors, {_size(report.size_bytes)}; with keys and indexes "
+        f"{_size(report.table_bytes)} on disk."
+    )
+    expected = (
+        f"Of the {report.texts:,} texts of the documents in the index, {report.cached:,} are in "
+        "the cache: were the index lost, they would not be embedded again."
+    )
+    return [*names, size, expected]
+
+
+def pruned_table(report: PruneReport) -> Table:
+    """One row per model that lost vectors, or would."""
+    table = _table("model", "scope", "+vectors", "+size")
+    for model in report.models:
+        _add(
+            table, model.model_id, "all" if model.scope_key is None else model.scope_key,
+            model.vectors, _size(model.size_bytes),
+        )  # fmt: skip
+    return table
+
+
+def pruned_remarks(report: PruneReport) -> list[str]:
+    """What came of a prune."""
+    amount = f"{report.deleted:,} vectors, {_size(report.freed_bytes)}"
+    if report.is_dry_run:
+        return [f"{amount} would be deleted. Nothing was."]
+    remarks = [f"{amount} deleted; new vectors take their room."]
+    if report.left:
+        remarks.append(
+            f"{report.left:,} unused vectors are left, for syncs that may need them are under way "
+            f"({_named(report.waits_for)}): run the same command again later."
+        )
+    return remarks
+
+
 def facts_table(title: str, facts: Mapping[str, str]) -> Table:
     """One row per fact about one thing."""
     table = _table("", title)
@@ -427,3 +488,13 @@ def _age(seconds: float | None) -> str:
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def _size(size_bytes: int) -> str:
+    """Bytes, in the largest binary unit that fits."""
+    size = float(size_bytes)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:  # noqa: PLR2004 - binary units
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:,.1f} GiB"

@@ -11,6 +11,7 @@
     │   ├── UnusableProxyError     a proxy that the environment names cannot be used
     │   ├── StateEncodingError     the state database cannot hold a character
     │   ├── ModelUnavailableError  the embedding model cannot be loaded
+    │   ├── ModelChangedError      another model answers under the name of the known one
     │   ├── NothingSyncedError     there is no index to search yet
     │   ├── IndexMismatchError     the index was built with another model or views
     │   └── NewerPayloadError      a newer program has written to the index
@@ -22,7 +23,7 @@
     │   └── ScopeBusyError         another run is writing this scope
     ├── PermanentError             trying again gives the same answer
     │   ├── CollectionMissingError the index has no such collection
-    │   ├── OutOfStepError         a generation that is kept for searches is behind
+    │   ├── OutOfStepError         a generation that is kept in step is not
     │   ├── MassDeletionRefusedError
     │   ├── ScopeHasRowsError      a tenant that is to be removed still has rows
     │   ├── IncompleteExportError  an export ended early; nothing may be deleted from it
@@ -164,6 +165,33 @@ class ModelUnavailableError(ConfigurationError):
             remedy="Set `embedding.model` to 'bundled', to a folder that holds a "
             "sentence-transformers model, or to a model name that this machine can download. "
             "Nothing was written.",
+        )
+
+
+class ModelChangedError(ConfigurationError):
+    """A model gives other vectors under its name than it used to."""
+
+    def __init__(
+        self,
+        *,
+        model_id: str,
+        lowest_cosine: float,
+        tolerance: float,
+        compared: int,
+        with_what: str,
+    ) -> None:
+        self.model_id = model_id
+        self.lowest_cosine = lowest_cosine
+        self.tolerance = tolerance
+        self.compared = compared
+        super().__init__(
+            f"the model {model_id!r} gives other vectors than it used to: of {compared} texts that "
+            f"were embedded again, the lowest cosine to {with_what} is {lowest_cosine:.4f}, at "
+            f"least {tolerance} is expected. Nothing was embedded or kept: vectors of two models "
+            "cannot be mixed.",
+            remedy="Put the model back that was behind this name, or give the new one a name of "
+            "its own (`embedding.model`, or `embedding.revision` for a service): its texts are "
+            "embedded anew, into an index of their own.",
         )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import selectors
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import psycopg
+from psycopg import sql
 from sqlalchemy import Connection, Engine, Row, RowMapping, Select, create_engine, event
 
 from sync_pipeline.core.errors import StateEncodingError
@@ -179,6 +180,42 @@ class Database:
         """The rows of one query by column; see ``read``."""
         rows = self.read(doing, query, parameters)
         return [row._mapping for row in rows]  # noqa: SLF001 - its public name
+
+    def stream(
+        self,
+        doing: str,
+        query: sql.Composed,
+        values: Mapping[str, object],
+        *,
+        batch_size: int,
+        before: sql.SQL,
+    ) -> Generator[list[tuple[Any, ...]]]:
+        """The rows of one query as of one snapshot, some at a time.
+
+        Not tried again: what came before the connection was lost may have been used already.
+        Close it to end it early.
+
+        Args:
+            doing: What it is for; goes into messages.
+            query: Changes nothing.
+            values: Of the query, by name.
+            batch_size: Most rows at once.
+            before: Settings of its transaction.
+
+        Raises:
+            SyncPipelineError: as ``run`` does.
+        """
+        with (
+            database_errors(place=self._place, doing=doing),
+            self._engine.connect() as connection,
+            psycopg_of(connection).cursor(name="sync_pipeline_rows") as cursor,
+        ):
+            # All rows are wanted, so the plan that has all of them first.
+            psycopg_of(connection).execute("SET LOCAL cursor_tuple_fraction = 1")
+            psycopg_of(connection).execute(before)
+            cursor.execute(query, values)
+            while rows := cursor.fetchmany(batch_size):
+                yield rows
 
     def look_up(self, doing: str, work: Callable[[Connection], T], *, nothing: U) -> T | U:
         """Do work that searches for a text that somebody gave, as ``run`` does it.

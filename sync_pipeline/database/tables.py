@@ -173,6 +173,29 @@ def _embedding_cache(metadata: MetaData) -> None:
         Column("vector", LargeBinary, nullable=False),
         Column("dimension", Integer, nullable=False),
         Column("created_at", MOMENT, nullable=False, server_default=func.now()),
+        Column("unused_since", MOMENT),
+        Index(
+            "embedding_cache_unused",
+            "model_id",
+            postgresql_where=text("unused_since IS NOT NULL"),
+        ),
+    )
+    Table(
+        "cache_use",
+        metadata,
+        Column("scope_key", KEY, primary_key=True),
+        Column("owner", Text, nullable=False),
+        Column("since", MOMENT, nullable=False),
+    )
+    Table(
+        "model_canary",
+        metadata,
+        Column("model_id", KEY, primary_key=True),
+        Column("text_hash", KEY, primary_key=True),
+        Column("vector", LargeBinary, nullable=False),
+        Column("dimension", Integer, nullable=False),
+        Column("same_as", KEY),
+        Column("recorded_at", MOMENT, nullable=False, server_default=func.now()),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Self
 
+from sync_pipeline.core.cache_keys import scope_cache_key
 from sync_pipeline.core.changes import ChangeFeed, EntityDigest, scope_digest
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.entity import Entity
@@ -24,6 +25,7 @@ from sync_pipeline.core.ports import (
     Index,
     IndexState,
     Lease,
+    ModelCanaries,
     Overview,
     Progress,
     Quarantine,
@@ -104,6 +106,14 @@ class SyncOptions:
     """How long a generation that served before is kept in step, to go back to."""
 
 
+@dataclass(slots=True)
+class CheckedModels:
+    """Which models were found unchanged, and when; shared by all runs of a process."""
+
+    checked_at: dict[str, float] = field(default_factory=dict)
+    """By model id, as ``SyncContext.seconds`` tells the time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncContext:
     """One generation of an installation's index, and what all generations share.
@@ -122,6 +132,7 @@ class SyncContext:
     generations: Generations
     leases: ScopeLeases
     cache: EmbeddingCache
+    canaries: ModelCanaries
     rates: EmbeddingRates
     quarantine: Quarantine
     requests: SyncRequests
@@ -142,6 +153,7 @@ class SyncContext:
     """How searches join their rankings; the settings' section ``search``."""
     progress: Progress = field(default_factory=SilentProgress)
     should_stop: StopSignal = never_stop
+    checked_models: CheckedModels = field(default_factory=CheckedModels)
     now: Callable[[], datetime] = utc_now
     seconds: Callable[[], float] = time.perf_counter
 
@@ -244,7 +256,7 @@ class SyncContext:
 
     def scope_cache_model(self, scope: Scope) -> str:
         """Under which model id the cache keeps vectors that only ``scope`` may use."""
-        return f"{self.embedder.model_id} for {scope.key}"
+        return scope_cache_key(self.embedder.model_id, scope)
 
     def checkpoint(self, *, scope: Scope) -> None:
         """Between batches: stop here if asked to.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         IndexStateReader,
         Lease,
         LeasesReader,
+        ModelCanariesReader,
         Overview,
         Progress,
         QuarantineReader,
@@ -89,6 +90,8 @@ class Reading(Protocol):
     def leases(self) -> LeasesReader: ...
     @property
     def cache(self) -> EmbeddingCacheReader: ...
+    @property
+    def canaries(self) -> ModelCanariesReader: ...
     @property
     def rates(self) -> EmbeddingRatesReader: ...
     @property

@@ -30,7 +30,13 @@ ORIGIN_TAG: Final = "sync_pipeline/origin"
 """Run tag that tells runs of the command line from those that Dagster started."""
 
 OUTAGES: Final = frozenset(
-    {"SourceUnavailableError", "StoreUnavailableError", "StoreLockedError", "OutOfSpaceError"}
+    {
+        "SourceUnavailableError",
+        "StoreUnavailableError",
+        "StoreLockedError",
+        "OutOfSpaceError",
+        "ModelChangedError",
+    }
 )
 """Errors that the next scope would meet as well."""
 

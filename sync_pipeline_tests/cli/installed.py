@@ -37,6 +37,7 @@ from sync_pipeline_tests.fakes.state import (
     FakeEmbeddingRates,
     FakeGenerations,
     FakeIndexState,
+    FakeModelCanaries,
     FakeQuarantine,
     FakeScopeLeases,
     FakeScopeStates,
@@ -163,7 +164,8 @@ class CommandLine:
         self.source = FakeRowSource(catalogue())
         self.store = FakeVectorStore()
         state, scopes, leases = FakeIndexState(), FakeScopeStates(), FakeScopeLeases()
-        quarantine, runs = FakeQuarantine(), FakeSyncRuns()
+        quarantine, runs, generations = FakeQuarantine(), FakeSyncRuns(), FakeGenerations()
+        cache = FakeEmbeddingCache(state, generations=generations)
 
         def records(collection: str) -> Records:
             bound = state.bound(collection), scopes.bound(collection)
@@ -185,9 +187,10 @@ class CommandLine:
             source=self.source,
             store=self.store.lease,
             records=records,
-            generations=FakeGenerations(),
+            generations=generations,
             leases=leases,
-            cache=FakeEmbeddingCache(state),
+            cache=cache,
+            canaries=FakeModelCanaries(cache, generations),
             rates=FakeEmbeddingRates(),
             quarantine=quarantine,
             requests=FakeSyncRequests(),

@@ -9,6 +9,7 @@ from sync_pipeline.core.ports import (
     EmbeddingCache,
     Generations,
     IndexState,
+    ModelCanaries,
     Quarantine,
     ScopeLeases,
     ScopeStates,
@@ -18,6 +19,7 @@ from sync_pipeline.core.ports import (
 from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
 from sync_pipeline.database.generations import PostgresGenerations
 from sync_pipeline.database.index_state import PostgresIndexState
+from sync_pipeline.database.model_canaries import PostgresModelCanaries
 from sync_pipeline.database.quarantine import PostgresQuarantine
 from sync_pipeline.database.scope_leases import PostgresScopeLeases
 from sync_pipeline.database.scope_states import PostgresScopeStates
@@ -28,6 +30,7 @@ from sync_pipeline_tests.fakes.state import (
     FakeEmbeddingCache,
     FakeGenerations,
     FakeIndexState,
+    FakeModelCanaries,
     FakeQuarantine,
     FakeScopeLeases,
     FakeScopeStates,
@@ -87,11 +90,25 @@ def leases(engine_or_fake: Engine | None) -> ScopeLeases:
 
 
 @pytest.fixture
-def cache(engine_or_fake: Engine | None, state: IndexState) -> EmbeddingCache:
+def cache(
+    engine_or_fake: Engine | None, state: IndexState, generations: Generations
+) -> EmbeddingCache:
     if isinstance(state, FakeIndexState):
-        return FakeEmbeddingCache(state)
+        assert isinstance(generations, FakeGenerations)
+        return FakeEmbeddingCache(state, generations=generations)
     assert engine_or_fake is not None
     return PostgresEmbeddingCache(engine_or_fake)
+
+
+@pytest.fixture
+def canaries(
+    engine_or_fake: Engine | None, cache: EmbeddingCache, generations: Generations
+) -> ModelCanaries:
+    if isinstance(cache, FakeEmbeddingCache):
+        assert isinstance(generations, FakeGenerations)
+        return FakeModelCanaries(cache, generations)
+    assert engine_or_fake is not None
+    return PostgresModelCanaries(engine_or_fake)
 
 
 @pytest.fixture

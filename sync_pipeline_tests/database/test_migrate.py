@@ -27,6 +27,7 @@ ALL_REVISIONS = [
     "r0004_writing",
     "r0005_requests",
     "r0006_generations",
+    "r0007_canaries",
 ]
 AT_ONCE = Retries(attempts=1)
 

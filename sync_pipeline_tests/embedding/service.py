@@ -38,17 +38,27 @@ class EmbeddingService:
     requests: list[dict[str, object]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    model: str = "fake-embedder"
+    """Which fake model answers, whatever model was asked for."""
+    window: int | None = None
+    """Characters of a text that it reads."""
 
     def texts(self) -> list[str]:
         """Every text of every request."""
         return [text for request in self.requests for text in request["input"]]  # type: ignore[attr-defined]  # a list by construction
 
 
-def vectors_for(texts: list[str]) -> bytes:
+def vectors_for(
+    texts: list[str], *, model: str = "fake-embedder", window: int | None = None
+) -> bytes:
     """The answer of a working service, last text first."""
-    fake = FakeEmbedder(dimension=DIMENSION, max_batch=len(texts))
+    fake = FakeEmbedder(dimension=DIMENSION, max_batch=len(texts), model_id=model)
     data = [
-        {"index": place, "object": "embedding", "embedding": (fake.vector(text) * 3).tolist()}
+        {
+            "index": place,
+            "object": "embedding",
+            "embedding": (fake.vector(text[:window]) * 3).tolist(),
+        }
         for place, text in enumerate(texts)
     ]
     return json.dumps({"object": "list", "data": data[::-1], "model": "stub"}).encode()
@@ -71,7 +81,9 @@ def running_service(*script: Answer) -> Iterator[EmbeddingService]:
             if answer.breaks:
                 self.close_connection = True
                 return
-            body = vectors_for(request["input"]) if answer.body is None else answer.body
+            body = answer.body
+            if body is None:
+                body = vectors_for(request["input"], model=service.model, window=service.window)
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)

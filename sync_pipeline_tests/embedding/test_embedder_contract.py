@@ -14,8 +14,9 @@ from sync_pipeline.core.ports import Embedder
 from sync_pipeline.embedding.hashing import HashingEmbedder
 from sync_pipeline.embedding.openai import OpenAIEmbedder
 from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
+from sync_pipeline.engine.canaries import KnownEmbedder
 from sync_pipeline_tests.embedding.service import DIMENSION, running_service
-from sync_pipeline_tests.fakes.embedder import FakeEmbedder
+from sync_pipeline_tests.fakes.embedder import DriftingEmbedder, FakeEmbedder
 
 TEXTS = [
     "Штукатурка гипсовая Ротбанд 30кг Knauf кг",
@@ -38,6 +39,8 @@ MAKERS = {
 @pytest.fixture(
     params=[
         "fake",
+        "drifting",
+        "known",
         "hashing",
         pytest.param("openai", marks=pytest.mark.process),
         pytest.param("bundled", marks=pytest.mark.model),
@@ -46,6 +49,12 @@ MAKERS = {
 def embedder(request: pytest.FixtureRequest) -> Iterator[Embedder]:
     if request.param == "fake":
         yield FakeEmbedder()
+    elif request.param == "drifting":
+        drifted = DriftingEmbedder()
+        drifted.drift()
+        yield drifted
+    elif request.param == "known":
+        yield KnownEmbedder(FakeEmbedder(), model_id="known")
     elif request.param == "hashing":
         yield HashingEmbedder()
     elif request.param == "bundled":

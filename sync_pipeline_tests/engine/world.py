@@ -32,6 +32,7 @@ from sync_pipeline_tests.fakes.state import (
     FakeEmbeddingRates,
     FakeGenerations,
     FakeIndexState,
+    FakeModelCanaries,
     FakeQuarantine,
     FakeScopeLeases,
     FakeScopeStates,
@@ -89,6 +90,7 @@ class World:
     leases: FakeScopeLeases = field(init=False)
     generations: FakeGenerations = field(default_factory=FakeGenerations)
     cache: FakeEmbeddingCache = field(init=False)
+    canaries: FakeModelCanaries = field(init=False)
     quarantine: FakeQuarantine = field(default_factory=FakeQuarantine)
     requests: FakeSyncRequests = field(default_factory=FakeSyncRequests)
     runs: FakeSyncRuns = field(default_factory=FakeSyncRuns)
@@ -104,7 +106,8 @@ class World:
         self.source = FakeRowSource({entity.table: [] for entity in self.entities})
         self.scopes = FakeScopeStates(self.clock)
         self.leases = FakeScopeLeases(self.clock)
-        self.cache = FakeEmbeddingCache(self.state, self.clock)
+        self.cache = FakeEmbeddingCache(self.state, self.clock, self.generations)
+        self.canaries = FakeModelCanaries(self.cache, self.generations)
         self.staging = ParquetStaging(f"memory://{uuid.uuid4().hex}")
 
     @property
@@ -127,6 +130,7 @@ class World:
             open_generation=self.open_generation,
             leases=self.leases,
             cache=self.cache,
+            canaries=self.canaries,
             rates=self.rates,
             quarantine=self.quarantine,
             requests=self.requests,

@@ -1,12 +1,14 @@
-"""An embedder that fails on purpose (``core.ports.Embedder``)."""
+"""Embedders that fail or change on purpose (``core.ports.Embedder``)."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sync_pipeline.core.canaries import CANARY_TEXTS
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.vocabulary import TokenCount
@@ -46,6 +48,8 @@ def not_normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 class FakeEmbedder:
     """A random direction per text, the same in every process.
 
+    Canary texts are kept apart: they are no texts of documents, and nothing is done to them.
+
     Args:
         dimension: Length of the vectors.
         max_batch: Most texts per call.
@@ -60,6 +64,7 @@ class FakeEmbedder:
     Attributes:
         embedded: Every text that got a vector, in order.
         queries: Every search text.
+        canaries: Every canary text, of documents or searches.
         calls: How many calls of ``embed`` there were, failed ones too.
     """
 
@@ -87,9 +92,12 @@ class FakeEmbedder:
         self.unknown_word = unknown_word
         self.embedded: list[str] = []
         self.queries: list[str] = []
+        self.canaries: list[str] = []
         self.calls = 0
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if texts and set(texts) <= set(CANARY_TEXTS):
+            return self._embed_canaries(texts)
         self.calls += 1
         assert len(texts) <= self.max_batch, f"{len(texts)} texts in a call"
         assert all(text.strip() for text in texts), "a blank text was sent"
@@ -106,6 +114,8 @@ class FakeEmbedder:
         return vectors if self.spoil is None else self.spoil(vectors)
 
     def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if texts and set(texts) <= set(CANARY_TEXTS):
+            return self._embed_canaries(texts)
         self.queries += texts
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
@@ -123,8 +133,43 @@ class FakeEmbedder:
             for words in (text.split() for text in texts)
         ]
 
+    def _embed_canaries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        assert len(texts) <= self.max_batch, f"{len(texts)} texts in a call"
+        self.canaries += texts
+        return np.stack([self.vector(text) for text in texts])
+
     def vector(self, text: str) -> NDArray[np.float32]:
         """The right vector of a text."""
-        seed = int(digest(self.model_id, text), 16)
-        direction = np.random.default_rng(seed).standard_normal(self.dimension)
-        return (direction / np.linalg.norm(direction)).astype(np.float32)
+        return _direction(self.model_id, text, dimension=self.dimension)
+
+
+class DriftingEmbedder(FakeEmbedder):
+    """A provider that puts another model behind its name, and says nothing of it.
+
+    Attributes:
+        noise: How much a vector differs from call to call.
+        window: Characters of a text that are read.
+    """
+
+    def __init__(self, *, noise: float = 0.0, window: int | None = None) -> None:
+        super().__init__()
+        self.noise = noise
+        self.window = window
+        self._behind = self.model_id
+        self._answers = itertools.count()
+
+    def drift(self, *, back: bool = False) -> None:
+        """Another model answers from now on, or the first one again."""
+        self._behind = self.model_id if back else "a newer one"
+
+    def vector(self, text: str) -> NDArray[np.float32]:
+        right = _direction(self._behind, text[: self.window], dimension=self.dimension)
+        noise = _direction("noise", str(next(self._answers)), dimension=self.dimension)
+        vector = right + np.float32(self.noise) * noise
+        return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
+def _direction(model: str, text: str, *, dimension: int) -> NDArray[np.float32]:
+    seed = int(digest(model, text), 16)
+    direction = np.random.default_rng(seed).standard_normal(dimension)
+    return (direction / np.linalg.norm(direction)).astype(np.float32)

@@ -14,19 +14,27 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sync_pipeline.core.cache_keys import is_key_of, split_cache_key
+from sync_pipeline.core.canaries import Canaries, find_same_model
 from sync_pipeline.core.document import Rejection
 from sync_pipeline.core.errors import ScopeBusyError, SupersededError
 from sync_pipeline.core.payload import content_digest
 from sync_pipeline.core.point import CollectionSpec, PointDigests
 from sync_pipeline.core.ports import (
+    LONGEST_USE_SECONDS,
     MAX_LEASE_SECONDS,
+    CachedVectors,
+    CacheSlice,
+    CacheUse,
     DocumentRecord,
     EntityResult,
     EntitySnapshot,
+    ExpectedHits,
     FailedDocument,
     Fence,
     GenerationRecord,
     LeaseHolder,
+    MarkFence,
     RequestStatus,
     ScopeSnapshot,
     StateRow,
@@ -549,17 +557,112 @@ class FakeScopeLeases:
         self.held[fence.scope_key] = _FakeLease(fence.owner, fence.token, until)
 
 
+class FakeModelCanaries:
+    """``ModelCanaries`` in dictionaries, beside what else is kept under a model's id."""
+
+    def __init__(
+        self,
+        cache: FakeEmbeddingCache | None = None,
+        generations: FakeGenerations | None = None,
+    ) -> None:
+        self._cache = cache or FakeEmbeddingCache()
+        self._generations = generations or FakeGenerations()
+        self.models: dict[str, dict[str, NDArray[np.float32]]] = {}
+        self.same_as: dict[str, str] = {}
+
+    def known_as(self, *, model_id: str) -> str | None:
+        return self.same_as.get(model_id, model_id) if model_id in self.models else None
+
+    def names_of(self, *, model_id: str) -> list[str]:
+        return sorted(name for name, known in self.same_as.items() if known == model_id)
+
+    def reference(self, *, model_id: str) -> Canaries:
+        return dict(self.models.get(model_id, {}))
+
+    def is_worth_comparing(self, *, model_id: str, dimension: int) -> bool:
+        return (
+            model_id not in self.models
+            and not self._has_its_own(model_id)
+            and any(
+                len(next(iter(canaries.values()))) == dimension
+                for canaries in self._standing().values()
+            )
+        )
+
+    def record(self, *, model_id: str, canaries: Canaries) -> str:
+        known = self.known_as(model_id=model_id)
+        if known is not None:
+            return known
+        same_as = None
+        if not self._has_its_own(model_id):
+            same_as = find_same_model(canaries, self._standing())
+        self.models[model_id] = dict(canaries)
+        if same_as is not None:
+            self.same_as[model_id] = same_as
+        return same_as or model_id
+
+    def replace(self, *, model_id: str, canaries: Canaries) -> None:
+        if canaries:
+            self.models.setdefault(model_id, {}).update(canaries)
+
+    def _standing(self) -> dict[str, dict[str, NDArray[np.float32]]]:
+        return {name: found for name, found in self.models.items() if name not in self.same_as}
+
+    def _has_its_own(self, model_id: str) -> bool:
+        return any(is_key_of(key, model_id) for key, _ in self._cache.vectors) or any(
+            known.model_id == model_id for known in self._generations.records.values()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _FakeUse:
+    owner: str
+    since: datetime
+
+
 class FakeEmbeddingCache:
     """``EmbeddingCache`` in a dictionary, beside the records that say which texts are used."""
 
-    def __init__(self, state: FakeIndexState | None = None, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        state: FakeIndexState | None = None,
+        clock: Clock = utc_now,
+        generations: FakeGenerations | None = None,
+    ) -> None:
         self._state = state or FakeIndexState()
         self._clock = clock
+        self._generations = generations or FakeGenerations()
         self.vectors: dict[tuple[str, str], NDArray[np.float32]] = {}
         self.kept_at: dict[tuple[str, str], datetime] = {}
+        self.unused_since: dict[tuple[str, str], datetime] = {}
+        self.uses: dict[str, _FakeUse] = {}
 
     def missing(self, *, model_id: str, text_hashes: Sequence[str]) -> set[str]:
         return {key for key in text_hashes if (model_id, key) not in self.vectors}
+
+    def claim(
+        self, *, model_id: str, text_hashes: Sequence[str], scope: Scope, owner: str
+    ) -> set[str]:
+        if text_hashes:
+            known = self.uses.get(scope.key)
+            if known is None or known.owner != owner:
+                self.uses[scope.key] = _FakeUse(owner, self._clock())
+        for key in text_hashes:
+            self.unused_since.pop((model_id, key), None)
+        return self.missing(model_id=model_id, text_hashes=text_hashes)
+
+    def release(self, *, scope: Scope, owner: str) -> None:
+        known = self.uses.get(scope.key)
+        if known is not None and known.owner == owner:
+            del self.uses[scope.key]
+
+    def list_uses(self) -> list[CacheUse]:
+        oldest = self._clock() - timedelta(seconds=LONGEST_USE_SECONDS)
+        return [
+            CacheUse(key, use.owner, use.since)
+            for key, use in sorted(self.uses.items(), key=lambda pair: (pair[1].since, pair[0]))
+            if use.since > oldest
+        ]
 
     def get(self, *, model_id: str, text_hashes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         return {
@@ -572,10 +675,13 @@ class FakeEmbeddingCache:
         self, *, model_id: str, text_hashes: Sequence[str], vectors: NDArray[np.float32]
     ) -> None:
         for key, vector in zip(text_hashes, vectors.astype(np.float32), strict=True):
+            if (model_id, key) in self.vectors:
+                continue
             kept = vector.copy()
             kept.flags.writeable = False
-            self.vectors.setdefault((model_id, key), kept)
-            self.kept_at.setdefault((model_id, key), self._clock())
+            self.vectors[model_id, key] = kept
+            self.kept_at[model_id, key] = self._clock()
+            self.unused_since.pop((model_id, key), None)
 
     def purge_model(self, *, model_id: str) -> int:
         return self._purge([key for key in self.vectors if key[0] == model_id])
@@ -584,11 +690,7 @@ class FakeEmbeddingCache:
         self, *, text_hashes: Sequence[str] | None = None, min_age_seconds: float = 0.0
     ) -> int:
         oldest = self._clock() - timedelta(seconds=min_age_seconds)
-        used = {
-            value
-            for known in self._state.documents.values()
-            for value in known.embed_hashes.values()
-        }
+        used = self._used(None)
         return self._purge(
             [
                 key
@@ -599,9 +701,111 @@ class FakeEmbeddingCache:
             ]
         )
 
+    def measure(self) -> list[CachedVectors]:
+        measured = []
+        for key in sorted({key for key, _ in self.vectors}):
+            model_id, scope_key = split_cache_key(key, models=self._models())
+            hashes = [text_hash for name, text_hash in self.vectors if name == key]
+            used = self._used(scope_key)
+            moments = [self.kept_at[key, text_hash] for text_hash in hashes]
+            measured.append(
+                CachedVectors(
+                    model_id=model_id,
+                    scope_key=scope_key,
+                    vectors=len(hashes),
+                    size_bytes=sum(self.vectors[key, text_hash].nbytes for text_hash in hashes),
+                    oldest_at=min(moments),
+                    newest_at=max(moments),
+                    used=sum(text_hash in used for text_hash in hashes),
+                    collections=tuple(
+                        sorted(
+                            name
+                            for name, known in self._generations.records.items()
+                            if known.model_id == model_id
+                        )
+                    ),
+                )
+            )
+        return measured
+
+    def size_bytes(self) -> int:
+        return sum(vector.nbytes for vector in self.vectors.values())
+
+    def expected_hits(self, *, model_id: str, collection: str, shares: bool) -> ExpectedHits:
+        texts = {
+            (model_id if shares else f"{model_id} for {known.scope_key}", text_hash)
+            for (owner, _), known in self._state.documents.items()
+            if owner == collection and known.status == "synced"
+            for text_hash in known.embed_hashes.values()
+        }
+        return ExpectedHits(texts=len(texts), cached=len(texts & self.vectors.keys()))
+
+    def count_unused(self, *, min_age_seconds: float) -> list[CacheSlice]:
+        unused = self._unused(min_age_seconds)
+        return [
+            self._slice(key, [one for one in unused if one[0] == key])
+            for key in sorted({key for key, _ in unused})
+        ]
+
+    def mark_unused(self, *, min_age_seconds: float) -> Iterator[int]:
+        found = [key for key in self._unused(min_age_seconds) if key not in self.unused_since]
+        for key in found:
+            self.unused_since[key] = self._clock()
+        yield len(found)
+
+    def fence_marks(self) -> MarkFence:
+        return MarkFence(self._clock(), tuple(self.list_uses()))
+
+    def delete_marked(self, *, min_age_seconds: float, marked_by: datetime) -> Iterator[CacheSlice]:
+        gone = [
+            key
+            for key in self._unused(min_age_seconds)
+            if key in self.unused_since and self.unused_since[key] <= marked_by
+        ]
+        for name in sorted({key for key, _ in gone}):
+            keys = [key for key in gone if key[0] == name]
+            yield self._slice(name, keys)
+            self._purge(keys)
+
+    def delete_model(self, *, model_id: str) -> Iterator[CacheSlice]:
+        for name in sorted({key for key, _ in self.vectors if is_key_of(key, model_id)}):
+            keys = [key for key in self.vectors if key[0] == name]
+            yield self._slice(name, keys)
+            self._purge(keys)
+
+    def _models(self) -> set[str]:
+        return {known.model_id for known in self._generations.records.values()}
+
+    def _used(self, scope_key: str | None) -> set[str]:
+        return {
+            value
+            for known in self._state.documents.values()
+            if scope_key in (None, known.scope_key)
+            for value in known.embed_hashes.values()
+        }
+
+    def _unused(self, min_age_seconds: float) -> list[tuple[str, str]]:
+        oldest = self._clock() - timedelta(seconds=min_age_seconds)
+        return [
+            (key, text_hash)
+            for key, text_hash in self.vectors
+            if self.kept_at[key, text_hash] <= oldest
+            and text_hash not in self._used(split_cache_key(key, models=self._models())[1])
+        ]
+
+    def _slice(self, key: str, keys: Sequence[tuple[str, str]]) -> CacheSlice:
+        model_id, scope_key = split_cache_key(key, models=self._models())
+        return CacheSlice(
+            model_id=model_id,
+            scope_key=scope_key,
+            vectors=len(keys),
+            size_bytes=sum(self.vectors[one].nbytes for one in keys),
+        )
+
     def _purge(self, keys: Sequence[tuple[str, str]]) -> int:
         for key in keys:
             del self.vectors[key], self.kept_at[key]
+            self.unused_since.pop(key, None)
         return len(keys)
 
 

@@ -25,7 +25,7 @@ Listener = Callable[[str, When], None]
 """Is told of ``port.method``, for instance ``store.upsert``. Items that a method yields
 are calls too: ``snapshot.iter_rows.next``."""
 
-PORTS: Final = ("source", "generations", "leases", "cache", "quarantine", "staging")
+PORTS: Final = ("source", "generations", "leases", "cache", "canaries", "quarantine", "staging")
 """Fields of ``SyncContext`` that are watched, besides a ``feed`` and what a generation binds."""
 
 _OPENED: Final = {

@@ -23,6 +23,7 @@ from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.entity import Condition, Entity
 from sync_pipeline.core.errors import (
     MassDeletionRefusedError,
+    PermanentError,
     ScopeBusyError,
     SupersededError,
     TransientError,
@@ -33,6 +34,7 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.questions.follow import pending_scopes
 from sync_pipeline.engine.questions.plan import plan_scope
+from sync_pipeline.engine.removal.cache import prune_cache
 from sync_pipeline.engine.steps.sync import sync_scope
 from sync_pipeline_tests.engine.steps import SteppedRun
 from sync_pipeline_tests.engine.world import MATERIAL, UNGUARDED, World
@@ -166,6 +168,7 @@ class InstallationMachine(RuleBasedStateMachine):
         self.running: list[tuple[Run, SteppedRun]] = []
         self.loads = 0
         self.older_index: Any = None
+        self.cache_was_lost = False
         self.left_alone: dict[str, object] = {}
         """What is kept of entities that have left the settings, as it was when they did."""
         self.unsure: set[str] = set(SCOPES)
@@ -412,9 +415,20 @@ class InstallationMachine(RuleBasedStateMachine):
             self.world.scopes.entities.clear()
         elif what == "cache":
             self.world.cache.vectors.clear()
+            self.cache_was_lost = True
         else:
             self.world.generations.records.clear()
         self.lost()
+
+    @rule(older_than=st.sampled_from([timedelta(0), timedelta(0), timedelta(days=30)]))
+    def prune_the_cache(self, older_than: timedelta) -> None:
+        """Runs that are under way lose nothing by it, see ``outage``."""
+        try:
+            report = prune_cache(self.world.sync, older_than=older_than)
+        except PermanentError:
+            self.count("prune refused")
+        else:
+            self.count("pruned" if report.deleted else "pruned nothing")
 
     @rule()
     def keep_the_index(self) -> None:
@@ -654,7 +668,9 @@ class InstallationMachine(RuleBasedStateMachine):
             work()
         except KilledError:
             self.count("killed")
-        except TransientError:
+        except TransientError as error:
+            has_lost_a_vector = "left the embedding cache" in str(error)
+            assert self.cache_was_lost or not has_lost_a_vector, "a prune took it from a run"
             self.count("outage")
         except SupersededError:
             self.count("superseded")

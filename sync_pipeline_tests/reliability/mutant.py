@@ -186,12 +186,36 @@ MUTANTS: Final = {
                 "sync_pipeline.engine.steps.embed",
                 "embed_scope",
                 "embedded = _embed_missing("
-                "sync, scope=scope, changes=comparison.changes, tally=tally)",
+                "sync, export=export, changes=comparison.changes, tally=tally)",
                 "with sync.store() as store:\n"
                 "    gone = comparison.changes.column('point_id').to_pylist()\n"
                 "    store.delete(export.collection, gone, scope_key=scope.key)\n"
                 "embedded = _embed_missing("
-                "sync, scope=scope, changes=comparison.changes, tally=tally)",
+                "sync, export=export, changes=comparison.changes, tally=tally)",
+            ),
+        ),
+    ),
+    "S19 a model is not compared with what it gave before": Mutant(
+        f"{_ENGINE}/test_canaries.py::test_s19_a_model_that_changed_behind_its_name_stops_the_run",
+        (
+            Change(
+                "sync_pipeline.engine.canaries",
+                "require_agreement",
+                "lowest < CHANGED_MODEL_COSINE",
+                "False",
+            ),
+        ),
+    ),
+    "S57 a prune deletes what a run has looked up": Mutant(
+        f"{_ENGINE}/test_cache.py::test_s57_what_a_run_found_in_the_cache_stays_until_it_has_written_it",
+        (
+            Change(
+                "sync_pipeline.engine.steps.embed",
+                "_embed_missing",
+                "missing = sync.cache.claim(model_id=sync.cache_model(scope), "
+                "text_hashes=list(texts), scope=scope, owner=export.run_id)",
+                "missing = sync.cache.missing(model_id=sync.cache_model(scope), "
+                "text_hashes=list(texts))",
             ),
         ),
     ),
@@ -295,6 +319,41 @@ MUTANTS: Final = {
                 "_forget",
                 "up_to=staged.taken_at",
                 "up_to=None",
+            ),
+        ),
+    ),
+    "S19 a search is embedded by the model of the settings": Mutant(
+        f"{_ENGINE}/test_generations.py::test_searches_are_embedded_by_the_model_of_the_generation_that_serves",
+        (
+            Change(
+                "sync_pipeline.engine.roles",
+                "serving",
+                "return sync.over(generation)",
+                "return sync",
+            ),
+        ),
+    ),
+    "S20 a generation serves before it is filled": Mutant(
+        f"{_ENGINE}/test_generations.py::test_a_scope_that_is_not_filled_holds_it_back_and_says_so",
+        (
+            Change(
+                "sync_pipeline.engine.switching",
+                "_is_unfilled",
+                "return record is None or bool(record.missing or record.cut_off) "
+                "or record.last_full_at is None",
+                "return False",
+            ),
+        ),
+    ),
+    "S20 change events go before every generation has answered them": Mutant(
+        f"{_ENGINE}/test_generations.py::test_events_wait_until_every_generation_has_answered_them",
+        (
+            Change(
+                "sync_pipeline.engine.steps.cleanup",
+                "_consume_events",
+                "sync.feed is None or staged.events is None or sync.keeps_in_step "
+                "or staged.out_of_step",
+                "sync.feed is None or staged.events is None or sync.keeps_in_step",
             ),
         ),
     ),

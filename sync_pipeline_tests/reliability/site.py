@@ -19,6 +19,7 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
 from sync_pipeline.database.generations import PostgresGenerations
 from sync_pipeline.database.index_state import PostgresIndexState
+from sync_pipeline.database.model_canaries import PostgresModelCanaries
 from sync_pipeline.database.overview import PostgresOverview
 from sync_pipeline.database.quarantine import PostgresQuarantine
 from sync_pipeline.database.scope_leases import PostgresScopeLeases
@@ -93,6 +94,7 @@ class Site:
             generations=PostgresGenerations(self.engine, retries=IMPATIENT),
             leases=PostgresScopeLeases(self.engine, retries=IMPATIENT),
             cache=PostgresEmbeddingCache(self.engine, retries=IMPATIENT),
+            canaries=PostgresModelCanaries(self.engine, retries=IMPATIENT),
             rates=FakeEmbeddingRates(),
             quarantine=PostgresQuarantine(self.engine, retries=IMPATIENT),
             requests=PostgresSyncRequests(self.engine, retries=IMPATIENT),

@@ -36,7 +36,12 @@ def upgraded(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
         "LEFT JOIN sync_pipeline.scope_state AS scope USING (collection, scope_key)",
         "DROP TABLE sync_pipeline.scope_entity_state",
         "DROP TABLE sync_pipeline.sync_request, sync_pipeline.sync_run",
+        "DROP TABLE sync_pipeline.model_canary, sync_pipeline.cache_use",
+        "ALTER TABLE sync_pipeline.embedding_cache DROP COLUMN unused_since",
         "ALTER TABLE sync_pipeline.quarantine DROP COLUMN row_count",
+        "DROP VIEW sync_pipeline.document_view_status",
+        "ALTER TABLE sync_pipeline.generation DROP COLUMN recipe, DROP COLUMN served_at, "
+        "DROP COLUMN retired_at, DROP COLUMN refusal",
     )
     site.sql(
         "UPDATE sync_pipeline.alembic_version SET version_num = :version",

@@ -5,11 +5,19 @@ them. ``Lease`` values are opened in a ``with`` for a short time, never held.
 """
 
 from sync_pipeline.core.ports.cache import (
+    LONGEST_USE_SECONDS,
+    MARK_MARGIN_SECONDS,
+    CachedVectors,
+    CacheSlice,
+    CacheUse,
     EmbeddingCache,
     EmbeddingCacheReader,
     EmbeddingRates,
     EmbeddingRatesReader,
+    ExpectedHits,
+    MarkFence,
 )
+from sync_pipeline.core.ports.canaries import ModelCanaries, ModelCanariesReader
 from sync_pipeline.core.ports.embedding import Embedder, SparseEncoder
 from sync_pipeline.core.ports.generations import (
     GenerationRecord,
@@ -60,7 +68,12 @@ from sync_pipeline.core.ports.store import StoreCapabilities, StoreReader, Vecto
 from sync_pipeline.core.ports.surroundings import Lease, Progress, StopSignal
 
 __all__ = [
+    "LONGEST_USE_SECONDS",
+    "MARK_MARGIN_SECONDS",
     "MAX_LEASE_SECONDS",
+    "CacheSlice",
+    "CacheUse",
+    "CachedVectors",
     "Dataset",
     "DatasetWriter",
     "DocumentRecord",
@@ -72,6 +85,7 @@ __all__ = [
     "EntityResult",
     "EntitySnapshot",
     "EntityTrouble",
+    "ExpectedHits",
     "FailedDocument",
     "Fence",
     "GenerationRecord",
@@ -84,6 +98,9 @@ __all__ = [
     "Lease",
     "LeaseHolder",
     "LeasesReader",
+    "MarkFence",
+    "ModelCanaries",
+    "ModelCanariesReader",
     "Overview",
     "Progress",
     "Quarantine",

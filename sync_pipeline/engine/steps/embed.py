@@ -19,6 +19,7 @@ from sync_pipeline.core.reports import Counts
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.vocabulary import TokenCount, Vocabulary
 from sync_pipeline.engine.bisect import apply_bisecting
+from sync_pipeline.engine.canaries import require_same_model
 from sync_pipeline.engine.changes import Refusal, distinct_texts, iter_changes, note_failure
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import ensure_index
@@ -93,6 +94,7 @@ def embed_scope(
         PlanOutdatedError: other changes than planned; nothing was embedded.
         IndexMismatchError: the index was built with other settings.
         ModelUnavailableError: the model cannot be loaded; asked only if a text is missing.
+        ModelChangedError: it gives other vectors than it used to; nothing was embedded.
         StoppedError: asked to stop; what was embedded is in the cache.
     """
     began = sync.seconds()
@@ -116,7 +118,7 @@ def embed_scope(
     ):
         for comparison in iter_comparisons(sync, export=export):
             tally.counts += comparison.counts
-            embedded = _embed_missing(sync, scope=scope, changes=comparison.changes, tally=tally)
+            embedded = _embed_missing(sync, export=export, changes=comparison.changes, tally=tally)
             changes.write(comparison.part, embedded)
             stale.write(comparison.part, comparison.gone)
             tally.changes_rows += embedded.num_rows
@@ -142,13 +144,21 @@ def embed_scope(
 
 
 def _embed_missing(
-    sync: SyncContext, *, scope: Scope, changes: pa.Table, tally: _Tally
+    sync: SyncContext, *, export: StagedExport, changes: pa.Table, tally: _Tally
 ) -> pa.Table:
     """Embed what the cache lacks; set aside the documents whose text the model refuses."""
+    scope = export.scope
     texts = distinct_texts(changes, sync.views)
     if not texts:
         return changes
-    missing = sync.cache.missing(model_id=sync.cache_model(scope), text_hashes=list(texts))
+    missing = sync.cache.claim(
+        model_id=sync.cache_model(scope),
+        text_hashes=list(texts),
+        scope=scope,
+        owner=export.run_id,
+    )
+    if missing:
+        require_same_model(sync, export=export)
     refused = _Refused()
     to_embed = {key: text for key, text in texts.items() if key in missing}
     tally.counts += Counts(texts=len(texts), cache_hits=len(texts) - len(to_embed))

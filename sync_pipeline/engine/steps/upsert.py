@@ -82,6 +82,8 @@ def upsert_scope(sync: SyncContext, *, staged: StagedChanges, fence: Fence) -> A
     if staged.changes_rows:
         # The last write may have been a late one too, and the run end here.
         require_lease(sync, fence)
+    if staged.counts.texts:
+        sync.cache.release(scope=staged.scope, owner=staged.run_id)
     return AppliedChanges(
         staged=staged,
         counts=tally.counts,

@@ -1,0 +1,267 @@
+"""Whether the model that answers is the one that is known: asked before it embeds anything.
+
+Two moments: a model id that nobody has seen is compared with the known models before a
+generation is bound to it (``settle_model``), and a model that has to embed is compared with what
+it gave before (``require_same_model``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sync_pipeline.core.batching import batched
+from sync_pipeline.core.canaries import (
+    CANARY_TEXTS,
+    CHANGED_MODEL_COSINE,
+    QUERY_CANARY,
+    QUERY_KEY,
+    SAME_MODEL_COSINE,
+    Canaries,
+    canary_key,
+    cosines,
+    lowest_cosine,
+)
+from sync_pipeline.core.errors import ModelChangedError, PermanentError
+from sync_pipeline.core.point import Vector, check_vectors
+from sync_pipeline.core.ports import Embedder, ModelCanaries, ModelCanariesReader
+from sync_pipeline.core.vocabulary import TokenCount
+from sync_pipeline.engine.bisect import apply_bisecting
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.staged import StagedExport, hash_column, text_column
+
+_log: Final = logging.getLogger(__name__)
+
+CHECKED_FOR_SECONDS: Final = 600.0
+"""A process that lives on asks a model again after so long."""
+LOOKED_THROUGH: Final = 2_000
+"""Documents of an export that are looked through for texts with a cached vector."""
+
+
+class KnownEmbedder:
+    """An embedder under the id by which its vectors are known.
+
+    So a model under a new name keeps cache, embed hashes and collection of the old one.
+    """
+
+    def __init__(self, embedder: Embedder, *, model_id: str) -> None:
+        self.max_batch = embedder.max_batch
+        self.model_id = model_id
+        self._embedder = embedder
+
+    @property
+    def dimension(self) -> int:
+        """Length of every vector."""
+        return self._embedder.dimension
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed documents."""
+        return self._embedder.embed(texts)
+
+    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed search texts."""
+        return self._embedder.embed_queries(texts)
+
+    def count_truncated(self, texts: Sequence[str]) -> int:
+        """Count the texts that are longer than the model's window."""
+        return self._embedder.count_truncated(texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """Count tokens."""
+        return self._embedder.count_tokens(texts)
+
+    def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
+        """Count tokens, and those that the vocabulary lacks."""
+        return self._embedder.count_unknown(texts)
+
+
+def as_known(embedder: Embedder, canaries: ModelCanariesReader) -> Embedder:
+    """The embedder under the id by which its model is known; loads nothing."""
+    known = canaries.known_as(model_id=embedder.model_id)
+    if known in (None, embedder.model_id):
+        return embedder
+    return KnownEmbedder(embedder, model_id=str(known))
+
+
+def settle_model(embedder: Embedder, canaries: ModelCanaries) -> Embedder:
+    """Find out whether a model that nobody has seen is a known one under another id.
+
+    Loads it for that, once for ever; loads nothing where it is known, or where there is none to
+    compare with. Called before anything is named by the model: a generation's collection, embed
+    hashes, cache keys.
+
+    Returns:
+        The embedder under the id by which its model is known.
+
+    Raises:
+        ModelUnavailableError: it cannot be loaded.
+    """
+    model_id = embedder.model_id
+    if canaries.is_worth_comparing(model_id=model_id, dimension=embedder.dimension):
+        known = canaries.record(model_id=model_id, canaries=measure_canaries(embedder))
+        if known != model_id:
+            _log.info("the model %s is known as %s: its vectors are used", model_id, known)
+    return as_known(embedder, canaries)
+
+
+def require_same_model(sync: SyncContext, *, export: StagedExport) -> None:
+    """Compare a model with what it gave before, and record it where nobody has.
+
+    Once per process, and again after ``CHECKED_FOR_SECONDS``. Where nothing is recorded of a
+    model whose vectors are in the cache, texts of the export that have one are embedded again.
+
+    Args:
+        sync: The ports.
+        export: What is about to be embedded.
+
+    Raises:
+        ModelChangedError: other vectors; nothing is recorded.
+        PermanentError: it refuses every canary.
+    """
+    model_id = sync.embedder.model_id
+    checked_at = sync.checked_models.checked_at.get(model_id)
+    now = sync.seconds()
+    if checked_at is not None and now - checked_at < CHECKED_FOR_SECONDS:
+        return
+    reference = sync.canaries.reference(model_id=model_id)
+    measured = measure_canaries(sync.embedder)
+    if lowest_cosine(reference, measured) is None:
+        _compare_with_cache(sync, export=export)
+    else:
+        require_agreement(
+            reference, measured, model_id=model_id, with_what="its recorded canary vectors"
+        )
+    if reference:
+        _complete(sync, reference=reference, measured=measured)
+    else:
+        sync.canaries.record(model_id=model_id, canaries=measured)
+    sync.checked_models.checked_at[model_id] = now
+
+
+def require_agreement(
+    reference: Mapping[str, Vector],
+    measured: Mapping[str, Vector],
+    *,
+    model_id: str,
+    with_what: str,
+) -> None:
+    """Refuse a model whose vectors are others than those it is compared with.
+
+    Args:
+        reference: Vectors as they were.
+        measured: Vectors as they are now.
+        model_id: Named in the error.
+        with_what: Where the reference comes from; in the error too.
+
+    Raises:
+        ModelChangedError: any text that both have has another vector, search texts excepted:
+            the prompt that is put before them may be changed at any time.
+    """
+    common = cosines(reference, measured)
+    common.pop(QUERY_KEY, None)
+    lowest = min(common.values(), default=1.0)
+    if lowest < CHANGED_MODEL_COSINE:
+        raise ModelChangedError(
+            model_id=model_id,
+            lowest_cosine=lowest,
+            tolerance=CHANGED_MODEL_COSINE,
+            compared=len(common),
+            with_what=with_what,
+        )
+
+
+def measure_canaries(embedder: Embedder) -> Canaries:
+    """Embed the canary texts; those that the provider refuses are left out.
+
+    The one that is embedded as a search text is there where its vector is another one then.
+
+    Raises:
+        PermanentError: the provider refuses all of them.
+    """
+    refused: list[PermanentError] = []
+    found = _embed_each(embedder.embed, embedder, CANARY_TEXTS, refused=refused)
+    if not found:
+        raise refused[0]
+    canaries = {canary_key(text): vector for text, vector in found.items()}
+    asked = _embed_each(embedder.embed_queries, embedder, [QUERY_CANARY], refused=refused)
+    query, document = asked.get(QUERY_CANARY), found.get(QUERY_CANARY)
+    if query is not None and document is not None and query @ document < SAME_MODEL_COSINE:
+        canaries[QUERY_KEY] = query
+    return canaries
+
+
+def _embed_each(
+    embed: Callable[[Sequence[str]], NDArray[np.float32]],
+    embedder: Embedder,
+    texts: Sequence[str],
+    *,
+    refused: list[PermanentError],
+) -> dict[str, Vector]:
+    """The vectors of those texts that the provider takes."""
+    origin = f"the model {embedder.model_id}"
+
+    def embed_checked(run: Sequence[str]) -> NDArray[np.float32]:
+        vectors = embed(run)
+        check_vectors(vectors, dimension=embedder.dimension, origin=origin)
+        if len(vectors) != len(run):
+            raise PermanentError(f"{origin} returned {len(vectors)} vectors for {len(run)} texts")
+        return vectors
+
+    found: dict[str, Vector] = {}
+    for batch in batched(texts, embedder.max_batch):
+        for run, vectors in apply_bisecting(
+            batch, embed_checked, blame=lambda _, error: refused.append(error)
+        ):
+            found.update(zip(run, vectors, strict=True))
+    return found
+
+
+def _compare_with_cache(sync: SyncContext, *, export: StagedExport) -> None:
+    """Embed some texts again whose vectors are in the cache, if the export has any."""
+    texts = _texts_of(sync, export=export)
+    cached = sync.cache.get(model_id=sync.cache_model(export.scope), text_hashes=list(texts))
+    chosen = dict(islice(cached.items(), len(CANARY_TEXTS)))
+    found = _embed_each(
+        sync.embedder.embed, sync.embedder, [texts[key] for key in chosen], refused=[]
+    )
+    measured = {key: found[texts[key]] for key in chosen if texts[key] in found}
+    require_agreement(
+        chosen, measured, model_id=sync.embedder.model_id, with_what="its cached vectors"
+    )
+
+
+def _texts_of(sync: SyncContext, *, export: StagedExport) -> dict[str, str]:
+    """Texts of the first documents of an export, by embed hash."""
+    dataset = sync.staging.open_dataset(export.dataset)
+    return {
+        str(key): str(text)
+        for rows in islice(dataset.iter_batches(0, batch_size=LOOKED_THROUGH), 1)
+        for view in sync.views
+        for key, text in zip(
+            rows.column(hash_column(view)).to_pylist(),
+            rows.column(text_column(view)).to_pylist(),
+            strict=True,
+        )
+        if key and text
+    }
+
+
+def _complete(sync: SyncContext, *, reference: Canaries, measured: Canaries) -> None:
+    """Record the canaries that the reference lacks, and a search text's that is another one now."""
+    added = {key: vector for key, vector in measured.items() if key not in reference}
+    query = cosines(reference, measured).get(QUERY_KEY, 1.0)
+    if query < CHANGED_MODEL_COSINE:
+        _log.warning(
+            "the model %s embeds search texts otherwise than before (cosine %.4f), and documents "
+            "as before: expected after a change of embedding.query_prompt, otherwise look at "
+            "the provider",
+            sync.embedder.model_id,
+            query,
+        )
+        added[QUERY_KEY] = measured[QUERY_KEY]
+    sync.canaries.replace(model_id=sync.embedder.model_id, canaries=added)
