@@ -15,7 +15,7 @@ export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup demo dev test fast check format docs soak chaos bench bench-service bench-canaries bench-full clean
+.PHONY: help setup demo dev test fast check format docs soak chaos bench bench-service bench-canaries bench-retrieval bench-full clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -73,6 +73,10 @@ bench: setup $(BENCH_VENV)/.ready ## Measure on this machine, in a few minutes
 
 bench-service: setup ## Measure searches through the HTTP service under load
 	$(BIN)/python -m benchmarks.run --only service --out benchmarks/results/service $(BENCH_ARGS)
+
+bench-retrieval: setup ## Measure retrieval quality by fusion, then renew docs/search-quality.md
+	$(BIN)/python -m benchmarks.run --only retrieval --out benchmarks/results/retrieval $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.quality_tables
 
 bench-canaries: setup ## Measure what canary vectors tell apart
 	$(BIN)/python -m benchmarks.run --only canaries --out benchmarks/results/canaries $(BENCH_ARGS)

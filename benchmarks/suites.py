@@ -23,6 +23,7 @@ from benchmarks import (
     model_speed,
     nothing_changed,
     rebuild,
+    retrieval,
     service,
     side_by_side,
     small_changes,
@@ -66,5 +67,6 @@ OF_SIZES: Final[Mapping[str, Benchmark]] = {
 ALONE: Final[Mapping[str, Benchmark]] = {
     "service": Benchmark(service.TITLE, service.measure),
     "canaries": Benchmark(canaries.TITLE, canaries.measure),
+    "retrieval": Benchmark(retrieval.TITLE, retrieval.measure),
 }
-"""Those that have a run and a results file of their own: ``make bench-service``."""
+"""Those that have a run and a results file of their own: ``make bench-service`` and its like."""

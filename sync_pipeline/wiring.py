@@ -211,6 +211,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         runs=PostgresSyncRuns(state_engine, schema),
         staging=ParquetStaging(settings.staging_url),
         options=_options(settings),
+        fusion=settings.search.as_fusion(),
         price_per_million_tokens=settings.embedding.price_per_million_tokens,
         feed=PostgresChangeFeed(source_engine, schema=schema),
     )

@@ -16,6 +16,7 @@ from sync_pipeline.cli import (
     cache,
     demo,
     entities,
+    evaluate,
     explain,
     export,
     failed,
@@ -93,7 +94,9 @@ def program(
     )
 
 
-for module in (sync, plan, verify, status, explain, search, export, serve, mcp, services, demo):
+for module in (
+    sync, plan, verify, status, explain, search, evaluate, export, serve, mcp, services, demo,
+):  # fmt: skip
     app.add_typer(module.app)
 app.add_typer(index.index_app, name="index")
 app.add_typer(feed.feed_app, name="feed")

@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from rich import box
 from rich.table import Table
-from rich.text import Text
 
+from sync_pipeline.cli.tables import add_row as _add
+from sync_pipeline.cli.tables import new_table as _table
 from sync_pipeline.core.payload import SCOPE_KEY
 from sync_pipeline.core.vocabulary import HELPS, told_high
 from sync_pipeline.operations.answers import totals
@@ -40,16 +40,6 @@ LIST_QUARANTINE: Final = "`sync-pipeline quarantine list` names them"
 LIST_FAILED: Final = "`sync-pipeline failed list` names them"
 UNKNOWN_SHOWN: Final = 5
 """Most scopes and views of which the model knows little that are told one by one."""
-
-
-def printable(text: str) -> Text:
-    """A text without anything that a terminal would obey, line breaks excepted."""
-    return Text(
-        "".join(
-            character if character.isprintable() or character == "\n" else "\ufffd"
-            for character in text
-        )
-    )
 
 
 def sync_table(reports: Sequence[ScopeReport]) -> Table:
@@ -484,30 +474,6 @@ def findings_table(findings: Sequence[Finding]) -> Table:
         mark = "ok" if finding.ok else "FAIL"
         _add(table, mark, finding.name, finding.detail, "" if finding.ok else finding.fix)
     return table
-
-
-def _table(*headers: str) -> Table:
-    """Columns; a leading ``+`` marks numbers, which align right and never wrap."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for header in headers:
-        is_number = header.startswith("+")
-        table.add_column(
-            header.removeprefix("+"),
-            justify="right" if is_number else "left",
-            no_wrap=is_number,
-            overflow="fold",
-        )
-    return table
-
-
-def _add(table: Table, *cells: object) -> None:
-    table.add_row(*(printable(_cell(cell)) for cell in cells))
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.1f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _ago(moment: datetime | None, *, now: datetime) -> str:

@@ -5,6 +5,7 @@
     SyncPipelineError
     ├── ConfigurationError         someone has to change a setting; exit code 2
     │   ├── SettingsError          the settings file or the environment is wrong
+    │   ├── LabelsError            a file of labelled queries is wrong
     │   ├── SourceSchemaError      a configured table or column does not exist
     │   ├── UnknownScopeError      no such tenant
     │   ├── UnusableProxyError     a proxy that the environment names cannot be used
@@ -44,7 +45,7 @@ document's text or a password.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sync_pipeline.core.reports import ASKED_TO_STOP, Counts
@@ -52,6 +53,9 @@ from sync_pipeline.core.scope import Scope
 
 MESSAGE_PARTS: Final = frozenset({"what", "remedy"})
 """Attributes of every error that its text is made of; all others are its facts."""
+
+_LINES_LISTED: Final = 100
+"""Most lines of a file that one message names."""
 
 
 class SyncPipelineError(Exception):
@@ -85,6 +89,22 @@ class SettingsError(ConfigurationError):
         listed = "\n".join(f"  - {mistake}" for mistake in self.mistakes)
         noun = "mistake" if count == 1 else "mistakes"
         super().__init__(f"{count} {noun} in the settings ({origin}):\n{listed}")
+
+
+class LabelsError(ConfigurationError):
+    """Lines of a file of labelled queries are wrong; every one is listed, with its fix."""
+
+    def __init__(self, *, origin: str, mistakes: Mapping[int, str]) -> None:
+        """Of each line that is wrong, by its number, what is, and what to write instead."""
+        self.origin = origin
+        self.mistakes = dict(sorted(mistakes.items()))
+        lines = [f"  - line {number}: {mistake}" for number, mistake in self.mistakes.items()]
+        left = len(lines) - _LINES_LISTED
+        listed = "\n".join(lines[:_LINES_LISTED] + ([f"  - and {left:,} more"] if left > 0 else []))
+        noun = "line" if len(lines) == 1 else "lines"
+        super().__init__(
+            f"{len(lines):,} {noun} of {origin} cannot be used; nothing was evaluated:\n{listed}"
+        )
 
 
 class SourceSchemaError(ConfigurationError):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sync_pipeline.core.conditions import plan_conditions
 from sync_pipeline.core.errors import InvalidVectorError
 from sync_pipeline.core.filters import Filters, FilterValue, Range
+from sync_pipeline.core.fusion import Fusion
 from sync_pipeline.core.hashing import RENDERING_VERSION, digest
 from sync_pipeline.core.payload import (
     DB_ID,
@@ -30,8 +31,6 @@ BM25_VECTOR: Final = "bm25"
 """Name of the sparse vector."""
 MAX_PREFIX: Final = 20
 """Most characters by which a word is completed."""
-_MIN_PREFETCH: Final = 100
-_PREFETCH_FACTOR: Final = 4
 
 NORM_TOLERANCE: Final = 0.01
 """How far a vector's length may be from 1 (bfloat16 models differ by up to 0.004)."""
@@ -183,6 +182,8 @@ class SearchQuery:
     """Per payload field ranges that have to hold a value."""
     excluded: Mapping[str, Sequence[FilterValue]] = field(default_factory=dict)
     """Per payload field values that must not be there."""
+    fusion: Fusion = field(default_factory=Fusion)
+    """How several rankings become one."""
     exact: bool = False
     """Whether vectors are compared with every visible point, past the search index; to measure
     what the index finds."""
@@ -198,15 +199,6 @@ class SearchQuery:
     def filters(self) -> Filters:
         """What the caller asks for, to be applied inside the scopes."""
         return Filters(equals=self.equals, ranges=self.ranges, excluded=self.excluded)
-
-
-def prefetch_limit(limit: int) -> int:
-    """How many candidates each ranking hands to the fusion.
-
-    More than are asked for: a document that is tenth in two rankings beats one
-    that is first in a single one.
-    """
-    return max(_MIN_PREFETCH, _PREFETCH_FACTOR * limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from sync_pipeline.core.changes import ChangeFeed, EntityDigest, scope_digest
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import StoppedError, SyncPipelineError
+from sync_pipeline.core.fusion import Fusion
 from sync_pipeline.core.gate import GatePolicy
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import CollectionSpec
@@ -151,6 +152,8 @@ class SyncContext:
     """Where the source can tell which rows changed."""
 
     options: SyncOptions = field(default_factory=SyncOptions)
+    fusion: Fusion = field(default_factory=Fusion)
+    """How searches join their rankings; the settings' section ``search``."""
     progress: Progress = field(default_factory=SilentProgress)
     should_stop: StopSignal = never_stop
     checked_models: CheckedModels = field(default_factory=CheckedModels)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 if TYPE_CHECKING:
     from sync_pipeline.core.changes import ChangeFeed, EntityDigest
     from sync_pipeline.core.entity import Entity
+    from sync_pipeline.core.fusion import Fusion
     from sync_pipeline.core.point import CollectionSpec
     from sync_pipeline.core.ports import (
         Embedder,
@@ -106,6 +107,8 @@ class Reading(Protocol):
 
     @property
     def options(self) -> SyncOptions: ...
+    @property
+    def fusion(self) -> Fusion: ...
     @property
     def progress(self) -> Progress: ...
     @property

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from sync_pipeline.core.errors import IndexMismatchError, NothingSyncedError
+from sync_pipeline.core.errors import (
+    ConfigurationError,
+    IndexMismatchError,
+    NothingSyncedError,
+)
 from sync_pipeline.core.ports import GenerationRecord
 from sync_pipeline.engine.reading import Reading
 
@@ -49,6 +53,29 @@ def require_serving(sync: R) -> R:
     if found is None:
         raise NothingSyncedError(alias=sync.alias)
     return found
+
+
+def generation_called(sync: R, collection: str) -> R:
+    """The context of any generation, by the name of its collection, whether it serves or not.
+
+    Raises:
+        ConfigurationError: there is none of that name, or nobody knows with what it was made.
+    """
+    if collection == sync.spec.collection:
+        return sync
+    records = {record.collection: record for record in sync.generations.list_all(alias=sync.alias)}
+    if collection not in records:
+        raise ConfigurationError(
+            f"there is no generation {collection!r} behind {sync.alias!r}; "
+            f"there are {', '.join(records) or 'none'}"
+        )
+    generation = sync.open_generation(records[collection])
+    if generation is None:
+        raise ConfigurationError(
+            f"generation {collection!r} was made by a release that did not record its settings, so "
+            "nothing can be asked of it."
+        )
+    return sync.over(generation)
 
 
 def serving_by_record(sync: R) -> R:

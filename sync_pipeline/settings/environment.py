@@ -11,8 +11,12 @@ from typing import Final
 from sync_pipeline.settings.gone import variables_gone
 from sync_pipeline.settings.keys import PREFIX, WELL_KNOWN, Path, paths, variable
 
-_LISTS: Final = frozenset({("entities",), ("alerts", "email_to")})
-"""Values that are written as JSON in a variable."""
+_AS_JSON: Final[Mapping[Path, str]] = {
+    ("entities",): "a list such as '[{...}]'",
+    ("alerts", "email_to"): "a list such as '[{...}]'",
+    ("search", "weights"): "an object such as '{\"text\": 2}'",
+}
+"""Values that are written as JSON in a variable, each with what that looks like."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +33,7 @@ def read_environment(env: Mapping[str, str]) -> Environment:
     """Read the variables that concern the settings.
 
     An empty variable counts as not set (compose files pass on empty ones) and
-    ``null`` as null; lists are JSON. Numbers stay text: pydantic converts them.
+    ``null`` as null; lists and mappings are JSON. Numbers stay text: pydantic converts them.
     """
     # The later of two variables for one value wins: the one with the prefix.
     ours = {variable(path): path for path in paths()}
@@ -42,9 +46,9 @@ def read_environment(env: Mapping[str, str]) -> Environment:
         if not text:
             continue
         try:
-            values[path] = json.loads(text) if path in _LISTS or text == "null" else text
+            values[path] = json.loads(text) if path in _AS_JSON or text == "null" else text
         except ValueError:
-            mistakes.append(f"{name}: is not valid JSON; fix: write a list such as '[{{...}}]'")
+            mistakes.append(f"{name}: is not valid JSON; fix: write {_AS_JSON[path]}")
             continue
         variables[path] = name
     return Environment(values=values, variables=variables, mistakes=tuple(mistakes))

@@ -105,6 +105,8 @@ def _unknown_key(location: tuple[int | str, ...]) -> Mistake:
 def _shown(details: ErrorDetails, location: tuple[int | str, ...]) -> str:
     """Show the rejected value where that helps and gives no secret away."""
     value, key = details["input"], location[-1] if location else None
+    if key is None:
+        return ""
     if key in _SECRET_KEYS or details["type"] in {"missing", "extra_forbidden", "invalid_key"}:
         return ""
     if isinstance(value, Mapping):

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Self
 from urllib.parse import unquote
+
+from pydantic import model_validator
 
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.settings.entities import DEFAULT_ENTITIES, Entities
+from sync_pipeline.settings.rules import BM25_VECTOR, Mistake, refusal
 from sync_pipeline.settings.sections import (
     AlertSettings,
     DagsterSettings,
     EmbeddingSettings,
     IndexSettings,
     ScheduleSettings,
+    SearchSettings,
     Section,
     ServiceSettings,
     SourceSettings,
@@ -40,6 +45,7 @@ class Settings(Section):
     state: StateSettings = StateSettings()
     index: IndexSettings = IndexSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
+    search: SearchSettings = SearchSettings()
     sync: SyncSettings = SyncSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     staging: StagingSettings = StagingSettings()
@@ -48,6 +54,19 @@ class Settings(Section):
     service: ServiceSettings = ServiceSettings()
     entities: Entities = DEFAULT_ENTITIES
     """The source tables."""
+
+    @model_validator(mode="after")
+    def _weighs_what_there_is(self) -> Self:
+        known = (*self.views, BM25_VECTOR)
+        unknown = [name for name in self.search.weights if name not in known]
+        if unknown:
+            raise refusal(
+                Mistake(
+                    f"search.weights names {unknown[0]!r}, which no entity has as a view",
+                    f"choose from {', '.join(known)}",
+                )
+            )
+        return self
 
     @property
     def postgres_path(self) -> Path:

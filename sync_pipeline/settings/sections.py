@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from sync_pipeline.core.addresses import is_readable_on_the_way
+from sync_pipeline.core.fusion import MAX_WEIGHT, Fusion, FusionMethod
 from sync_pipeline.core.index_options import MIN_HNSW_LINKS, Quantization
 from sync_pipeline.settings.calendar_rules import why_not_a_cron, why_not_a_timezone
 from sync_pipeline.settings.rules import (
@@ -37,6 +38,7 @@ Batch = Annotated[int, Field(ge=1, le=100_000), NOT_A_BOOL]
 Days = Annotated[int, Field(ge=1, le=3650), NOT_A_BOOL]
 Fraction = Annotated[float, Field(ge=0, le=1), NOT_A_BOOL]
 Seconds = Annotated[float, Field(gt=0, le=86_400), NOT_A_BOOL]
+Weight = Annotated[int, Field(ge=1, le=MAX_WEIGHT), NOT_A_BOOL]
 Key = Annotated[SecretStr, Field(min_length=1)]
 MailAddress = Annotated[str, checked(why_not_a_mail_address)]
 
@@ -238,6 +240,32 @@ class EmbeddingSettings(Section):
                 )
             )
         return dimension
+
+
+class SearchSettings(Section):
+    """How a search joins its rankings: by meaning per view, and by words; effective at once."""
+
+    fusion: FusionMethod = "dbsf"
+    """`dbsf` adds scores, each seen against the distribution of its ranking; `rrf` looks at places
+    only."""
+    rrf_k: Annotated[int, Field(ge=1, le=1000), NOT_A_BOOL] = 10
+    """The constant of `rrf`: the greater, the less first places are worth above the next. Qdrant's
+    own is 2, that of the literature 60."""
+    candidates: Annotated[int, Field(ge=10, le=10_000), NOT_A_BOOL] = 200
+    """Documents that each ranking hands over at least; four times the hits asked for where that is
+    more."""
+    weights: dict[str, Weight] = {}
+    """As how many rankings a view counts, and `bm25` for the one by words, e.g. `{name: 2}`; as one
+    where it is not named. Each costs a ranking more."""
+
+    def as_fusion(self) -> Fusion:
+        """The same for the engine."""
+        return Fusion(
+            method=self.fusion,
+            rrf_k=self.rrf_k,
+            candidates=self.candidates,
+            weights=self.weights,
+        )
 
 
 class SyncSettings(Section):

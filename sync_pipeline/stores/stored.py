@@ -34,9 +34,6 @@ DIGEST_FIELDS: Final = (EMBED_HASH, PAYLOAD_HASH, SCHEMA_VERSION)
 OWNER_FIELDS: Final = (SCOPE_KEY, REVISION)
 """Payload fields that ``delete`` reads."""
 
-RRF_K: Final = 2
-"""Qdrant's constant of reciprocal rank fusion: rank ``n`` (from 0) is worth ``1 / (n + RRF_K)``."""
-
 Page = tuple[Sequence[tuple[str, Payload]], str | None]
 """Ids and payloads in ascending order of id, and the id that the next page starts at."""
 

@@ -11,12 +11,12 @@ from rich.table import Table
 from sync_pipeline.cli.render import (
     followed,
     hits_table,
-    printable,
     status_table,
     sync_remarks,
     sync_table,
     verification_table,
 )
+from sync_pipeline.cli.tables import printable
 from sync_pipeline.core.point import Hit
 from sync_pipeline.core.reports import ScopeReport, StepSeconds
 from sync_pipeline.core.vocabulary import HELPS

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, inspect
 
 from sync_pipeline.cli.demo import Shown
+from sync_pipeline.core.fusion import Fusion
 from sync_pipeline.core.point import Hit
 from sync_pipeline.embedding.hashing import HashingEmbedder
 from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
 from sync_pipeline.sample.builtin import DEMO_SEARCHES
 from sync_pipeline.settings import load_settings
-from sync_pipeline_tests.cli.installed import CommandLine
+from sync_pipeline_tests.cli.installed import CommandLine, FakeInstallation
 
 
 @pytest.fixture
@@ -86,7 +88,13 @@ def test_the_demo_shows_its_claims_and_embeds_nothing_twice(with_model: CommandL
 
 
 def test_a_claim_that_does_not_hold_ends_with_1(with_database: CommandLine) -> None:
-    """Vectors without meaning find by words alone, and the first search has other words."""
+    """Vectors without meaning, which count for nearly everything."""
+    fusion = Fusion(weights={"text": 10})
+    with_database.sync = replace(with_database.sync, fusion=fusion)
+    with_database.installation = FakeInstallation(
+        with_database.sync, source_engine=with_database.installation.source_engine
+    )
+
     answer = demonstrated(with_database)
 
     assert [one["as_claimed"] for one in answer["searches"]] == [False, True, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -14,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from sync_pipeline.core.labelled import read_labelled
 from sync_pipeline.database.embedded import stop_embedded_database
+from sync_pipeline.sample.queries import QUERIES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
@@ -39,6 +42,12 @@ def shown_commands(document: str) -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     return [line for line in lines if line]
+
+
+def bare_environment() -> dict[str, str]:
+    """That of this process, without settings."""
+    ours = ("SYNC_PIPELINE", "DATABASE_URL", "QDRANT_URL", "DAGSTER_HOME")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
 @pytest.fixture
@@ -131,11 +140,6 @@ def test_the_readmes_first_two_commands_are_targets_of_make() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_what_the_readme_shows_runs(folder: Path) -> None:
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("SYNC_PIPELINE", "DATABASE_URL", "QDRANT_URL", "DAGSTER_HOME"))
-    }
     shown = [line for line in shown_commands("README.md") if line.startswith(PROGRAM)]
     offline = [line for line in shown if "doctor" not in line and "sync all" not in line]
     commands = ["demo", *(line.removeprefix(PROGRAM).strip() for line in offline)]
@@ -144,7 +148,7 @@ def test_what_the_readme_shows_runs(folder: Path) -> None:
         command: subprocess.run(
             [sys.executable, "-m", "sync_pipeline", *shlex.split(command)],
             cwd=folder,
-            env=inherited,
+            env=bare_environment(),
             capture_output=True,
             text=True,
             check=False,
@@ -157,3 +161,46 @@ def test_what_the_readme_shows_runs(folder: Path) -> None:
     assert [done.returncode for done in ended.values()] == [0, 0, 0], ended
     assert "sync-pipeline dev" in ended["demo"].stdout
     assert "gypsum" in ended['search "gypsum plaster 30 kg" --tenant acme'].stdout.lower()
+
+
+def test_the_line_that_the_page_on_search_quality_shows_can_be_read() -> None:
+    text = (REPOSITORY / "docs/search-quality.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"```json\n(.*?)```", text, flags=re.DOTALL)
+
+    queries, mistakes = read_labelled([line.encode()])
+
+    assert mistakes == {}
+    assert queries[1].tags == ("units",)
+    assert f"{len(QUERIES.read_bytes().splitlines())} queries" in text
+
+
+@pytest.mark.model
+@pytest.mark.dagster
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_what_the_page_on_search_quality_shows_runs_and_holds(folder: Path) -> None:
+    shown = shown_commands("docs/search-quality.md")
+    commands = [line.split()[1:] for line in shown if line.startswith("sync-pipeline")][:3]
+
+    ended = [
+        subprocess.run(
+            [sys.executable, "-m", "sync_pipeline", *command, "--json"],
+            cwd=folder,
+            env=bare_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for command in commands
+    ]
+
+    assert commands == [["sample", "load", "builtin"], ["sync", "all"], ["evaluate", "builtin"]]
+    assert [done.returncode for done in ended] == [0, 0, 0], ended
+    answer = json.loads(ended[2].stdout)
+    assert answer["labels"]["evaluated"] == answer["labels"]["queries"]
+    (system,) = answer["systems"]
+    for language in ("en", "ru"):
+        *parts, hybrid = (
+            ranking["by_tag"][language]["ndcg_at_10"]["mean"] for ranking in system["rankings"]
+        )
+        assert hybrid >= max(parts), language

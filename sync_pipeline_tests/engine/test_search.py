@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import ConfigurationError, IndexMismatchError, IsolationError
 from sync_pipeline.core.filters import Range
+from sync_pipeline.core.fusion import Fusion
 from sync_pipeline.core.point import Point, SearchQuery, StoredPoint
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.questions.search import (
@@ -354,3 +356,33 @@ def test_one_bad_search_refuses_its_batch(stocked: World) -> None:
 
     with pytest.raises(ConfigurationError, match="no view title"):
         search_batch(stocked.sync, scope=ACME, requests=requests)
+
+
+# --- several views ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_views() -> World:
+    """Two documents, each called as the other one is described."""
+    entity = Entity(
+        name="material", table="materials", views=(("title", ("name",)), ("about", ("unit",)))
+    )
+    world = World(entities=(entity,))
+    world.put("by-title", name="gypsum", unit="plaster")
+    world.put("by-about", name="plaster", unit="gypsum")
+    world.run_all()
+    return world
+
+
+@pytest.mark.parametrize("view", ["title", "about"])
+def test_a_view_is_searched_alone_or_counts_by_its_weight(two_views: World, view: str) -> None:
+    expected = f"tenant-material-by-{view}"
+    weighted = replace(two_views.sync, fusion=Fusion(weights={view: 3}))
+
+    alone = two_views.found("acme", "gypsum", mode="dense", views=(view,))
+    result = search(weighted, scope=ACME, request=SearchRequest(text="gypsum", mode="dense"))
+    both = {hit.document_id: hit.score for hit in result.hits}
+
+    assert alone[0] == expected
+    assert max(both, key=lambda name: both[name]) == expected
+    assert len(both) == 2

@@ -18,13 +18,13 @@ from sync_pipeline.core.errors import (
 )
 from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY, TEXT, Payload, revision_of
 from sync_pipeline.core.point import (
+    BM25_VECTOR,
     CollectionSpec,
     Point,
     PointDigests,
     SearchQuery,
     SparseVector,
     StoredPoint,
-    prefetch_limit,
 )
 from sync_pipeline.core.ports import StoreCapabilities, VectorStore
 from sync_pipeline.stores.checks import (
@@ -36,7 +36,6 @@ from sync_pipeline.stores.checks import (
     check_query,
 )
 from sync_pipeline.stores.stored import (
-    RRF_K,
     finds_nothing,
     has_words,
     is_deletable,
@@ -302,10 +301,10 @@ class FakeVectorStore:
                 for point_id, point in in_scope.items()
                 if meets(point.payload, query.filters)
             }
-            rankings = [_by_meaning(visible, view, query) for view in query.vectors]
+            rankings = {view: _by_meaning(visible, view, query) for view in query.vectors}
             if query.sparse is not None and has_words(query):
-                rankings.append(_by_words(visible, query.sparse, corpus=in_scope))
-            scores = rankings[0] if len(rankings) == 1 else _fuse(rankings, query.limit)
+                rankings[BM25_VECTOR] = _by_words(visible, query.sparse, corpus=in_scope)
+            scores = _fuse(rankings, query) if len(rankings) > 1 else next(iter(rankings.values()))
             best = [] if collection in self.finds_nothing_in else _ranked(scores)
             return known_hits(
                 (score, StoredPoint(point_id=point_id, payload=dict(visible[point_id].payload)))
@@ -390,12 +389,25 @@ def _idf(holding: int, documents: int) -> float:
     return math.log((documents - holding + 0.5) / (holding + 0.5) + 1)
 
 
-def _fuse(rankings: Sequence[Scores], limit: int) -> Scores:
-    fused: Counter[str] = Counter()
-    for ranking in rankings:
-        for rank, (point_id, _) in enumerate(_ranked(ranking)[: prefetch_limit(limit)]):
-            fused[point_id] += 1 / (rank + RRF_K)  # type: ignore[assignment]  # a Counter adds floats too
-    return dict(fused)
+def _fuse(rankings: Mapping[str, Scores], query: SearchQuery) -> Scores:
+    fusion, fused = query.fusion, dict[str, float]()
+    for ranking in fusion.weighted(rankings):
+        handed = _ranked(ranking)[: fusion.candidates_for(query.limit)]
+        if fusion.method == "rrf":
+            worth = [1 / (place + fusion.rrf_k - 1) for place in range(1, len(handed) + 1)]
+        else:
+            worth = _normalised([score for _, score in handed])
+        for (point_id, _), share in zip(handed, worth, strict=True):
+            fused[point_id] = fused.get(point_id, 0) + share
+    return fused
+
+
+def _normalised(scores: Sequence[float]) -> list[float]:
+    deviation = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
+    if not deviation:
+        return [0.5] * len(scores)
+    low = float(np.mean(scores)) - 3 * deviation
+    return [(score - low) / (6 * deviation) for score in scores]
 
 
 def _ranked(scores: Scores) -> list[tuple[str, float]]:

@@ -395,7 +395,7 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.questions.search",
-                "_search_batch",
+                "search_generation",
                 "answers = _without_departed(answers, present)",
                 "pass",
             ),

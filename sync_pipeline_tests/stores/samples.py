@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from sync_pipeline.core.fusion import Fusion
 from sync_pipeline.core.hashing import digest, point_id
 from sync_pipeline.core.point import (
     CollectionSpec,
@@ -104,6 +105,7 @@ def search(
     words: Mapping[int, float] | None = None,
     limit: int = 10,
     equals: Mapping[str, Sequence[str | int | bool]] | None = None,
+    fusion: Fusion | None = None,
 ) -> SearchQuery:
     """A search by meaning (``seed``), by words, or both."""
     return SearchQuery(
@@ -112,6 +114,7 @@ def search(
         sparse=None if words is None else SparseVector(tuple(words), tuple(words.values())),
         limit=limit,
         equals=equals or {},
+        fusion=fusion or Fusion(),
     )
 
 

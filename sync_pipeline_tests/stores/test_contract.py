@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -17,9 +18,10 @@ from sync_pipeline.core.errors import (
     RejectedPointError,
     SyncPipelineError,
 )
+from sync_pipeline.core.fusion import Fusion, FusionMethod
 from sync_pipeline.core.hashing import digest, point_id
 from sync_pipeline.core.payload import PAYLOAD_SCHEMA_VERSION, combine_hashes
-from sync_pipeline.core.point import Point, SparseVector
+from sync_pipeline.core.point import Point, SearchQuery, SparseVector
 from sync_pipeline.core.ports import VectorStore
 from sync_pipeline_tests.stores.samples import (
     COLLECTION,
@@ -746,13 +748,26 @@ def test_how_rare_a_word_is_does_not_depend_on_other_tenants(store: VectorStore)
     assert store.query(COLLECTION, query)[0][0] == pytest.approx(before[0][0], rel=1e-4)
 
 
+def scores_of(store: VectorStore, query: SearchQuery) -> dict[str, float]:
+    return {point.point_id: score for score, point in store.query(COLLECTION, query)}
+
+
+def three_points() -> tuple[Point, Point, Point]:
+    """One near to the query 0, one that has the word 7 too, and one with that word alone."""
+    return (
+        make_point(0, words={5: 1.0}),
+        make_point(10, words={7: 1.0}),
+        make_point(200, words={7: 9.0}),
+    )
+
+
 def test_several_rankings_are_fused_by_rank(store: VectorStore) -> None:
-    by_meaning = make_point(0, words={5: 1.0})
-    by_both = make_point(10, words={7: 1.0})
-    by_words = make_point(200, words={7: 9.0})
+    by_meaning, by_both, by_words = three_points()
     store.upsert(COLLECTION, [by_meaning, by_both, by_words])
 
-    found = store.query(COLLECTION, search(seed=0, words={7: 1.0}))
+    found = store.query(
+        COLLECTION, search(seed=0, words={7: 1.0}, fusion=Fusion(method="rrf", rrf_k=2))
+    )
 
     scores = {point.point_id: score for score, point in found}
     assert scores == pytest.approx(
@@ -768,6 +783,85 @@ def test_several_rankings_are_fused_by_rank(store: VectorStore) -> None:
         by_both.point_id,
         by_meaning.point_id,
     ]
+
+
+@pytest.mark.parametrize(
+    ("fusion", "expected"),
+    [
+        pytest.param(
+            Fusion(method="rrf", rrf_k=60),
+            [1 / 61 + 1 / 61, 1 / 62 + 1 / 60, 1 / 60],
+            id="another constant",
+        ),
+        pytest.param(
+            Fusion(method="rrf", rrf_k=2, weights={"bm25": 2}),
+            [1 / 3 + 2 / 3, 1 / 4 + 2 / 2, 1 / 2],
+            id="words count twice",
+        ),
+        pytest.param(
+            Fusion(method="rrf", rrf_k=2, weights={"text": 3}),
+            [3 / 3 + 1 / 3, 3 / 4 + 1 / 2, 3 / 2],
+            id="meaning counts three times",
+        ),
+    ],
+)
+def test_constant_and_weights_of_rank_fusion_count(
+    store: VectorStore, fusion: Fusion, expected: list[float]
+) -> None:
+    by_meaning, by_both, by_words = three_points()
+    store.upsert(COLLECTION, [by_meaning, by_both, by_words])
+
+    scores = scores_of(store, search(seed=0, words={7: 1.0}, fusion=fusion))
+
+    ids = [point.point_id for point in (by_both, by_words, by_meaning)]
+    assert scores == pytest.approx(dict(zip(ids, expected, strict=True)), abs=1e-5)
+
+
+@pytest.mark.parametrize("weights", [{}, {"bm25": 2}, {"text": 3, "bm25": 2}], ids=str)
+def test_score_fusion_adds_scores_by_their_distribution(
+    store: VectorStore, weights: Mapping[str, int]
+) -> None:
+    store.upsert(COLLECTION, three_points())
+    by_meaning = scores_of(store, search(seed=0))
+    by_words = scores_of(store, search(seed=None, words={7: 1.0}))
+
+    fused = scores_of(
+        store, search(seed=0, words={7: 1.0}, fusion=Fusion(method="dbsf", weights=weights))
+    )
+
+    expected = dict.fromkeys(by_meaning, 0.0)
+    for name, scores in (("text", by_meaning), ("bm25", by_words)):
+        mean, deviation = statistics.mean(scores.values()), statistics.stdev(scores.values())
+        for one, score in scores.items():
+            share = (score - mean + 3 * deviation) / (6 * deviation)
+            expected[one] += weights.get(name, 1) * share
+    assert fused == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", ["rrf", "dbsf"])
+def test_a_ranking_of_one_or_none_can_be_fused(store: VectorStore, method: FusionMethod) -> None:
+    only = make_point(0, words={7: 1.0})
+    store.upsert(COLLECTION, [only])
+    fusion = Fusion(method=method)
+
+    found = found_ids(store, search(seed=0, words={7: 1.0}, fusion=fusion))
+    without_words = found_ids(store, search(seed=0, words={8: 1.0}, fusion=fusion))
+
+    assert found == without_words == [only.point_id]
+
+
+def test_more_candidates_find_what_no_ranking_has_near_its_top(store: VectorStore) -> None:
+    by_meaning = [make_point(n, words={5: 1.0}) for n in range(5)]
+    sixth_in_both = make_point(50, words={7: 1.0})
+    by_words = [make_point(100 + n, vectors={}, words={7: 9.0 - n}) for n in range(5)]
+    store.upsert(COLLECTION, [*by_meaning, sixth_in_both, *by_words])
+
+    def best(candidates: int) -> list[str]:
+        fusion = Fusion(method="rrf", rrf_k=60, candidates=candidates)
+        return found_ids(store, search(limit=1, words={7: 1.0}, fusion=fusion))
+
+    assert best(6) == [sixth_in_both.point_id]
+    assert best(5) != [sixth_in_both.point_id]
 
 
 def test_a_search_sees_its_scopes_and_no_other(store: VectorStore) -> None:
@@ -894,6 +988,23 @@ def test_one_view_of_several_can_be_searched(empty_store: VectorStore) -> None:
 
     assert by_name == pytest.approx(1, abs=1e-5)
     assert by_both == pytest.approx(1 / 2 + 1 / 2, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", ["rrf", "dbsf"])
+def test_views_count_by_their_weights(empty_store: VectorStore, method: FusionMethod) -> None:
+    spec = replace(SPEC, views=("name", "description"))
+    empty_store.ensure_collection(spec)
+    by_name = make_point(1, vectors={"name": vector(0), "description": vector(300)})
+    by_description = make_point(2, vectors={"name": vector(300), "description": vector(0)})
+    empty_store.upsert(spec.collection, [by_name, by_description])
+    views = {"name": vector(0), "description": vector(0)}
+
+    def best(**weights: int) -> str:
+        query = replace(search(fusion=Fusion(method=method, weights=weights)), vectors=views)
+        return empty_store.query(spec.collection, query)[0][1].point_id
+
+    assert best(name=3) == by_name.point_id
+    assert best(description=3) == by_description.point_id
 
 
 def test_a_search_with_a_bad_vector_is_refused(store: VectorStore) -> None:

@@ -21,6 +21,7 @@ from sync_pipeline.core.errors import (
     StoreLockedError,
 )
 from sync_pipeline.core.filters import Range
+from sync_pipeline.core.fusion import Fusion
 from sync_pipeline.core.point import PointDigests, SearchQuery, SparseVector, StoredPoint
 from sync_pipeline.stores.edge import wire
 from sync_pipeline_tests.stores.samples import SPEC, make_point
@@ -82,6 +83,7 @@ def same(one: Any, other: Any) -> bool:
                 equals={"$": [Decimal("12.50"), 2**80, True, None, "x", date(2026, 1, 2)]},
                 ranges={"price": [Range(gte=1), Range(lt=Decimal("9.1"))]},
                 excluded={"at": [datetime(2026, 1, 2, 3, tzinfo=UTC)]},
+                fusion=Fusion(method="rrf", rrf_k=3, weights={"$": 2, "bm25": 3}),
             ),
             id="query",
         ),

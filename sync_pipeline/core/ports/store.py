@@ -159,7 +159,7 @@ class VectorStore(StoreReader, Protocol):
         """Read points by id, in no particular order; missing ones are left out."""
 
     def query(self, collection: str, query: SearchQuery) -> list[tuple[float, StoredPoint]]:
-        """Search, best first: reciprocal rank fusion where several rankings are asked for.
+        """Search, best first: by ``query.fusion`` where several rankings are asked for.
 
         The scope filter stands in every prefetch and in the outer query.
         """

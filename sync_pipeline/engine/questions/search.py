@@ -25,7 +25,6 @@ from sync_pipeline.core.point import (
     SearchQuery,
     StoredPoint,
     Vector,
-    prefetch_limit,
 )
 from sync_pipeline.core.ports import IndexReader
 from sync_pipeline.core.scope import Scope
@@ -141,6 +140,7 @@ def build_query(
         equals=equals,
         ranges=_by_path(request.ranges),
         excluded=_by_path(request.excluded),
+        fusion=sync.fusion,
     )
 
 
@@ -183,21 +183,25 @@ def search_batch(
     while True:
         served = require_serving(sync)
         try:
-            return _search_batch(served, scope=scope, requests=requests, turn=turn)
+            return search_generation(served, scope=scope, requests=requests, turn=turn)
         except CollectionMissingError:
             # Another generation went live meanwhile, and this one was dropped.
             if require_serving(sync).spec.collection == served.spec.collection:
                 raise
 
 
-def _search_batch(
+def search_generation(
     sync: Reading,
     *,
     scope: Scope,
     requests: Sequence[SearchRequest],
-    turn: AbstractContextManager[object],
+    turn: AbstractContextManager[object] = _AT_ONCE,
 ) -> list[SearchResult]:
-    """The same in one generation."""
+    """The same in the generation of ``sync``, whether it serves or not.
+
+    Raises:
+        CollectionMissingError: it is not there.
+    """
     for request in requests:
         _check_names(sync, request)
     queries = _queries(sync, scope=scope, requests=requests)
@@ -282,7 +286,7 @@ def _queries(
 
 def _single_rankings(query: SearchQuery) -> dict[str, SearchQuery]:
     """Each ranking that a search fuses as a search of its own, as deep as the fusion looks."""
-    bare = replace(query, limit=prefetch_limit(query.limit))
+    bare = replace(query, limit=query.fusion.candidates_for(query.limit))
     rankings = {
         view: replace(bare, vectors={view: vector}, sparse=None)
         for view, vector in query.vectors.items()

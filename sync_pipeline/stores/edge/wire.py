@@ -18,6 +18,7 @@ import numpy as np
 
 from sync_pipeline.core import errors
 from sync_pipeline.core.filters import Range
+from sync_pipeline.core.fusion import Fusion
 from sync_pipeline.core.point import (
     CollectionSpec,
     Point,
@@ -35,6 +36,7 @@ _CLASSES: Final[Mapping[str, type[Any]]] = {
     for kind in (
         CollectionSpec,
         Counts,
+        Fusion,
         Point,
         PointDigests,
         Range,

@@ -19,6 +19,7 @@ from sync_pipeline.core.conditions import (
     Numbers,
     plan_conditions,
 )
+from sync_pipeline.core.fusion import Fusion
 from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.payload import ENTITY_TYPE, REVISION, SCOPE_KEY, TEXT, revision_of
 from sync_pipeline.core.point import (
@@ -27,7 +28,6 @@ from sync_pipeline.core.point import (
     SearchQuery,
     StoredPoint,
     Vector,
-    prefetch_limit,
 )
 from sync_pipeline.stores.checks import payload_bytes
 from sync_pipeline.stores.stored import has_words
@@ -142,9 +142,12 @@ def query_arguments(query: SearchQuery, options: IndexOptions) -> dict[str, Any]
     }
     rankings = _prefetches(query, options)
     if len(rankings) > 1:
-        fusion = models.FusionQuery(fusion=models.Fusion.RRF)
-        return {**common, "prefetch": rankings, "query": fusion}
-    (only,) = rankings
+        return {
+            **common,
+            "prefetch": list(query.fusion.weighted(rankings)),
+            "query": _fusion(query.fusion),
+        }
+    (only,) = rankings.values()
     return {**common, "query": only.query, "using": only.using, "search_params": only.params}
 
 
@@ -181,12 +184,18 @@ def _dense_vectors(vectors: models.VectorStructOutput | None) -> dict[str, Vecto
     }
 
 
-def _prefetches(query: SearchQuery, options: IndexOptions) -> list[models.Prefetch]:
-    """The rankings of a search, each inside the one filter."""
-    visible, candidates = search_filter(query), prefetch_limit(query.limit)
+def _fusion(fusion: Fusion) -> models.FusionQuery | models.RrfQuery:
+    if fusion.method == "dbsf":
+        return models.FusionQuery(fusion=models.Fusion.DBSF)
+    return models.RrfQuery(rrf=models.Rrf(k=fusion.rrf_k))
+
+
+def _prefetches(query: SearchQuery, options: IndexOptions) -> dict[str, models.Prefetch]:
+    """The rankings of a search, each inside the one filter; by view, or ``bm25`` for words."""
+    visible, candidates = search_filter(query), query.fusion.candidates_for(query.limit)
     params = models.SearchParams(exact=True) if query.exact else _search_params(options)
-    rankings = [
-        models.Prefetch(
+    rankings = {
+        view: models.Prefetch(
             query=np.asarray(vector, dtype=np.float32).tolist(),
             using=view,
             filter=visible,
@@ -194,22 +203,20 @@ def _prefetches(query: SearchQuery, options: IndexOptions) -> list[models.Prefet
             params=params,
         )
         for view, vector in query.vectors.items()
-    ]
+    }
     if query.sparse is not None and has_words(query):
-        rankings.append(
-            models.Prefetch(
-                query=models.SparseVector(
-                    indices=list(query.sparse.indices), values=list(query.sparse.values)
-                ),
-                using=BM25_VECTOR,
-                filter=visible,
-                limit=candidates,
-                # How rare a term is, is counted in the visible scopes only: otherwise
-                # another tenant's texts would move these scores.
-                params=models.SearchParams(
-                    idf=models.IdfCorpusParams(corpus=scope_filter(query.scope_keys))
-                ),
-            )
+        rankings[BM25_VECTOR] = models.Prefetch(
+            query=models.SparseVector(
+                indices=list(query.sparse.indices), values=list(query.sparse.values)
+            ),
+            using=BM25_VECTOR,
+            filter=visible,
+            limit=candidates,
+            # How rare a term is, is counted in the visible scopes only: otherwise
+            # another tenant's texts would move these scores.
+            params=models.SearchParams(
+                idf=models.IdfCorpusParams(corpus=scope_filter(query.scope_keys))
+            ),
         )
     return rankings
 
