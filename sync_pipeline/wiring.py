@@ -376,6 +376,8 @@ def _options(settings: Settings) -> SyncOptions:
         gate=GatePolicy(
             min_found=settings.index.min_known_found,
             min_overlap=settings.index.min_exact_overlap,
+            queries=settings.index.gate_queries,
+            max_ndcg_loss=settings.index.max_ndcg_loss,
         ),
         keep_generations_seconds=settings.index.keep_previous_days * 86_400,
     )

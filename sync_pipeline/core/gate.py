@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,3 +16,7 @@ class GatePolicy:
     """Share of them that their own vector finds among the first ten, per view."""
     min_overlap: float = 0.8
     """Mean share of the ten nearest documents that the search index finds too, per view."""
+    queries: Path | None = None
+    """Labelled queries that both generations are asked; None asks none."""
+    max_ndcg_loss: float = 0.02
+    """How much worse than the generation that serves a new one may answer them, in nDCG@10."""

@@ -24,7 +24,7 @@ from sync_pipeline.engine.collection import BoundCollection
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import read_alias
 from sync_pipeline.engine.questions.due import known_scopes
-from sync_pipeline.engine.questions.gate import why_not_found
+from sync_pipeline.engine.questions.gate import why_not_found, why_worse
 from sync_pipeline.engine.questions.verify import Verification, verify_scope
 from sync_pipeline.engine.records import ScopeRecord, read_records
 
@@ -254,8 +254,13 @@ def _why_not(sync: SyncContext, before: GenerationRecord | None) -> str | None:
         with sync.store() as store:
             if store.capabilities.explicit_optimize:
                 store.optimize(sync.spec.collection)
-        return _why_unequal(sync, before, scopes=scopes) or why_not_found(
-            sync, scopes=scopes, policy=sync.options.gate
+        generation = None if before is None else sync.open_generation(before)
+        served = None if generation is None else sync.over(generation)
+        gate = sync.options.gate
+        return (
+            _why_unequal(sync, served, scopes=scopes)
+            or why_not_found(sync, scopes=scopes, policy=gate)
+            or (None if served is None else why_worse(sync, served, policy=gate))
         )
     except (StoppedError, TransientError):
         raise
@@ -307,14 +312,12 @@ def _short_scopes(
 
 
 def _why_unequal(
-    sync: SyncContext, before: GenerationRecord | None, *, scopes: Sequence[Scope]
+    sync: SyncContext, served: SyncContext | None, *, scopes: Sequence[Scope]
 ) -> str | None:
     """Which scopes are not what the source says, and further from it than what serves now.
 
     A source that somebody writes to is never equal: rows of the last seconds are missing in both.
     """
-    generation = None if before is None else sync.open_generation(before)
-    served = None if generation is None else sync.over(generation)
     for scope in scopes:
         found = verify_scope(sync, scope=scope)
         if found.is_clean or (served is not None and _is_no_worse(found, served, scope=scope)):

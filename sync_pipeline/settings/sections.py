@@ -143,6 +143,11 @@ class IndexSettings(Section):
     min_exact_overlap: Fraction = 0.8
     """Share of an exact search's hits that the search index of a new generation has to find too
     before it serves."""
+    gate_queries: Path | None = None
+    """Labelled queries (JSONL, as `evaluate` reads them) that a new generation is asked before it
+    serves, beside the one that serves. Null: none."""
+    max_ndcg_loss: Fraction = 0.02
+    """How much worse it may answer them, in nDCG@10 of hybrid search."""
 
     @field_validator("api_key")
     @classmethod

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sync_pipeline.core.changes import Operation
 from sync_pipeline.core.errors import (
@@ -14,6 +20,7 @@ from sync_pipeline.core.errors import (
     OutOfStepError,
     TransientError,
 )
+from sync_pipeline.core.gate import GatePolicy
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.questions.search import SearchRequest, search
 from sync_pipeline.engine.switching import (
@@ -24,7 +31,7 @@ from sync_pipeline.engine.switching import (
     plan_expiry,
 )
 from sync_pipeline_tests.engine.world import UNGUARDED, World
-from sync_pipeline_tests.fakes.embedder import POISON
+from sync_pipeline_tests.fakes.embedder import POISON, FakeEmbedder
 from sync_pipeline_tests.fakes.feed import FakeChangeFeed
 from sync_pipeline_tests.fakes.watched import When, watch_context
 
@@ -446,3 +453,59 @@ def test_a_model_that_could_not_be_compared_writes_nothing_and_searches_go_on(
     assert changed.everything() == before
     assert changed.store.list_collections() == [changed.serves]
     assert changed.found("acme") != []
+
+
+class LostQueries(FakeEmbedder):
+    """Documents as they should be; every search text gets the vector of another one."""
+
+    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return super().embed_queries([f"something else than {text}" for text in texts])
+
+
+def label(folder: Path, texts: dict[str, str]) -> Path:
+    """Labelled queries: the text of each row, of which it is the only right answer."""
+    path = folder / "queries.jsonl"
+    lines = [
+        {"query": text, "scope": "acme", "relevant": {f"tenant-material-{row_id}": 3}}
+        for row_id, text in texts.items()
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_one_that_answers_labelled_queries_worse_is_held_back(
+    changed: World, tmp_path: Path
+) -> None:
+    # All of the same words: only their meaning tells them apart.
+    texts = {
+        f"p{number}": " ".join(words)
+        for number, words in enumerate(itertools.permutations(["oak", "ash", "elm", "yew"]))
+    }
+    changed.use_model("fake-embedder")
+    for row_id, text in texts.items():
+        changed.put(row_id, name=text)
+    changed.run("acme")
+    queries = {row_id: f"{text} kg" for row_id, text in texts.items()}
+    changed.set_options(gate=GatePolicy(queries=label(tmp_path, queries)))
+    changed.models["lost"] = LostQueries(model_id="lost")
+    changed.use_model("lost")
+
+    fill(changed)
+    refusal = changed.generations.records[changed.collection].refusal
+    changed.use_model("better")
+    fill(changed)
+
+    assert refusal is not None
+    assert refusal.startswith("it answers 24 labelled queries worse: nDCG@10 0.")
+    assert "instead of 1.000" in refusal
+    assert changed.serves == changed.collection
+
+
+def test_labelled_queries_that_cannot_be_read_hold_it_back(changed: World, tmp_path: Path) -> None:
+    changed.set_options(gate=GatePolicy(queries=tmp_path / "missing.jsonl"))
+
+    fill(changed)
+
+    refusal = changed.generations.records[changed.collection].refusal
+    assert refusal is not None
+    assert "missing.jsonl cannot be read: No such file" in refusal

@@ -6,13 +6,17 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from random import Random
 from typing import Final
 
+from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.gate import GatePolicy
+from sync_pipeline.core.labelled import LabelledQuery, read_labelled
 from sync_pipeline.core.point import SearchQuery, StoredPoint, Vector
 from sync_pipeline.core.ports import IndexReader
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.questions.evaluate import System, SystemReport, evaluate
 from sync_pipeline.engine.reading import Reading
 
 FIRST_HITS: Final = 10
@@ -52,6 +56,52 @@ def why_not_found(
                     if view in tallies:
                         _ask(index, point, scope, view=view, vector=vector, tally=tallies[view])
     return _judge(tallies, policy=policy)
+
+
+def why_worse(sync: Reading, served: Reading, *, policy: GatePolicy) -> str | None:
+    """Ask both generations labelled queries; None where the new one is not worse by too much.
+
+    Args:
+        sync: The new generation.
+        served: The one that serves.
+        policy: Which queries, and how much worse it may be.
+
+    Raises:
+        ConfigurationError: the queries cannot be read or asked.
+    """
+    if policy.queries is None:
+        return None
+    found = evaluate(
+        [System(name="serving", sync=served), System(name="new", sync=sync)],
+        _read_queries(policy.queries),
+        k=FIRST_HITS,
+        modes=("hybrid",),
+    )
+    before, after = (_ndcg_of(system) for system in found.systems)
+    if before - after <= policy.max_ndcg_loss:
+        return None
+    return (
+        f"it answers {len(found.queries)} labelled queries worse: nDCG@10 {after:.3f} instead of "
+        f"{before:.3f}, more than {policy.max_ndcg_loss} less; `sync-pipeline evaluate "
+        f"{policy.queries} --compare generation={sync.spec.collection}` shows which"
+    )
+
+
+def _read_queries(path: Path) -> list[LabelledQuery]:
+    try:
+        with path.open("rb") as file:
+            queries, mistakes = read_labelled(file)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    if mistakes:
+        line, mistake = next(iter(mistakes.items()))
+        raise ConfigurationError(f"{path}, line {line}: {mistake}")
+    return list(queries.values())
+
+
+def _ndcg_of(system: SystemReport) -> float:
+    (ranking,) = (it for it in system.rankings if it.view is None)
+    return ranking.overall.ndcg_at_10.mean
 
 
 def _judge(tallies: dict[str, _Tally], *, policy: GatePolicy) -> str | None:
