@@ -27,6 +27,9 @@ def status(invocation: Invocation) -> None:
         invocation.say(line)
     if any(status.quarantined for status in statuses):
         invocation.say(f"Some rows cannot become documents; {render.LIST_QUARANTINE}.")
+    archived = sum(status.archived for status in statuses)
+    if archived:
+        invocation.say(f"{archived:,} documents are archived: found by their words alone.")
     if any(status.failed for status in statuses):
         invocation.say(f"Some documents have failed; {render.LIST_FAILED}.")
     for line in render.filling_remarks(recorded_generations(invocation.installation.sync)):

@@ -95,12 +95,14 @@ class Document:
     texts: tuple[str, ...]
     """One text per view of the entity, in their order; empty where there is nothing to embed."""
     embed_hashes: tuple[str, ...]
-    """One per view; empty where the text is."""
+    """One per view; empty where the text is, or the document is archived."""
     payload: str
     """Canonical JSON of the payload, without hashes and ``synced_at``."""
     payload_hash: str
     dropped: tuple[str, ...] = ()
     """The payload field of each value that no index can hold; null stands in its place."""
+    is_archived: bool = False
+    """Whether it keeps text and payload alone: no view has a hash, and none gets a vector."""
 
 
 def document_id(*, scope: Scope, entity_type: str, row_id: str) -> str:
@@ -289,16 +291,20 @@ class DocumentBuilder:
         spoiled = self._undecodable(row) if dropped else None
         if spoiled is not None:
             return self._reject(row_id, *spoiled)
+        is_archived = self._entity.archive is not None and bool(row[-1])
         return Document(
             document_id=identity,
             point_id=point_id(identity),
             entity_type=self._entity.name,
             db_id=row_id,
             texts=texts,
-            embed_hashes=tuple(self._embed_hash(text) if text else "" for text in texts),
+            embed_hashes=tuple(
+                self._embed_hash(text) if text and not is_archived else "" for text in texts
+            ),
             payload=encoded.decode(),
             payload_hash=bytes_digest(encoded),
             dropped=dropped,
+            is_archived=is_archived,
         )
 
     def _owner_fault(self, *, tenant: object, is_global: object) -> tuple[Reason, str] | None:
@@ -312,7 +318,7 @@ class DocumentBuilder:
     def _undecodable(self, row: Sequence[object]) -> tuple[Reason, str] | None:
         """Name the columns whose bytes are no text, if there are any."""
         names = ("id", "tenant", "is_global", *self._entity.view_columns)
-        columns = zip((*names, *self._entity.payload_columns), row, strict=True)
+        columns = zip((*names, *self._entity.payload_columns), row, strict=False)
         spoiled = dict.fromkeys(name for name, value in columns if is_undecodable(value))
         if not spoiled:
             return None

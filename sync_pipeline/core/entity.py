@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Literal
 
@@ -53,6 +53,16 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """Rows whose documents keep text and payload and lose their vectors: old ones of some kind."""
+
+    when: tuple[Condition, ...]
+    """Every condition has to be met."""
+    older_than_days: int
+    """Since the last change of the row, by ``Entity.updated_at``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
     """One source table: whose rows they are, what is embedded, what is payload.
 
@@ -84,6 +94,8 @@ class Entity:
     """Per payload field its name and its column."""
     markup: Markup = "none"
     """Whether texts are HTML, of which the words are wanted."""
+    archive: Archive | None = field(default=None, repr=False)
+    """Which documents are not worth vectors; None: all of them are. Needs ``updated_at``."""
 
     @property
     def view_columns(self) -> tuple[str, ...]:
@@ -106,7 +118,8 @@ class Entity:
     @property
     def mapped_columns(self) -> tuple[str, ...]:
         """Every column whose change can change a document, or whether there is one, each once."""
-        conditions = (condition.column for condition in self.only)
+        rules = (*self.only, *(() if self.archive is None else self.archive.when))
+        conditions = (condition.column for condition in rules)
         return tuple(
             dict.fromkeys(
                 (

@@ -33,6 +33,8 @@ class Counts:
     """Documents made of them."""
     quarantined: int = 0
     """Rows that cannot become documents."""
+    archived: int = 0
+    """Documents among them that keep text and payload and have no vectors."""
     dropped_values: int = 0
     """Payload values that no index can hold; null stands in their place."""
     new: int = 0
@@ -85,7 +87,7 @@ class Counts:
 _NAMES: Final = tuple(part.name for part in fields(Counts))
 
 STEP_COUNTS: Final[Mapping[Step, tuple[str, ...]]] = {
-    "export": ("rows", "documents", "quarantined", "dropped_values"),
+    "export": ("rows", "documents", "archived", "quarantined", "dropped_values"),
     "embed": (
         "new", "changed", "payload_changed", "unchanged", "stale", "repaired", "texts",
         "cache_hits", "embedded_texts", "embedded_tokens", "truncated", "failed",

@@ -27,7 +27,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, UUID, aggregate_order_by
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID, aggregate_order_by
 
 from sync_pipeline.core.errors import StateEncodingError
 from sync_pipeline.core.payload import content_digest
@@ -215,6 +215,26 @@ class PostgresIndexState:
             "counting documents", query
         ):
             counts.setdefault(scope_key, {}).setdefault(entity_type, {})[status] = number
+        return counts
+
+    def count_archived(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
+        """Per scope key and entity the documents that were synced without any vector."""
+        columns = self._table.c
+        keys = columns.scope_key, columns.entity_type
+        query = (
+            select(*keys, func.count())
+            .where(
+                columns.collection == self._collection,
+                columns.status == "synced",
+                columns.embed_hashes == literal({}, JSONB),
+            )
+            .group_by(*keys)
+        )
+        if scope is not None:
+            query = query.where(columns.scope_key == scope.key)
+        counts: dict[str, dict[str, int]] = {}
+        for scope_key, entity_type, number in self._database.read("counting documents", query):
+            counts.setdefault(scope_key, {})[entity_type] = number
         return counts
 
     def get(self, *, document_id: str) -> DocumentRecord | None:

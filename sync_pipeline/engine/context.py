@@ -248,7 +248,8 @@ class SyncContext:
             entity: Its settings count.
             rows: Their digest; None where there are none.
         """
-        config = digest(self.spec.collection, repr(entity))
+        archive = () if entity.archive is None else (repr(entity.archive),)
+        config = digest(self.spec.collection, repr(entity), *archive)
         return scope_digest(config=config, entities={entity.name: rows} if rows else {})
 
     def cache_model(self, scope: Scope) -> str:

@@ -15,11 +15,12 @@ from pydantic import (
     field_validator,
 )
 
-from sync_pipeline.core.entity import Condition, Constant, Entity, Sharing, TimeKind
+from sync_pipeline.core.entity import Archive, Condition, Constant, Entity, Sharing, TimeKind
 from sync_pipeline.core.scope import why_not_a_tenant_id
 from sync_pipeline.settings.calendar_rules import why_not_a_timezone
 from sync_pipeline.settings.rules import (
     HIDDEN_PART,
+    NOT_A_BOOL,
     Mistake,
     checked,
     refusal,
@@ -151,6 +152,15 @@ Only = Mapping[
 ]
 
 
+class ArchiveSettings(Section):
+    """Documents that keep text and payload and lose their vectors."""
+
+    when: Only = Field(default_factory=dict)
+    """As `only`: `{status: [completed, cancelled]}`. Empty: every row that is old enough."""
+    older_than_days: Annotated[int, Field(ge=1, le=36_500), NOT_A_BOOL]
+    """Days since the row was last changed, by `updated_at`."""
+
+
 class EntitySettings(Section):
     """A source table and how its rows become documents."""
 
@@ -180,6 +190,10 @@ class EntitySettings(Section):
     """Per payload field the column it is filled from."""
     markup: Literal["none", "html"] = "none"
     """`html` where texts are HTML: tags separate words, entities are decoded."""
+    archive: ArchiveSettings | None = Field(default=None, validate_default=True)
+    """Documents that lose their vectors and are still found by their words: `{when: {status:
+    [completed, cancelled]}, older_than_days: 90}`. They get them back when the rule holds no
+    more. Needs `updated_at`."""
 
     @field_validator("id")
     @classmethod
@@ -199,6 +213,17 @@ class EntitySettings(Section):
                 )
             )
         return is_global
+
+    @field_validator("archive")
+    @classmethod
+    def _has_ages(
+        cls, archive: ArchiveSettings | None, info: ValidationInfo
+    ) -> ArchiveSettings | None:
+        if archive is not None and "updated_at" in info.data and info.data["updated_at"] is None:
+            raise refusal(
+                Mistake("has no time to tell an age by", "name the column of `updated_at` too")
+            )
+        return archive
 
     def as_entity(self) -> Entity:
         """Convert to the value that the engine works with."""
@@ -222,6 +247,14 @@ class EntitySettings(Section):
             views=tuple(self.views.items()),
             payload=tuple(self.payload.items()),
             markup=self.markup,
+            archive=None
+            if self.archive is None
+            else Archive(
+                when=tuple(
+                    Condition(column, accepted) for column, accepted in self.archive.when.items()
+                ),
+                older_than_days=self.archive.older_than_days,
+            ),
         )
 
 

@@ -12,6 +12,7 @@ differs once from what was recorded, and is synced.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -27,13 +28,13 @@ _PLAIN_OWNER: Final = f"^[A-Za-z0-9_-]{{1,{MAX_KEY_LENGTH}}}$"
 
 
 def digests_by_owner(
-    statements: TableStatements, condition: sa.ColumnElement[bool]
+    statements: TableStatements, condition: sa.ColumnElement[bool], *, now: datetime
 ) -> sa.Select[Any]:
     """``(is_global, tenant, rows, xor)`` per owner; the tenant of global rows is NULL."""
-    return _digests(statements, condition, hashes=lambda _: sa.true())
+    return _digests(statements, condition, now=now, hashes=lambda _: sa.true())
 
 
-def digests_of_global(statements: TableStatements) -> sa.Select[Any]:
+def digests_of_global(statements: TableStatements, *, now: datetime) -> sa.Select[Any]:
     """The same for every owner of the table, with a digest of what may come with global only.
 
     Which rows those are takes a look at all owners, so one scan does both. Rows are hashed
@@ -48,16 +49,17 @@ def digests_of_global(statements: TableStatements) -> sa.Select[Any]:
         )
         return sa.or_(is_global, tenant.is_(None), sa.not_(is_plain))
 
-    return _digests(statements, sa.true(), hashes=may_be_global)
+    return _digests(statements, sa.true(), now=now, hashes=may_be_global)
 
 
 def _digests(
     statements: TableStatements,
     condition: sa.ColumnElement[bool],
     *,
+    now: datetime,
     hashes: Callable[[sa.Subquery], sa.ColumnElement[bool]],
 ) -> sa.Select[Any]:
-    read = statements.rows(condition).subquery()
+    read = statements.rows(condition, now=now).subquery()
     _, tenant, is_global, *_ = read.c
     written = sa.collate(sa.cast(sa.func.row(*read.c), sa.Text), "C")
     hashed = sa.case((hashes(read), sa.func.hashtextextended(written, 0)))

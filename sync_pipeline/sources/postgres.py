@@ -128,7 +128,7 @@ class PostgresSnapshot:
             held = None if ids is None else holdable(self._connection, ids)
             for chosen in _chosen(held):
                 only = condition if chosen is None else sa.and_(condition, statements.among(chosen))
-                statement = statements.rows(only)
+                statement = statements.rows(only, now=self.taken_at)
                 for batch in self._stream(statement, batch_size=batch_size):
                     yield list[Sequence[object]](batch)
 
@@ -188,7 +188,10 @@ class PostgresSnapshot:
         digests: dict[str, dict[str, EntityDigest]] = {}
         with source_errors(self._database):
             for entity in entities:
-                rows = fetch(self._connection, digests_by_owner(self._of(entity), sa.true()))
+                rows = fetch(
+                    self._connection,
+                    digests_by_owner(self._of(entity), sa.true(), now=self.taken_at),
+                )
                 for key, digest in fold_digests(rows).items():
                     digests.setdefault(key, {})[entity.name] = digest
         return digests
@@ -328,9 +331,13 @@ class PostgresSnapshot:
         """Digests by owner; None where the scope can have no row."""
         statements = self._of(entity)
         if scope.is_global and statements.has_unusable_owners:
-            return digests_of_global(statements)
+            return digests_of_global(statements, now=self.taken_at)
         condition = self._condition(entity, scope=scope)
-        return None if condition is None else digests_by_owner(statements, condition)
+        return (
+            None
+            if condition is None
+            else digests_by_owner(statements, condition, now=self.taken_at)
+        )
 
     def _unusable_owners(self, entity: Entity) -> list[str]:
         """Texts in the tenant column that cannot be tenant ids: a scan, unless surveyed."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from sync_pipeline.core.document import MAX_ROW_ID_CHARACTERS
-from sync_pipeline.core.entity import Condition, Constant, Entity, Sharing
+from sync_pipeline.core.entity import Archive, Condition, Constant, Entity, Sharing
 from sync_pipeline.core.ports import Weakness
 from sync_pipeline.core.row_id import ESCAPES, SEPARATOR, split_row_id
 from sync_pipeline.core.scope import MAX_KEY_LENGTH, Scope
@@ -22,6 +22,7 @@ from sync_pipeline.sources.layout import Column, Table
 from sync_pipeline.sources.times import (
     TimeColumn,
     is_changed_since,
+    is_older_than,
     must_be_measured,
     newest,
     why_not_plausible,
@@ -84,14 +85,20 @@ class TableStatements:
         self._is_global = self._shared()
         self._id_text = self._joined_id()
 
-    def rows(self, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
-        """``(id, tenant, is_global, *view columns, *payload columns)``, labelled by position."""
+    def rows(self, condition: sa.ColumnElement[bool], *, now: datetime) -> sa.Select[Any]:
+        """The columns that ``SourceSnapshot.iter_rows`` names, labelled by position.
+
+        Args:
+            condition: Which rows.
+            now: What ages are counted from.
+        """
         expressions: list[sa.ColumnElement[Any]] = [
             self._id_text,
             self._tenant_text,
             self._is_global,
             *(text_of(*self._declared(name)) for name in self.entity.view_columns),
             *(payload_of(*self._declared(name)) for name in self.entity.payload_columns),
+            *([] if self.entity.archive is None else [self._is_archived(self.entity.archive, now)]),
         ]
         labelled = (part.label(f"c{position}") for position, part in enumerate(expressions))
         return self._select(*labelled).where(condition)
@@ -220,7 +227,7 @@ class TableStatements:
     def condition_probe(self) -> sa.Select[Any] | None:
         """Fails where a column cannot be compared with what ``only`` says; reads no row."""
         probe = self._select(sa.literal_column("1")).limit(0)
-        return probe if self.entity.only else None
+        return probe if self.entity.only or self.entity.archive else None
 
     def in_scope(
         self, scope: Scope, *, unusable: Sequence[str] = ()
@@ -343,6 +350,13 @@ class TableStatements:
             for value in condition.accepted
         ]
         return sa.or_(*accepted)
+
+    def _is_archived(self, archive: Archive, now: datetime) -> sa.ColumnElement[bool]:
+        since = now - timedelta(days=archive.older_than_days)
+        is_old = is_older_than(self._changed_at, entity=self.entity, since=since)
+        rule = sa.and_(is_old, *map(self._meets, archive.when))
+        # NULL where a column of the rule is: then it does not hold.
+        return sa.func.coalesce(rule, sa.false(), type_=sa.Boolean)
 
     @property
     def _changed_at(self) -> TimeColumn:

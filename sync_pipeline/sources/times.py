@@ -68,6 +68,15 @@ def is_changed_since(
     return sa.or_(_is_since(column, declared, entity=entity, since=since), column.is_(None))
 
 
+def is_older_than(
+    changed_at: TimeColumn, *, entity: Entity, since: datetime
+) -> sa.ColumnElement[bool]:
+    """Rows whose time of change is known to lie before ``since``."""
+    column, declared = changed_at
+    is_known = column.is_not(None)
+    return sa.and_(is_known, sa.not_(_is_since(column, declared, entity=entity, since=since)))
+
+
 def _is_since(
     column: sa.ColumnElement[Any], declared: Column, *, entity: Entity, since: datetime
 ) -> sa.ColumnElement[bool]:

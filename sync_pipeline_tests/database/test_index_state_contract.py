@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -527,3 +528,13 @@ def test_a_dropped_collection_is_forgotten_and_no_other(
     assert (state.clear(), state.clear()) == (2, 0)
     assert state.count_by_scope() == {}
     assert state_of_another.count_by_scope() == {"acme": {"synced": 1}}
+
+
+def test_documents_without_any_vector_are_counted_by_scope_and_entity(state: IndexState) -> None:
+    bare = [replace(row(number), embed_hashes={}) for number in (1, 2)]
+    record(state, *bare, row(3), scope=ACME)
+    record(state, replace(row(4, entity_type="work"), embed_hashes={}), scope=GLOBEX)
+    state.record_failed(scope=ACME, failures=[failure(2), failure(9)])
+
+    assert state.count_archived() == {"acme": {"material": 1}, "globex": {"work": 1}}
+    assert state.count_archived(scope=GLOBEX) == {"globex": {"work": 1}}

@@ -97,8 +97,16 @@ class FakeSnapshot:
         for batch in batched(rows, batch_size):
             if self._lost_after_rows is not None and yielded + len(batch) > self._lost_after_rows:
                 raise SourceUnavailableError(f"fake source: lost after {yielded} rows")
-            yield [_render(row, entity) for row in batch]
+            yield [(*_render(row, entity), *self._archived(row, entity)) for row in batch]
             yielded += len(batch)
+
+    def _archived(self, row: Row, entity: Entity) -> tuple[bool, ...]:
+        if entity.archive is None:
+            return ()
+        since = self.taken_at - timedelta(days=entity.archive.older_than_days)
+        changed_at = row.get(str(entity.updated_at))
+        is_old = isinstance(changed_at, datetime) and changed_at < since
+        return (is_old and all(row[it.column] in it.accepted for it in entity.archive.when),)
 
     def list_owners(self, *, entity: Entity, row_id: str) -> list[Scope]:
         keys = {
@@ -141,7 +149,8 @@ class FakeSnapshot:
             for row in self._rows(entity):
                 known = found.setdefault(_scope_key(row, entity), {})
                 before = known.get(entity.name, EntityDigest(0, 0))
-                hashed = int(digest(repr(_render(row, entity)))[:16], 16)
+                rendered = (*_render(row, entity), *self._archived(row, entity))
+                hashed = int(digest(repr(rendered))[:16], 16)
                 known[entity.name] = EntityDigest(before.rows + 1, before.xor ^ hashed)
         return found
 

@@ -257,6 +257,15 @@ class FakeIndexState:
                 by_status[known.status] = by_status.get(known.status, 0) + 1
         return counts
 
+    def count_archived(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
+        counts: dict[str, dict[str, int]] = {}
+        for known in self.mine.values():
+            is_meant = scope is None or known.scope_key == scope.key
+            if is_meant and known.status == "synced" and not known.embed_hashes:
+                by_entity = counts.setdefault(known.scope_key, {})
+                by_entity[known.entity_type] = by_entity.get(known.entity_type, 0) + 1
+        return counts
+
     def get(self, *, document_id: str) -> DocumentRecord | None:
         known = self.documents.get((self._collection, document_id))
         return None if known is None else _record(known)

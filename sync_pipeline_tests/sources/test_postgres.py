@@ -327,7 +327,7 @@ def test_a_tenant_is_looked_up_by_the_index(engine: sa.Engine, tenant_type: str)
     with PostgresRowSource(engine).open_snapshot([]) as snapshot:
         condition = snapshot._condition(things(), scope=Scope(str(FIRST)))
         assert condition is not None
-        query = snapshot._of(things()).rows(condition)
+        query = snapshot._of(things()).rows(condition, now=snapshot.taken_at)
         literal = query.compile(engine, compile_kwargs={"literal_binds": True})
         plan = snapshot._connection.exec_driver_sql(f"EXPLAIN {literal}").all()
 

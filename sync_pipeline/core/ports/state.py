@@ -98,6 +98,9 @@ class IndexStateReader(Protocol):
     ) -> dict[str, dict[str, dict[str, int]]]:
         """Per scope key and entity the number of documents per status, of one scope or of all."""
 
+    def count_archived(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
+        """Per scope key and entity the documents that were synced without any vector."""
+
     def get(self, *, document_id: str) -> DocumentRecord | None:
         """What is recorded of one document."""
 

@@ -44,6 +44,8 @@ class ScopePlan:
     """Why the deletes would be refused; None where they would not."""
     change_digest: str
     """Identifies exactly this set of changes, see ``sync --plan``."""
+    archived: int = 0
+    """Documents that keep text and payload and have no vectors."""
     note: str | None = None
     """Why an incremental sync would compare everything; None where it would not."""
 
@@ -75,6 +77,7 @@ def plan_scope(sync: Reading, *, scope: Scope, mode: SyncMode = "full") -> Scope
             tally.digest = change_digest(tally.digest, comparison)
             sync.progress.advance("compare", done=comparison.part + 1, total=export.parts)
         note = export.note
+        tally.counts += Counts(archived=export.counts.archived)
     return _plan(sync, scope=scope, tally=tally, note=note)
 
 
@@ -117,6 +120,7 @@ def _plan(sync: Reading, *, scope: Scope, tally: _Tally, note: str | None) -> Sc
         estimated_cost=None if price is None else round(tally.tokens * price / 1_000_000, 6),
         blocked_by=_blocked_by(sync, scope=scope, tally=tally),
         change_digest=tally.digest,
+        archived=tally.counts.archived,
         note=note,
     )
 

@@ -34,6 +34,8 @@ class EntityStatusReport:
     last_success_at: datetime | None
     oldest_unsynced_seconds: float | None
     """At most this long has a change been waiting; None where nothing waits, as far as is known."""
+    archived: int = 0
+    """Documents among them that keep text and payload and have no vectors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,8 @@ class ScopeStatusReport:
     """At most this long has a change been waiting; None where nothing waits, as far as is known."""
     surplus: int = 0
     """Points beyond the rows that can become one, counted per entity."""
+    archived: int = 0
+    """Documents among them that keep text and payload and have no vectors."""
     other_points: int = 0
     """Points of entities that the settings do not name; nowhere else counted here."""
     entities: Sequence[EntityStatusReport] = field(default_factory=tuple)
@@ -84,6 +88,7 @@ def scope_statuses(sync: Reading) -> list[ScopeStatusReport]:
     rows = sync.source.count_by_entity(sync.entities)
     recorded = sync.state.count_by_entity()
     quarantined = sync.quarantine.count_by_entity()
+    archived = _archived(sync)
     records = read_records(sync)
     points = points_by_entity(sync)
     with sync.index() as index:
@@ -101,6 +106,7 @@ def scope_statuses(sync: Reading) -> list[ScopeStatusReport]:
                 statuses=recorded.get(key, {}).get(name, {}),
                 points=points[name].get(key, 0),
                 quarantined=quarantined.get(key, {}).get(name, 0),
+                archived=archived.get(key, {}).get(name, 0),
                 snapshot=record.entities.get(name),
             )
             for name in sync.entity_names
@@ -115,6 +121,7 @@ def scope_status(sync: Reading, *, scope: Scope) -> ScopeStatusReport:
         digests = snapshot.digest(entities=sync.entities, scope=scope)
     recorded = sync.state.count_by_entity(scope=scope)
     quarantined = sync.quarantine.count_by_entity(scope=scope).get(scope.key, {})
+    archived = _archived(sync, scope=scope)
     record = read_record(sync, scope=scope)
     with sync.index() as index:
         points = index.count_by_entity(scope_key=scope.key)
@@ -126,6 +133,7 @@ def scope_status(sync: Reading, *, scope: Scope) -> ScopeStatusReport:
             statuses=recorded.get(scope.key, {}).get(name, {}),
             points=points.get(name, 0),
             quarantined=quarantined.get(name, 0),
+            archived=archived.get(scope.key, {}).get(name, 0),
             snapshot=record.entities.get(name),
         )
         for name in sync.entity_names
@@ -156,6 +164,13 @@ def unknown_scopes(sync: Reading, *, scopes: Sequence[Scope]) -> list[Scope]:
     return left
 
 
+def _archived(sync: Reading, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
+    """Not asked where no entity has an archive."""
+    if all(entity.archive is None for entity in sync.entities):
+        return {}
+    return sync.state.count_archived(scope=scope)
+
+
 def _entity_status(
     sync: Reading,
     *,
@@ -164,6 +179,7 @@ def _entity_status(
     statuses: Mapping[str, int],
     points: int,
     quarantined: int,
+    archived: int,
     snapshot: EntitySnapshot | None,
 ) -> EntityStatusReport:
     failed = statuses.get("failed", 0)
@@ -183,6 +199,7 @@ def _entity_status(
         pending=pending,
         last_success_at=snapshot.last_success_at if snapshot is not None else None,
         oldest_unsynced_seconds=waits,
+        archived=archived,
     )
 
 
@@ -217,6 +234,7 @@ def _summed(
         last_success_at=record.last_success_at,
         oldest_unsynced_seconds=max(waits, default=None),
         surplus=sum(entity.surplus for entity in entities),
+        archived=sum(entity.archived for entity in entities),
         other_points=max(all_points - points, 0),
         entities=entities,
     )

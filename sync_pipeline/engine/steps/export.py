@@ -74,6 +74,7 @@ class _Tally:
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By entity and payload field: values that no index can hold."""
     rows_with_dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
+    archived: int = 0
 
     @classmethod
     def of(cls, sync: Reading) -> Self:
@@ -83,6 +84,7 @@ class _Tally:
     def accept(self, document: Document) -> None:
         """Count a document, and what its payload could not keep."""
         self.entities[document.entity_type].documents += 1
+        self.archived += document.is_archived
         for name, values in Counter(document.dropped).items():
             self.dropped[document.entity_type, name] += values
             self.rows_with_dropped[document.entity_type, name] += 1
@@ -112,6 +114,7 @@ class _Tally:
             rows=self.rows,
             documents=sum(entity.documents for entity in self.entities.values()),
             quarantined=sum(entity.quarantined for entity in self.entities.values()),
+            archived=self.archived,
             dropped_values=self.dropped.total(),
         )
 
