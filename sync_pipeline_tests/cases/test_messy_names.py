@@ -109,7 +109,7 @@ def test_without_the_setting_markup_stays_as_it_is(shop: Site) -> None:
 def test_a_name_is_found_by_its_words(shop: Site, text: str, first: str) -> None:
     shop.run()
 
-    assert shop.found("acme", text)[0] == f"tenant-item-{first}"
+    assert shop.found("acme", text, mode="text")[0] == f"tenant-item-{first}"
 
 
 @pytest.mark.parametrize("text", ["50x150", "50\u0445150", "50\u00d7150"])
@@ -121,4 +121,4 @@ def test_a_point_written_before_is_found_and_not_written_again(shop: Site, text:
 
     assert (again.unchanged, again.new, again.changed, again.payload_changed) == (11, 0, 0, 0)
     assert before.spec.collection == shop.collection
-    assert shop.found("acme", text)[0] == "tenant-item-6"
+    assert shop.found("acme", text, mode="text")[0] == "tenant-item-6"

@@ -7,6 +7,7 @@ from sync_pipeline_tests.cli.installed import CommandLine
 FIELDS = {
     "scope_key", "source_rows", "documents", "points", "coverage", "failed", "quarantined",
     "pending", "last_success_at", "oldest_unsynced_seconds", "surplus", "other_points", "entities",
+    "archived",
 }  # fmt: skip
 
 
@@ -32,6 +33,7 @@ def test_status_has_the_fields_that_programs_rely_on(synced: CommandLine) -> Non
         "pending": 0,
         "oldest_unsynced_seconds": None,
         "surplus": 0,
+        "archived": 0,
         "other_points": 0,
     }
 

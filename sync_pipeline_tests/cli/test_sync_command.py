@@ -16,7 +16,7 @@ SCOPE_FIELDS = {
 """What DESIGN promises; ``MORE_COUNTS`` and what else is known come on top."""
 
 MORE_COUNTS = {
-    "dropped_values", "stale", "repaired", "texts", "embedded_tokens", "truncated",
+    "archived", "dropped_values", "stale", "repaired", "texts", "embedded_tokens", "truncated",
     "points_written", "payloads_written", "indexed", "points_deleted", "moved_away",
 }  # fmt: skip
 

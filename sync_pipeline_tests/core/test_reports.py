@@ -36,7 +36,7 @@ def test_every_count_is_shown_by_a_step() -> None:
 @pytest.mark.parametrize(
     ("step", "keys"),
     [
-        pytest.param("export", "documents dropped_values quarantined rows", id="export"),
+        pytest.param("export", "archived documents dropped_values quarantined rows", id="export"),
         pytest.param(
             "embed",
             "cache_hits changed embedded_texts embedded_tokens failed new payload_changed repaired "

@@ -30,7 +30,7 @@ from sync_pipeline.embedding.bm25 import Bm25Encoder
 from sync_pipeline.engine.collection import Records
 from sync_pipeline.engine.context import SyncContext, SyncOptions
 from sync_pipeline.engine.generation import bind_generation
-from sync_pipeline.engine.questions.search import SearchRequest, search
+from sync_pipeline.engine.questions.search import SearchMode, SearchRequest, search
 from sync_pipeline.engine.questions.verify import verify_scope
 from sync_pipeline.engine.staged import gather
 from sync_pipeline.engine.steps.sync import sync_scope
@@ -162,9 +162,9 @@ class Site:
         with self.store() as store:
             return store.count(self.collection, scope_key=key)
 
-    def found(self, key: str, text: str = "cement") -> list[str]:
+    def found(self, key: str, text: str = "cement", *, mode: SearchMode = "hybrid") -> list[str]:
         """Document ids that a search as a scope finds."""
-        request = SearchRequest(text=text, limit=100)
+        request = SearchRequest(text=text, limit=100, mode=mode)
         hits = search(self.sync, scope=Scope.from_key(key), request=request).hits
         return [hit.document_id for hit in hits]
 
