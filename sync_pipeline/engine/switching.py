@@ -71,12 +71,12 @@ def go_live_when_filled(sync: SyncContext) -> Switched | None:
     """
     if sync.keeps_in_step:
         return None
-    with sync.store() as store:
-        target, records = read_alias(sync, store)
-    own = records.get(sync.spec.collection)
-    if target in {None, sync.spec.collection} or own is None:
+    own = _record_of_settings(sync)
+    if own is None or own.served_at is not None or own.refusal is not None:
         return None
-    if own.served_at is not None or own.refusal is not None:
+    with sync.store() as store:
+        target, _ = read_alias(sync, store)
+    if target in {None, sync.spec.collection}:
         return None
     before = sync.collection(str(target)).records.scopes.list_entities()
     filled = read_records(sync)
@@ -197,8 +197,7 @@ def try_again(sync: SyncContext) -> Switched | None:
     Returns:
         None where there is none, or where somebody went back from it.
     """
-    records = {it.collection: it for it in sync.generations.list_all(alias=sync.alias)}
-    own = records.get(sync.spec.collection)
+    own = _record_of_settings(sync)
     if own is None or own.served_at is not None:
         return None
     return go_live(sync)
@@ -233,6 +232,11 @@ def plan_expiry(
         and not record.is_serving
         and (now - (record.retired_at or record.created_at)).total_seconds() > keep_seconds
     ]
+
+
+def _record_of_settings(sync: SyncContext) -> GenerationRecord | None:
+    records = sync.generations.list_all(alias=sync.alias)
+    return next((it for it in records if it.collection == sync.spec.collection), None)
 
 
 def _why_not(sync: SyncContext, before: GenerationRecord | None) -> str | None:
