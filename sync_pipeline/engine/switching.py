@@ -82,7 +82,8 @@ def go_live_when_filled(sync: SyncContext) -> Switched | None:
     filled = read_records(sync)
     if any(_is_unfilled(filled.get(entity.scope_key)) for entity in before if entity.documents):
         return None
-    return go_live(sync)
+    # Asks the source, and so comes last: a tenant may be new, and nowhere synced yet.
+    return None if _why_unfilled(sync) is not None else go_live(sync)
 
 
 def go_live(sync: SyncContext) -> Switched:
@@ -102,6 +103,10 @@ def go_live(sync: SyncContext) -> Switched:
         before, records = read_alias(sync, store)
     if before == name:
         return Switched(collection=name, serves=name)
+    unfilled = _why_unfilled(sync)
+    if unfilled is not None:
+        # No refusal: once it is filled it goes live by itself.
+        return Switched(collection=name, serves=before, reason=unfilled)
     reason = _why_not(sync, None if before is None else records.get(before))
     if reason is None:
         with sync.store() as store:
@@ -239,16 +244,22 @@ def _record_of_settings(sync: SyncContext) -> GenerationRecord | None:
     return next((it for it in records if it.collection == sync.spec.collection), None)
 
 
-def _why_not(sync: SyncContext, before: GenerationRecord | None) -> str | None:
-    """Why the generation of the settings may not serve in place of this one; None where it may."""
+def _why_unfilled(sync: SyncContext) -> str | None:
+    """Which scopes were not synced in the generation of the settings yet; None where all were."""
     scopes = known_scopes(sync)
     filled = read_records(sync)
     unfilled = [scope.key for scope in scopes if _is_unfilled(filled.get(scope.key))]
-    if unfilled:
-        return (
-            f"{len(unfilled)} of {len(scopes)} scopes are not filled: {_some(unfilled)}; "
-            "run `sync-pipeline sync all`"
-        )
+    if not unfilled:
+        return None
+    return (
+        f"{len(unfilled)} of {len(scopes)} scopes are not filled: {_some(unfilled)}; "
+        "run `sync-pipeline sync all`"
+    )
+
+
+def _why_not(sync: SyncContext, before: GenerationRecord | None) -> str | None:
+    """Why the generation of the settings may not serve in place of this one; None where it may."""
+    scopes = known_scopes(sync)
     try:
         if before is not None:
             there = sync.collection(before.collection)

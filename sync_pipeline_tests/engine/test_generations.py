@@ -239,7 +239,24 @@ def test_a_scope_that_is_not_filled_holds_it_back_and_says_so(changed: World) ->
     assert not switched.went_live
     assert switched.reason is not None
     assert switched.reason.startswith("1 of 3 scopes are not filled: globex")
-    assert changed.generations.records[changed.collection].refusal == switched.reason
+    assert changed.generations.records[changed.collection].refusal is None
+    changed.run("globex")
+    went_live = go_live_when_filled(changed.sync)
+    assert went_live is not None
+    assert went_live.went_live
+
+
+def test_a_tenant_that_is_nowhere_synced_yet_is_waited_for(changed: World) -> None:
+    changed.put("n1", tenant_id="newcomer")
+    for key in ("global", "acme", "globex"):
+        changed.run(key)
+        assert go_live_when_filled(changed.sync) is None
+
+    changed.run("newcomer")
+    went_live = go_live_when_filled(changed.sync)
+
+    assert went_live is not None
+    assert went_live.went_live
 
 
 def test_documents_that_would_vanish_hold_it_back(changed: World) -> None:
