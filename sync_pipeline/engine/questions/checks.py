@@ -6,11 +6,9 @@ points themselves, at a random sample of them, with no model and nothing written
 
 from __future__ import annotations
 
-import random
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from random import Random
 from typing import Final
 
 import numpy as np
@@ -20,6 +18,7 @@ from sync_pipeline.core.payload import owner_fields
 from sync_pipeline.core.point import NORM_TOLERANCE, SearchQuery, StoredPoint, Vector
 from sync_pipeline.core.ports import EntitySnapshot, IndexReader
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.questions.sampling import sample_points
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import ScopeRecord, read_record
 
@@ -61,7 +60,13 @@ def check_scope(sync: Reading, *, scope: Scope, seed: str) -> list[CheckResult]:
     # One lease for all of it: opening the embedded index costs 25 ms.
     with sync.index() as index:
         points = index.count_by_entity(scope_key=scope.key)
-        sample = _read_sample(index, sync=sync, scope=scope, seed=seed)
+        sample = sample_points(
+            sync,
+            index,
+            scope=scope,
+            size=SAMPLE_SIZE,
+            random=Random(seed),  # noqa: S311 - a sample
+        )
         searched = _find_known_document(index, sync=sync, scope=scope, sample=sample)
     record = read_record(sync, scope=scope)
     counted = points_match_rows(points=points, record=record)
@@ -183,31 +188,6 @@ def _place(known: KnownDocument, hits: Sequence[StoredPoint]) -> int | None:
         if hit.point_id == known.point.point_id or hit.embed_hashes.get(known.view) == own:
             return place
     return None
-
-
-def _read_sample(
-    index: IndexReader, *, sync: Reading, scope: Scope, seed: str
-) -> list[StoredPoint]:
-    """Read points in id order from a random place on, and from the start where that is the end.
-
-    Point ids are hashes: neighbours have nothing in common.
-    """
-    start = str(uuid.UUID(int=random.Random(seed).getrandbits(128)))  # noqa: S311 - a sample
-    ids: list[str] = []
-    for first, stop in ((start, None), (None, start)):
-        batches = index.iter_digests(
-            scope_key=scope.key,
-            views=sync.views,
-            entity_types=sync.entity_names,
-            start=first,
-            stop=stop,
-            batch_size=SAMPLE_SIZE,
-        )
-        from_here = (
-            str(point_id) for batch in batches for point_id in batch.point_ids.astype("U36")
-        )
-        ids += islice(from_here, SAMPLE_SIZE - len(ids))
-    return index.retrieve(ids, with_vectors=True) if ids else []
 
 
 def _find_known_document(

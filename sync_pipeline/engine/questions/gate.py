@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -17,6 +15,7 @@ from sync_pipeline.core.point import SearchQuery, StoredPoint, Vector
 from sync_pipeline.core.ports import IndexReader
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.questions.evaluate import System, SystemReport, evaluate
+from sync_pipeline.engine.questions.sampling import sample_points
 from sync_pipeline.engine.reading import Reading
 
 FIRST_HITS: Final = 10
@@ -51,7 +50,7 @@ def why_not_found(
     each = max(1, -(-policy.sample // max(1, len(chosen))))
     with sync.index() as index:
         for scope in chosen:
-            for point in _sample(sync, index, scope=scope, size=each, random=random):
+            for point in sample_points(sync, index, scope=scope, size=each, random=random):
                 for view, vector in point.vectors.items():
                     if view in tallies:
                         _ask(index, point, scope, view=view, vector=vector, tally=tallies[view])
@@ -117,28 +116,6 @@ def _judge(tallies: dict[str, _Tally], *, policy: GatePolicy) -> str | None:
                 f"finds, less than {policy.min_overlap:.0%}"
             )
     return None
-
-
-def _sample(
-    sync: Reading, index: IndexReader, *, scope: Scope, size: int, random: Random
-) -> list[StoredPoint]:
-    """Points in id order from a random place on; ids are hashes, neighbours have nothing alike."""
-    start = str(uuid.UUID(int=random.getrandbits(128)))
-    ids: list[str] = []
-    for first, stop in ((start, None), (None, start)):
-        batches = index.iter_digests(
-            scope_key=scope.key,
-            views=sync.views,
-            entity_types=sync.entity_names,
-            start=first,
-            stop=stop,
-            batch_size=size,
-        )
-        found = (str(point_id) for batch in batches for point_id in batch.point_ids.astype("U36"))
-        ids += islice(found, size - len(ids))
-        if len(ids) >= size:
-            break
-    return index.retrieve(ids, with_vectors=True) if ids else []
 
 
 def _ask(
