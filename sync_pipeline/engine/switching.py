@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.errors import (
@@ -27,6 +28,10 @@ from sync_pipeline.engine.questions.due import known_scopes
 from sync_pipeline.engine.questions.gate import why_not_found, why_worse
 from sync_pipeline.engine.questions.verify import Verification, verify_scope
 from sync_pipeline.engine.records import ScopeRecord, read_records
+
+LOOKS: Final = 3
+"""How often a scope is verified, beside the one that serves: both are looked at one after the
+other, while somebody writes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,21 +339,31 @@ def _why_unequal(
     A source that somebody writes to is never equal: rows of the last seconds are missing in both.
     """
     for scope in scopes:
-        found = verify_scope(sync, scope=scope)
-        if found.is_clean or (served is not None and _is_no_worse(found, served, scope=scope)):
-            continue
-        return (
-            f"scope {scope.key!r} does not verify ({_differences(found)}); run "
-            f"`sync-pipeline verify {'global' if scope.is_global else 'tenant ' + scope.key}`"
-        )
+        found = _unequal(sync, served, scope=scope)
+        if found is not None:
+            return (
+                f"scope {scope.key!r} does not verify ({_differences(found)}); run "
+                f"`sync-pipeline verify {'global' if scope.is_global else 'tenant ' + scope.key}`"
+            )
     return None
 
 
+def _unequal(sync: SyncContext, served: SyncContext | None, *, scope: Scope) -> Verification | None:
+    """The last of some looks at a scope; None where one of them was good enough."""
+    found: Verification | None = None
+    for _ in range(LOOKS):
+        found = verify_scope(sync, scope=scope)
+        if found.is_clean or (served is not None and _is_no_worse(found, served, scope=scope)):
+            return None
+    return found
+
+
 def _is_no_worse(found: Verification, served: SyncContext, *, scope: Scope) -> bool:
+    """Whether what serves differs as much at this moment, give or take a quarter of that."""
     if found.error is not None or found.wrong_scope:
         return False
-    other = verify_scope(served, scope=scope)
-    return _difference_count(found) <= _difference_count(other)
+    other = _difference_count(verify_scope(served, scope=scope))
+    return _difference_count(found) <= other + other // 4
 
 
 def _difference_count(found: Verification) -> int:

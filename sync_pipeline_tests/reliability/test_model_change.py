@@ -239,7 +239,12 @@ def test_s20_a_continuous_reader_never_sees_an_error_or_a_gap_through_a_whole_mo
         models.run_all()
         go_back(models.sync)
         models.run_all()
-        assert go_live(models.sync).went_live
+        switched = go_live(models.sync)
+        if not switched.went_live:
+            # Somebody writes all the time: what is as far from the source as what serves passes.
+            models.run_all()
+            switched = go_live(models.sync)
+        assert switched.went_live, switched.reason
         drop(models.sync, collection=old)
         models.run_all()
 
