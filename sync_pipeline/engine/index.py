@@ -9,6 +9,7 @@ from sync_pipeline.core.batching import batched
 from sync_pipeline.core.errors import CollectionMissingError, IndexMismatchError
 from sync_pipeline.core.point import StoredPoint
 from sync_pipeline.core.ports import GenerationRecord, IndexReader, StoreReader
+from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.roles import serving
@@ -41,7 +42,8 @@ def ensure_index(sync: SyncContext) -> None:
         known = records.get(spec.collection)
         if is_new and known is not None:
             # Dropped or lost: no scope is in step in it any more.
-            sync.scopes.clear()
+            for key in {entity.scope_key for entity in sync.scopes.list_entities()}:
+                sync.scopes.forget(scope=Scope.from_key(key), entity_types=sync.entity_names)
             if target is not None:
                 sync.generations.forget(collection=spec.collection)
                 known = None

@@ -458,3 +458,17 @@ def apply(world: World, wanted: list[Any]) -> None:
         else:
             owner = {"tenant_id": tenant, "is_global": tenant is None}
             world.put(row_id, table=table, name=text, unit=None, **owner)
+
+
+def test_a_lost_index_spares_what_is_recorded_of_an_entity_that_left(synced: World) -> None:
+    def records_of_works() -> list[object]:
+        known = synced.sync.scopes.list_entities()
+        return [record for record in known if record.entity_type == "work"]
+
+    before = records_of_works()
+    synced.store.drop_collection(synced.collection)
+
+    synced.run("acme", sync=only(synced, MATERIAL))
+
+    assert before != []
+    assert records_of_works() == before
