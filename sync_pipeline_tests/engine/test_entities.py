@@ -460,15 +460,15 @@ def apply(world: World, wanted: list[Any]) -> None:
             world.put(row_id, table=table, name=text, unit=None, **owner)
 
 
-def test_a_lost_index_spares_what_is_recorded_of_an_entity_that_left(synced: World) -> None:
+def test_a_lost_index_spares_what_is_recorded_of_an_entity_that_left(both: World) -> None:
     def records_of_works() -> list[object]:
-        known = synced.sync.scopes.list_entities()
+        known = both.sync.scopes.list_entities()
         return [record for record in known if record.entity_type == "work"]
 
     before = records_of_works()
-    synced.store.drop_collection(synced.collection)
+    both.store.drop_collection(both.collection)
 
-    synced.run("acme", sync=only(synced, MATERIAL))
+    both.run("acme", sync=only(both, MATERIAL))
 
     assert before != []
     assert records_of_works() == before
