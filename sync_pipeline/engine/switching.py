@@ -88,7 +88,7 @@ def go_live_when_filled(sync: SyncContext) -> Switched | None:
     if any(_is_unfilled(filled.get(entity.scope_key)) for entity in before if entity.documents):
         return None
     # Asks the source, and so comes last: a tenant may be new, and nowhere synced yet.
-    return None if _why_unfilled(sync) is not None else go_live(sync)
+    return None if _why_unfilled(sync, scopes=known_scopes(sync)) is not None else go_live(sync)
 
 
 def go_live(sync: SyncContext) -> Switched:
@@ -108,11 +108,12 @@ def go_live(sync: SyncContext) -> Switched:
         before, records = read_alias(sync, store)
     if before == name:
         return Switched(collection=name, serves=name)
-    unfilled = _why_unfilled(sync)
+    scopes = known_scopes(sync)
+    unfilled = _why_unfilled(sync, scopes=scopes)
     if unfilled is not None:
         # No refusal: once it is filled it goes live by itself.
         return Switched(collection=name, serves=before, reason=unfilled)
-    reason = _why_not(sync, None if before is None else records.get(before))
+    reason = _why_not(sync, None if before is None else records.get(before), scopes=scopes)
     if reason is None:
         with sync.store() as store:
             if store.alias_target(sync.alias) != before:
@@ -249,9 +250,8 @@ def _record_of_settings(sync: SyncContext) -> GenerationRecord | None:
     return next((it for it in records if it.collection == sync.spec.collection), None)
 
 
-def _why_unfilled(sync: SyncContext) -> str | None:
+def _why_unfilled(sync: SyncContext, *, scopes: Sequence[Scope]) -> str | None:
     """Which scopes were not synced in the generation of the settings yet; None where all were."""
-    scopes = known_scopes(sync)
     filled = read_records(sync)
     unfilled = [scope.key for scope in scopes if _is_unfilled(filled.get(scope.key))]
     if not unfilled:
@@ -262,9 +262,10 @@ def _why_unfilled(sync: SyncContext) -> str | None:
     )
 
 
-def _why_not(sync: SyncContext, before: GenerationRecord | None) -> str | None:
+def _why_not(
+    sync: SyncContext, before: GenerationRecord | None, *, scopes: Sequence[Scope]
+) -> str | None:
     """Why the generation of the settings may not serve in place of this one; None where it may."""
-    scopes = known_scopes(sync)
     try:
         if before is not None:
             there = sync.collection(before.collection)
