@@ -96,11 +96,21 @@ class Entity:
     """Whether texts are HTML, of which the words are wanted."""
     archive: Archive | None = field(default=None, repr=False)
     """Which documents are not worth vectors; None: all of them are. Needs ``updated_at``."""
+    long_views: tuple[tuple[str, int], ...] = field(default=(), repr=False)
+    """Views whose text is cut into passages, each with the most tokens of a passage."""
 
     @property
     def view_columns(self) -> tuple[str, ...]:
         """Every column that some view reads, each once, in order of first use."""
         return tuple(dict.fromkeys(column for _, columns in self.views for column in columns))
+
+    @property
+    def long_columns(self) -> frozenset[str]:
+        """Columns of long texts: more of each value is read."""
+        long_views = dict(self.long_views)
+        return frozenset(
+            column for view, columns in self.views if view in long_views for column in columns
+        )
 
     @property
     def payload_columns(self) -> tuple[str, ...]:

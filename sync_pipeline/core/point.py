@@ -26,6 +26,7 @@ from sync_pipeline.core.payload import (
     revision_of,
     text_field,
 )
+from sync_pipeline.core.views import ViewSpec
 
 BM25_VECTOR: Final = "bm25"
 """Name of the sparse vector."""
@@ -36,7 +37,9 @@ NORM_TOLERANCE: Final = 0.01
 """How far a vector's length may be from 1 (bfloat16 models differ by up to 0.004)."""
 
 Vector = NDArray[np.float32]
-"""One dense vector, shape ``(dimension,)``."""
+"""One dense vector, shape ``(dimension,)``; of a point's long view several, ``(n, dimension)``."""
+MAX_NUMBERS_PER_VIEW: Final = 2**20
+"""Of one point: what the engines take of a multivector, rows times dimensions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Point:
 
     point_id: str
     vectors: Mapping[str, Vector]
-    """Per view with a text its vector."""
+    """Per view with a text its vector; of a long view one per passage, ``(n, dimension)``."""
     sparse: SparseVector
     payload: Mapping[str, object]
 
@@ -68,12 +71,37 @@ class CollectionSpec:
     views: tuple[str, ...]
     sparse_id: str
     """Names the BM25 settings (language, parameters)."""
+    special: tuple[ViewSpec, ...] = ()
+    """Views with a model of their own, or with several vectors per document; all others have one
+    vector of ``model_id``."""
+
+    def view(self, name: str) -> ViewSpec:
+        """One of its views."""
+        for view in self.special:
+            if view.name == name:
+                return view
+        return ViewSpec(name=name, model_id=self.model_id, dimension=self.dimension)
+
+    @property
+    def view_specs(self) -> tuple[ViewSpec, ...]:
+        """All of them, in order."""
+        return tuple(map(self.view, self.views))
 
     @property
     def fingerprint(self) -> str:
         """12 hexadecimal digits that differ when vectors cannot be compared."""
+        special = (
+            part
+            for view in sorted(self.special, key=lambda view: view.name)
+            for part in (view.name, view.hash_id, str(view.dimension))
+        )
         return digest(
-            self.model_id, str(self.dimension), *self.views, self.sparse_id, RENDERING_VERSION
+            self.model_id,
+            str(self.dimension),
+            *self.views,
+            self.sparse_id,
+            RENDERING_VERSION,
+            *special,
         )[:12]
 
     @property
@@ -83,9 +111,10 @@ class CollectionSpec:
 
     def describe(self) -> str:
         """One line for people: model, dimension, views."""
+        special = "".join(f", {view.describe()}" for view in self.special)
         return (
             f"model {self.model_id} ({self.dimension} dimensions), views {', '.join(self.views)}, "
-            f"{self.sparse_id}, text rendering {RENDERING_VERSION}"
+            f"{self.sparse_id}, text rendering {RENDERING_VERSION}{special}"
         )
 
 

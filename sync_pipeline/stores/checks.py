@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -24,7 +24,15 @@ from sync_pipeline.core.errors import (
     RejectedPointError,
 )
 from sync_pipeline.core.payload import DOCUMENT_ID, text_field
-from sync_pipeline.core.point import Point, SearchQuery, SparseVector, check_vectors
+from sync_pipeline.core.point import (
+    MAX_NUMBERS_PER_VIEW,
+    CollectionSpec,
+    Point,
+    SearchQuery,
+    SparseVector,
+    Vector,
+    check_vectors,
+)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 _POINT_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -43,12 +51,24 @@ class RefusedError(PermanentError):
         super().__init__(f"{store} refused {doing}: {reason}. Nothing of it can be assumed written")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VectorSchema:
-    """The dense vectors that a collection holds."""
+@dataclass(frozen=True, slots=True)
+class VectorShape:
+    """One dense vector of a collection."""
 
-    views: tuple[str, ...]
     dimension: int
+    is_multi: bool = False
+    """Whether a point has any number of them, and a search goes by the nearest one (MaxSim)."""
+
+
+VectorSchema = Mapping[str, VectorShape]
+"""The dense vectors that a collection holds, by view."""
+
+
+def vector_schema(spec: CollectionSpec) -> VectorSchema:
+    """What a collection is made for."""
+    return {
+        view.name: VectorShape(view.dimension, is_multi=view.is_long) for view in spec.view_specs
+    }
 
 
 def check_name(name: str) -> None:
@@ -90,6 +110,7 @@ def check_query(query: SearchQuery, *, schema: VectorSchema) -> None:
     Raises:
         InvalidVectorError: an unknown view, or a query vector or weights that are no use.
     """
+    single = {view: replace(shape, is_multi=False) for view, shape in schema.items()}
     check_points(
         [
             Point(
@@ -99,14 +120,13 @@ def check_query(query: SearchQuery, *, schema: VectorSchema) -> None:
                 payload={},
             )
         ],
-        schema=schema,
+        schema=single,
     )
 
 
 def schema_asked_for(query: SearchQuery) -> VectorSchema:
     """What a collection has at least, if a search in it makes sense."""
-    lengths = [np.asarray(vector).size for vector in query.vectors.values()]
-    return VectorSchema(views=tuple(sorted(query.vectors)), dimension=max(lengths, default=0))
+    return {view: VectorShape(np.asarray(vector).size) for view, vector in query.vectors.items()}
 
 
 def check_payloads(payloads: Iterable[tuple[str, Mapping[str, object]]]) -> None:
@@ -194,23 +214,41 @@ def blaming_single(points: Sequence[tuple[str, Mapping[str, object]]]) -> Iterat
 
 def _check_dense(points: Sequence[Point], *, schema: VectorSchema) -> None:
     views = {view for point in points for view in point.vectors}
-    unknown = sorted(views - set(schema.views))
+    unknown = sorted(views - set(schema))
     if unknown:
         raise InvalidVectorError(
-            f"the collection has no view {', '.join(unknown)}, only {', '.join(schema.views)}; "
+            f"the collection has no view {', '.join(unknown)}, only {', '.join(sorted(schema))}; "
             "nothing was written"
         )
     for view in sorted(views):
-        vectors = [
-            np.asarray(point.vectors[view], dtype=np.float32)
-            for point in points
-            if view in point.vectors
-        ]
-        origin = f"the embedding of view {view!r}"
-        for vector in vectors:
-            if vector.shape != (schema.dimension,):
-                check_vectors(vector.reshape(1, -1), dimension=schema.dimension, origin=origin)
-        check_vectors(np.stack(vectors), dimension=schema.dimension, origin=origin)
+        _check_view(
+            [point.vectors[view] for point in points if view in point.vectors],
+            shape=schema[view],
+            origin=f"the embedding of view {view!r}",
+        )
+
+
+def _check_view(vectors: Sequence[Vector], *, shape: VectorShape, origin: str) -> None:
+    rows = [np.asarray(vector, dtype=np.float32) for vector in vectors]
+    for vector in rows:
+        if shape.is_multi:
+            _check_passages(vector, dimension=shape.dimension, origin=origin)
+        elif vector.shape != (shape.dimension,):
+            check_vectors(vector.reshape(1, -1), dimension=shape.dimension, origin=origin)
+    joined = np.concatenate(rows) if shape.is_multi else np.stack(rows)
+    check_vectors(joined, dimension=shape.dimension, origin=origin)
+
+
+def _check_passages(vectors: Vector, *, dimension: int, origin: str) -> None:
+    if vectors.ndim != 2 or not len(vectors):  # noqa: PLR2004 - a matrix
+        raise InvalidVectorError(
+            f"{origin} has an array of shape {vectors.shape}, and needs a row per passage"
+        )
+    if vectors.size > MAX_NUMBERS_PER_VIEW:
+        raise InvalidVectorError(
+            f"{origin} has {len(vectors)} passages of {dimension} numbers, and the index takes "
+            f"{MAX_NUMBERS_PER_VIEW // dimension} of them at most"
+        )
 
 
 def _document_id(point_id: str, payload: Mapping[str, object]) -> str:

@@ -34,6 +34,7 @@ from sync_pipeline.stores.checks import (
     check_payloads,
     check_points,
     check_query,
+    vector_schema,
 )
 from sync_pipeline.stores.stored import (
     finds_nothing,
@@ -60,7 +61,7 @@ class _Collection:
 
     @property
     def schema(self) -> VectorSchema:
-        return VectorSchema(views=self.spec.views, dimension=self.spec.dimension)
+        return vector_schema(self.spec)
 
 
 class FakeVectorStore:
@@ -362,7 +363,7 @@ def _is_newer(point: Point | None, *, than: Payload) -> bool:
 
 def _by_meaning(points: Mapping[str, Point], view: str, query: SearchQuery) -> Scores:
     return {
-        point_id: float(np.dot(point.vectors[view], query.vectors[view]))
+        point_id: float(np.max(np.dot(point.vectors[view], query.vectors[view])))
         for point_id, point in points.items()
         if view in point.vectors
     }

@@ -21,8 +21,9 @@ from sync_pipeline.core.errors import (
 from sync_pipeline.core.fusion import Fusion, FusionMethod
 from sync_pipeline.core.hashing import digest, point_id
 from sync_pipeline.core.payload import PAYLOAD_SCHEMA_VERSION, combine_hashes
-from sync_pipeline.core.point import Point, SearchQuery, SparseVector
+from sync_pipeline.core.point import Point, SearchQuery, SparseVector, Vector
 from sync_pipeline.core.ports import VectorStore
+from sync_pipeline.core.views import ViewSpec
 from sync_pipeline_tests.stores.samples import (
     COLLECTION,
     DIMENSION,
@@ -1005,6 +1006,124 @@ def test_views_count_by_their_weights(empty_store: VectorStore, method: FusionMe
 
     assert best(name=3) == by_name.point_id
     assert best(description=3) == by_description.point_id
+
+
+# --- several vectors per point, and views of other models -------------------------------
+
+PASSAGES = replace(
+    SPEC,
+    views=("text", "story", "title"),
+    special=(
+        ViewSpec(name="story", model_id="hashing-8", dimension=DIMENSION, passage_tokens=100),
+        ViewSpec(name="title", model_id="another-model", dimension=4),
+    ),
+)
+
+
+def passages(*seeds: int) -> Vector:
+    return np.stack([vector(seed) for seed in seeds])
+
+
+def story(number: int, *seeds: int) -> Point:
+    return make_point(number, vectors={"text": vector(number), "story": passages(*seeds)})
+
+
+def stories(query: int) -> SearchQuery:
+    return replace(search(), vectors={"story": vector(query)})
+
+
+@pytest.fixture
+def long_store(empty_store: VectorStore) -> VectorStore:
+    empty_store.ensure_collection(PASSAGES)
+    return empty_store
+
+
+def test_a_long_text_is_found_by_its_nearest_passage(long_store: VectorStore) -> None:
+    ending, other = story(1, 300, 600, 900), story(2, 200)
+    long_store.upsert(PASSAGES.collection, [ending, other])
+
+    hits = long_store.query(PASSAGES.collection, stories(900))
+
+    nearest = max(float(vector(900) @ row) for row in ending.vectors["story"])
+    assert [point.point_id for _, point in hits] == [ending.point_id, other.point_id]
+    assert hits[0][0] == pytest.approx(nearest, abs=1e-3)
+
+
+def test_all_passages_are_read_back_in_their_order(long_store: VectorStore) -> None:
+    point = story(1, 5, 3, 4)
+    long_store.upsert(PASSAGES.collection, [point])
+
+    [read] = long_store.retrieve(PASSAGES.collection, [point.point_id], with_vectors=True)
+
+    assert read.vectors["story"].shape == (3, DIMENSION)
+    assert np.allclose(read.vectors["story"], passages(5, 3, 4), atol=1e-3)
+    assert read.vectors["text"].shape == (DIMENSION,)
+
+
+@pytest.mark.parametrize(
+    "now", [pytest.param((1,), id="shorter"), pytest.param((1, 2, 3, 4, 5), id="longer")]
+)
+def test_of_a_text_that_changed_no_passage_is_left(
+    long_store: VectorStore, now: tuple[int, ...]
+) -> None:
+    long_store.upsert(PASSAGES.collection, [story(1, 1, 300, 600)])
+
+    long_store.upsert(PASSAGES.collection, [story(1, *now)])
+
+    [read] = long_store.retrieve(PASSAGES.collection, [story(1, 1).point_id], with_vectors=True)
+    [(score, _)] = long_store.query(PASSAGES.collection, stories(600))
+    assert len(read.vectors["story"]) == len(now)
+    assert score == pytest.approx(max(float(vector(600) @ vector(seed)) for seed in now), abs=1e-3)
+
+
+def test_every_passage_counts_after_optimizing(long_store: VectorStore) -> None:
+    long_store.upsert(PASSAGES.collection, [story(number, number, 500) for number in range(200)])
+    long_store.upsert(PASSAGES.collection, [story(7, 7, 900)])
+
+    long_store.optimize(PASSAGES.collection)
+
+    [(_, first), *_] = long_store.query(PASSAGES.collection, stories(900))
+    assert first.point_id == story(7, 7).point_id
+
+
+def test_views_of_two_models_are_searched_each_by_its_own_length(long_store: VectorStore) -> None:
+    title = np.array([0, 0, 0, 1], dtype=np.float32)
+    point = make_point(1, vectors={"text": vector(1), "title": title})
+    long_store.upsert(PASSAGES.collection, [point, story(2, 2)])
+
+    hits = long_store.query(PASSAGES.collection, replace(search(), vectors={"title": title}))
+    both = replace(search(seed=1), vectors={"text": vector(1), "title": title})
+
+    assert [(round(score, 3), hit.point_id) for score, hit in hits] == [(1.0, point.point_id)]
+    assert long_store.query(PASSAGES.collection, both)[0][1].point_id == point.point_id
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        pytest.param({"story": vector(1)}, id="one vector for passages"),
+        pytest.param({"text": passages(1, 2)}, id="passages for one vector"),
+        pytest.param({"story": passages(1, 2)[:0]}, id="no passage"),
+        pytest.param({"story": passages(1, 2)[:, :4]}, id="short passages"),
+        pytest.param({"story": passages(1, 2) * 2}, id="not normalised"),
+        pytest.param({"title": vector(1)}, id="length of another view"),
+        pytest.param(
+            {"story": np.tile(vector(1), (2**20 // DIMENSION + 1, 1))}, id="too many passages"
+        ),
+    ],
+)
+def test_what_a_view_does_not_hold_is_refused(
+    long_store: VectorStore, vectors: Mapping[str, Vector]
+) -> None:
+    with pytest.raises(InvalidVectorError):
+        long_store.upsert(PASSAGES.collection, [make_point(1), make_point(2, vectors=vectors)])
+
+    assert long_store.count(PASSAGES.collection) == 0
+
+
+def test_a_search_has_one_vector_per_view(long_store: VectorStore) -> None:
+    with pytest.raises(InvalidVectorError):
+        long_store.query(PASSAGES.collection, replace(search(), vectors={"story": passages(1, 2)}))
 
 
 def test_a_search_with_a_bad_vector_is_refused(store: VectorStore) -> None:

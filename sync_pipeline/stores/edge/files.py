@@ -36,12 +36,13 @@ from sync_pipeline.core.errors import (
 from sync_pipeline.core.hashing import RENDERING_VERSION
 from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.point import CollectionSpec
-from sync_pipeline.stores.checks import VectorSchema, check_name
+from sync_pipeline.stores.checks import VectorSchema, VectorShape, check_name
 
 MIN_FREE_BYTES: Final = 256 * 2**20
 """Disk space that every write leaves free."""
 _MIB: Final = 2**20
 _OPTIONS: Final = "options"
+_SPECIAL: Final = "special"
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -187,6 +188,11 @@ class IndexFiles:
             "rendering_version": RENDERING_VERSION,
             "description": spec.describe(),
         }
+        if spec.special:
+            facts[_SPECIAL] = {
+                view.name: {"dimension": view.dimension, "is_multi": view.is_long}
+                for view in spec.special
+            }
         if options.built != IndexOptions().built:
             facts[_OPTIONS] = options.built
         self._write_facts(spec.collection, facts)
@@ -218,7 +224,13 @@ class IndexFiles:
         """
         facts = self._read_json(self._manifest(collection))
         try:
-            return VectorSchema(views=tuple(facts["views"]), dimension=int(facts["dimension"]))
+            special = facts.get(_SPECIAL, {})
+            return {
+                view: VectorShape(**special[view])
+                if view in special
+                else VectorShape(int(facts["dimension"]))
+                for view in facts["views"]
+            }
         except (KeyError, TypeError, ValueError) as error:
             raise damaged(
                 self.path, f"{self._manifest(collection).name} lacks views or dimension"

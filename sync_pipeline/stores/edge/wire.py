@@ -28,6 +28,7 @@ from sync_pipeline.core.point import (
     StoredPoint,
 )
 from sync_pipeline.core.reports import Counts
+from sync_pipeline.core.views import ViewSpec
 from sync_pipeline.stores.checks import RefusedError
 
 _KIND: Final = "$"
@@ -43,6 +44,7 @@ _CLASSES: Final[Mapping[str, type[Any]]] = {
         SearchQuery,
         SparseVector,
         StoredPoint,
+        ViewSpec,
     )
 }
 """What is sent field by field."""

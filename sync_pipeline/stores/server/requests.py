@@ -29,7 +29,7 @@ from sync_pipeline.core.point import (
     StoredPoint,
     Vector,
 )
-from sync_pipeline.stores.checks import payload_bytes
+from sync_pipeline.stores.checks import VectorSchema, VectorShape, payload_bytes
 from sync_pipeline.stores.stored import has_words
 
 _BYTES_PER_NUMBER: Final = 22
@@ -40,7 +40,9 @@ _BYTES_PER_POINT: Final = 300
 
 def point_bytes(point: Point) -> int:
     """About how many bytes a point takes in a request; rather too many."""
-    numbers = sum(len(vector) for vector in point.vectors.values()) + 2 * len(point.sparse.indices)
+    numbers = sum(np.size(vector) for vector in point.vectors.values()) + 2 * len(
+        point.sparse.indices
+    )
     return _BYTES_PER_POINT + _BYTES_PER_NUMBER * numbers + payload_bytes(point.payload)
 
 
@@ -133,14 +135,16 @@ def completion_filter(
     return models.Filter(must=[scope_filter(scope_keys, entity_types=entity_types), words])
 
 
-def query_arguments(query: SearchQuery, options: IndexOptions) -> dict[str, Any]:
+def query_arguments(
+    query: SearchQuery, options: IndexOptions, *, schema: VectorSchema
+) -> dict[str, Any]:
     """Arguments of ``query_points``: one ranking as it is, several by fusion."""
     common = {
         "query_filter": search_filter(query),
         "limit": query.limit,
         "with_payload": True,
     }
-    rankings = _prefetches(query, options)
+    rankings = _prefetches(query, options, schema=schema)
     if len(rankings) > 1:
         return {
             **common,
@@ -151,9 +155,11 @@ def query_arguments(query: SearchQuery, options: IndexOptions) -> dict[str, Any]
     return {**common, "query": only.query, "using": only.using, "search_params": only.params}
 
 
-def query_request(query: SearchQuery, options: IndexOptions) -> models.QueryRequest:
+def query_request(
+    query: SearchQuery, options: IndexOptions, *, schema: VectorSchema
+) -> models.QueryRequest:
     """The same as one of several requests."""
-    asked = query_arguments(query, options)
+    asked = query_arguments(query, options, schema=schema)
     return models.QueryRequest(
         filter=asked["query_filter"],
         limit=asked["limit"],
@@ -190,13 +196,15 @@ def _fusion(fusion: Fusion) -> models.FusionQuery | models.RrfQuery:
     return models.RrfQuery(rrf=models.Rrf(k=fusion.rrf_k))
 
 
-def _prefetches(query: SearchQuery, options: IndexOptions) -> dict[str, models.Prefetch]:
+def _prefetches(
+    query: SearchQuery, options: IndexOptions, *, schema: VectorSchema
+) -> dict[str, models.Prefetch]:
     """The rankings of a search, each inside the one filter; by view, or ``bm25`` for words."""
     visible, candidates = search_filter(query), query.fusion.candidates_for(query.limit)
     params = models.SearchParams(exact=True) if query.exact else _search_params(options)
     rankings = {
         view: models.Prefetch(
-            query=np.asarray(vector, dtype=np.float32).tolist(),
+            query=_dense_query(vector, schema[view]),
             using=view,
             filter=visible,
             limit=candidates,
@@ -219,6 +227,11 @@ def _prefetches(query: SearchQuery, options: IndexOptions) -> dict[str, models.P
             ),
         )
     return rankings
+
+
+def _dense_query(vector: Vector, shape: VectorShape) -> list[float] | list[list[float]]:
+    numbers: list[float] = np.asarray(vector, dtype=np.float32).tolist()
+    return [numbers] if shape.is_multi else numbers
 
 
 def _search_params(options: IndexOptions) -> models.SearchParams | None:

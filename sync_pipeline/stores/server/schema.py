@@ -12,7 +12,7 @@ from sync_pipeline.core.hashing import RENDERING_VERSION
 from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY
 from sync_pipeline.core.point import BM25_VECTOR, MAX_PREFIX, CollectionSpec
-from sync_pipeline.stores.checks import VectorSchema
+from sync_pipeline.stores.checks import VectorSchema, VectorShape, vector_schema
 
 MAX_PAGE: Final = 100_000
 """Most points of a page and most scopes of one count; strict mode refuses more."""
@@ -56,8 +56,7 @@ def creation(spec: CollectionSpec) -> dict[str, Any]:
     """
     return {
         "vectors_config": {
-            view: models.VectorParams(size=spec.dimension, distance=models.Distance.COSINE)
-            for view in spec.views
+            view: _vector_params(shape) for view, shape in vector_schema(spec).items()
         },
         "sparse_vectors_config": {
             BM25_VECTOR: models.SparseVectorParams(modifier=models.Modifier.IDF)
@@ -80,6 +79,24 @@ def creation(spec: CollectionSpec) -> dict[str, Any]:
             _DESCRIPTION: spec.describe(),
         },
     }
+
+
+def _vector_params(shape: VectorShape) -> models.VectorParams:
+    """How one dense vector is kept.
+
+    Several per point are compared one by one: a search graph over them loses a third of the hits
+    and is slower (decision 0016).
+    """
+    if not shape.is_multi:
+        return models.VectorParams(size=shape.dimension, distance=models.Distance.COSINE)
+    return models.VectorParams(
+        size=shape.dimension,
+        distance=models.Distance.COSINE,
+        multivector_config=models.MultiVectorConfig(
+            comparator=models.MultiVectorComparator.MAX_SIM
+        ),
+        hnsw_config=models.HnswConfigDiff(m=0, payload_m=0),
+    )
 
 
 def option_changes(
@@ -139,11 +156,12 @@ def schema_of(info: models.CollectionInfo, *, collection: str, address: str) -> 
         PermanentError: it was not made by this program.
     """
     vectors = info.config.params.vectors
-    sizes = {params.size for params in vectors.values()} if isinstance(vectors, dict) else set()
-    if not isinstance(vectors, dict) or len(sizes) != 1:
+    if not isinstance(vectors, dict) or not vectors:
         raise PermanentError(
-            f"collection {collection!r} in {address} has no named vectors of one length: something "
-            "else made it.",
+            f"collection {collection!r} in {address} has no named vectors: something else made it.",
             remedy="Set `index.alias` to a name of its own.",
         )
-    return VectorSchema(views=tuple(sorted(vectors)), dimension=sizes.pop())
+    return {
+        view: VectorShape(params.size, is_multi=params.multivector_config is not None)
+        for view, params in sorted(vectors.items())
+    }

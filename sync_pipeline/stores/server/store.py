@@ -298,7 +298,7 @@ class ServerStore:
             answer = self._calls.ask(
                 "searching",
                 lambda client: client.query_points(
-                    collection, **query_arguments(query, self._options)
+                    collection, **query_arguments(query, self._options, schema=schema)
                 ),
                 collection=collection,
             )
@@ -320,7 +320,7 @@ class ServerStore:
             asked = [query for query in queries if not finds_nothing(query)]
             if not asked:
                 return [[] for _ in queries]
-            requests = [query_request(query, self._options) for query in asked]
+            requests = [query_request(query, self._options, schema=schema) for query in asked]
             answers = iter(
                 self._calls.ask(
                     "searching",
