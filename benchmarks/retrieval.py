@@ -27,6 +27,7 @@ from sync_pipeline.core.fusion import Fusion
 from sync_pipeline.core.labelled import read_labelled
 from sync_pipeline.core.ports import Embedder
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.embedders import Models
 from sync_pipeline.engine.questions.evaluate import METRICS, Evaluation, System, evaluate
 from sync_pipeline.engine.questions.search import SearchMode, SearchRequest, build_query
 from sync_pipeline.sample.queries import QUERIES
@@ -214,7 +215,7 @@ def _difference_figures(name: str, comparison: Mapping[str, Any]) -> Iterator[Fi
 def evaluate_all(path: Path) -> list[Evaluation]:
     """Evaluate the parts alone, then all fusions, compared with the former one."""
     sync = open_installation(load_settings()).sync
-    remembering = replace(sync.generation, embedder=Remembering(sync.embedder))
+    remembering = replace(sync.generation, models=Models(Remembering(sync.models.main)))
     sync = replace(sync, generation=remembering)
     with path.open("rb") as file:
         queries, mistakes = read_labelled(file)
@@ -233,12 +234,15 @@ def time_candidates() -> dict[int, list[float]]:
     """Milliseconds of the engine per search, by the number of candidates."""
     sync = open_installation(load_settings()).sync
     texts = sample_texts(CatalogueSize(), TIMED_SEARCHES)
-    vectors = sync.embedder.embed_queries(texts)
+    vectors = sync.models.main.embed_queries(texts)
     taken: dict[int, list[float]] = {candidates: [] for candidates in TIMED_CANDIDATES}
     with sync.index() as index:
         for text, vector in zip(texts, vectors, strict=True):
             query = build_query(
-                sync, scope=Scope(TENANT), request=SearchRequest(text=text), vector=vector
+                sync,
+                scope=Scope(TENANT),
+                request=SearchRequest(text=text),
+                vectors={"text": vector},
             )
             for candidates, milliseconds in taken.items():
                 asked = replace(query, fusion=Fusion(candidates=candidates))

@@ -330,15 +330,17 @@ def _wait_until_ready(port: int, service: subprocess.Popen[bytes]) -> None:
 def ask_directly(texts: Sequence[str]) -> Mapping[str, list[float]]:
     """Milliseconds of the bare model per text, and of the bare engine per query."""
     sync = open_installation(load_settings()).sync
-    sync.embedder.embed_queries(["warm up"])
+    sync.models.main.embed_queries(["warm up"])
     taken: dict[str, list[float]] = {"model": [], "engine": []}
     with sync.store() as store:
         for text in texts:
             began = time.perf_counter()
-            (vector,) = sync.embedder.embed_queries([text])
+            (vector,) = sync.models.main.embed_queries([text])
             taken["model"].append((time.perf_counter() - began) * 1000)
             request = SearchRequest(text=text)
-            query = build_query(sync, scope=Scope(TENANT), request=request, vector=vector)
+            query = build_query(
+                sync, scope=Scope(TENANT), request=request, vectors={"text": vector}
+            )
             began = time.perf_counter()
             store.query(sync.spec.collection, query)
             taken["engine"].append((time.perf_counter() - began) * 1000)

@@ -22,10 +22,10 @@ CHUNK: Final = 1024
 def main() -> None:
     sync = open_installation(load_settings()).sync
     texts = _distinct_texts(sync)
-    embedder = HashingEmbedder(dimension=sync.embedder.dimension)
+    embedder = HashingEmbedder(dimension=sync.models.main.dimension)
     for keys in batched(texts, CHUNK):
         vectors = embedder.embed([texts[key] for key in keys])
-        sync.cache.put(model_id=sync.embedder.model_id, text_hashes=keys, vectors=vectors)
+        sync.cache.put(model_id=sync.models.main.model_id, text_hashes=keys, vectors=vectors)
 
 
 def _distinct_texts(sync: SyncContext) -> dict[str, str]:
@@ -36,7 +36,7 @@ def _distinct_texts(sync: SyncContext) -> dict[str, str]:
         with sync.source.open_snapshot(sync.entities) as snapshot:
             for entity in sync.entities:
                 builder = DocumentBuilder(
-                    entity=entity, scope=scope, model_id=sync.embedder.model_id
+                    entity=entity, scope=scope, model_id=sync.models.main.model_id
                 )
                 for rows in snapshot.iter_rows(entity=entity, scope=scope):
                     for document in map(builder.build, rows):

@@ -26,6 +26,7 @@ from sync_pipeline.core.ports import (
 from sync_pipeline.engine.canaries import as_known, settle_model
 from sync_pipeline.engine.collection import OpenRecords, Records
 from sync_pipeline.engine.context import SyncContext, SyncOptions
+from sync_pipeline.engine.embedders import Models
 from sync_pipeline.engine.generation import (
     Generation,
     OpenGeneration,
@@ -36,7 +37,7 @@ from sync_pipeline.engine.questions.doctor import Finding, ask, examine
 from sync_pipeline.redaction import redact_logs
 from sync_pipeline.settings import Settings, dagster_storage_url, mask_url
 from sync_pipeline.settings.recipe import Recipe, model_recipe
-from sync_pipeline.settings.sections import EmbeddingSettings
+from sync_pipeline.settings.sections import ModelSettings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -132,11 +133,11 @@ def _with_known_model(sync: SyncContext) -> SyncContext:
     Where that cannot be found out now, questions are answered and nothing is written.
     """
     try:
-        embedder = settle_model(sync.embedder, sync.canaries)
+        models = sync.models.each(lambda model: settle_model(model, sync.canaries))
     except SyncPipelineError as error:
-        _log.warning("the model %s cannot be compared now: %s", sync.embedder.model_id, error)
+        _log.warning("a model cannot be compared with the known ones now: %s", error)
         return replace(sync, unsettled=error)
-    return sync if embedder is sync.embedder else sync.rebound(embedder=embedder)
+    return sync if models is sync.models else sync.rebound(models=models)
 
 
 def stop_embedded_services(settings: Settings) -> bool:
@@ -175,7 +176,11 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     schema = settings.state.schema_name
     canaries = PostgresModelCanaries(state_engine, schema)
     store = _store(settings, is_shared=shares_index)
-    embedder = _embedder(settings.embedding)
+    named = {name: _embedder(model) for name, model in settings.embedding.models.items()}
+    models = Models(
+        _embedder(settings.embedding),
+        {view: named[name] for view, name in settings.view_models.items()},
+    )
 
     def records(collection: str) -> Records:
         return Records(
@@ -189,11 +194,15 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         generation=bind_generation(
             alias=settings.index.alias,
             entities=settings.core_entities,
-            embedder=embedder,
+            models=models,
             sparse=Bm25Encoder(settings.embedding.bm25_language),
             store=store,
             records=records,
-            model=model_recipe(settings.embedding, embedder),
+            model=model_recipe(settings.embedding, models.main),
+            view_models={
+                view: model_recipe(settings.embedding.models[name], models.own[view])
+                for view, name in settings.view_models.items()
+            },
         ),
         open_generation=_opener(settings, store=store, records=records, canaries=canaries),
         source=PostgresRowSource(
@@ -212,7 +221,10 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         staging=ParquetStaging(settings.staging_url),
         options=_options(settings),
         fusion=settings.search.as_fusion(),
-        price_per_million_tokens=settings.embedding.price_per_million_tokens,
+        # Of tokens of several models nobody has said what they cost.
+        price_per_million_tokens=None
+        if settings.view_models
+        else settings.embedding.price_per_million_tokens,
         feed=PostgresChangeFeed(source_engine, schema=schema),
     )
     return Installation(
@@ -272,7 +284,7 @@ def _index_options(settings: Settings) -> IndexOptions:
     )
 
 
-def _embedder(embedding: EmbeddingSettings) -> Embedder:
+def _embedder(embedding: ModelSettings) -> Embedder:
     if embedding.provider == "hashing":
         from sync_pipeline.embedding.hashing import HashingEmbedder
 
@@ -340,15 +352,22 @@ def _open_recorded(
 
     try:
         recipe = Recipe.of(record, settings=settings)
-        embedder = as_known(_embedder(recipe.embedding), canaries)
+        own = {view: _embedder(model) for view, model in recipe.view_models.items()}
+        models = Models(_embedder(recipe.embedding), own).each(
+            lambda model: as_known(model, canaries)
+        )
         return bind_generation(
             alias=record.alias,
-            entities=with_views(settings.core_entities, recipe.views),
-            embedder=embedder,
+            entities=with_views(settings.core_entities, recipe.views, recipe.long_views),
+            models=models,
             sparse=Bm25Encoder(recipe.embedding.bm25_language),
             store=store,
             records=records,
-            model=model_recipe(recipe.embedding, embedder),
+            model=model_recipe(recipe.embedding, models.main),
+            view_models={
+                view: model_recipe(model, models.own[view])
+                for view, model in recipe.view_models.items()
+            },
         )
     except SyncPipelineError as error:
         _log.warning(

@@ -94,7 +94,7 @@ def check(
     assert ("application_name=history" in installation.dagster_storage_url) == (history == "own"), (
         chosen
     )
-    assert type(sync.embedder) is PROVIDERS[provider], chosen
+    assert type(sync.models.main) is PROVIDERS[provider], chosen
     with sync.store() as store:
         assert type(store) is INDEXES[index], chosen
         assert store.list_collections() == [], chosen

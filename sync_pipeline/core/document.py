@@ -28,6 +28,7 @@ from sync_pipeline.core.payload import (
     PAYLOAD_SCHEMA_VERSION,
     SCHEMA_VERSION,
     TEXT,
+    TEXT_SPANS,
     owner_fields,
 )
 from sync_pipeline.core.scope import Scope, why_not_a_tenant_id
@@ -36,6 +37,9 @@ from sync_pipeline.core.undecodable import is_undecodable, with_escapes
 MAX_TEXT_CHARACTERS: Final = 20_000
 """Most characters of one column that are read. Measured: a text of 10 MB costs 8 s and
 1.3 GB in the tokenizer for the 256 tokens that the bundled model uses."""
+
+MAX_LONG_TEXT_CHARACTERS: Final = 200_000
+"""The same for a column of a long view: about 100 pages."""
 
 MAX_ROW_ID_CHARACTERS: Final = 512
 """Most characters of a row id."""
@@ -101,6 +105,8 @@ class Document:
     payload_hash: str
     dropped: tuple[str, ...] = ()
     """The payload field of each value that no index can hold; null stands in its place."""
+    cut: tuple[str, ...] = ()
+    """Views of whose text the source gave only the beginning."""
     is_archived: bool = False
     """Whether it keeps text and payload alone: no view has a hash, and none gets a vector."""
 
@@ -180,6 +186,12 @@ def render_text(values: Sequence[str | None], *, markup: Markup = "none") -> str
     return " ".join(filter(None, parts))
 
 
+def longest_text(entity: Entity, column: str) -> int:
+    """Most characters that are read of a column of a view."""
+    is_long = column in entity.long_columns
+    return MAX_LONG_TEXT_CHARACTERS if is_long else MAX_TEXT_CHARACTERS
+
+
 def has_words(text: str) -> bool:
     """Whether there is anything to embed: a letter or a digit."""
     return _LETTER_OR_DIGIT.search(text) is not None
@@ -237,17 +249,34 @@ class DocumentBuilder:
 
     A row is a sequence ``(id, tenant, is_global, *view columns, *payload columns)``
     in the order of ``Entity.view_columns`` and ``Entity.payload_columns``.
+
+    Args:
+        entity: Whose rows.
+        scope: Whose documents.
+        model_id: Part of every embed hash.
+        hash_ids: What is part of those of a view instead, see ``ViewSpec.hash_id``.
     """
 
     __slots__ = (
-        "_embed_hash", "_entity", "_fixed", "_markup", "_payload_slots", "_scope", "_view_slots",
+        "_embed_hashes", "_entity", "_fixed", "_markup", "_payload_slots", "_scope", "_view_limits",
+        "_view_slots",
     )  # fmt: skip
 
-    def __init__(self, *, entity: Entity, scope: Scope, model_id: str) -> None:
+    def __init__(
+        self,
+        *,
+        entity: Entity,
+        scope: Scope,
+        model_id: str,
+        hash_ids: Mapping[str, str] | None = None,
+    ) -> None:
         self._entity = entity
         self._markup = entity.markup
         self._scope = scope
-        self._embed_hash = embed_hasher(model_id)
+        hashers = {
+            view: embed_hasher((hash_ids or {}).get(view, model_id)) for view, _ in entity.views
+        }
+        self._embed_hashes = tuple(hashers.values())
         view_at = {column: 3 + index for index, column in enumerate(entity.view_columns)}
         payload_from = 3 + len(view_at)
         payload_at = {
@@ -255,6 +284,10 @@ class DocumentBuilder:
         }
         self._view_slots = tuple(
             tuple(view_at[column] for column in columns) for _, columns in entity.views
+        )
+        self._view_limits = tuple(
+            (view, tuple((view_at[column], longest_text(entity, column)) for column in columns))
+            for view, columns in entity.views
         )
         self._payload_slots = tuple((field, payload_at[column]) for field, column in entity.payload)
         self._fixed: dict[str, object] = {
@@ -279,6 +312,7 @@ class DocumentBuilder:
         except UnicodeEncodeError as error:
             surrogate = Reason.INVALID_TEXT, f"lone surrogate at character {error.start}"
             return self._reject(row_id, *(self._undecodable(row) or surrogate))
+        cut = self._cut(row)
         texts = tuple(text if has_words(text) else "" for text in texts)
         shown = " ".join(filter(None, texts))
         if not shown:
@@ -287,6 +321,8 @@ class DocumentBuilder:
         identity = document_id(scope=self._scope, entity_type=self._entity.name, row_id=row_id)
         payload = {field: row[slot] for field, slot in self._payload_slots}
         own = {**self._fixed, DB_ID: row_id, DOCUMENT_ID: identity, TEXT: shown}
+        if self._entity.long_views:
+            own[TEXT_SPANS] = self._spans(texts)
         encoded, dropped = _encode(payload, own=own)
         spoiled = self._undecodable(row) if dropped else None
         if spoiled is not None:
@@ -299,13 +335,33 @@ class DocumentBuilder:
             db_id=row_id,
             texts=texts,
             embed_hashes=tuple(
-                self._embed_hash(text) if text and not is_archived else "" for text in texts
+                embed_hash(text) if text and not is_archived else ""
+                for embed_hash, text in zip(self._embed_hashes, texts, strict=True)
             ),
             payload=encoded.decode(),
             payload_hash=bytes_digest(encoded),
             dropped=dropped,
+            cut=cut,
             is_archived=is_archived,
         )
+
+    def _cut(self, row: Sequence[object]) -> tuple[str, ...]:
+        """Views with a column that is as long as what is read of it at most."""
+        return tuple(
+            view
+            for view, slots in self._view_limits
+            if any(len(row[slot] or "") >= limit for slot, limit in slots)  # type: ignore[arg-type]  # text by contract of RowSource
+        )
+
+    def _spans(self, texts: Sequence[str]) -> dict[str, list[int]]:
+        """Per view with a text its place among all of them, joined."""
+        spans: dict[str, list[int]] = {}
+        start = 0
+        for (view, _), text in zip(self._entity.views, texts, strict=True):
+            if text:
+                spans[view] = [start, start + len(text)]
+                start += len(text) + 1
+        return spans
 
     def _owner_fault(self, *, tenant: object, is_global: object) -> tuple[Reason, str] | None:
         if is_global:

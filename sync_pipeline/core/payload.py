@@ -28,6 +28,10 @@ DB_ID: Final = "dbId"
 TEXT: Final = "text"
 """Texts of all views, joined: what is shown, and what BM25 ranks."""
 
+TEXT_SPANS: Final = "text_spans"
+"""Where there are long views: per view with a text its place in ``TEXT``, first character and the
+one behind the last."""
+
 SCOPE_KEY: Final = "scope_key"
 """``global`` or the tenant's id: the one isolation field."""
 SCOPE_KIND: Final = "scope"
@@ -47,13 +51,13 @@ SCHEMA_VERSION: Final = "schema_version"
 
 RESERVED_FIELDS: Final = frozenset(
     {
-        DOCUMENT_ID, ENTITY_TYPE, DB_ID, TEXT,
+        DOCUMENT_ID, ENTITY_TYPE, DB_ID, TEXT, TEXT_SPANS,
         SCOPE_KEY, SCOPE_KIND, TENANT_ID, IS_GLOBAL,
         EMBED_HASH, PAYLOAD_HASH, REVISION, SYNCED_AT, SCHEMA_VERSION,
     }
 )  # fmt: skip
 """Fields that the pipeline writes itself."""
-_BOOKKEEPING: Final = frozenset({EMBED_HASH, PAYLOAD_HASH, REVISION, SCHEMA_VERSION})
+_BOOKKEEPING: Final = frozenset({EMBED_HASH, PAYLOAD_HASH, REVISION, SCHEMA_VERSION, TEXT_SPANS})
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -120,6 +124,18 @@ def embed_hashes_of(payload: Payload) -> dict[str, str]:
         view: value
         for view, value in hashes.items()
         if isinstance(view, str) and isinstance(value, str) and value
+    }
+
+
+def text_spans_of(payload: Payload) -> dict[str, tuple[int, int]]:
+    """Per view the place of its text in the document's, where that is said."""
+    spans = payload.get(TEXT_SPANS)
+    if not isinstance(spans, Mapping):
+        return {}
+    return {
+        view: (span[0], span[1])
+        for view, span in spans.items()
+        if isinstance(span, list) and len(span) == 2 and all(type(it) is int for it in span)  # noqa: PLR2004 - a pair
     }
 
 

@@ -83,6 +83,16 @@ class CollectionSpec:
         return ViewSpec(name=name, model_id=self.model_id, dimension=self.dimension)
 
     @property
+    def long_views(self) -> tuple[str, ...]:
+        """Those with a vector per passage."""
+        return tuple(view.name for view in self.view_specs if view.is_long)
+
+    @property
+    def hash_ids(self) -> dict[str, str]:
+        """Per view what its embed hashes stand for besides the text."""
+        return {view.name: view.hash_id for view in self.view_specs}
+
+    @property
     def view_specs(self) -> tuple[ViewSpec, ...]:
         """All of them, in order."""
         return tuple(map(self.view, self.views))

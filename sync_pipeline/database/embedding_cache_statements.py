@@ -55,8 +55,7 @@ DELETE FROM {table} AS kept
 WHERE (%(is_everything)s OR kept.text_hash = ANY(%(text_hashes)b::text[]))
   AND kept.created_at <= now() - make_interval(secs => %(min_age_seconds)s)
   AND NOT EXISTS (
-    SELECT FROM {index_state} AS document, jsonb_each_text(document.embed_hashes) AS view
-    WHERE view.value = kept.text_hash
+    SELECT FROM {index_state} AS document, {texts} WHERE view.value = kept.text_hash
   )
 """)
 
@@ -73,6 +72,7 @@ MODELS: Final = sql.SQL("""
 SELECT model_id, array_agg(collection ORDER BY collection) FILTER (WHERE collection IS NOT NULL)
 FROM (
   SELECT model_id, collection FROM {generation}
+  UNION SELECT view.value, collection FROM {generation}, jsonb_each_text(view_models) AS view
   UNION ALL SELECT model_id, NULL FROM {canary}
 ) AS known (model_id, collection) GROUP BY model_id
 """)
@@ -87,7 +87,7 @@ may choose for young tables whose rows it has not counted yet."""
 _USED: Final = sql.SQL("""
 WITH used AS MATERIALIZED (
   SELECT DISTINCT view.value AS text_hash
-  FROM {index_state} AS document, jsonb_each_text(document.embed_hashes) AS view
+  FROM {index_state} AS document, {texts}
   WHERE %(scope_key)s::text IS NULL OR document.scope_key = %(scope_key)s
 )
 """)
@@ -149,15 +149,32 @@ SELECT count(*), coalesce(sum(size_bytes), 0)::bigint FROM gone
 EXPECTED_HITS: Final = sql.SQL("""
 WITH texts AS MATERIALIZED (
   SELECT DISTINCT view.value AS text_hash,
-    CASE WHEN %(shares)s THEN %(model_id)s ELSE %(model_id)s || ' for ' || document.scope_key END
+    CASE WHEN %(shares)s THEN view.model_id ELSE view.model_id || ' for ' || document.scope_key END
       COLLATE "C" AS key
-  FROM {index_state} AS document, jsonb_each_text(document.embed_hashes) AS view
+  FROM {index_state} AS document LEFT JOIN {generation} AS made USING (collection),
+  LATERAL (
+    SELECT coalesce(made.view_models ->> whole.key, %(model_id)s), whole.value
+    FROM jsonb_each_text(document.embed_hashes) AS whole
+    WHERE document.passages -> whole.key IS NULL
+    UNION ALL
+    SELECT coalesce(made.view_models ->> long.key, %(model_id)s), passage.value
+    FROM jsonb_each(document.passages) AS long, jsonb_array_elements_text(long.value) AS passage
+  ) AS view (model_id, value)
   WHERE document.collection = %(collection)s AND document.status = 'synced'
 )
 SELECT count(*), count(kept.text_hash)
 FROM texts LEFT JOIN {table} AS kept
   ON kept.model_id = texts.key AND kept.text_hash = texts.text_hash
 """)
+
+
+_TEXTS: Final = sql.SQL("""LATERAL (
+  SELECT whole.value FROM jsonb_each_text(document.embed_hashes) AS whole
+  UNION ALL
+  SELECT passage.value
+  FROM jsonb_each(document.passages) AS long, jsonb_array_elements_text(long.value) AS passage
+) AS view (value)""")
+"""Embed hashes of all that a document has vectors of."""
 
 
 def names(schema: str) -> Mapping[str, sql.Composable]:
@@ -172,6 +189,7 @@ def names(schema: str) -> Mapping[str, sql.Composable]:
         "use": sql.Identifier(schema, "cache_use"),
         "generation": sql.Identifier(schema, "generation"),
         "canary": sql.Identifier(schema, "model_canary"),
-        "used": _USED.format(index_state=index_state),
+        "texts": _TEXTS,
+        "used": _USED.format(index_state=index_state, texts=_TEXTS),
         "unused": _UNUSED.format(table=table),
     }

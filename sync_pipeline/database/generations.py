@@ -37,6 +37,7 @@ class PostgresGenerations:
             description=spec.describe(),
             is_active=False,
             recipe=kept,
+            view_models={view.name: view.model_id for view in spec.special} or null(),
         )
         note = note.on_conflict_do_update(
             index_elements=["collection"],
@@ -105,4 +106,13 @@ class PostgresGenerations:
             .order_by(columns.created_at, columns.collection)
         )
         rows = self._database.read_named("listing collections", query)
-        return [GenerationRecord(**{**row, "views": tuple(row["views"])}) for row in rows]
+        return [
+            GenerationRecord(
+                **{
+                    **row,
+                    "views": tuple(row["views"]),
+                    "view_models": row["view_models"] or {},
+                }
+            )
+            for row in rows
+        ]

@@ -90,6 +90,8 @@ class PostgresIndexState:
             "db_ids": [row.db_id for row in distinct],
             "embed_hashes": [json.dumps(dict(row.embed_hashes)) for row in distinct],
             "payload_hashes": [row.payload_hash for row in distinct],
+            "passages": [_passages(row.passages) for row in distinct],
+            "truncated_views": [",".join(row.truncated) for row in distinct],
         }
         self._execute("recording synced documents", index_state_statements.RECORD_SYNCED, values)
 
@@ -237,6 +239,32 @@ class PostgresIndexState:
             counts.setdefault(scope_key, {})[entity_type] = number
         return counts
 
+    def count_truncated(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
+        """Per scope key and view the documents of whose text only a part has a vector."""
+        columns = self._table.c
+        view = func.unnest(columns.truncated_views).label("view")
+        documents = select(columns.scope_key, view).where(
+            columns.collection == self._collection, columns.truncated_views != []
+        )
+        if scope is not None:
+            documents = documents.where(columns.scope_key == scope.key)
+        named = documents.subquery().c
+        query = select(named.scope_key, named.view, func.count()).group_by("scope_key", "view")
+        counts: dict[str, dict[str, int]] = {}
+        for scope_key, name, number in self._database.read("counting documents", query):
+            counts.setdefault(scope_key, {})[name] = number
+        return counts
+
+    def passages(self, *, document_ids: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+        """Per document with a long text, and per view, the embed hashes of its passages."""
+        columns = self._table.c
+        query = select(columns.document_id, columns.passages).where(
+            columns.collection == self._collection,
+            columns.document_id.in_(document_ids),
+            columns.passages.is_not(None),
+        )
+        return dict(self._database.read("reading passages", query))
+
     def get(self, *, document_id: str) -> DocumentRecord | None:
         """What is recorded of one document."""
         records = self._records(
@@ -364,6 +392,7 @@ class PostgresIndexState:
                 columns.last_synced_at,
                 columns.last_sync_attempt_at.label("last_attempt_at"),
                 columns.source_snapshot_at,
+                columns.truncated_views,
             )
             .where(*conditions)
             .order_by(*((columns.scope_key, columns.document_id) if order is None else order))
@@ -412,6 +441,12 @@ class PostgresIndexState:
             .order_by(columns.point_id)
         )
         return query if stop is None else query.where(columns.point_id < stop)
+
+
+def _passages(passages: Mapping[str, Sequence[str]]) -> str | None:
+    if not passages:
+        return None
+    return json.dumps({view: list(hashes) for view, hashes in passages.items()})
 
 
 def _digests(rows: NDArray[np.void], views: Sequence[str]) -> PointDigests:

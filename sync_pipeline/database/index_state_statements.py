@@ -13,16 +13,21 @@ RECORD_SYNCED: Final = sql.SQL("""
 INSERT INTO {table} AS known (
     collection, document_id, point_id, scope, scope_key, tenant_id, entity_type, db_id,
     embed_hashes, payload_hash, status, last_synced_at, last_sync_attempt_at, vector_version,
-    source_snapshot_at
+    source_snapshot_at, passages, truncated_views
 )
 SELECT
     %(collection)s, given.document_id, given.point_id::uuid, %(scope)s, %(scope_key)s,
     %(tenant_id)s, given.entity_type, given.db_id, given.embed_hashes::jsonb, given.payload_hash,
-    'synced', now(), now(), %(vector_version)s, %(snapshot_at)s
+    'synced', now(), now(), %(vector_version)s, %(snapshot_at)s, given.passages::jsonb,
+    string_to_array(given.truncated_views, ',')
 FROM unnest(
     %(document_ids)b::text[], %(point_ids)b::text[], %(entity_types)b::text[],
-    %(db_ids)b::text[], %(embed_hashes)b::text[], %(payload_hashes)b::text[]
-) AS given (document_id, point_id, entity_type, db_id, embed_hashes, payload_hash)
+    %(db_ids)b::text[], %(embed_hashes)b::text[], %(payload_hashes)b::text[],
+    %(passages)b::text[], %(truncated_views)b::text[]
+) AS given (
+    document_id, point_id, entity_type, db_id, embed_hashes, payload_hash, passages,
+    truncated_views
+)
 ORDER BY given.document_id -- two writers lock common rows in the same order
 ON CONFLICT (collection, document_id) DO UPDATE SET
     point_id = excluded.point_id,
@@ -43,6 +48,8 @@ ON CONFLICT (collection, document_id) DO UPDATE SET
     last_sync_attempt_at = excluded.last_sync_attempt_at,
     vector_version = excluded.vector_version,
     source_snapshot_at = excluded.source_snapshot_at,
+    passages = excluded.passages,
+    truncated_views = excluded.truncated_views,
     previous_scope_key = CASE
         WHEN known.scope_key <> excluded.scope_key THEN known.scope_key
         ELSE known.previous_scope_key

@@ -26,7 +26,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import UserDefinedType
 
 KEY = Text(collation="C")
@@ -89,6 +89,8 @@ def _index_state(metadata: MetaData) -> None:
         Column("vector_version", Text),
         Column("source_snapshot_at", MOMENT),
         Column("previous_scope_key", KEY),
+        Column("passages", JSONB),
+        Column("truncated_views", ARRAY(Text), nullable=False, server_default=text("'{}'")),
         Column("created_at", MOMENT, nullable=False, server_default=func.now()),
         Column("updated_at", MOMENT, nullable=False, server_default=func.now()),
         CheckConstraint("scope IN ('global', 'tenant')", name="index_state_scope"),
@@ -266,6 +268,7 @@ def _generation(metadata: MetaData) -> None:
         Column("served_at", MOMENT),
         Column("retired_at", MOMENT),
         Column("refusal", Text),
+        Column("view_models", JSONB),
     )
 
 

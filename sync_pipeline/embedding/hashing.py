@@ -64,10 +64,9 @@ class HashingEmbedder:
         """Embed search texts, shape ``(len(texts), dimension)``: as documents are."""
         return self.embed(texts)
 
-    def count_truncated(self, texts: Sequence[str]) -> int:
+    def find_truncated(self, texts: Sequence[str]) -> list[bool]:
         """None ever is: words are counted to the end."""
-        del texts
-        return 0
+        return [False] * len(texts)
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Count the words."""

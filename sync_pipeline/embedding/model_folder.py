@@ -42,6 +42,8 @@ class ModelFolder:
     path: Path
     dimension: int | None
     """Length of its vectors; None where only the loaded model can tell."""
+    window: int | None
+    """Most tokens that it reads of a text; None where only the loaded model can tell."""
     query_prompt: str
     document_prompt: str
     content: str
@@ -81,6 +83,7 @@ def read_model(path: Path, *, model: str) -> ModelFolder:
     return ModelFolder(
         path=path,
         dimension=_dimension(path, modules=modules, shortened_to=general.get("truncate_dim")),
+        window=_window(path, modules=modules),
         query_prompt=prompts.get("query") or default or "",
         document_prompt=next(filter(None, map(prompts.get, _DOCUMENT_PROMPTS)), default) or "",
         content=_hash_files(path, modules=modules),
@@ -174,6 +177,16 @@ def _output_size(config: Mapping[str, Any]) -> int | None:
         return int(width) * _pooling_modes(config)
     hidden = config.get("hidden_size") or config.get("d_model") or config.get("dim")
     return None if hidden is None else int(hidden)
+
+
+def _window(path: Path, *, modules: Sequence[str]) -> int | None:
+    """Most tokens of a text, where a module's configuration says so itself."""
+    for folder in modules:
+        for file in sorted((path / folder).glob("sentence_*_config.json")):
+            window = _read_json(file).get("max_seq_length")
+            if isinstance(window, int):
+                return window
+    return None
 
 
 def _pooling_modes(config: Mapping[str, Any]) -> int:

@@ -133,13 +133,12 @@ class OpenAIEmbedder:
             return np.empty((0, self.dimension), dtype=np.float32)
         return np.concatenate(vectors)
 
-    def count_truncated(self, texts: Sequence[str]) -> int:
-        """Always 0: these services refuse a text beyond the window and do not say how long it is.
+    def find_truncated(self, texts: Sequence[str]) -> list[bool]:
+        """None: these services refuse a text beyond the window and do not say how long it is.
 
         (Some can be told to cut silently; nothing in their answer tells.)
         """
-        del texts
-        return 0
+        return [False] * len(texts)
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Estimate: the service's tokenizer is not at hand, and a token is about 3 bytes of UTF-8.

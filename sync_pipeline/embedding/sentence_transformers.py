@@ -49,10 +49,6 @@ class _LoadedModel:
     model: SentenceTransformer
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def token_counts(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, the special ones included, before anything is cut off."""
-        return [len(tokens) for tokens in self.tokens(texts)]
-
     def tokens(self, texts: Sequence[str]) -> list[Sequence[int]]:
         """The tokens themselves."""
         if not texts:
@@ -168,19 +164,41 @@ class SentenceTransformersEmbedder:
             )
         return normalised(np.asarray(vectors, dtype=np.float32))
 
-    def count_truncated(self, texts: Sequence[str]) -> int:
-        """Count the texts that are longer than the model's window (its tail is ignored)."""
-        loaded = self._load()
-        window = loaded.model.max_seq_length
+    def find_truncated(self, texts: Sequence[str]) -> list[bool]:
+        """Say per text whether it is longer than the model's window (its tail is ignored).
+
+        Counted with the model's own tokenizer, without the model, where its files say all.
+        """
+        window = self._window
         if window is None:
-            return 0
+            return [False] * len(texts)
         prompted = [self._document_prompt + text for text in texts]
         # A token other than the few special ones is at least a byte: most texts need no counting.
         long = [text for text in prompted if len(text.encode()) > window - _SPECIAL_TOKENS]
-        if not long:
-            return 0
+        too_long = {
+            text
+            for text, tokens in zip(long, self._token_counts(long), strict=True)
+            if tokens > window
+        }
+        return [text in too_long for text in prompted]
+
+    @property
+    def _window(self) -> int | None:
+        """Most tokens that the model reads; None where there is no limit."""
+        if self._folder.window is not None:
+            return self._folder.window
+        window: int | None = self._load().model.max_seq_length
+        return window
+
+    def _token_counts(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, the special ones included, before anything is cut off."""
+        if not texts:
+            return []
+        if self._tokenizer is not None:
+            return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(texts)]
+        loaded = self._load()
         with loaded.lock:
-            return sum(count > window for count in loaded.token_counts(long))
+            return [len(tokens) for tokens in loaded.tokens(texts)]
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Count with the model's own tokenizer, without the model.

@@ -30,9 +30,9 @@ from sync_pipeline.core.canaries import (
 from sync_pipeline.core.errors import ModelChangedError, PermanentError
 from sync_pipeline.core.point import Vector, check_vectors
 from sync_pipeline.core.ports import Embedder, ModelCanaries, ModelCanariesReader
-from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.engine.bisect import apply_bisecting
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.embedders import KnownEmbedder
 from sync_pipeline.engine.staged import StagedExport, hash_column, text_column
 
 _log: Final = logging.getLogger(__name__)
@@ -41,43 +41,6 @@ CHECKED_FOR_SECONDS: Final = 600.0
 """A process that lives on asks a model again after so long."""
 LOOKED_THROUGH: Final = 2_000
 """Documents of an export that are looked through for texts with a cached vector."""
-
-
-class KnownEmbedder:
-    """An embedder under the id by which its vectors are known.
-
-    So a model under a new name keeps cache, embed hashes and collection of the old one.
-    """
-
-    def __init__(self, embedder: Embedder, *, model_id: str) -> None:
-        self.max_batch = embedder.max_batch
-        self.model_id = model_id
-        self._embedder = embedder
-
-    @property
-    def dimension(self) -> int:
-        """Length of every vector."""
-        return self._embedder.dimension
-
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed documents."""
-        return self._embedder.embed(texts)
-
-    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed search texts."""
-        return self._embedder.embed_queries(texts)
-
-    def count_truncated(self, texts: Sequence[str]) -> int:
-        """Count the texts that are longer than the model's window."""
-        return self._embedder.count_truncated(texts)
-
-    def count_tokens(self, texts: Sequence[str]) -> int:
-        """Count tokens."""
-        return self._embedder.count_tokens(texts)
-
-    def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
-        """Count tokens, and those that the vocabulary lacks."""
-        return self._embedder.count_unknown(texts)
 
 
 def as_known(embedder: Embedder, canaries: ModelCanariesReader) -> Embedder:
@@ -109,7 +72,7 @@ def settle_model(embedder: Embedder, canaries: ModelCanaries) -> Embedder:
     return as_known(embedder, canaries)
 
 
-def require_same_model(sync: SyncContext, *, export: StagedExport) -> None:
+def require_same_model(sync: SyncContext, embedder: Embedder, *, export: StagedExport) -> None:
     """Compare a model with what it gave before, and record it where nobody has.
 
     Once per process, and again after ``CHECKED_FOR_SECONDS``. Where nothing is recorded of a
@@ -117,27 +80,28 @@ def require_same_model(sync: SyncContext, *, export: StagedExport) -> None:
 
     Args:
         sync: The ports.
+        embedder: One of the generation's models.
         export: What is about to be embedded.
 
     Raises:
         ModelChangedError: other vectors; nothing is recorded.
         PermanentError: it refuses every canary.
     """
-    model_id = sync.embedder.model_id
+    model_id = embedder.model_id
     checked_at = sync.checked_models.checked_at.get(model_id)
     now = sync.seconds()
     if checked_at is not None and now - checked_at < CHECKED_FOR_SECONDS:
         return
     reference = sync.canaries.reference(model_id=model_id)
-    measured = measure_canaries(sync.embedder)
+    measured = measure_canaries(embedder)
     if lowest_cosine(reference, measured) is None:
-        _compare_with_cache(sync, export=export)
+        _compare_with_cache(sync, embedder, export=export)
     else:
         require_agreement(
             reference, measured, model_id=model_id, with_what="its recorded canary vectors"
         )
     if reference:
-        _complete(sync, reference=reference, measured=measured)
+        _complete(sync, model_id, reference=reference, measured=measured)
     else:
         sync.canaries.record(model_id=model_id, canaries=measured)
     sync.checked_models.checked_at[model_id] = now
@@ -221,27 +185,27 @@ def _embed_each(
     return found
 
 
-def _compare_with_cache(sync: SyncContext, *, export: StagedExport) -> None:
+def _compare_with_cache(sync: SyncContext, embedder: Embedder, *, export: StagedExport) -> None:
     """Embed some texts again whose vectors are in the cache, if the export has any."""
-    texts = _texts_of(sync, export=export)
-    cached = sync.cache.get(model_id=sync.cache_model(export.scope), text_hashes=list(texts))
+    model_id = embedder.model_id
+    texts = _texts_of(sync, model_id, export=export)
+    cached = sync.cache.get(
+        model_id=sync.cache_key(export.scope, model_id), text_hashes=list(texts)
+    )
     chosen = dict(islice(cached.items(), len(CANARY_TEXTS)))
-    found = _embed_each(
-        sync.embedder.embed, sync.embedder, [texts[key] for key in chosen], refused=[]
-    )
+    found = _embed_each(embedder.embed, embedder, [texts[key] for key in chosen], refused=[])
     measured = {key: found[texts[key]] for key in chosen if texts[key] in found}
-    require_agreement(
-        chosen, measured, model_id=sync.embedder.model_id, with_what="its cached vectors"
-    )
+    require_agreement(chosen, measured, model_id=model_id, with_what="its cached vectors")
 
 
-def _texts_of(sync: SyncContext, *, export: StagedExport) -> dict[str, str]:
-    """Texts of the first documents of an export, by embed hash."""
+def _texts_of(sync: SyncContext, model_id: str, *, export: StagedExport) -> dict[str, str]:
+    """Texts of the first documents of an export that have one vector of a model, by embed hash."""
     dataset = sync.staging.open_dataset(export.dataset)
+    views = [view.name for view in sync.spec.view_specs if view.hash_id == model_id]
     return {
         str(key): str(text)
         for rows in islice(dataset.iter_batches(0, batch_size=LOOKED_THROUGH), 1)
-        for view in sync.views
+        for view in views
         for key, text in zip(
             rows.column(hash_column(view)).to_pylist(),
             rows.column(text_column(view)).to_pylist(),
@@ -251,7 +215,7 @@ def _texts_of(sync: SyncContext, *, export: StagedExport) -> dict[str, str]:
     }
 
 
-def _complete(sync: SyncContext, *, reference: Canaries, measured: Canaries) -> None:
+def _complete(sync: SyncContext, model_id: str, *, reference: Canaries, measured: Canaries) -> None:
     """Record the canaries that the reference lacks, and a search text's that is another one now."""
     added = {key: vector for key, vector in measured.items() if key not in reference}
     query = cosines(reference, measured).get(QUERY_KEY, 1.0)
@@ -260,8 +224,8 @@ def _complete(sync: SyncContext, *, reference: Canaries, measured: Canaries) -> 
             "the model %s embeds search texts otherwise than before (cosine %.4f), and documents "
             "as before: expected after a change of embedding.query_prompt, otherwise look at "
             "the provider",
-            sync.embedder.model_id,
+            model_id,
             query,
         )
         added[QUERY_KEY] = measured[QUERY_KEY]
-    sync.canaries.replace(model_id=sync.embedder.model_id, canaries=added)
+    sync.canaries.replace(model_id=model_id, canaries=added)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import repeat
 from typing import Final, Self
 
-import numpy as np
 import pyarrow as pa
 
 from sync_pipeline.core.diff import Action
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.ports import FailedDocument, StateRow
-from sync_pipeline.engine.staged import hash_column, text_column
+from sync_pipeline.engine.staged import hash_column, passages_column
 
 POINT_ACTIONS: Final = (Action.NEW, Action.CHANGED)
 """Actions that write a point, and so need its vectors."""
@@ -58,6 +58,10 @@ class Change:
     payload_hash: str
     embed_hashes: Mapping[str, str]
     """Per view with a text that has a vector its embed hash."""
+    passages: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Per long view with vectors the hashes of the passages of its text, in order."""
+    truncated: tuple[str, ...] = ()
+    """Views of whose text only a part has a vector."""
     refusal: Refusal | None = None
     """Of the views whose text the model refuses, where others have a vector."""
 
@@ -65,6 +69,10 @@ class Change:
     def writes_point(self) -> bool:
         """Whether vectors are written too."""
         return self.action in POINT_ACTIONS
+
+    def vector_keys(self, view: str) -> Sequence[str]:
+        """Embed hashes of all that has a vector in a view."""
+        return self.passages.get(view, (self.embed_hashes[view],))
 
     def as_recorded(self) -> StateRow:
         """What is recorded once the index has it."""
@@ -75,6 +83,8 @@ class Change:
             db_id=self.db_id,
             embed_hashes=self.embed_hashes,
             payload_hash=self.payload_hash,
+            passages=self.passages,
+            truncated=self.truncated,
         )
 
     def as_failed(self, why: PermanentError | Refusal) -> FailedDocument:
@@ -95,8 +105,13 @@ def iter_changes(rows: pa.RecordBatch | pa.Table, views: Sequence[str]) -> Itera
     """Read rows of a change set, in their order."""
     columns = [rows.column(name).to_pylist() for name in _COLUMNS]
     hashes = [rows.column(hash_column(view)).to_pylist() for view in views]
-    for action, *values, refusal, keys in zip(*columns, zip(*hashes, strict=True), strict=True):
+    passages = _passages(rows, views)
+    cut = rows.column("cut").to_pylist() if "cut" in rows.schema.names else repeat(None)
+    for action, *values, refusal, keys, parts, unread in zip(
+        *columns, zip(*hashes, strict=True), passages, cut, strict=False
+    ):
         document_id, point_id, entity_type, db_id, payload, payload_hash = values
+        embed_hashes = {view: key for view, key in zip(views, keys, strict=True) if key}
         yield Change(
             action=Action(action),
             document_id=document_id,
@@ -105,9 +120,28 @@ def iter_changes(rows: pa.RecordBatch | pa.Table, views: Sequence[str]) -> Itera
             db_id=db_id,
             payload=payload,
             payload_hash=payload_hash,
-            embed_hashes={view: key for view, key in zip(views, keys, strict=True) if key},
+            embed_hashes=embed_hashes,
+            passages={view: found for view, found in parts.items() if view in embed_hashes},
+            truncated=tuple(view for view in unread or () if view in embed_hashes),
             refusal=None if refusal is None else Refusal(**json.loads(refusal)),
         )
+
+
+def _passages(
+    rows: pa.RecordBatch | pa.Table, views: Sequence[str]
+) -> Iterator[Mapping[str, Sequence[str]]]:
+    """Row by row the hashes of passages, by long view."""
+    named = {
+        view: rows.column(name).to_pylist()
+        for view in views
+        if (name := passages_column(view)) in rows.schema.names
+    }
+    if not named:
+        return repeat({})
+    return (
+        {view: found for view, found in zip(named, row, strict=True) if found}
+        for row in zip(*named.values(), strict=True)
+    )
 
 
 def note_failure(
@@ -129,21 +163,3 @@ def note_failure(
     failed_of[name] = failed_of.get(name, 0) + 1
     if change.action is Action.NEW and not is_written:
         absent_of[name] = absent_of.get(name, 0) + 1
-
-
-def distinct_texts(table: pa.Table, views: Sequence[str]) -> dict[str, str]:
-    """The distinct texts of new and changed documents, by embed hash."""
-    is_written = np.isin(
-        table.column("action").to_numpy(), [str(action) for action in POINT_ACTIONS]
-    )
-    written = table.filter(pa.array(is_written))
-    return {
-        key: text
-        for view in views
-        for key, text in zip(
-            written.column(hash_column(view)).to_pylist(),
-            written.column(text_column(view)).to_pylist(),
-            strict=True,
-        )
-        if key and text
-    }

@@ -42,6 +42,7 @@ from sync_pipeline.core.ports import (
 from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.collection import BoundCollection, OpenRecords, open_collection
+from sync_pipeline.engine.embedders import Models
 from sync_pipeline.engine.generation import (
     Generation,
     OpenGeneration,
@@ -186,9 +187,14 @@ class SyncContext:
         return self.generation.collection.records.overview
 
     @property
-    def embedder(self) -> Embedder:
-        """The model of its vectors."""
-        return self.generation.embedder
+    def models(self) -> Models:
+        """The models of its vectors, by view."""
+        return self.generation.models
+
+    @property
+    def embedders(self) -> Mapping[str, Embedder]:
+        """The models that its views use, by id, each once."""
+        return self.models.among(self.views)
 
     @property
     def sparse(self) -> SparseEncoder:
@@ -225,19 +231,30 @@ class SyncContext:
         records: OpenRecords | None = None,
         entities: tuple[Entity, ...] | None = None,
         embedder: Embedder | None = None,
+        models: Models | None = None,
         sparse: SparseEncoder | None = None,
     ) -> Self:
-        """The same context over another store or other records, or of another generation."""
+        """The same context over another store or other records, or of another generation.
+
+        Args:
+            store: All collections.
+            records: Of all collections.
+            entities: What is read, and how it is rendered.
+            embedder: One model for all views that have none of their own.
+            models: The models of all views.
+            sparse: What weighs words.
+        """
         store = store or self.store
         records = records or self.records
         generation = bind_generation(
             alias=self.alias,
             entities=self.entities if entities is None else entities,
-            embedder=embedder or self.embedder,
+            models=models or replace(self.models, main=embedder or self.models.main),
             sparse=sparse or self.sparse,
             store=store,
             records=records,
             model=self.generation.model,
+            view_models=self.generation.view_models,
         )
         return replace(self, store=store, records=records, generation=generation)
 
@@ -252,15 +269,9 @@ class SyncContext:
         config = digest(self.spec.collection, repr(entity), *archive)
         return scope_digest(config=config, entities={entity.name: rows} if rows else {})
 
-    def cache_model(self, scope: Scope) -> str:
-        """Under which model id the cache keeps vectors of ``scope``."""
-        if self.options.shares_cache:
-            return self.embedder.model_id
-        return self.scope_cache_model(scope)
-
-    def scope_cache_model(self, scope: Scope) -> str:
-        """Under which model id the cache keeps vectors that only ``scope`` may use."""
-        return scope_cache_key(self.embedder.model_id, scope)
+    def cache_key(self, scope: Scope, model_id: str) -> str:
+        """Under which key the cache keeps vectors of a model for ``scope``."""
+        return model_id if self.options.shares_cache else scope_cache_key(model_id, scope)
 
     def checkpoint(self, *, scope: Scope) -> None:
         """Between batches: stop here if asked to.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from sync_pipeline.core.scope import Scope
     from sync_pipeline.engine.context import SyncOptions
+    from sync_pipeline.engine.embedders import Models
     from sync_pipeline.engine.generation import Generation, OpenGeneration
 
 
@@ -99,7 +100,9 @@ class Reading(Protocol):
     @property
     def staging(self) -> StagingArea: ...
     @property
-    def embedder(self) -> Embedder: ...
+    def models(self) -> Models: ...
+    @property
+    def embedders(self) -> Mapping[str, Embedder]: ...
     @property
     def sparse(self) -> SparseEncoder: ...
     @property
@@ -125,8 +128,8 @@ class Reading(Protocol):
     def entity_digest(self, entity: Entity, rows: EntityDigest | None) -> str:
         """Condense what the documents of an entity of one scope depend on."""
 
-    def cache_model(self, scope: Scope) -> str:
-        """Under which model id the cache keeps vectors of ``scope``."""
+    def cache_key(self, scope: Scope, model_id: str) -> str:
+        """Under which key the cache keeps vectors of a model for ``scope``."""
 
     def checkpoint(self, *, scope: Scope) -> None:
         """Between batches: stop here if asked to."""

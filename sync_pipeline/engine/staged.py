@@ -37,18 +37,34 @@ def hash_column(view: str) -> str:
     return f"embed_hash:{view}"
 
 
+def passages_column(view: str) -> str:
+    """Column with the embed hashes of the passages of a long view's text."""
+    return f"passages:{view}"
+
+
 def document_schema(views: Sequence[str]) -> pa.Schema:
-    """Columns of exported documents; ``content`` combines the embed hashes."""
+    """Columns of exported documents.
+
+    ``content`` combines the embed hashes; ``cut`` names the views whose text the source cut.
+    """
     names = [*_BASE_COLUMNS, "content"]
     for view in views:
         names += [text_column(view), hash_column(view)]
-    return pa.schema([(name, pa.string()) for name in names])
+    fields = [pa.field(name, pa.string()) for name in names]
+    return pa.schema([*fields, pa.field("cut", pa.list_(pa.string()))])
 
 
-def change_schema(views: Sequence[str]) -> pa.Schema:
-    """Columns of a change set: a document, its ``action`` and what the model refuses of it."""
-    action, refusal = pa.field("action", pa.string()), pa.field("refusal", pa.string())
-    return document_schema(views).insert(0, action).append(refusal)
+def change_schema(views: Sequence[str], *, long_views: Sequence[str] = ()) -> pa.Schema:
+    """Columns of a change set: a document, its ``action`` and what the model refuses of it.
+
+    ``cut`` names also the views of whose text the model reads only a part, and of each long view
+    there are the hashes of its passages.
+    """
+    schema = document_schema(views).insert(0, pa.field("action", pa.string()))
+    schema = schema.append(pa.field("refusal", pa.string()))
+    for view in long_views:
+        schema = schema.append(pa.field(passages_column(view), pa.list_(pa.string())))
+    return schema
 
 
 TOUCHED_SCHEMA = pa.schema({"point_id": pa.string()})
@@ -73,7 +89,7 @@ def documents_table(
         views: Names of all views; those the entity lacks are empty.
     """
     at = {view: position for position, view in enumerate(entity_views)}
-    columns: dict[str, list[str]] = {
+    columns: dict[str, list[Any]] = {
         "document_id": [document.document_id for document in documents],
         "point_id": [document.point_id for document in documents],
         "entity_type": [document.entity_type for document in documents],
@@ -90,6 +106,7 @@ def documents_table(
             columns[hash_column(view)] = [document.embed_hashes[place] for document in documents]
         else:
             columns[text_column(view)] = columns[hash_column(view)] = empty
+    columns["cut"] = [list(document.cut) or None for document in documents]
     return pa.table(columns, schema=document_schema(views))
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sync_pipeline.core.point import Vector
 from sync_pipeline.core.ports import Embedder
-from sync_pipeline.core.vocabulary import TokenCount
+from sync_pipeline.engine.embedders import StandingFor
 from sync_pipeline.service.problems import BusyError
 from sync_pipeline.service.timing import note
 
@@ -33,7 +33,7 @@ class _Waiting:
     vector: Future[Vector] = field(default_factory=Future)
 
 
-class SharedQueries:
+class SharedQueries(StandingFor):
     """An ``Embedder`` whose search texts go through the model in one thread, several at a time.
 
     While a pass is under way, texts gather for the next one: the busier the service is, the
@@ -43,8 +43,7 @@ class SharedQueries:
     def __init__(
         self, embedder: Embedder, *, max_waiting: int, on_busy: Callable[[], None] | None = None
     ) -> None:
-        self.max_batch = embedder.max_batch
-        self._embedder = embedder
+        super().__init__(embedder)
         self._max_waiting = max_waiting
         self._on_busy = on_busy
         self._known: OrderedDict[str, Vector] = OrderedDict()
@@ -53,20 +52,6 @@ class SharedQueries:
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="query encoder", daemon=True)
         self._thread.start()
-
-    @property
-    def model_id(self) -> str:
-        """See ``Embedder``."""
-        return self._embedder.model_id
-
-    @property
-    def dimension(self) -> int:
-        """See ``Embedder``."""
-        return self._embedder.dimension
-
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """See ``Embedder``; documents are not shared."""
-        return self._embedder.embed(texts)
 
     def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """See ``Embedder``.
@@ -99,18 +84,6 @@ class SharedQueries:
             self._is_closed = True
             self._changed.notify()
         self._thread.join()
-
-    def count_truncated(self, texts: Sequence[str]) -> int:
-        """See ``Embedder``."""
-        return self._embedder.count_truncated(texts)
-
-    def count_tokens(self, texts: Sequence[str]) -> int:
-        """See ``Embedder``."""
-        return self._embedder.count_tokens(texts)
-
-    def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
-        """See ``Embedder``."""
-        return self._embedder.count_unknown(texts)
 
     def _remembered(self, text: str) -> Vector:
         self._known.move_to_end(text)

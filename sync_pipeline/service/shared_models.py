@@ -39,7 +39,7 @@ class SharedModels:
         Args:
             store: Asked instead of the installation's own.
         """
-        own = self._sync.rebound(embedder=self._share(self._sync.embedder), store=store)
+        own = self._sync.rebound(models=self._sync.models.each(self._share), store=store)
 
         def open_shared(record: GenerationRecord) -> Generation | None:
             with self._opening:
@@ -50,11 +50,12 @@ class SharedModels:
                     self._opened[record.collection] = bind_generation(
                         alias=record.alias,
                         entities=generation.entities,
-                        embedder=self._share(generation.embedder),
+                        models=generation.models.each(self._share),
                         sparse=generation.sparse,
                         store=store,
                         records=self._sync.records,
                         model=generation.model,
+                        view_models=generation.view_models,
                     )
                 return self._opened[record.collection]
 

@@ -81,7 +81,7 @@ class Service:
         That of a generation which is being filled is loaded too, once the service is ready.
         """
         served = self._served()
-        served.embedder.embed_queries(["warm up"])
+        _warm_up(served)
         try:
             prepare_suggestions(self.sync)
         except SyncPipelineError as error:
@@ -90,7 +90,7 @@ class Service:
         self.is_ready = True
         self.metrics.note_ready()
         if served is not self.sync:
-            self.sync.embedder.embed_queries(["warm up"])
+            _warm_up(self.sync)
 
     def _served(self) -> SyncContext:
         """What serves; that of the settings where our record cannot be read now."""
@@ -181,3 +181,9 @@ Opened = Annotated[Service, Depends(opened)]
 Caller = Annotated[Principal, Depends(caller)]
 Operator = Annotated[Principal, Depends(operator)]
 Admin = Annotated[Principal, Depends(admin)]
+
+
+def _warm_up(sync: SyncContext) -> None:
+    """Load every model of a generation."""
+    for embedder in sync.embedders.values():
+        embedder.embed_queries(["warm up"])

@@ -33,11 +33,10 @@ from sync_pipeline.settings.rules import (
 )
 from sync_pipeline.settings.sections import Section
 
+DEFAULT_PASSAGE_TOKENS: Final = 100
+
 Column = Annotated[str, checked(why_not_a_column)]
 Columns = Annotated[tuple[Column, ...], Field(min_length=1)]
-Views = Annotated[
-    Mapping[Annotated[str, checked(why_not_a_view_name)], Columns], Field(min_length=1)
-]
 Payload = Mapping[Annotated[str, checked(why_not_a_payload_field)], Column]
 
 
@@ -152,6 +151,42 @@ Only = Mapping[
 ]
 
 
+class ViewSettings(Section):
+    """A view that is more than columns."""
+
+    columns: Columns
+    """The columns that are joined to its text, in this order."""
+    long: bool = False
+    """Cut the text into passages at the ends of sentences, each with a vector of its own: all of a
+    text is found by its meaning, and not only what the model reads of it."""
+    passage_tokens: Annotated[int, Field(ge=16, le=8192), NOT_A_BOOL] = Field(
+        default=DEFAULT_PASSAGE_TOKENS, validate_default=True
+    )
+    """Most tokens of a passage of a `long` view; no more than the model reads. Shorter ones find
+    more and take more room."""
+    model: Annotated[str, Field(min_length=1)] | None = None
+    """One of `embedding.models`. Null: the model of `embedding` itself."""
+
+    @field_validator("passage_tokens")
+    @classmethod
+    def _has_effect(cls, tokens: int, info: ValidationInfo) -> int:
+        if tokens != DEFAULT_PASSAGE_TOKENS and not info.data.get("long"):
+            raise refusal(Mistake("has no effect", "write long: true too, or leave it out"))
+        return tokens
+
+
+def _view_tag(value: Any) -> str:
+    """Tell a section from a list of columns, so that a mistake is named once."""
+    return HIDDEN_PART if isinstance(value, Mapping | Section) else f"{HIDDEN_PART}columns"
+
+
+View = Annotated[
+    Annotated[Columns, Tag(f"{HIDDEN_PART}columns")] | Annotated[ViewSettings, Tag(HIDDEN_PART)],
+    Discriminator(_view_tag),
+]
+Views = Annotated[Mapping[Annotated[str, checked(why_not_a_view_name)], View], Field(min_length=1)]
+
+
 class ArchiveSettings(Section):
     """Documents that keep text and payload and lose their vectors."""
 
@@ -185,7 +220,9 @@ class EntitySettings(Section):
     Europe/Prague}` for times without zone, kind `epoch_seconds` or `epoch_milliseconds` for
     numbers; null where there is none, then every sync of the table is a full one."""
     views: Views
-    """Per view the columns that are joined to its text, in this order. Each view is one vector."""
+    """Per view the columns that are joined to its text, in this order: `{text: [name, unit]}`. Each
+    view is one vector; with `{story: {columns: [description], long: true}}` it is one per passage
+    of a long text, and with `model: NAME` its vectors are of another model."""
     payload: Payload = Field(default_factory=dict)
     """Per payload field the column it is filled from."""
     markup: Literal["none", "html"] = "none"
@@ -225,6 +262,14 @@ class EntitySettings(Section):
             )
         return archive
 
+    @property
+    def view_settings(self) -> dict[str, ViewSettings]:
+        """Each view in full."""
+        return {
+            name: view if isinstance(view, ViewSettings) else ViewSettings(columns=view)
+            for name, view in self.views.items()
+        }
+
     def as_entity(self) -> Entity:
         """Convert to the value that the engine works with."""
         changed = self.updated_at
@@ -244,7 +289,12 @@ class EntitySettings(Section):
             if changed is None or changed.kind is None
             else TimeKind(changed.kind),
             updated_at_zone=None if changed is None else changed.timezone,
-            views=tuple(self.views.items()),
+            views=tuple((name, view.columns) for name, view in self.view_settings.items()),
+            long_views=tuple(
+                (name, view.passage_tokens)
+                for name, view in self.view_settings.items()
+                if view.long
+            ),
             payload=tuple(self.payload.items()),
             markup=self.markup,
             archive=None
@@ -299,5 +349,31 @@ def _distinct(entities: tuple[EntitySettings, ...]) -> tuple[EntitySettings, ...
     return entities
 
 
-Entities = Annotated[tuple[EntitySettings, ...], Field(min_length=1), AfterValidator(_distinct)]
+def _alike(entities: tuple[EntitySettings, ...]) -> tuple[EntitySettings, ...]:
+    """Views of one name are one vector of the index, whatever table their text is from."""
+    first: dict[str, tuple[str, ViewSettings]] = {}
+    for entity in entities:
+        for name, view in entity.view_settings.items():
+            owner, known = first.setdefault(name, (entity.name, view))
+            if _kind(known) != _kind(view):
+                raise refusal(
+                    Mistake(
+                        f"has the view {name!r} in two forms: {owner} and {entity.name} differ in "
+                        "long, passage_tokens or model",
+                        "write the same for both, or give one of them another name",
+                    )
+                )
+    return entities
+
+
+def _kind(view: ViewSettings) -> tuple[object, ...]:
+    return view.long, view.passage_tokens, view.model
+
+
+Entities = Annotated[
+    tuple[EntitySettings, ...],
+    Field(min_length=1),
+    AfterValidator(_distinct),
+    AfterValidator(_alike),
+]
 """At least one table, each under a name of its own."""

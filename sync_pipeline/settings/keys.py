@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 
 from sync_pipeline.settings.model import Settings
 from sync_pipeline.settings.sections import Section
@@ -57,12 +57,19 @@ def variable(path: Path) -> str:
 def siblings(location: tuple[int | str, ...]) -> list[str]:
     """Keys that are allowed where the last part of a location stands."""
     model: type[Section] = Settings
+    is_named = False
     for part in location[:-1]:
-        if isinstance(part, int):
+        if isinstance(part, int) or is_named:
+            is_named = False
             continue
         field = fields_of(model).get(part)
         inner = None if field is None else section_of(field.annotation)
-        if inner is None:
+        if field is None or inner is None:
             return []
-        model = inner
+        model, is_named = inner, _is_mapping(field.annotation)
     return list(fields_of(model))
+
+
+def _is_mapping(annotation: object) -> bool:
+    """Whether a field's value has keys that people choose."""
+    return get_origin(annotation) in (Mapping, dict)

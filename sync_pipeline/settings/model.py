@@ -68,6 +68,31 @@ class Settings(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _names_models_that_there_are(self) -> Self:
+        for entity in self.entities:
+            for name, view in entity.view_settings.items():
+                if view.model is not None and view.model not in self.embedding.models:
+                    known = ", ".join(sorted(self.embedding.models)) or "none so far"
+                    raise refusal(
+                        Mistake(
+                            f"view {name!r} of {entity.name} asks for the model {view.model!r}, "
+                            "which embedding.models does not name",
+                            f"add it there; there are: {known}",
+                        )
+                    )
+        return self
+
+    @property
+    def view_models(self) -> dict[str, str]:
+        """Per view with a model of its own the name of that model."""
+        return {
+            name: view.model
+            for entity in self.entities
+            for name, view in entity.view_settings.items()
+            if view.model is not None
+        }
+
     @property
     def postgres_path(self) -> Path:
         """Folder of the embedded PostgreSQL."""
@@ -134,6 +159,7 @@ class Settings(Section):
         keys = (
             self.index.api_key,
             self.embedding.api_key,
+            *(model.api_key for model in self.embedding.models.values()),
             self.alerts.webhook_url,
             self.service.secret,
         )

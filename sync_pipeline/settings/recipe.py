@@ -11,16 +11,16 @@ from pydantic import ValidationError
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.ports import Embedder, GenerationRecord
 from sync_pipeline.settings.model import Settings
-from sync_pipeline.settings.sections import EmbeddingSettings
+from sync_pipeline.settings.sections import EmbeddingSettings, ModelSettings
 
 _OF_THIS_MACHINE: Final = (
     "api_key", "allow_plain_http", "batch_size", "device", "cache_scope",
-    "price_per_million_tokens",
+    "price_per_million_tokens", "models",
 )  # fmt: skip
 """Settings of ``embedding`` that change no vector, or are nobody's to keep; today's count."""
 
 
-def model_recipe(embedding: EmbeddingSettings, embedder: Embedder) -> dict[str, object]:
+def model_recipe(embedding: ModelSettings, embedder: Embedder) -> dict[str, object]:
     """The settings that lead to an embedder and its word weights again, without secrets.
 
     What ``auto`` came to on this machine is named.
@@ -38,6 +38,10 @@ class Recipe:
     embedding: EmbeddingSettings
     views: Mapping[str, Mapping[str, list[str]]]
     """Per entity and view its columns."""
+    long_views: Mapping[str, Mapping[str, int]]
+    """Likewise, of views that are cut into passages the tokens of a passage."""
+    view_models: Mapping[str, ModelSettings]
+    """Of views with a model of their own."""
 
     @classmethod
     def of(cls, record: GenerationRecord, *, settings: Settings) -> Self:
@@ -52,14 +56,31 @@ class Recipe:
         """
         model, views = _parts(record, settings=settings)
         today = settings.embedding.model_dump(include=set(_OF_THIS_MACHINE))
+        kept: Any = record.recipe or {}
         try:
             embedding = EmbeddingSettings.model_validate({**today, **model})
+            view_models = {
+                view: ModelSettings.model_validate({**_today(settings, view), **own})
+                for view, own in kept.get("view_models", {}).items()
+            }
         except ValidationError as error:
             raise ConfigurationError(
                 f"the recorded settings of {record.collection} cannot be read: "
                 f"{error.error_count()} of them are unknown or out of range"
             ) from error
-        return cls(embedding=embedding, views=views)
+        return cls(
+            embedding=embedding,
+            views=views,
+            long_views=kept.get("long_views", {}),
+            view_models=view_models,
+        )
+
+
+def _today(settings: Settings, view: str) -> dict[str, object]:
+    """Today's keys and machine for the model of a view."""
+    named = settings.embedding.models.get(settings.view_models.get(view, ""))
+    model: ModelSettings = settings.embedding if named is None else named
+    return model.model_dump(include=set(_OF_THIS_MACHINE) & set(ModelSettings.model_fields))
 
 
 def _parts(
@@ -70,7 +91,9 @@ def _parts(
         return recipe["model"], recipe["views"]
     views = {
         entity.name: {
-            view: list(columns) for view, columns in entity.views.items() if view in record.views
+            view: list(kept.columns)
+            for view, kept in entity.view_settings.items()
+            if view in record.views
         }
         for entity in settings.entities
     }

@@ -23,6 +23,7 @@ from sync_pipeline.settings.rules import (
     why_not_a_device,
     why_not_a_mail_address,
     why_not_a_schema,
+    why_not_a_view_name,
     why_not_an_alias,
 )
 from sync_pipeline.settings.urls import (
@@ -176,8 +177,8 @@ class IndexSettings(Section):
         return value
 
 
-class EmbeddingSettings(Section):
-    """How texts become vectors. Another model, dtype, prompt or language is another index."""
+class ModelSettings(Section):
+    """A model: how texts become vectors."""
 
     provider: Literal["sentence-transformers", "openai", "hashing"] = "sentence-transformers"
     """`sentence-transformers` computes on this machine; `openai` asks any service with that
@@ -208,13 +209,6 @@ class EmbeddingSettings(Section):
         default=None, validate_default=True
     )
     """Length of the vectors; needed for `openai`. Null: what the model has, 384 for `hashing`."""
-    bm25_language: Bm25Language = "mixed"
-    """Language of the texts, for word stems in the keyword half of a search. `mixed` stems Cyrillic
-    words as Russian and all others as English; `none` takes words as they are."""
-    price_per_million_tokens: Annotated[float, Field(ge=0), NOT_A_BOOL] | None = None
-    """What the provider charges; `plan` then shows an estimated cost."""
-    cache_scope: Literal["shared", "per_scope"] = "shared"
-    """`shared` embeds a text once for all tenants; `per_scope` once for each."""
 
     @field_validator("model")
     @classmethod
@@ -245,6 +239,20 @@ class EmbeddingSettings(Section):
                 )
             )
         return dimension
+
+
+class EmbeddingSettings(ModelSettings):
+    """How texts become vectors. Another model, dtype, prompt or language is another index."""
+
+    bm25_language: Bm25Language = "mixed"
+    """Language of the texts, for word stems in the keyword half of a search. `mixed` stems Cyrillic
+    words as Russian and all others as English; `none` takes words as they are."""
+    price_per_million_tokens: Annotated[float, Field(ge=0), NOT_A_BOOL] | None = None
+    """What the provider charges; `plan` then shows an estimated cost."""
+    cache_scope: Literal["shared", "per_scope"] = "shared"
+    """`shared` embeds a text once for all tenants; `per_scope` once for each."""
+    models: dict[Annotated[str, checked(why_not_a_view_name)], ModelSettings] = {}
+    """Other models, by names of your own; a view of an entity asks for one with `model: NAME`."""
 
 
 class SearchSettings(Section):

@@ -145,9 +145,18 @@ _PAYLOAD: Final[Mapping[str, Reading]] = {
 """How a type gives a payload value; every other one by its usual text."""
 
 
-def text_of(column: Expression, declared: Column) -> Expression:
-    """The words of a column, as text of a view."""
-    return _reading(_TEXT, declared).of(column)
+def text_of(
+    column: Expression, declared: Column, *, longest: int = MAX_TEXT_CHARACTERS
+) -> Expression:
+    """The words of a column, as text of a view.
+
+    Args:
+        column: Which one.
+        declared: Its type.
+        longest: Most characters that are read where the type is one of texts.
+    """
+    reading = _reading(_TEXT, declared)
+    return cut_text(column, longest) if reading is _AS_TEXT else reading.of(column)
 
 
 def payload_of(column: Expression, declared: Column) -> Expression:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from sync_pipeline.core.document import MAX_TEXT_CHARACTERS
+from sync_pipeline.core.document import MAX_LONG_TEXT_CHARACTERS, MAX_TEXT_CHARACTERS
 from sync_pipeline.core.undecodable import is_undecodable
 from sync_pipeline.sources.errors import UNDECODABLE_STATES, describe_url, source_errors
 
@@ -28,7 +28,7 @@ SQL_ASCII: Final = "SQL_ASCII"
 MAX_BYTES_PER_CHARACTER: Final = 4
 """Of UTF-8. A limit on characters times this keeps them all where the server counts bytes."""
 
-_CUTS: Final = frozenset({MAX_TEXT_CHARACTERS, MAX_TEXT_CHARACTERS + 1})
+_CUTS: Final = frozenset({MAX_TEXT_CHARACTERS, MAX_TEXT_CHARACTERS + 1, MAX_LONG_TEXT_CHARACTERS})
 """Lengths in bytes at which a text may have been cut in the middle of a character."""
 
 _CONVERT: Final = sa.text("""

@@ -10,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from sync_pipeline.core.document import MAX_ROW_ID_CHARACTERS
+from sync_pipeline.core.document import MAX_ROW_ID_CHARACTERS, longest_text
 from sync_pipeline.core.entity import Archive, Condition, Constant, Entity, Sharing
 from sync_pipeline.core.ports import Weakness
 from sync_pipeline.core.row_id import ESCAPES, SEPARATOR, split_row_id
@@ -96,7 +96,10 @@ class TableStatements:
             self._id_text,
             self._tenant_text,
             self._is_global,
-            *(text_of(*self._declared(name)) for name in self.entity.view_columns),
+            *(
+                text_of(*self._declared(name), longest=longest_text(self.entity, name))
+                for name in self.entity.view_columns
+            ),
             *(payload_of(*self._declared(name)) for name in self.entity.payload_columns),
             *([] if self.entity.archive is None else [self._is_archived(self.entity.archive, now)]),
         ]

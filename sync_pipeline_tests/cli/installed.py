@@ -22,6 +22,7 @@ from sync_pipeline.embedding.bm25 import Bm25Encoder
 from sync_pipeline.embedding.hashing import HashingEmbedder
 from sync_pipeline.engine.collection import Records
 from sync_pipeline.engine.context import RunOptions, SyncContext
+from sync_pipeline.engine.embedders import Models
 from sync_pipeline.engine.generation import bind_generation
 from sync_pipeline.engine.questions.doctor import Finding
 from sync_pipeline.engine.steps.sync import sync_scope
@@ -179,7 +180,7 @@ class CommandLine:
             generation=bind_generation(
                 alias="documents",
                 entities=ENTITIES,
-                embedder=HashingEmbedder(dimension=64),
+                models=Models(HashingEmbedder(dimension=64)),
                 sparse=Bm25Encoder(),
                 store=self.store.lease,
                 records=records,

@@ -28,6 +28,7 @@ ALL_REVISIONS = [
     "r0005_requests",
     "r0006_generations",
     "r0007_canaries",
+    "r0008_views",
 ]
 AT_ONCE = Retries(attempts=1)
 

@@ -14,7 +14,7 @@ from sync_pipeline.core.ports import Embedder
 from sync_pipeline.embedding.hashing import HashingEmbedder
 from sync_pipeline.embedding.openai import OpenAIEmbedder
 from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
-from sync_pipeline.engine.canaries import KnownEmbedder
+from sync_pipeline.engine.embedders import KnownEmbedder
 from sync_pipeline_tests.embedding.service import DIMENSION, running_service
 from sync_pipeline_tests.fakes.embedder import DriftingEmbedder, FakeEmbedder
 
@@ -114,7 +114,7 @@ def test_a_full_batch_is_accepted(embedder: Embedder) -> None:
 
 def test_no_texts_give_no_vectors(embedder: Embedder) -> None:
     assert embedder.embed([]).shape == (0, embedder.dimension)
-    assert embedder.count_truncated([]) == 0
+    assert embedder.find_truncated([]) == []
     assert embedder.count_unknown([]) == []
 
 

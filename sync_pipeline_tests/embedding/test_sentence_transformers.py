@@ -85,8 +85,12 @@ def test_texts_beyond_the_window_are_counted() -> None:
     embedder = SentenceTransformersEmbedder(device="cpu")
     fits, too_long = "plaster " * 254, "plaster " * 255
 
-    assert embedder.count_truncated([fits, too_long, "a" * 1000, TEXTS[0]]) == 1
-    assert embedder.count_truncated([fits]) == 0
+    assert embedder.find_truncated([fits, too_long, "a" * 1000, TEXTS[0]]) == [
+        False,
+        True,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +116,7 @@ def test_the_document_prompt_counts_towards_the_window_and_changes_vectors() -> 
     plain = SentenceTransformersEmbedder(device="cpu")
     prompted = SentenceTransformersEmbedder(device="cpu", document_prompt="passage: ")
 
-    assert prompted.count_truncated(["plaster " * 254]) == 1
+    assert prompted.find_truncated(["plaster " * 254]) == [True]
     assert plain.embed(TEXTS[:1])[0] @ prompted.embed(TEXTS[:1])[0] < 0.99
     assert plain.embed_queries(["a"])[0] @ prompted.embed_queries(["a"])[0] > 0.9999
 
@@ -135,7 +139,7 @@ def test_threads_can_embed_at_the_same_time() -> None:
         for _ in range(5):
             vectors = embedder.embed(TEXTS)
             embedder.embed_queries([TEXTS[0]])[0]
-            embedder.count_truncated(["plaster " * 300])
+            embedder.find_truncated(["plaster " * 300])
             found.append(float((vectors * expected).sum(axis=1).min()))
 
     threads = [threading.Thread(target=embed) for _ in range(4)]

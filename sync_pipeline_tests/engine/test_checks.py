@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sync_pipeline.core.hashing import point_id
-from sync_pipeline.core.point import StoredPoint
+from sync_pipeline.core.point import CollectionSpec, StoredPoint
 from sync_pipeline.core.ports import EntitySnapshot
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.questions.checks import (
@@ -47,6 +47,16 @@ def record(**documents: int) -> ScopeRecord:
         for name, count in documents.items()
     }
     return ScopeRecord(tuple(entities), entities)
+
+
+def spec(dimension: int) -> CollectionSpec:
+    return CollectionSpec(
+        alias="documents",
+        model_id="m",
+        dimension=dimension,
+        views=("text",),
+        sparse_id="bm25-english",
+    )
 
 
 def point(row_id: str = "a1", *, scope: Scope = ACME, **payload: object) -> StoredPoint:
@@ -169,14 +179,14 @@ def test_a_point_without_the_owner_fields_is_found() -> None:
 def test_a_vector_unfit_for_search_is_found(vectors: Mapping[str, np.ndarray]) -> None:
     bad = replace(point("a2"), vectors=vectors)
 
-    result = vectors_are_valid(sample=[point("a1"), bad], dimension=2)
+    result = vectors_are_valid(sample=[point("a1"), bad], spec=spec(2), passages={})
 
     assert not result.passed
     assert (result.facts["wrong"], result.facts["examples"]) == (1, bad.point_id)
 
 
 def test_sound_vectors_pass() -> None:
-    assert vectors_are_valid(sample=[point("a1"), point("a2")], dimension=2).passed
+    assert vectors_are_valid(sample=[point("a1"), point("a2")], spec=spec(2), passages={}).passed
 
 
 def both_views(row_id: str) -> dict[str, object]:
@@ -232,7 +242,7 @@ def test_no_fact_holds_a_text() -> None:
     results = [
         asked("text"),
         points_carry_their_scope(scope=GLOBAL, sample=[point("a1")]),
-        vectors_are_valid(sample=[point("a1")], dimension=3),
+        vectors_are_valid(sample=[point("a1")], spec=spec(3), passages={}),
     ]
 
     assert not any("cement" in str(result.facts) for result in results)

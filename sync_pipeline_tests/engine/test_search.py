@@ -100,7 +100,7 @@ def test_an_excluded_value_narrows_a_search(stocked: World) -> None:
 
 def query_of(world: World, request: SearchRequest, *, scope: Scope = ACME) -> SearchQuery:
     vector = world.embedder.vector(request.text)
-    return build_query(world.sync, scope=scope, request=request, vector=vector)
+    return build_query(world.sync, scope=scope, request=request, vectors={"text": vector})
 
 
 def test_two_spellings_of_a_path_are_one(stocked: World) -> None:

@@ -18,6 +18,7 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.embedding.bm25 import Bm25Encoder
 from sync_pipeline.engine.collection import Records
 from sync_pipeline.engine.context import SyncContext, SyncOptions
+from sync_pipeline.engine.embedders import Models
 from sync_pipeline.engine.generation import Generation, bind_generation, with_views
 from sync_pipeline.engine.questions.search import SearchRequest, search
 from sync_pipeline.engine.questions.verify import verify_scope
@@ -100,6 +101,8 @@ class World:
     feed: FakeChangeFeed | None = None
     models: dict[str, FakeEmbedder] = field(default_factory=dict)
     """Other models that can be opened, by id; those of earlier generations are found here."""
+    own_models: dict[str, FakeEmbedder] = field(default_factory=dict)
+    """By view, of views with a model of their own."""
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
@@ -118,7 +121,7 @@ class World:
             generation=bind_generation(
                 alias="documents",
                 entities=self.entities,
-                embedder=self.embedder,
+                models=Models(self.embedder, self.own_models),
                 sparse=_SPARSE,
                 store=self.store.lease,
                 records=self.records,
@@ -150,7 +153,7 @@ class World:
         return bind_generation(
             alias=record.alias,
             entities=with_views(self.entities, views),
-            embedder=embedder,
+            models=Models(embedder, self.own_models),
             sparse=_SPARSE,
             store=self.store.lease,
             records=self.records,

@@ -121,8 +121,8 @@ class FakeEmbedder:
             return np.empty((0, self.dimension), dtype=np.float32)
         return np.stack([self.vector(text) for text in texts])
 
-    def count_truncated(self, texts: Sequence[str]) -> int:
-        return sum(len(text) > self.max_characters for text in texts)
+    def find_truncated(self, texts: Sequence[str]) -> list[bool]:
+        return [len(text) > self.max_characters for text in texts]
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         return sum(len(text.split()) for text in texts)

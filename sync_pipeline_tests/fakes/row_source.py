@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.changes import EntityDigest
-from sync_pipeline.core.document import INT64_RANGE, MAX_TEXT_CHARACTERS
+from sync_pipeline.core.document import INT64_RANGE, MAX_TEXT_CHARACTERS, longest_text
 from sync_pipeline.core.doubles import Doubled
 from sync_pipeline.core.entity import Constant, Entity, Sharing
 from sync_pipeline.core.errors import SourceSchemaError, SourceUnavailableError
@@ -293,11 +293,11 @@ def _scope_key(row: Row, entity: Entity) -> str:
 
 
 def _render(row: Row, entity: Entity) -> Sequence[object]:
-    texts = [as_text(row[column]) for column in entity.view_columns]
+    texts = [(as_text(row[column]), longest_text(entity, column)) for column in entity.view_columns]
     return (
         _row_id(row, entity),
         _tenant(row, entity),
         _is_global(row, entity),
-        *(text if text is None else text[:MAX_TEXT_CHARACTERS] for text in texts),
+        *(text if text is None else text[:longest] for text, longest in texts),
         *(as_payload(row[column]) for column in entity.payload_columns),
     )

@@ -73,6 +73,14 @@ class RecordedDocument:
     next_retry_at: datetime | None = None
     last_synced_at: datetime | None = None
     last_attempt_at: datetime | None = None
+    passages: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    truncated: Sequence[str] = ()
+
+    def vector_keys(self) -> Iterator[tuple[str, str]]:
+        """Per view the embed hash of each text that has a vector."""
+        for view, whole in self.embed_hashes.items():
+            for key in self.passages.get(view, (whole,)):
+                yield view, key
 
 
 def _is_due(known: RecordedDocument, now: datetime) -> bool:
@@ -133,6 +141,8 @@ class FakeIndexState:
                 db_id=row.db_id,
                 last_synced_at=now,
                 last_attempt_at=now,
+                passages={view: list(hashes) for view, hashes in row.passages.items()},
+                truncated=list(row.truncated),
             )
 
     def record_failed(self, *, scope: Scope, failures: Sequence[FailedDocument]) -> None:
@@ -266,6 +276,22 @@ class FakeIndexState:
                 by_entity[known.entity_type] = by_entity.get(known.entity_type, 0) + 1
         return counts
 
+    def count_truncated(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
+        counts: dict[str, dict[str, int]] = {}
+        for known in self.mine.values():
+            if scope is None or known.scope_key == scope.key:
+                for view in known.truncated:
+                    by_view = counts.setdefault(known.scope_key, {})
+                    by_view[view] = by_view.get(view, 0) + 1
+        return counts
+
+    def passages(self, *, document_ids: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+        return {
+            name: {view: list(hashes) for view, hashes in known.passages.items()}
+            for name, known in self.mine.items()
+            if name in document_ids and known.passages
+        }
+
     def get(self, *, document_id: str) -> DocumentRecord | None:
         known = self.documents.get((self._collection, document_id))
         return None if known is None else _record(known)
@@ -369,6 +395,7 @@ def _record(known: RecordedDocument) -> DocumentRecord:
         last_synced_at=known.last_synced_at,
         last_attempt_at=known.last_attempt_at,
         source_snapshot_at=known.snapshot_at,
+        truncated_views=known.truncated,
     )
 
 
@@ -730,7 +757,7 @@ class FakeEmbeddingCache:
                         sorted(
                             name
                             for name, known in self._generations.records.items()
-                            if known.model_id == model_id
+                            if model_id in {known.model_id, *known.view_models.values()}
                         )
                     ),
                 )
@@ -741,11 +768,16 @@ class FakeEmbeddingCache:
         return sum(vector.nbytes for vector in self.vectors.values())
 
     def expected_hits(self, *, model_id: str, collection: str, shares: bool) -> ExpectedHits:
+        made = self._generations.records.get(collection)
+        models = {} if made is None else made.view_models
         texts = {
-            (model_id if shares else f"{model_id} for {known.scope_key}", text_hash)
+            (
+                models.get(view, model_id) + ("" if shares else f" for {known.scope_key}"),
+                text_hash,
+            )
             for (owner, _), known in self._state.documents.items()
             if owner == collection and known.status == "synced"
-            for text_hash in known.embed_hashes.values()
+            for view, text_hash in known.vector_keys()
         }
         return ExpectedHits(texts=len(texts), cached=len(texts & self.vectors.keys()))
 
@@ -790,7 +822,7 @@ class FakeEmbeddingCache:
             value
             for known in self._state.documents.values()
             if scope_key in (None, known.scope_key)
-            for value in known.embed_hashes.values()
+            for value in (*known.embed_hashes.values(), *(key for _, key in known.vector_keys()))
         }
 
     def _unused(self, min_age_seconds: float) -> list[tuple[str, str]]:
@@ -913,6 +945,7 @@ class FakeGenerations:
             sparse_id=spec.sparse_id,
             description=spec.describe(),
             recipe=dict(recipe),
+            view_models={view.name: view.model_id for view in spec.special},
             created_at=self._clock(),
             served_at=None,
             retired_at=None,

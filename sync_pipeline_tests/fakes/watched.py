@@ -14,7 +14,7 @@ from functools import wraps
 from inspect import isgenerator
 from typing import Any, Final, Literal
 
-from sync_pipeline.core.ports import GenerationRecord
+from sync_pipeline.core.ports import Embedder, GenerationRecord
 from sync_pipeline.engine.collection import Records, open_collection
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.generation import Generation
@@ -50,18 +50,21 @@ def watch_context(sync: SyncContext, listener: Listener) -> SyncContext:
             scopes=watch(known.scopes, name="scopes", listener=listener),
         )
 
+    def watched_model(model: Embedder) -> Any:
+        return watch(model, name="embedder", listener=listener)
+
     def open_generation(record: GenerationRecord) -> Generation | None:
         known = sync.open_generation(record)
         if known is None:
             return None
         return replace(
             known,
-            embedder=watch(known.embedder, name="embedder", listener=listener),
+            models=known.models.each(watched_model),
             collection=open_collection(record.collection, store=store, records=records),
         )
 
-    embedder = watch(sync.embedder, name="embedder", listener=listener)
-    rebound = sync.rebound(store=store, records=records, embedder=embedder)
+    models = sync.models.each(watched_model)
+    rebound = sync.rebound(store=store, records=records, models=models)
     return replace(rebound, open_generation=open_generation, **watched)
 
 

@@ -139,7 +139,7 @@ def note(log: Path, word: str, keys: Sequence[str]) -> None:
 def open_sync(home: Path, kill: Request | None) -> SyncContext:
     """The installation of the environment's settings, watched."""
     sync = open_installation(load_settings(config=None, env=os.environ)).sync
-    embedder: Any = LoggedEmbedder(sync.embedder, home / "embedded.log")
+    embedder: Any = LoggedEmbedder(sync.models.main, home / "embedded.log")
     cache: Any = LoggedCache(sync.cache, home / "embedded.log")
     # A process that is put to sleep must not hold the index.
     is_put_to_sleep = kill is not None and "signal" in kill

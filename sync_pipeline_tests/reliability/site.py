@@ -29,6 +29,7 @@ from sync_pipeline.database.sync_runs import PostgresSyncRuns
 from sync_pipeline.embedding.bm25 import Bm25Encoder
 from sync_pipeline.engine.collection import Records
 from sync_pipeline.engine.context import SyncContext, SyncOptions
+from sync_pipeline.engine.embedders import Models
 from sync_pipeline.engine.generation import bind_generation
 from sync_pipeline.engine.questions.search import SearchMode, SearchRequest, search
 from sync_pipeline.engine.questions.verify import verify_scope
@@ -83,7 +84,7 @@ class Site:
             generation=bind_generation(
                 alias="documents",
                 entities=(self.entity,),
-                embedder=embedder,
+                models=Models(embedder),
                 sparse=Bm25Encoder("english"),
                 store=self.store,
                 records=self.records,

@@ -124,7 +124,7 @@ def test_s19_the_same_model_at_another_address_under_another_name_embeds_nothing
     assert (report.unchanged, report.embedded_texts) == (5, 0)
     assert len(documents_asked(service)) == asked_before
     assert site.payloads() == points
-    assert site.sync.embedder.model_id == first.model_id != renamed.model_id
+    assert site.sync.models.main.model_id == first.model_id != renamed.model_id
     first.close()
     renamed.close()
 

@@ -14,6 +14,7 @@ from typing import Final
 import pytest
 
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine import embedders
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.generation import Generation, bind_generation, with_views
 from sync_pipeline.engine.questions.search import SearchRequest, search
@@ -139,7 +140,7 @@ class Models:
             return bind_generation(
                 alias="documents",
                 entities=with_views(sync.entities, recipe["views"]),
-                embedder=self.models[model_id],
+                models=embedders.Models(self.models[model_id]),
                 sparse=sync.sparse,
                 store=sync.store,
                 records=sync.records,

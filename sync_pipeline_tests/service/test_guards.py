@@ -68,7 +68,7 @@ def test_an_answer_that_does_not_begin_in_time_is_a_503(
 ) -> None:
     is_over = threading.Event()
     with serving(tmp_path, request_seconds=0.3) as served:
-        embedder = served.app.state.service.sync.embedder._embedder
+        embedder = served.app.state.service.sync.models.main._embedder
         monkeypatch.setattr(embedder, "embed_queries", lambda texts: is_over.wait(20))
         began = time.monotonic()
 

@@ -58,8 +58,11 @@ class Embedder(Protocol):
             One L2-normalised row per text, shape ``(len(texts), dimension)``. Errors as ``embed``.
         """
 
-    def count_truncated(self, texts: Sequence[str]) -> int:
-        """Count the texts that are longer than the model's window (its tail is ignored)."""
+    def find_truncated(self, texts: Sequence[str]) -> list[bool]:
+        """Say per text whether it is longer than the model's window (its tail is ignored).
+
+        Loads no model where its files say how long the window is.
+        """
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Count the tokens that embedding these texts would take, all together.

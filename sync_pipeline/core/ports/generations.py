@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -31,6 +31,8 @@ class GenerationRecord:
     """When another one took its place; None while it serves, and before."""
     refusal: str | None
     """Why it did not go live when that was last tried; None where nothing stood in the way."""
+    view_models: Mapping[str, str] = field(default_factory=dict)
+    """Model ids of the views that are not simply one vector of ``model_id``."""
 
     @property
     def is_serving(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -24,6 +24,10 @@ class StateRow:
     embed_hashes: Mapping[str, str]
     """Per view with a text its embed hash."""
     payload_hash: str
+    passages: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Per long view the embed hashes of the passages of its text, in order."""
+    truncated: Sequence[str] = ()
+    """Views of whose text only a part has a vector."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,8 @@ class DocumentRecord:
     last_attempt_at: datetime | None
     source_snapshot_at: datetime | None
     """Snapshot of the source that was last synced."""
+    truncated_views: Sequence[str] = ()
+    """Views of whose text only a part has a vector."""
 
 
 class IndexStateReader(Protocol):
@@ -100,6 +106,12 @@ class IndexStateReader(Protocol):
 
     def count_archived(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
         """Per scope key and entity the documents that were synced without any vector."""
+
+    def count_truncated(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
+        """Per scope key and view the documents of whose text only a part has a vector."""
+
+    def passages(self, *, document_ids: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+        """Per document with a long text, and per view, the embed hashes of its passages."""
 
     def get(self, *, document_id: str) -> DocumentRecord | None:
         """What is recorded of one document."""

@@ -51,13 +51,13 @@ class CacheReport:
 
 def cache_report(sync: Reading) -> CacheReport:
     """Measure the cache; reads every record once per model, and no index."""
-    model_id = sync.embedder.model_id
+    wanted = list(sync.embedders)
     models = [
         CachedModelReport(
             model_id=held.model_id,
             scope_key=held.scope_key,
             other_names=tuple(sync.canaries.names_of(model_id=held.model_id)),
-            in_settings=held.model_id == model_id,
+            in_settings=held.model_id in wanted,
             collections=held.collections,
             vectors=held.vectors,
             size_bytes=held.size_bytes,
@@ -69,10 +69,12 @@ def cache_report(sync: Reading) -> CacheReport:
         for held in sync.cache.measure()
     ]
     expected = sync.cache.expected_hits(
-        model_id=model_id, collection=sync.spec.collection, shares=sync.options.shares_cache
+        model_id=sync.spec.model_id,
+        collection=sync.spec.collection,
+        shares=sync.options.shares_cache,
     )
     return CacheReport(
-        model_id=model_id,
+        model_id=sync.spec.model_id,
         vectors=sum(model.vectors for model in models),
         size_bytes=sum(model.size_bytes for model in models),
         table_bytes=sync.cache.size_bytes(),

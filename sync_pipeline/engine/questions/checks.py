@@ -15,9 +15,16 @@ import numpy as np
 
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.payload import owner_fields
-from sync_pipeline.core.point import NORM_TOLERANCE, SearchQuery, StoredPoint, Vector
+from sync_pipeline.core.point import (
+    NORM_TOLERANCE,
+    CollectionSpec,
+    SearchQuery,
+    StoredPoint,
+    Vector,
+)
 from sync_pipeline.core.ports import EntitySnapshot, IndexReader
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.core.views import ViewSpec
 from sync_pipeline.engine.questions.sampling import sample_points
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import ScopeRecord, read_record
@@ -28,6 +35,8 @@ FIRST_HITS: Final = 10
 """A document's own text finds it among so many."""
 
 Fact = str | int | float
+Passages = Mapping[str, Mapping[str, Sequence[str]]]
+"""Per document id and long view the embed hashes of the passages of its text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +56,8 @@ class KnownDocument:
     point: StoredPoint
     view: str
     vector: Vector
+    is_passage: bool = False
+    """Whether it is that of one passage of a long text; others may have the same."""
 
 
 def check_scope(sync: Reading, *, scope: Scope, seed: str) -> list[CheckResult]:
@@ -67,7 +78,9 @@ def check_scope(sync: Reading, *, scope: Scope, seed: str) -> list[CheckResult]:
             size=SAMPLE_SIZE,
             random=Random(seed),  # noqa: S311 - a sample
         )
-        searched = _find_known_document(index, sync=sync, scope=scope, sample=sample)
+        passages = sync.state.passages(document_ids=[point.document_id for point in sample])
+        known = _known_documents(sync, scope=scope, sample=sample, passages=passages)
+        searched = _find_known_document(index, sync=sync, scope=scope, sample=sample, known=known)
     record = read_record(sync, scope=scope)
     counted = points_match_rows(points=points, record=record)
     if not counted.passed:
@@ -80,7 +93,7 @@ def check_scope(sync: Reading, *, scope: Scope, seed: str) -> list[CheckResult]:
     return [
         counted,
         points_carry_their_scope(scope=scope, sample=sample),
-        vectors_are_valid(sample=sample, dimension=sync.spec.dimension),
+        vectors_are_valid(sample=sample, spec=sync.spec, passages=passages),
         searched,
     ]
 
@@ -139,17 +152,34 @@ def points_carry_their_scope(*, scope: Scope, sample: Sequence[StoredPoint]) -> 
     return _sampled("points_carry_their_scope", sample=sample, wrong=strangers)
 
 
-def vectors_are_valid(*, sample: Sequence[StoredPoint], dimension: int) -> CheckResult:
-    """Whether each point has a vector for every view with a text, fit to be searched."""
+def vectors_are_valid(
+    *, sample: Sequence[StoredPoint], spec: CollectionSpec, passages: Passages
+) -> CheckResult:
+    """Whether each point has all vectors of every view with a text, fit to be searched.
+
+    Args:
+        sample: Points with their vectors.
+        spec: What the collection is made for.
+        passages: What is recorded of their long texts.
+    """
     wrong = [
         point.point_id
         for point in sample
         if point.vectors.keys() != point.embed_hashes.keys()
-        or not all(_is_valid(vector, dimension=dimension) for vector in point.vectors.values())
+        or not all(
+            _is_valid(
+                vector,
+                view=spec.view(view),
+                passages=len(passages.get(point.document_id, {}).get(view, ())),
+            )
+            for view, vector in point.vectors.items()
+        )
     ]
     result = _sampled("vectors_are_valid", sample=sample, wrong=wrong)
     return CheckResult(
-        claim=result.claim, passed=result.passed, facts={**result.facts, "dimension": dimension}
+        claim=result.claim,
+        passed=result.passed,
+        facts={**result.facts, "dimension": spec.dimension},
     )
 
 
@@ -187,26 +217,31 @@ def _place(known: KnownDocument, hits: Sequence[StoredPoint]) -> int | None:
     for place, hit in enumerate(hits, start=1):
         if hit.point_id == known.point.point_id or hit.embed_hashes.get(known.view) == own:
             return place
-    return None
+    # As many others may have the very same passage.
+    return FIRST_HITS if known.is_passage and len(hits) == FIRST_HITS else None
 
 
 def _find_known_document(
-    index: IndexReader, *, sync: Reading, scope: Scope, sample: Sequence[StoredPoint]
+    index: IndexReader,
+    *,
+    sync: Reading,
+    scope: Scope,
+    sample: Sequence[StoredPoint],
+    known: Sequence[KnownDocument],
 ) -> CheckResult:
-    searchable = _known_documents(sync, scope=scope, sample=sample)
-    if not searchable:
+    if not known:
         reason = "no sampled document has its vector in the cache" if sample else "empty scope"
         return CheckResult(
             claim="known_document_is_found", passed=True, facts={"skipped": reason, "sampled": 0}
         )
     chosen: dict[str, KnownDocument] = {}
-    for known in searchable:
-        chosen.setdefault(known.view, known)
+    for candidate in known:
+        chosen.setdefault(candidate.view, candidate)
     found = {
-        view: (known, _search_for(index, sync=sync, scope=scope, known=known))
-        for view, known in chosen.items()
+        view: (candidate, _search_for(index, sync=sync, scope=scope, known=candidate))
+        for view, candidate in chosen.items()
     }
-    documents = len({known.point.point_id for known in searchable})
+    documents = len({candidate.point.point_id for candidate in known})
     return known_document_is_found(found=found, documents=documents)
 
 
@@ -214,7 +249,7 @@ def _search_for(
     index: IndexReader, *, sync: Reading, scope: Scope, known: KnownDocument
 ) -> list[StoredPoint]:
     """Search by the text of one view, and by words where that is the document's whole text."""
-    is_whole = list(known.point.embed_hashes) == [known.view]
+    is_whole = list(known.point.embed_hashes) == [known.view] and not known.is_passage
     query = SearchQuery(
         scope_keys=scope.visible_keys,
         vectors={known.view: known.vector},
@@ -225,17 +260,35 @@ def _search_for(
 
 
 def _known_documents(
-    sync: Reading, *, scope: Scope, sample: Sequence[StoredPoint]
+    sync: Reading, *, scope: Scope, sample: Sequence[StoredPoint], passages: Passages
 ) -> list[KnownDocument]:
-    """Views of points whose text has its vector in the cache."""
-    keys = {key for point in sample for key in point.embed_hashes.values()}
-    cached = sync.cache.get(model_id=sync.cache_model(scope), text_hashes=sorted(keys))
-    return [
-        KnownDocument(point=point, view=view, vector=cached[key])
-        for point in sample
-        for view, key in point.embed_hashes.items()
-        if key in cached and view in sync.views
-    ]
+    """Views of points whose text has its vector in the cache; of a long one its last passage."""
+    texts: dict[str, list[tuple[StoredPoint, str, str]]] = {}
+    for point in sample:
+        for view, whole in point.embed_hashes.items():
+            if view not in sync.views:
+                continue
+            spec = sync.spec.view(view)
+            parts = passages.get(point.document_id, {}).get(view, ())
+            keys = parts[-1:] if spec.is_long else [whole]
+            texts.setdefault(spec.model_id, []).extend((point, view, key) for key in keys)
+    known = []
+    for model_id, found in texts.items():
+        cached = sync.cache.get(
+            model_id=sync.cache_key(scope, model_id),
+            text_hashes=sorted({key for _, _, key in found}),
+        )
+        known += [
+            KnownDocument(
+                point=point,
+                view=view,
+                vector=cached[key],
+                is_passage=sync.spec.view(view).is_long,
+            )
+            for point, view, key in found
+            if key in cached
+        ]
+    return known
 
 
 def _belongs(point: StoredPoint, *, scope: Scope) -> bool:
@@ -246,11 +299,13 @@ def _belongs(point: StoredPoint, *, scope: Scope) -> bool:
     )
 
 
-def _is_valid(vector: Vector, *, dimension: int) -> bool:
+def _is_valid(vector: Vector, *, view: ViewSpec, passages: int) -> bool:
+    """Whether a view has what it should: one vector, or as many as there are passages recorded."""
+    shape = (passages, view.dimension) if view.is_long else (view.dimension,)
     return (
-        vector.shape == (dimension,)
+        vector.shape == shape
         and bool(np.isfinite(vector).all())
-        and abs(float(np.linalg.norm(vector)) - 1) <= NORM_TOLERANCE
+        and bool((abs(np.linalg.norm(vector, axis=-1) - 1) <= NORM_TOLERANCE).all())
     )
 
 

@@ -114,4 +114,5 @@ def _index(sync: Reading) -> str:
 
 
 def _model(sync: Reading) -> str:
-    return f"{sync.embedder.model_id}, {sync.embedder.dimension} dimensions"
+    models = (f"{name}, {model.dimension} dimensions" for name, model in sync.embedders.items())
+    return "; ".join(models)

@@ -8,7 +8,6 @@ from typing import Final
 
 from sync_pipeline.core.document import (
     Document,
-    DocumentBuilder,
     Reason,
     Rejection,
     row_document_ids,
@@ -30,6 +29,7 @@ from sync_pipeline.core.ports import DocumentRecord
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import read_record
+from sync_pipeline.engine.rendering import document_builder
 from sync_pipeline.engine.roles import serving
 from sync_pipeline.engine.steps.doubles import find_set_aside
 
@@ -152,7 +152,7 @@ def _read_rows(
     with sync.source.open_snapshot([entity]) as snapshot:
         owners = snapshot.list_owners(entity=entity, row_id=row_id)
         for scope in (owner for owner in owners if only in (None, owner)):
-            builder = DocumentBuilder(entity=entity, scope=scope, model_id=sync.embedder.model_id)
+            builder = document_builder(sync, entity=entity, scope=scope)
             set_aside = find_set_aside(
                 sync, snapshot=snapshot, entity=entity, scope=scope, ids=[row_id]
             )

@@ -11,7 +11,7 @@ from typing import Final
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.gate import GatePolicy
 from sync_pipeline.core.labelled import LabelledQuery, read_labelled
-from sync_pipeline.core.point import SearchQuery, StoredPoint, Vector
+from sync_pipeline.core.point import NORM_TOLERANCE, SearchQuery, StoredPoint, Vector
 from sync_pipeline.core.ports import IndexReader
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.questions.evaluate import System, SystemReport, evaluate
@@ -127,11 +127,12 @@ def _ask(
     vector: Vector,
     tally: _Tally,
 ) -> None:
+    is_long = vector.ndim > 1
     nearest, exact = (
         index.query(
             SearchQuery(
                 scope_keys=scope.visible_keys,
-                vectors={view: vector},
+                vectors={view: vector[-1] if is_long else vector},
                 sparse=None,
                 limit=FIRST_HITS,
                 exact=is_exact,
@@ -139,11 +140,14 @@ def _ask(
         )
         for is_exact in (False, True)
     )
-    # Of several documents with the very same text any will do.
+    # Of several documents with the very same text, or passage, any will do.
     own = point.embed_hashes.get(view)
     tally.asked += 1
     tally.found += any(
-        hit.point_id == point.point_id or hit.embed_hashes.get(view) == own for _, hit in nearest
+        hit.point_id == point.point_id
+        or hit.embed_hashes.get(view) == own
+        or (is_long and score >= 1 - NORM_TOLERANCE)
+        for score, hit in nearest
     )
     # What is as near as the last of the exact hits has been found as well as that one.
     least = exact[-1][0] - SAME_SCORE if exact else 0.0

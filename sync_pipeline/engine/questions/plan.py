@@ -11,7 +11,6 @@ from sync_pipeline.core.diff import Action
 from sync_pipeline.core.errors import MassDeletionRefusedError
 from sync_pipeline.core.reports import Counts, SyncMode
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.changes import distinct_texts
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.steps.compare import (
     NO_CHANGES,
@@ -20,6 +19,7 @@ from sync_pipeline.engine.steps.compare import (
     iter_comparisons,
 )
 from sync_pipeline.engine.steps.export import preview_export
+from sync_pipeline.engine.texts import needed_texts, view_texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +56,9 @@ class _Tally:
     new_of: Counter[str] = field(default_factory=Counter)
     stale: dict[str, set[str]] = field(default_factory=dict)
     """Per entity the ids of its stale points."""
-    texts: set[str] = field(default_factory=set)
-    """Embed hashes of the texts to embed; the texts themselves would be too much to keep."""
+    texts: dict[str, set[str]] = field(default_factory=dict)
+    """By model id the embed hashes of the texts to embed; the texts themselves would be too much
+    to keep."""
     tokens: int = 0
     digest: str = NO_CHANGES
 
@@ -72,7 +73,8 @@ def plan_scope(sync: Reading, *, scope: Scope, mode: SyncMode = "full") -> Scope
     with preview_export(sync, scope=scope, mode=mode) as export:
         for comparison in iter_comparisons(sync, export=export):
             tally.counts += comparison.counts
-            _count_texts(sync, scope, distinct_texts(comparison.changes, sync.views), tally=tally)
+            for model_id, texts in needed_texts(view_texts(sync, comparison.changes)).items():
+                _count_texts(sync, scope, model_id, texts, tally=tally)
             _count_deletes(comparison, tally=tally)
             tally.digest = change_digest(tally.digest, comparison)
             sync.progress.advance("compare", done=comparison.part + 1, total=export.parts)
@@ -94,18 +96,19 @@ def _count_deletes(comparison: Comparison, *, tally: _Tally) -> None:
     )
 
 
-def _count_texts(sync: Reading, scope: Scope, texts: Mapping[str, str], *, tally: _Tally) -> None:
+def _count_texts(
+    sync: Reading, scope: Scope, model_id: str, texts: Mapping[str, str], *, tally: _Tally
+) -> None:
     """Count those that the cache lacks and that no earlier part had."""
-    missing = sync.cache.missing(model_id=sync.cache_model(scope), text_hashes=list(texts))
-    new = missing - tally.texts
+    missing = sync.cache.missing(model_id=sync.cache_key(scope, model_id), text_hashes=list(texts))
+    new = missing - tally.texts.setdefault(model_id, set())
     if new:
-        tally.texts |= new
-        tally.tokens += sync.embedder.count_tokens([texts[key] for key in new])
+        tally.texts[model_id] |= new
+        tally.tokens += sync.embedders[model_id].count_tokens([texts[key] for key in new])
 
 
 def _plan(sync: Reading, *, scope: Scope, tally: _Tally, note: str | None) -> ScopePlan:
-    rate = sync.rates.texts_per_second(model_id=sync.embedder.model_id)
-    seconds = 0.0 if not tally.texts else None if rate is None else len(tally.texts) / rate
+    seconds = _seconds(sync, texts=tally.texts)
     price = sync.price_per_million_tokens
     return ScopePlan(
         scope_key=scope.key,
@@ -114,7 +117,7 @@ def _plan(sync: Reading, *, scope: Scope, tally: _Tally, note: str | None) -> Sc
         payload_changed=tally.counts.payload_changed,
         unchanged=tally.counts.unchanged,
         deletes=sum(map(len, tally.stale.values())),
-        texts_to_embed=len(tally.texts),
+        texts_to_embed=sum(map(len, tally.texts.values())),
         tokens=tally.tokens,
         estimated_seconds=None if seconds is None else round(seconds, 1),
         estimated_cost=None if price is None else round(tally.tokens * price / 1_000_000, 6),
@@ -123,6 +126,17 @@ def _plan(sync: Reading, *, scope: Scope, tally: _Tally, note: str | None) -> Sc
         archived=tally.counts.archived,
         note=note,
     )
+
+
+def _seconds(sync: Reading, *, texts: Mapping[str, set[str]]) -> float | None:
+    """How long it takes to embed these; None where one of the models was never used."""
+    seconds = 0.0
+    for model_id, found in texts.items():
+        rate = sync.rates.texts_per_second(model_id=model_id)
+        if found and rate is None:
+            return None
+        seconds += len(found) / rate if rate else 0.0
+    return seconds
 
 
 def _blocked_by(sync: Reading, *, scope: Scope, tally: _Tally) -> str | None:

@@ -120,7 +120,7 @@ class SearchResult:
 
 
 def build_query(
-    sync: Reading, *, scope: Scope, request: SearchRequest, vector: Vector | None
+    sync: Reading, *, scope: Scope, request: SearchRequest, vectors: Mapping[str, Vector]
 ) -> SearchQuery:
     """The one place where a search is made: what the scope may see, and inside it the request.
 
@@ -128,13 +128,13 @@ def build_query(
         sync: Names the fields that may be filtered on, and weighs the words.
         scope: The authenticated scope; nothing in ``request`` can widen it.
         request: What the caller asks for.
-        vector: Of its text; None where it is not searched by meaning.
+        vectors: Of its text, by view; empty where it is not searched by meaning.
     """
     equals: dict[str, Sequence[FilterValue]] = _by_path(request.filters)
     equals[ENTITY_TYPE] = _searched_entities(sync, request)
     return SearchQuery(
         scope_keys=scope.visible_keys,
-        vectors={} if vector is None else dict.fromkeys(request.views or sync.views, vector),
+        vectors=vectors,
         sparse=sync.sparse.encode_query(request.text) if request.mode != "dense" else None,
         limit=request.limit,
         equals=equals,
@@ -269,19 +269,35 @@ def _queries(
     sync: Reading, *, scope: Scope, requests: Sequence[SearchRequest]
 ) -> list[SearchQuery]:
     """The authorised queries, each different text embedded once."""
-    texts = sorted({request.text for request in requests if request.mode != "text"})
-    vectors: dict[str, Vector] = {}
-    for part in batched(texts, sync.embedder.max_batch):
-        vectors |= dict(zip(part, sync.embedder.embed_queries(part), strict=True))
+    vectors = _embed_texts(sync, [request for request in requests if request.mode != "text"])
     return [
         build_query(
             sync,
             scope=scope,
             request=request,
-            vector=None if request.mode == "text" else vectors[request.text],
+            vectors={}
+            if request.mode == "text"
+            else {
+                view: vectors[sync.spec.view(view).model_id, request.text]
+                for view in request.views or sync.views
+            },
         )
         for request in requests
     ]
+
+
+def _embed_texts(sync: Reading, requests: Sequence[SearchRequest]) -> dict[tuple[str, str], Vector]:
+    """The vectors of search texts by model id and text, of the models of the views searched."""
+    texts: dict[str, set[str]] = {}
+    for request in requests:
+        for view in request.views or sync.views:
+            texts.setdefault(sync.spec.view(view).model_id, set()).add(request.text)
+    return {
+        (model_id, text): vector
+        for model_id, found in texts.items()
+        for part in batched(sorted(found), sync.embedders[model_id].max_batch)
+        for text, vector in zip(part, sync.embedders[model_id].embed_queries(part), strict=True)
+    }
 
 
 def _single_rankings(query: SearchQuery) -> dict[str, SearchQuery]:

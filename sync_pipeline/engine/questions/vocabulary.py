@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from sync_pipeline.core.document import Document, DocumentBuilder
+from sync_pipeline.core.document import Document
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.ports import SourceSnapshot
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.vocabulary import Vocabulary
 from sync_pipeline.engine.reading import Reading
+from sync_pipeline.engine.rendering import document_builder
 
 SCOPES_LOOKED_AT: Final = 8
 """The largest ones: each costs a query per entity."""
@@ -38,7 +39,7 @@ def sample_vocabulary(sync: Reading) -> dict[str, Vocabulary]:
             ]
             for place, (view, _) in enumerate(entity.views):
                 texts = {document.texts[place] for document in documents} - {""}
-                counts = sync.embedder.count_unknown(sorted(texts))
+                counts = sync.models.of(view).count_unknown(sorted(texts))
                 vocabularies[f"{entity.name}.{view}"] = Vocabulary.of(counts)
     return vocabularies
 
@@ -46,7 +47,7 @@ def sample_vocabulary(sync: Reading) -> dict[str, Vocabulary]:
 def _first_documents(
     sync: Reading, snapshot: SourceSnapshot, *, entity: Entity, scope: Scope
 ) -> list[Document]:
-    builder = DocumentBuilder(entity=entity, scope=scope, model_id=sync.embedder.model_id)
+    builder = document_builder(sync, entity=entity, scope=scope)
     batches = snapshot.iter_rows(entity=entity, scope=scope, batch_size=ROWS_LOOKED_AT)
     built = [builder.build(row) for row in next(batches, [])]
     return [document for document in built if isinstance(document, Document)]

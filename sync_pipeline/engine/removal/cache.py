@@ -107,7 +107,7 @@ def _require_unused_model(sync: SyncContext, *, model_id: str) -> list[CacheSlic
             f"the model {model_id!r} is known as {known!r} and has no vectors of its own.",
             remedy="`sync-pipeline cache stats` lists the models that have.",
         )
-    if model_id == sync.embedder.model_id:
+    if model_id in sync.embedders:
         raise ConfigurationError(
             f"the settings ask for the model {model_id!r}; nothing was deleted.",
             remedy="`sync-pipeline cache prune` without --model forgets what its documents do not "

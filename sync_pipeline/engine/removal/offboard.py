@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from sync_pipeline.core.batching import batched
+from sync_pipeline.core.cache_keys import scope_cache_key
 from sync_pipeline.core.errors import ScopeHasRowsError, UnconfirmedSyncError
 from sync_pipeline.core.payload import revision_at
 from sync_pipeline.core.ports import Fence
@@ -217,8 +218,13 @@ def _delete_points(
     for batch in batched(ids, sync.options.delete_batch_size):
         before_write(sync, part.fence)
         with collection.index() as index:
-            for point in index.retrieve(batch):
-                hashes |= set(point.embed_hashes.values())
+            points = index.retrieve(batch)
+            hashes |= {key for point in points for key in point.embed_hashes.values()}
+            recorded = collection.records.state.passages(
+                document_ids=[point.document_id for point in points]
+            )
+            for views in recorded.values():
+                hashes |= {key for passages in views.values() for key in passages}
             index.delete(
                 batch,
                 scope_key=scope.key,
@@ -258,7 +264,10 @@ def _purge_vectors(sync: SyncContext, *, scope: Scope, hashes: Iterable[str]) ->
     they are found as vectors that nobody uses; that is believed only while the
     record knows at least as many documents as the index has points.
     """
-    purged = sync.cache.purge_model(model_id=sync.scope_cache_model(scope))
+    purged = sum(
+        sync.cache.purge_model(model_id=scope_cache_key(model_id, scope))
+        for model_id in sync.embedders
+    )
     for batch in batched(sorted(hashes), HASHES_AT_ONCE):
         purged += sync.cache.purge_unused(text_hashes=batch)
     if _knows_every_point(sync):

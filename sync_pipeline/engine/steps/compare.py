@@ -122,7 +122,7 @@ def _read_part(
     dataset: Dataset, *, export: StagedExport, part: int
 ) -> tuple[PointDigests, pa.Table]:
     """One part of the export in ascending order of point id, with its digests."""
-    table = dataset.read(part)
+    table = _completed(dataset.read(part))
     digests, order = table_digests(table)
     table = table.take(order)
     twice = np.flatnonzero(digests.point_ids[1:] == digests.point_ids[:-1])
@@ -134,6 +134,13 @@ def _read_part(
             ],
         )
     return digests, table
+
+
+def _completed(table: pa.Table) -> pa.Table:
+    """The documents with the columns that an earlier release did not stage."""
+    if "cut" in table.schema.names:
+        return table
+    return table.append_column("cut", pa.nulls(table.num_rows, pa.list_(pa.string())))
 
 
 def _read_known(

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from sync_pipeline.core.batching import batched, by_length
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.point import check_vectors
-from sync_pipeline.core.ports import FailedDocument, Fence
+from sync_pipeline.core.ports import Embedder, FailedDocument, Fence
 from sync_pipeline.core.reports import Counts
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.vocabulary import TokenCount, Vocabulary
 from sync_pipeline.engine.bisect import apply_bisecting
 from sync_pipeline.engine.canaries import require_same_model
-from sync_pipeline.engine.changes import Refusal, distinct_texts, iter_changes, note_failure
+from sync_pipeline.engine.changes import Refusal, iter_changes, note_failure
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import ensure_index
 from sync_pipeline.engine.overlap import record_behind
@@ -35,6 +35,14 @@ from sync_pipeline.engine.staged import (
 )
 from sync_pipeline.engine.steps.compare import iter_comparisons, require_planned
 from sync_pipeline.engine.stopping import counted
+from sync_pipeline.engine.texts import (
+    ViewTexts,
+    needed_texts,
+    truncated_texts,
+    view_texts,
+    with_passages,
+    with_truncated,
+)
 
 _ENOUGH_TO_MEASURE: Final = 256
 """Fewer texts say more about loading the model than about its speed."""
@@ -110,7 +118,9 @@ def embed_scope(
     with (
         counted(lambda: tally.counts),
         sync.staging.open_writer(
-            names["changed_documents"], schema=change_schema(sync.views), parts=export.parts
+            names["changed_documents"],
+            schema=change_schema(sync.views, long_views=sync.spec.long_views),
+            parts=export.parts,
         ) as changes,
         sync.staging.open_writer(
             names["stale_points"], schema=STALE_SCHEMA, parts=export.parts
@@ -146,61 +156,98 @@ def embed_scope(
 def _embed_missing(
     sync: SyncContext, *, export: StagedExport, changes: pa.Table, tally: _Tally
 ) -> pa.Table:
-    """Embed what the cache lacks; set aside the documents whose text the model refuses."""
-    scope = export.scope
-    texts = distinct_texts(changes, sync.views)
-    if not texts:
+    """Embed what the cache lacks; set aside the documents whose text a model refuses.
+
+    Returns:
+        The documents that are written (``staged.change_schema``).
+    """
+    views = view_texts(sync, changes)
+    changes = with_passages(changes, views)
+    truncated = truncated_texts(views)
+    refused: dict[str, PermanentError] = {}
+    for model_id, texts in needed_texts(views).items():
+        refused |= _embed_texts(
+            sync,
+            sync.embedders[model_id],
+            export=export,
+            texts=texts,
+            truncated=truncated,
+            views=[view for view in views if view.spec.model_id == model_id],
+            tally=tally,
+        )
+    changes = with_truncated(changes, views, truncated=truncated)
+    if not refused:
         return changes
+    whole = _refused_texts(views, refused=refused)
+    return _set_aside(sync, scope=export.scope, changes=changes, refused=whole, tally=tally)
+
+
+def _embed_texts(
+    sync: SyncContext,
+    embedder: Embedder,
+    *,
+    export: StagedExport,
+    texts: Mapping[str, str],
+    truncated: AbstractSet[str],
+    views: Sequence[ViewTexts],
+    tally: _Tally,
+) -> dict[str, PermanentError]:
+    """Put the vectors that the cache lacks into it; what the model refuses, by embed hash."""
+    scope = export.scope
     missing = sync.cache.claim(
-        model_id=sync.cache_model(scope),
+        model_id=sync.cache_key(scope, embedder.model_id),
         text_hashes=list(texts),
         scope=scope,
         owner=export.run_id,
     )
     if missing:
-        require_same_model(sync, export=export)
+        require_same_model(sync, embedder, export=export)
     refused = _Refused()
     to_embed = {key: text for key, text in texts.items() if key in missing}
     tally.counts += Counts(texts=len(texts), cache_hits=len(texts) - len(to_embed))
     began = sync.seconds()
-    views = _views_of(changes, sync.views) if to_embed else {}
-    for keys, truncated, counts in _embed_batches(
-        sync, scope=scope, texts=to_embed, refused=refused
+    for keys, counts in _embed_batches(
+        sync, embedder, scope=scope, texts=to_embed, refused=refused
     ):
         tally.counts += Counts(
             embedded_texts=len(keys),
             embedded_tokens=sum(count.tokens for count in counts),
-            truncated=truncated,
+            truncated=sum(key in truncated for key in keys),
         )
-        tally.note((views[key], count) for key, count in zip(keys, counts, strict=True))
+        tally.note(
+            ([view.spec.name for view in views if key in view.texts], count)
+            for key, count in zip(keys, counts, strict=True)
+        )
         sync.progress.advance("embed", done=tally.counts.embedded_texts, total=None)
     if len(to_embed) >= _ENOUGH_TO_MEASURE:
         sync.rates.record(
-            model_id=sync.embedder.model_id,
+            model_id=embedder.model_id,
             texts=len(to_embed),
             seconds=sync.seconds() - began,
         )
-    if not refused.errors:
-        return changes
-    return _set_aside(sync, scope=scope, changes=changes, refused=refused.errors, tally=tally)
+    return refused.errors
 
 
 def _embed_batches(
-    sync: SyncContext, *, scope: Scope, texts: Mapping[str, str], refused: _Refused
-) -> Iterator[tuple[list[str], int, list[TokenCount]]]:
+    sync: SyncContext,
+    embedder: Embedder,
+    *,
+    scope: Scope,
+    texts: Mapping[str, str],
+    refused: _Refused,
+) -> Iterator[tuple[list[str], list[TokenCount]]]:
     """Embed distinct texts, longest first, and cache each batch at once.
 
     Yields:
-        Per batch the hashes of the texts that were embedded, how many of them were truncated, and
-        the tokens of each.
+        Per batch the hashes of the texts that were embedded, and the tokens of each.
     """
     keys, values = list(texts), list(texts.values())
 
     def embed(run: Sequence[int]) -> NDArray[np.float32]:
         chosen = [values[position] for position in run]
-        vectors = sync.embedder.embed(chosen)
-        origin = f"the model {sync.embedder.model_id}"
-        check_vectors(vectors, dimension=sync.embedder.dimension, origin=origin)
+        vectors = embedder.embed(chosen)
+        origin = f"the model {embedder.model_id}"
+        check_vectors(vectors, dimension=embedder.dimension, origin=origin)
         if len(vectors) != len(run):
             raise PermanentError(f"{origin} returned {len(vectors)} vectors for {len(run)} texts")
         return vectors
@@ -211,30 +258,33 @@ def _embed_batches(
     def keep(done: tuple[Sequence[int], NDArray[np.float32]]) -> None:
         run, vectors = done
         sync.cache.put(
-            model_id=sync.cache_model(scope),
+            model_id=sync.cache_key(scope, embedder.model_id),
             text_hashes=[keys[position] for position in run],
             vectors=vectors,
         )
 
-    chunk = min(sync.options.embed_chunk_size, sync.embedder.max_batch)
+    chunk = min(sync.options.embed_chunk_size, embedder.max_batch)
     with record_behind(keep) as keep_behind:
         for batch in batched(by_length(values), chunk):
             sync.checkpoint(scope=scope)
             for run, vectors in apply_bisecting(batch, embed, blame=blame):
                 keep_behind((run, vectors))
                 done = [values[at] for at in run]
-                # First, for what was embedded last costs it nothing.
-                counts = sync.embedder.count_unknown(done)
-                yield [keys[at] for at in run], sync.embedder.count_truncated(done), counts
+                # What was embedded last costs nothing to count.
+                yield [keys[at] for at in run], embedder.count_unknown(done)
 
 
-def _views_of(changes: pa.Table, views: Sequence[str]) -> dict[str, list[str]]:
-    """Per embed hash the views that have its text."""
-    views_by_hash: dict[str, list[str]] = {}
+def _refused_texts(
+    views: Sequence[ViewTexts], *, refused: Mapping[str, PermanentError]
+) -> dict[str, PermanentError]:
+    """The embed hashes of whole texts that are refused, or a passage of which is."""
+    whole = dict(refused)
     for view in views:
-        for key in changes.column(hash_column(view)).unique().to_pylist():
-            views_by_hash.setdefault(str(key), []).append(view)
-    return views_by_hash
+        for key, passages in view.passages.items():
+            errors = [refused[passage] for passage in passages if passage in refused]
+            if errors:
+                whole[key] = errors[0]
+    return whole
 
 
 def _set_aside(

@@ -15,7 +15,7 @@ from typing import Final, Self
 import pyarrow as pa
 
 from sync_pipeline.core.changes import ChangeBatch, EntityDigest
-from sync_pipeline.core.document import Document, DocumentBuilder, Reason, Rejection
+from sync_pipeline.core.document import Document, Reason, Rejection
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import IncompleteExportError, TooManyQuarantinedError
 from sync_pipeline.core.ports import Fence, SourceSnapshot
@@ -26,6 +26,7 @@ from sync_pipeline.engine.lease import note_writing
 from sync_pipeline.engine.overlap import read_ahead
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import ScopeRecord, read_record
+from sync_pipeline.engine.rendering import document_builder
 from sync_pipeline.engine.spread import open_parts
 from sync_pipeline.engine.staged import (
     EVENT_SCHEMA,
@@ -390,7 +391,7 @@ def iter_built(
         scope: Whose rows.
         ids: Only rows with these ids.
     """
-    builder = DocumentBuilder(entity=entity, scope=scope, model_id=sync.embedder.model_id)
+    builder = document_builder(sync, entity=entity, scope=scope)
     set_aside = find_set_aside(sync, snapshot=snapshot, entity=entity, scope=scope, ids=ids)
     with closing(read_ahead(snapshot.iter_rows(entity=entity, scope=scope, ids=ids))) as batches:
         for rows in batches:
