@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 NAMED: Final = 5
 """Most scopes that one line names."""
+SHOWN_CHARACTERS: Final = 600
+"""Of the text of a hit."""
 LIST_QUARANTINE: Final = "`sync-pipeline quarantine list` names them"
 LIST_FAILED: Final = "`sync-pipeline failed list` names them"
 UNKNOWN_SHOWN: Final = 5
@@ -367,8 +369,15 @@ def hits_table(hits: Sequence[Hit]) -> Table:
     """One row per hit, best first."""
     table = _table("+score", "scope", "text", "document")
     for hit in hits:
-        _add(table, f"{hit.score:.3f}", str(hit.payload[SCOPE_KEY]), hit.text, hit.document_id)
+        scope = str(hit.payload[SCOPE_KEY])
+        _add(table, f"{hit.score:.3f}", scope, _shown_text(hit), hit.document_id)
     return table
+
+
+def _shown_text(hit: Hit) -> str:
+    """The passages that a search is about where it asked for them; otherwise the beginning."""
+    text = " ... ".join(passage.text for passage in hit.passages or ()) or hit.text
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
 def quarantine_table(rows: Sequence[tuple[str, Rejection]]) -> Table:

@@ -45,6 +45,10 @@ def search(
             "hold together.",
         ),
     ] = None,
+    passages: Annotated[
+        bool,
+        typer.Option("--passages", help="Show which passage of a long text each hit is about."),
+    ] = False,
 ) -> None:
     """Search the documents of one tenant together with the global ones, or only these."""
     scope = one_scope(tenant=tenant, is_global=is_global)
@@ -61,6 +65,7 @@ def search(
         entity=entity,
         views=tuple(view or ()),
         filters=parse_filters(filters or ()),
+        passages=passages,
     )
     invocation.answer(search_answer(result))
     if result.hits:

@@ -240,6 +240,20 @@ class SearchQuery:
         return Filters(equals=self.equals, ranges=self.ranges, excluded=self.excluded)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestPassage:
+    """What of a long text is nearest to a search."""
+
+    view: str
+    start: int
+    """Place of its first character in the document's text."""
+    stop: int
+    """Place behind its last one."""
+    text: str
+    score: float
+    """Cosine with the search text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One search result."""
@@ -248,6 +262,8 @@ class Hit:
     score: float
     text: str
     payload: Mapping[str, object]
+    passages: tuple[BestPassage, ...] | None = None
+    """Where asked for: the best one of each long view that was searched."""
 
 
 def check_vectors(vectors: NDArray[np.float32], *, dimension: int, origin: str) -> None:

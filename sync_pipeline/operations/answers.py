@@ -75,7 +75,11 @@ def status_answer(
 
 def search_answer(result: SearchResult) -> dict[str, object]:
     """Hits, and how far each scope that was searched is in step."""
-    return {"hits": result.hits, "in_sync_to": result.in_sync_to}
+    hits = [
+        {name: value for name, value in asdict(hit).items() if name != "passages" or value}
+        for hit in result.hits
+    ]
+    return {"hits": hits, "in_sync_to": result.in_sync_to}
 
 
 def explanation_answer(explanation: Explanation) -> dict[str, object]:

@@ -36,6 +36,7 @@ def search_as(
     entity: str | None = None,
     views: tuple[str, ...] = (),
     filters: Filters | None = None,
+    **more: Any,
 ) -> SearchResult:
     """Search as ``scope``: its own documents and the global ones.
 
@@ -44,7 +45,9 @@ def search_as(
     """
     from sync_pipeline.engine.questions.search import search
 
-    request = search_request(sync, text, limit=limit, entity=entity, views=views, filters=filters)
+    request = search_request(
+        sync, text, limit=limit, entity=entity, views=views, filters=filters, **more
+    )
     return search(sync, scope=scope, request=request)
 
 
@@ -112,7 +115,7 @@ def search_request(
         entity: Only documents of this entity.
         views: Only these views.
         filters: Conditions on payload values.
-        more: ``mode``, ``score_threshold`` and ``explain`` of ``SearchRequest``.
+        more: ``mode``, ``score_threshold``, ``explain`` and ``passages`` of ``SearchRequest``.
 
     Raises:
         ConfigurationError: it asks for what there is not, or for too much.

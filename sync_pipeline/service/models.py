@@ -76,6 +76,8 @@ class SearchBody(Model):
     """Hits below it are left out."""
     explain: bool = False
     """Say at which place each ranking has the hits."""
+    passages: bool = False
+    """Say which passage of a long text each hit is about."""
     tenant_id: TenantName | None = None
     min_change_id: int | None = Field(default=None, ge=0, le=MAX_CHANGE_ID)
     """Wait a little until this change of the feed (`change_event.id`) is searchable."""
@@ -88,6 +90,18 @@ class BatchBody(Model):
     tenant_id: TenantName | None = None
 
 
+class PassageModel(BaseModel):
+    """The passage of a long text that is nearest to the search."""
+
+    view: str
+    start: int
+    """Place of its first character in the document's text."""
+    stop: int
+    """Place behind its last one."""
+    text: str
+    score: float
+
+
 class HitModel(BaseModel):
     """One document found."""
 
@@ -97,6 +111,8 @@ class HitModel(BaseModel):
     payload: dict[str, object]
     rankings: dict[str, int] | None = None
     """With `explain`: the place, from 1, that each ranking gives it, by view, or `bm25`."""
+    passages: list[PassageModel] | None = None
+    """With `passages`: of each long view that was searched the best one."""
 
 
 class SearchAnswer(BaseModel):

@@ -21,6 +21,7 @@ from sync_pipeline.core.json_path import format_path, parse_path
 from sync_pipeline.core.payload import ENTITY_TYPE, RESERVED_FIELDS, shown
 from sync_pipeline.core.point import (
     BM25_VECTOR,
+    BestPassage,
     Hit,
     SearchQuery,
     StoredPoint,
@@ -28,6 +29,7 @@ from sync_pipeline.core.point import (
 )
 from sync_pipeline.core.ports import IndexReader
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.questions.passages import best_passages
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import read_records
 from sync_pipeline.engine.roles import require_serving
@@ -76,6 +78,8 @@ class SearchRequest:
     """Hits below it are left out. Scores of one mode compare, those of different modes do not."""
     explain: bool = False
     """Whether to say at which place each ranking has the hits; costs a query per ranking."""
+    passages: bool = False
+    """Whether to say which passage of a long text is meant; reads the vectors of the hits."""
 
     def __post_init__(self) -> None:
         if not self.text.strip() or len(self.text) > MAX_QUERY_CHARACTERS:
@@ -218,18 +222,26 @@ def search_generation(
             for query, ranked in zip(queries, answers, strict=False):
                 if not ranked:
                     _check_ranges(index, query)
+            passages = [
+                best_passages(sync, index, [point for _, point in ranked], vectors=query.vectors)
+                if request.passages
+                else None
+                for request, query, ranked in zip(requests, queries, answers, strict=False)
+            ]
         require_own(scope, [point for ranked in answers for _, point in ranked])
         answers = _without_departed(answers, present)
     explained = iter(answers[len(queries) :])
     return [
         SearchResult(
-            hits=_hits(ranked, request),
+            hits=_hits(ranked, request, passages=found),
             in_sync_by_scope=in_sync,
             rankings=_places({name: next(explained) for name in rankings})
             if request.explain
             else None,
         )
-        for request, rankings, ranked in zip(requests, parts, answers, strict=False)
+        for request, rankings, ranked, found in zip(
+            requests, parts, answers, passages, strict=False
+        )
     ]
 
 
@@ -329,13 +341,19 @@ def require_own(scope: Scope, points: Sequence[StoredPoint]) -> None:
         raise IsolationError(scope_key=scope.key, document_ids=foreign)
 
 
-def _hits(ranked: Sequence[tuple[float, StoredPoint]], request: SearchRequest) -> list[Hit]:
+def _hits(
+    ranked: Sequence[tuple[float, StoredPoint]],
+    request: SearchRequest,
+    *,
+    passages: Mapping[str, tuple[BestPassage, ...]] | None,
+) -> list[Hit]:
     return [
         Hit(
             document_id=point.document_id,
             score=score,
             text=point.text,
             payload=shown(point.payload),
+            passages=None if passages is None else passages.get(point.point_id, ()),
         )
         for score, point in ranked
         if request.score_threshold is None or score >= request.score_threshold

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import APIRouter, Query, Response
@@ -15,6 +16,7 @@ from sync_pipeline.service.models import (
     BatchAnswer,
     BatchBody,
     HitModel,
+    PassageModel,
     SearchAnswer,
     SearchBody,
     SuggestAnswer,
@@ -129,6 +131,7 @@ def request_of(service: Service, body: SearchBody) -> SearchRequest:
         mode=body.mode,
         score_threshold=body.score_threshold,
         explain=body.explain,
+        passages=body.passages,
     )
 
 
@@ -163,6 +166,9 @@ def answer_of(result: SearchResult) -> SearchAnswer:
                 text=hit.text,
                 payload=dict(hit.payload),
                 rankings=None if rankings is None else dict(rankings.get(hit.document_id, {})),
+                passages=None
+                if hit.passages is None
+                else [PassageModel(**asdict(passage)) for passage in hit.passages],
             )
             for hit in result.hits
         ],
