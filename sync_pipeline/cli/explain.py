@@ -16,7 +16,12 @@ from sync_pipeline.operations.answers import explanation_answer
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sync_pipeline.core.explanation import DocumentFinding, PointFinding, ScopeFinding
+    from sync_pipeline.core.explanation import (
+        DocumentFinding,
+        PointFinding,
+        ScopeFinding,
+        ViewFinding,
+    )
     from sync_pipeline.core.ports import DocumentRecord
 
 app = typer.Typer()
@@ -54,7 +59,16 @@ def _facts(finding: DocumentFinding) -> Iterator[tuple[str, str]]:
         "point",
         "none" if finding.point is None else _point(finding.point, has_row=finding.has_row),
     )
+    for view in finding.views:
+        yield f"view {view.view}", _view(view)
     yield "scope", _scope(scope)
+
+
+def _view(finding: ViewFinding) -> str:
+    facts = f"{finding.state}, model {finding.model_id}"
+    if finding.passages is not None:
+        facts += f", {finding.passages} passages"
+    return f"{facts}, only a part of the text is used" if finding.is_truncated else facts
 
 
 def _record(record: DocumentRecord) -> str:

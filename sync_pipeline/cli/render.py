@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
@@ -263,6 +264,29 @@ def status_table(statuses: Sequence[ScopeStatusReport], *, now: datetime) -> Tab
             _ago(status.last_success_at, now=now), _age(status.oldest_unsynced_seconds),
         )  # fmt: skip
     return table
+
+
+def views_table(statuses: Sequence[ScopeStatusReport]) -> Table:
+    """One row per scope and view."""
+    table = _table("scope", "view", "+documents", "+failed", "+truncated")
+    for status in statuses:
+        for view, counts in status.views.items():
+            _add(table, status.scope_key, view, counts.synced, counts.failed, counts.truncated)
+    return table
+
+
+def truncated_remarks(statuses: Sequence[ScopeStatusReport]) -> Iterator[str]:
+    """Views that do not use the whole text of some documents."""
+    truncated = Counter[str]()
+    for status in statuses:
+        truncated.update({view: counts.truncated for view, counts in status.views.items()})
+    for view, count in truncated.items():
+        if count:
+            yield (
+                f"View {view!r} uses only a part of {count:,} texts: they are longer than the "
+                "model reads. `long: true` cuts texts into passages and uses all of them "
+                "(docs/long-texts.md)."
+            )
 
 
 def _coverage(status: ScopeStatusReport) -> str:

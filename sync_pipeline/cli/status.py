@@ -23,6 +23,8 @@ def status(invocation: Invocation) -> None:
     left = kept_of_left_entities(invocation.installation.sync, statuses)
     invocation.answer(status_answer(statuses, left_entities=left))
     invocation.show(render.status_table(statuses, now=datetime.now(tz=UTC)))
+    if any(len(status.views) > 1 for status in statuses):
+        invocation.show(render.views_table(statuses))
     for line in (*render.surplus_remarks(statuses), *render.left_remarks(left)):
         invocation.say(line)
     if any(status.quarantined for status in statuses):
@@ -30,6 +32,8 @@ def status(invocation: Invocation) -> None:
     archived = sum(status.archived for status in statuses)
     if archived:
         invocation.say(f"{archived:,} documents are archived: found by their words alone.")
+    for line in render.truncated_remarks(statuses):
+        invocation.say(line)
     if any(status.failed for status in statuses):
         invocation.say(f"Some documents have failed; {render.LIST_FAILED}.")
     for line in render.filling_remarks(recorded_generations(invocation.installation.sync)):

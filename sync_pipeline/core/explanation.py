@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from sync_pipeline.core.document import Rejection
 from sync_pipeline.core.ports import DocumentRecord, LeaseHolder
@@ -57,6 +58,24 @@ class PointFinding:
     has_current_payload: bool
 
 
+ViewState = Literal["current", "outdated", "missing", "failed", "no text"]
+"""Of a view's vectors: of the text that the row has now, of a former one, not there though there is
+a text, refused by the model; or there is nothing to embed, as in archived documents."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewFinding:
+    """One view of a document."""
+
+    view: str
+    model_id: str
+    state: ViewState
+    passages: int | None
+    """Into how many the text was cut; None where it has one vector, or none."""
+    is_truncated: bool
+    """Whether only a part of the text has a vector."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentFinding:
     """One document that a row is, was, or cannot become."""
@@ -71,6 +90,8 @@ class DocumentFinding:
     point: PointFinding | None
     scope: ScopeFinding
     """Of the row; where that is gone, of the point or record."""
+    views: Sequence[ViewFinding] = ()
+    """In the order of the settings; none where there is neither row nor point."""
 
 
 @dataclass(frozen=True, slots=True)

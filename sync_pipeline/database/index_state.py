@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID, aggregate_order_b
 from sync_pipeline.core.errors import StateEncodingError
 from sync_pipeline.core.payload import content_digest
 from sync_pipeline.core.point import PointDigests
-from sync_pipeline.core.ports import DocumentRecord, FailedDocument, StateRow
+from sync_pipeline.core.ports import DocumentRecord, FailedDocument, StateRow, ViewCounts
 from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database import index_state_statements
@@ -239,20 +239,22 @@ class PostgresIndexState:
             counts.setdefault(scope_key, {})[entity_type] = number
         return counts
 
-    def count_truncated(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
-        """Per scope key and view the documents of whose text only a part has a vector."""
-        columns = self._table.c
-        view = func.unnest(columns.truncated_views).label("view")
-        documents = select(columns.scope_key, view).where(
-            columns.collection == self._collection, columns.truncated_views != []
+    def count_by_view(
+        self, *, scope: Scope | None = None
+    ) -> dict[str, dict[str, dict[str, ViewCounts]]]:
+        """Per scope key, entity and view how the documents stand, of one scope or of all."""
+        statement = index_state_statements.COUNT_BY_VIEW.format(table=self._name)
+        values = {
+            "collection": self._collection,
+            "scope_key": None if scope is None else scope.key,
+        }
+        rows = self._database.run(
+            "counting documents", lambda it: psycopg_of(it).execute(statement, values).fetchall()
         )
-        if scope is not None:
-            documents = documents.where(columns.scope_key == scope.key)
-        named = documents.subquery().c
-        query = select(named.scope_key, named.view, func.count()).group_by("scope_key", "view")
-        counts: dict[str, dict[str, int]] = {}
-        for scope_key, name, number in self._database.read("counting documents", query):
-            counts.setdefault(scope_key, {})[name] = number
+        counts: dict[str, dict[str, dict[str, ViewCounts]]] = {}
+        for scope_key, entity_type, view, *numbers in rows:
+            by_view = counts.setdefault(scope_key, {}).setdefault(entity_type, {})
+            by_view[view] = ViewCounts(*numbers)
         return counts
 
     def passages(self, *, document_ids: Sequence[str]) -> dict[str, dict[str, list[str]]]:

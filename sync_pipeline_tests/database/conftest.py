@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from sqlalchemy import Engine
 
@@ -58,12 +60,22 @@ def state(engine_or_fake: Engine | None) -> IndexState:
 
 
 @pytest.fixture
-def state_of_another(engine_or_fake: Engine | None, state: IndexState) -> IndexState:
+def state_of(engine_or_fake: Engine | None, state: IndexState) -> Callable[[str], IndexState]:
+    """The same tables, any collection."""
+
+    def bound(collection: str) -> IndexState:
+        if isinstance(state, FakeIndexState):
+            return state.bound(collection)
+        assert engine_or_fake is not None
+        return PostgresIndexState(engine_or_fake, collection=collection)
+
+    return bound
+
+
+@pytest.fixture
+def state_of_another(state_of: Callable[[str], IndexState]) -> IndexState:
     """The same tables, another collection."""
-    if isinstance(state, FakeIndexState):
-        return state.bound("another")
-    assert engine_or_fake is not None
-    return PostgresIndexState(engine_or_fake, collection="another")
+    return state_of("another")
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -23,6 +24,7 @@ from sync_pipeline.core.ports import (
     MarkFence,
 )
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.core.views import ViewSpec
 from sync_pipeline.database.embedding_cache import HASHES_PER_STATEMENT, PostgresEmbeddingCache
 from sync_pipeline.engine.removal.cache import last_mark
 from sync_pipeline_tests.database.documents import ACME, COLLECTION, GLOBEX, NOON, row
@@ -153,6 +155,50 @@ def test_hits_are_expected_for_texts_that_are_cached(
     expected = cache.expected_hits(model_id="m", collection=COLLECTION, shares=True)
 
     assert expected == ExpectedHits(texts=3, cached=2)
+
+
+def test_passages_of_recorded_documents_are_in_use(
+    cache: EmbeddingCache, state: IndexState
+) -> None:
+    keep(cache, "p1", "p2", "whole", "former")
+    long = row(1, views={"text": digest("whole")})
+    passages = {"text": [digest("p1"), digest("p2"), digest("p3")]}
+    state.record_synced(
+        scope=GLOBEX,
+        rows=[replace(long, passages=passages)],
+        snapshot_at=NOON,
+        vector_version="m",
+    )
+
+    expected = cache.expected_hits(model_id="m", collection=COLLECTION, shares=True)
+    prune(cache)
+
+    assert expected == ExpectedHits(texts=3, cached=2)
+    assert kept(cache, "p1", "p2", "whole", "former") == ["p1", "p2", "whole"]
+    assert cache.purge_unused(text_hashes=[digest("p1"), digest("p2")]) == 0
+
+
+def test_hits_of_a_view_are_expected_of_its_own_model(
+    cache: EmbeddingCache,
+    state_of: Callable[[str], IndexState],
+    generations: Generations,
+) -> None:
+    special = ViewSpec(name="title", model_id="titles", dimension=DIMENSION)
+    made = replace(spec("m"), views=("text", "title"), special=(special,))
+    bound = state_of(made.collection)
+    keep(cache, "a")
+    keep(cache, "b", key="titles")
+    generations.record(made, recipe={})
+    rows = [row(1, views={"text": digest("a"), "title": digest("b")})]
+    bound.record_synced(scope=GLOBEX, rows=rows, snapshot_at=NOON, vector_version="m")
+
+    expected = cache.expected_hits(model_id="m", collection=made.collection, shares=True)
+
+    assert expected == ExpectedHits(texts=2, cached=2)
+    assert {held.model_id: held.collections for held in cache.measure()} == {
+        "m": (made.collection,),
+        "titles": (made.collection,),
+    }
 
 
 def test_where_scopes_share_nothing_each_text_is_expected_per_scope(

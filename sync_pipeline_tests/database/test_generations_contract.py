@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sync_pipeline.core.point import CollectionSpec
 from sync_pipeline.core.ports import GenerationRecord, Generations
+from sync_pipeline.core.views import ViewSpec
 
 RECIPE = {"model": "bundled", "views": {"material": {"text": ["name"]}}}
 
@@ -37,6 +40,21 @@ def test_a_recorded_collection_says_what_it_was_built_with(generations: Generati
     )
     assert known.recipe == RECIPE
     assert (known.served_at, known.retired_at, known.refusal) == (None, None, None)
+
+
+def test_views_with_a_model_of_their_own_are_recorded(generations: Generations) -> None:
+    special = ViewSpec(name="name", model_id="names", dimension=8)
+
+    generations.record(A, recipe=RECIPE)
+    generations.record(replace(A, special=(special,)), recipe=RECIPE)
+
+    models = {
+        known.description: known.view_models for known in generations.list_all(alias="documents")
+    }
+    assert models == {
+        A.describe(): {},
+        replace(A, special=(special,)).describe(): {"name": "names"},
+    }
 
 
 def test_an_unknown_collection_has_no_description(generations: Generations) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from sync_pipeline.core.hashing import digest, point_id
 from sync_pipeline.core.payload import combine_hashes
-from sync_pipeline.core.ports import FailedDocument, IndexState, StateRow
+from sync_pipeline.core.ports import FailedDocument, IndexState, StateRow, ViewCounts
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline_tests.database.documents import (
     ACME,
@@ -538,3 +538,46 @@ def test_documents_without_any_vector_are_counted_by_scope_and_entity(state: Ind
 
     assert state.count_archived() == {"acme": {"material": 1}, "globex": {"work": 1}}
     assert state.count_archived(scope=GLOBEX) == {"globex": {"work": 1}}
+
+
+def test_views_are_counted_each_by_itself(state: IndexState) -> None:
+    both = {"text": "h1", "story": "h2"}
+    record(
+        state,
+        replace(row(1), embed_hashes=both, truncated=["story"]),
+        replace(row(2), embed_hashes=both),
+        replace(row(3), embed_hashes={"text": "h3"}, truncated=["text"]),
+        scope=ACME,
+    )
+    record(state, replace(row(4, entity_type="work"), embed_hashes=both), scope=GLOBEX)
+    state.record_failed(
+        scope=ACME, failures=[replace(failure(2), views=["story"]), failure(3), failure(9)]
+    )
+
+    assert state.count_by_view(scope=ACME) == {
+        "acme": {
+            "material": {
+                "text": ViewCounts(synced=2, failed=1, truncated=1),
+                "story": ViewCounts(synced=1, failed=1, truncated=1),
+            }
+        }
+    }
+    assert state.count_by_view().keys() == {"acme", "globex"}
+    assert state.count_by_view()["globex"]["work"]["story"] == ViewCounts(synced=1)
+
+
+def test_passages_are_recorded_and_replaced(state: IndexState) -> None:
+    long = replace(row(1), passages={"story": ["p1", "p2", "p1"]}, truncated=["story", "text"])
+    record(state, long, row(2), scope=ACME)
+    ids = [row(number).document_id for number in (1, 2, 9)]
+
+    assert state.passages(document_ids=ids) == {ids[0]: {"story": ["p1", "p2", "p1"]}}
+    found = state.get(document_id=ids[0])
+    assert found is not None
+    assert list(found.truncated_views) == ["story", "text"]
+
+    record(state, replace(row(1), passages={"story": ["p3"]}), scope=ACME)
+
+    assert state.passages(document_ids=ids) == {ids[0]: {"story": ["p3"]}}
+    assert state.count_by_view()["acme"]["material"]["text"].truncated == 0
+    assert state.passages(document_ids=[]) == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from sync_pipeline.core.point import CollectionSpec
 from sync_pipeline.core.ports import EntityResult, Fence, SyncRun
 from sync_pipeline.core.reports import Counts
 from sync_pipeline.core.scope import GLOBAL, Scope
+from sync_pipeline.core.views import ViewSpec
 from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
 from sync_pipeline.database.generations import PostgresGenerations
 from sync_pipeline.database.index_state import PostgresIndexState
@@ -413,6 +415,43 @@ def test_people_see_each_view_of_a_document(engine: Engine) -> None:
         ("2", "title", "failed", "t", "the store refuses it", 1, MODEL),
         ("3", "measure", "synced", "m", None, 0, MODEL),
         ("3", "title", "failed", None, "too odd", 1, MODEL),
+    ]
+
+
+def test_people_see_model_and_passages_of_each_view(engine: Engine) -> None:
+    long = ViewSpec(name="story", model_id="stories", dimension=4, passage_tokens=100)
+    made = CollectionSpec(
+        alias="documents",
+        model_id=MODEL,
+        dimension=4,
+        views=("title", "story"),
+        sparse_id="bm25-english",
+        special=(long,),
+    )
+    PostgresGenerations(engine).record(made, recipe={})
+    state = PostgresIndexState(engine, collection=made.collection)
+    state.record_synced(
+        scope=ACME,
+        rows=[
+            replace(
+                row(1, views={"title": "t", "story": "s"}),
+                passages={"story": ["a", "b", "c"]},
+                truncated=["story"],
+            )
+        ],
+        snapshot_at=NOON,
+        vector_version=MODEL,
+    )
+
+    seen = read(
+        engine,
+        "SELECT view, vector_version, passages, is_truncated "
+        "FROM document_view_status ORDER BY view",
+    )
+
+    assert [tuple(it.values()) for it in seen] == [
+        ("story", "stories", 3, True),
+        ("title", MODEL, None, False),
     ]
 
 

@@ -40,6 +40,7 @@ from sync_pipeline.core.ports import (
     StateRow,
     SyncRequest,
     SyncRun,
+    ViewCounts,
 )
 from sync_pipeline.core.scope import Scope
 
@@ -276,14 +277,27 @@ class FakeIndexState:
                 by_entity[known.entity_type] = by_entity.get(known.entity_type, 0) + 1
         return counts
 
-    def count_truncated(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
-        counts: dict[str, dict[str, int]] = {}
+    def count_by_view(
+        self, *, scope: Scope | None = None
+    ) -> dict[str, dict[str, dict[str, ViewCounts]]]:
+        counts: dict[str, dict[str, dict[str, ViewCounts]]] = {}
         for known in self.mine.values():
-            if scope is None or known.scope_key == scope.key:
-                for view in known.truncated:
-                    by_view = counts.setdefault(known.scope_key, {})
-                    by_view[view] = by_view.get(view, 0) + 1
-        return counts
+            if scope is not None and known.scope_key != scope.key:
+                continue
+            by_view = counts.setdefault(known.scope_key, {}).setdefault(known.entity_type, {})
+            for view in {*known.embed_hashes, *known.failed_views}:
+                is_whole = known.status == "failed" and not known.failed_views
+                has_failed = is_whole or view in known.failed_views
+                by_view[view] = by_view.get(view, ViewCounts()) + ViewCounts(
+                    synced=not has_failed,
+                    failed=has_failed,
+                    truncated=view in known.truncated,
+                )
+        return {
+            key: {entity: views for entity, views in entities.items() if views}
+            for key, entities in counts.items()
+            if any(entities.values())
+        }
 
     def passages(self, *, document_ids: Sequence[str]) -> dict[str, dict[str, list[str]]]:
         return {

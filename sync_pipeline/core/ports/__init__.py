@@ -63,6 +63,7 @@ from sync_pipeline.core.ports.state import (
     Quarantine,
     QuarantineReader,
     StateRow,
+    ViewCounts,
 )
 from sync_pipeline.core.ports.store import StoreCapabilities, StoreReader, VectorStore
 from sync_pipeline.core.ports.surroundings import Lease, Progress, StopSignal
@@ -127,6 +128,7 @@ __all__ = [
     "SyncRun",
     "SyncRuns",
     "VectorStore",
+    "ViewCounts",
     "ViewTrouble",
     "Weakness",
 ]

@@ -46,6 +46,25 @@ class FailedDocument:
     """Views whose text the model refused; none where it is the whole document that failed."""
 
 
+@dataclass(frozen=True, slots=True)
+class ViewCounts:
+    """Documents with a text in one view."""
+
+    synced: int = 0
+    """In the index as they were last read."""
+    failed: int = 0
+    """Whose last attempt failed for this view, or for the whole document."""
+    truncated: int = 0
+    """Of whose text only a part has a vector, among both."""
+
+    def __add__(self, other: ViewCounts) -> ViewCounts:
+        return ViewCounts(
+            self.synced + other.synced,
+            self.failed + other.failed,
+            self.truncated + other.truncated,
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentRecord:
     """What ``index_state`` holds of one document."""
@@ -107,8 +126,10 @@ class IndexStateReader(Protocol):
     def count_archived(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
         """Per scope key and entity the documents that were synced without any vector."""
 
-    def count_truncated(self, *, scope: Scope | None = None) -> dict[str, dict[str, int]]:
-        """Per scope key and view the documents of whose text only a part has a vector."""
+    def count_by_view(
+        self, *, scope: Scope | None = None
+    ) -> dict[str, dict[str, dict[str, ViewCounts]]]:
+        """Per scope key, entity and view how the documents stand, of one scope or of all."""
 
     def passages(self, *, document_ids: Sequence[str]) -> dict[str, dict[str, list[str]]]:
         """Per document with a long text, and per view, the embed hashes of its passages."""

@@ -21,6 +21,8 @@ from sync_pipeline.core.explanation import (
     Explanation,
     PointFinding,
     ScopeFinding,
+    ViewFinding,
+    ViewState,
     judge,
 )
 from sync_pipeline.core.hashing import point_id
@@ -210,7 +212,61 @@ def _finding(
         record=record,
         point=None if stored is None else _point(stored, document=document, entity=entity),
         scope=_scope(sync, Scope.from_key(scope_key), entity=entity),
+        views=_views(sync, name, entity=entity, document=document, stored=stored, record=record),
     )
+
+
+def _views(
+    sync: Reading,
+    name: str,
+    *,
+    entity: Entity,
+    document: Document | None,
+    stored: StoredPoint | None,
+    record: DocumentRecord | None,
+) -> list[ViewFinding]:
+    """How each view of a document stands."""
+    if document is None and stored is None:
+        return []
+    wanted = _hashes(document, entity=entity)
+    kept = {} if stored is None else stored.embed_hashes
+    passages = sync.state.passages(document_ids=[name]).get(name, {})
+    failed = [] if record is None else record.failed_views
+    truncated = [] if record is None else record.truncated_views
+    return [
+        ViewFinding(
+            view=view,
+            model_id=sync.spec.view(view).model_id,
+            state=_view_state(
+                wanted.get(view),
+                kept.get(view),
+                has_row=document is not None,
+                failed=view in failed,
+            ),
+            passages=len(passages[view]) if view in passages else None,
+            is_truncated=view in truncated,
+        )
+        for view, _ in entity.views
+        if view in sync.views
+    ]
+
+
+def _view_state(wanted: str | None, kept: str | None, *, has_row: bool, failed: bool) -> ViewState:
+    """Tell how a view stands by the hashes of the row's text and of what the index holds."""
+    if failed:
+        return "failed"
+    if kept is None:
+        return "no text" if wanted is None else "missing"
+    return "current" if wanted == kept and has_row else "outdated"
+
+
+def _hashes(document: Document | None, *, entity: Entity) -> dict[str, str]:
+    """Per view with a text its embed hash."""
+    if document is None:
+        return {}
+    views = [view for view, _ in entity.views]
+    pairs = zip(views, document.embed_hashes, strict=True)
+    return {view: value for view, value in pairs if value}
 
 
 def _rejection(rejection: Rejection, *, only: Scope | None) -> Rejection:
@@ -236,9 +292,7 @@ def _beginning(document: Document) -> str:
 
 
 def _point(stored: StoredPoint, *, document: Document | None, entity: Entity) -> PointFinding:
-    views = [name for name, _ in entity.views]
-    hashes = {} if document is None else dict(zip(views, document.embed_hashes, strict=True))
-    current = {view: value for view, value in hashes.items() if value}
+    current = _hashes(document, entity=entity)
     return PointFinding(
         scope_key=str(stored.scope_key),
         synced_at=str(stored.synced_at),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sync_pipeline.core.ports import EntitySnapshot
+from sync_pipeline.core.ports import EntitySnapshot, ViewCounts
 from sync_pipeline.core.scope import GLOBAL_KEY, Scope
 from sync_pipeline.engine.index import points_by_entity
 from sync_pipeline.engine.reading import Reading
@@ -36,6 +36,8 @@ class EntityStatusReport:
     """At most this long has a change been waiting; None where nothing waits, as far as is known."""
     archived: int = 0
     """Documents among them that keep text and payload and have no vectors."""
+    views: Mapping[str, ViewCounts] = field(default_factory=dict)
+    """Per view how its documents stand, as far as is recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,8 @@ class ScopeStatusReport:
     """Points beyond the rows that can become one, counted per entity."""
     archived: int = 0
     """Documents among them that keep text and payload and have no vectors."""
+    views: Mapping[str, ViewCounts] = field(default_factory=dict)
+    """Per view how the documents stand, as far as is recorded."""
     other_points: int = 0
     """Points of entities that the settings do not name; nowhere else counted here."""
     entities: Sequence[EntityStatusReport] = field(default_factory=tuple)
@@ -89,6 +93,7 @@ def scope_statuses(sync: Reading) -> list[ScopeStatusReport]:
     recorded = sync.state.count_by_entity()
     quarantined = sync.quarantine.count_by_entity()
     archived = _archived(sync)
+    views = sync.state.count_by_view()
     records = read_records(sync)
     points = points_by_entity(sync)
     with sync.index() as index:
@@ -107,6 +112,7 @@ def scope_statuses(sync: Reading) -> list[ScopeStatusReport]:
                 points=points[name].get(key, 0),
                 quarantined=quarantined.get(key, {}).get(name, 0),
                 archived=archived.get(key, {}).get(name, 0),
+                views=views.get(key, {}).get(name, {}),
                 snapshot=record.entities.get(name),
             )
             for name in sync.entity_names
@@ -122,6 +128,7 @@ def scope_status(sync: Reading, *, scope: Scope) -> ScopeStatusReport:
     recorded = sync.state.count_by_entity(scope=scope)
     quarantined = sync.quarantine.count_by_entity(scope=scope).get(scope.key, {})
     archived = _archived(sync, scope=scope)
+    views = sync.state.count_by_view(scope=scope).get(scope.key, {})
     record = read_record(sync, scope=scope)
     with sync.index() as index:
         points = index.count_by_entity(scope_key=scope.key)
@@ -134,6 +141,7 @@ def scope_status(sync: Reading, *, scope: Scope) -> ScopeStatusReport:
             points=points.get(name, 0),
             quarantined=quarantined.get(name, 0),
             archived=archived.get(scope.key, {}).get(name, 0),
+            views=views.get(name, {}),
             snapshot=record.entities.get(name),
         )
         for name in sync.entity_names
@@ -180,6 +188,7 @@ def _entity_status(
     points: int,
     quarantined: int,
     archived: int,
+    views: Mapping[str, ViewCounts],
     snapshot: EntitySnapshot | None,
 ) -> EntityStatusReport:
     failed = statuses.get("failed", 0)
@@ -200,7 +209,14 @@ def _entity_status(
         last_success_at=snapshot.last_success_at if snapshot is not None else None,
         oldest_unsynced_seconds=waits,
         archived=archived,
+        views={view: views.get(view, ViewCounts()) for view in _views_of(sync, entity_type)},
     )
+
+
+def _views_of(sync: Reading, entity_type: str) -> list[str]:
+    return [
+        view for entity in sync.entities if entity.name == entity_type for view, _ in entity.views
+    ]
 
 
 def _summed(
@@ -235,6 +251,12 @@ def _summed(
         oldest_unsynced_seconds=max(waits, default=None),
         surplus=sum(entity.surplus for entity in entities),
         archived=sum(entity.archived for entity in entities),
+        views={
+            view: sum(
+                (entity.views[view] for entity in entities if view in entity.views), ViewCounts()
+            )
+            for view in dict.fromkeys(view for entity in entities for view in entity.views)
+        },
         other_points=max(all_points - points, 0),
         entities=entities,
     )
