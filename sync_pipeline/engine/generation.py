@@ -42,6 +42,7 @@ class Generation:
         return {
             "model": dict(self.model),
             "views": views,
+            "view_order": {name: list(found) for name, found in views.items()},
             **({"view_models": dict(self.view_models)} if self.view_models else {}),
             **({"long_views": long_views} if long_views else {}),
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -88,7 +88,12 @@ def _parts(
 ) -> tuple[Mapping[str, Any], Mapping[str, Mapping[str, list[str]]]]:
     recipe: Any = record.recipe
     if recipe and recipe.get("model"):
-        return recipe["model"], recipe["views"]
+        order = recipe.get("view_order", {})
+        views = {
+            name: _ordered(found, order.get(name, record.views))
+            for name, found in recipe["views"].items()
+        }
+        return recipe["model"], views
     views = {
         entity.name: {
             view: list(kept.columns)
@@ -98,6 +103,14 @@ def _parts(
         for entity in settings.entities
     }
     return _model_of(record), {name: found for name, found in views.items() if found}
+
+
+def _ordered(
+    views: Mapping[str, list[str]], order: Sequence[str]
+) -> Mapping[str, list[str]]:
+    """Views as they were written: their order is part of a document's text, and JSON in
+    PostgreSQL does not keep it."""
+    return {view: views[view] for view in sorted(views, key=order.index)}
 
 
 def _model_of(record: GenerationRecord) -> dict[str, object]:
