@@ -27,7 +27,8 @@ from sync_pipeline.engine.index import read_alias
 from sync_pipeline.engine.questions.due import known_scopes
 from sync_pipeline.engine.questions.gate import why_not_found, why_worse
 from sync_pipeline.engine.questions.verify import Verification, verify_scope
-from sync_pipeline.engine.records import ScopeRecord, read_records
+from sync_pipeline.engine.records import ScopeRecord, in_step_to, read_records
+from sync_pipeline.engine.roles import known_generations
 
 LOOKS: Final = 3
 """How often a scope is verified, beside the one that serves: both are looked at one after the
@@ -76,19 +77,22 @@ def go_live_when_filled(sync: SyncContext) -> Switched | None:
     """
     if sync.keeps_in_step:
         return None
-    own = _record_of_settings(sync)
+    own = known_generations(sync).get(sync.spec.collection)
     if own is None or own.served_at is not None or own.refusal is not None:
         return None
     with sync.store() as store:
-        target, _ = read_alias(sync, store)
+        target, records = read_alias(sync, store)
     if target in {None, sync.spec.collection}:
         return None
-    before = sync.collection(str(target)).records.scopes.list_entities()
+    there = sync.collection(str(target)).records.scopes.list_entities()
     filled = read_records(sync)
-    if any(_is_unfilled(filled.get(entity.scope_key)) for entity in before if entity.documents):
+    if any(_is_unfilled(filled.get(entity.scope_key)) for entity in there if entity.documents):
         return None
     # Asks the source, and so comes last: a tenant may be new, and nowhere synced yet.
-    return None if _why_unfilled(sync, scopes=known_scopes(sync)) is not None else go_live(sync)
+    scopes = known_scopes(sync)
+    if _why_unfilled(sync, scopes=scopes) is not None:
+        return None
+    return _go_live_filled(sync, target, records, scopes=scopes)
 
 
 def go_live(sync: SyncContext) -> Switched:
@@ -113,6 +117,25 @@ def go_live(sync: SyncContext) -> Switched:
     if unfilled is not None:
         # No refusal: once it is filled it goes live by itself.
         return Switched(collection=name, serves=before, reason=unfilled)
+    return _go_live_filled(sync, before, records, scopes=scopes)
+
+
+def _go_live_filled(
+    sync: SyncContext,
+    before: str | None,
+    records: Mapping[str, GenerationRecord],
+    *,
+    scopes: Sequence[Scope],
+) -> Switched:
+    """The same once every scope is filled.
+
+    Args:
+        sync: The generation of the settings.
+        before: The collection that serves.
+        records: Of all generations, by collection.
+        scopes: All that there are.
+    """
+    name = sync.spec.collection
     reason = _why_not(sync, None if before is None else records.get(before), scopes=scopes)
     if reason is None:
         with sync.store() as store:
@@ -155,7 +178,8 @@ def go_back(sync: SyncContext) -> tuple[GenerationRecord, datetime | None]:
         last = max(earlier, key=lambda record: record.retired_at or record.created_at)
         store.set_alias(sync.alias, collection=last.collection)
     sync.generations.note_serving(alias=sync.alias, collection=last.collection)
-    return last, _in_step_to(sync, last.collection)
+    filled = read_records(sync, recorded=sync.collection(last.collection).records.scopes)
+    return last, in_step_to(filled.values(), scopes=len(filled))
 
 
 def drop(sync: SyncContext, *, collection: str) -> Dropped:
@@ -188,8 +212,7 @@ def droppable_points(sync: SyncContext, *, collection: str) -> int:
 
 
 def _require_droppable(sync: SyncContext, store: StoreReader, collection: str) -> None:
-    records = {it.collection: it for it in sync.generations.list_all(alias=sync.alias)}
-    if collection not in records:
+    if collection not in known_generations(sync):
         raise ConfigurationError(
             f"there is no generation {collection!r} behind {sync.alias!r}",
             remedy="`sync-pipeline index status` lists those that there are.",
@@ -208,7 +231,7 @@ def try_again(sync: SyncContext) -> Switched | None:
     Returns:
         None where there is none, or where somebody went back from it.
     """
-    own = _record_of_settings(sync)
+    own = known_generations(sync).get(sync.spec.collection)
     if own is None or own.served_at is not None:
         return None
     return go_live(sync)
@@ -243,11 +266,6 @@ def plan_expiry(
         and not record.is_serving
         and (now - (record.retired_at or record.created_at)).total_seconds() > keep_seconds
     ]
-
-
-def _record_of_settings(sync: SyncContext) -> GenerationRecord | None:
-    records = sync.generations.list_all(alias=sync.alias)
-    return next((it for it in records if it.collection == sync.spec.collection), None)
 
 
 def _why_unfilled(sync: SyncContext, *, scopes: Sequence[Scope]) -> str | None:
@@ -378,15 +396,6 @@ def _differences(found: Verification) -> str:
         f"{found.missing} missing, {found.extra} extra, {found.wrong_scope} of another scope, "
         f"{found.mismatched} different"
     )
-
-
-def _in_step_to(sync: SyncContext, collection: str) -> datetime | None:
-    found = sync.collection(collection).records.scopes.list_entities()
-    moments = [
-        entity.source_snapshot_at for entity in found if entity.entity_type in sync.entity_names
-    ]
-    known = [moment for moment in moments if moment is not None]
-    return min(known) if known and len(known) == len(moments) else None
 
 
 def _some(keys: Sequence[str], *, most: int = 5) -> str:
