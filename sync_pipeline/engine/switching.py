@@ -19,6 +19,14 @@ from sync_pipeline.core.errors import (
     TransientError,
 )
 from sync_pipeline.core.ports import GenerationRecord, StoreReader
+from sync_pipeline.core.remedy import (
+    Remedy,
+    RollBackIndex,
+    Show,
+    SwitchIndex,
+    SyncScopes,
+    VerifyScopes,
+)
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.collection import BoundCollection
@@ -173,7 +181,7 @@ def go_back(sync: SyncContext) -> tuple[GenerationRecord, datetime | None]:
         if not earlier:
             raise ConfigurationError(
                 f"there is no generation to go back to behind {sync.alias!r}",
-                remedy="`sync-pipeline index status` lists those that there are.",
+                remedy=Remedy.of(Show("index status"), " lists those that there are."),
             )
         last = max(earlier, key=lambda record: record.retired_at or record.created_at)
         store.set_alias(sync.alias, collection=last.collection)
@@ -215,13 +223,14 @@ def _require_droppable(sync: SyncContext, store: StoreReader, collection: str) -
     if collection not in known_generations(sync):
         raise ConfigurationError(
             f"there is no generation {collection!r} behind {sync.alias!r}",
-            remedy="`sync-pipeline index status` lists those that there are.",
+            remedy=Remedy.of(Show("index status"), " lists those that there are."),
         )
     if store.alias_target(sync.alias) == collection:
         raise ConfigurationError(
             f"{collection!r} is what searches are answered from; nothing was dropped",
-            remedy="Let another generation serve first: `sync-pipeline index rollback`, or "
-            "`sync-pipeline index switch`.",
+            remedy=Remedy.of(
+                "Let another generation serve first: ", RollBackIndex(), ", or ", SwitchIndex(), "."
+            ),
         )
 
 
@@ -276,7 +285,7 @@ def _why_unfilled(sync: SyncContext, *, scopes: Sequence[Scope]) -> str | None:
         return None
     return (
         f"{len(unfilled)} of {len(scopes)} scopes are not filled: {_some(unfilled)}; "
-        "run `sync-pipeline sync all`"
+        f"run `{SyncScopes().words}`"
     )
 
 
@@ -362,7 +371,7 @@ def _why_unequal(
         if found is not None:
             return (
                 f"scope {scope.key!r} does not verify ({_differences(found)}); run "
-                f"`sync-pipeline verify {'global' if scope.is_global else 'tenant ' + scope.key}`"
+                f"`{VerifyScopes(scope_key=scope.key).words}`"
             )
     return None
 

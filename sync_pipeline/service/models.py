@@ -189,6 +189,25 @@ class WorkerModel(BaseModel):
     last_run_failed: bool
 
 
+class ActionModel(BaseModel):
+    """Something that can be done about an error."""
+
+    action: Literal[
+        "sync",
+        "approve_deletions",
+        "retry_document",
+        "verify",
+        "switch_index",
+        "roll_back_index",
+        "migrate",
+        "show",
+        "change_setting",
+    ]
+    arguments: dict[str, str | int | bool | list[str]]
+    """Of `sync` the body of `POST /api/sync/run`, of `approve_deletions` that of
+    `POST /api/sync/approve`."""
+
+
 class RunModel(BaseModel):
     """What became of one run of one scope."""
 
@@ -201,6 +220,8 @@ class RunModel(BaseModel):
     counts: dict[str, int]
     seconds: dict[str, float]
     error: str | None
+    remedy: list[ActionModel] = []
+    """What can be done, where its scope's last run is this one and failed."""
 
 
 class MeasuredScope(BaseModel):
@@ -246,6 +267,8 @@ class Problem(BaseModel):
     status: int
     detail: str | None = None
     request_id: str
+    remedy: list[ActionModel] = []
+    """What can be done, as far as the caller may know or do it."""
 
 
 def read_filters(conditions: dict[str, Scalar | list[Scalar] | Conditions]) -> Filters:

@@ -13,6 +13,7 @@ from sync_pipeline.core.gate import GatePolicy
 from sync_pipeline.core.labelled import LabelledQuery
 from sync_pipeline.core.point import NORM_TOLERANCE, SearchQuery, StoredPoint, Vector
 from sync_pipeline.core.ports import IndexReader
+from sync_pipeline.core.remedy import ChangeSetting, Remedy
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.questions.evaluate import System, SystemReport, evaluate
 from sync_pipeline.engine.questions.query_file import read_query_file
@@ -89,7 +90,12 @@ def why_worse(sync: Reading, served: Reading, *, policy: GatePolicy) -> str | No
 
 def _read_queries(path: Path) -> list[LabelledQuery]:
     queries, mistakes = read_query_file(
-        path, remedy="Set `index.gate_queries` to a file of labelled queries, or to null."
+        path,
+        remedy=Remedy.of(
+            "Set ",
+            ChangeSetting("index.gate_queries"),
+            " to a file of labelled queries, or to null.",
+        ),
     )
     if mistakes:
         line, mistake = next(iter(mistakes.items()))

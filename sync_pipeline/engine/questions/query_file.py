@@ -6,9 +6,12 @@ from pathlib import Path
 
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.labelled import LabelledQuery, read_labelled
+from sync_pipeline.core.remedy import Remedy
 
 
-def read_query_file(path: Path, *, remedy: str) -> tuple[dict[int, LabelledQuery], dict[int, str]]:
+def read_query_file(
+    path: Path, *, remedy: Remedy | str
+) -> tuple[dict[int, LabelledQuery], dict[int, str]]:
     """Read a file of labelled queries.
 
     Args:
