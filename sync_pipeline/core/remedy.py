@@ -50,7 +50,7 @@ class SyncScopes:
     @property
     def arguments(self) -> dict[str, Argument]:
         """As ``POST /api/sync/run`` takes them."""
-        scope = "all" if self.scope_key is None else self.scope_key
+        scope = "all" if self.scope_key is None else Scope.from_key(self.scope_key).name
         return {"scopes": [scope], "mode": "full", "force": self.force}
 
 
@@ -116,7 +116,8 @@ class VerifyScopes:
     @property
     def arguments(self) -> dict[str, Argument]:
         """Which ones."""
-        return {"scopes": ["all" if self.scope_key is None else self.scope_key]}
+        scope = "all" if self.scope_key is None else Scope.from_key(self.scope_key).name
+        return {"scopes": [scope]}
 
 
 @dataclass(frozen=True, slots=True)

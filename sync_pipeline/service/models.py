@@ -15,12 +15,14 @@ from sync_pipeline.core.filters import (
     Range,
     read_bound,
 )
+from sync_pipeline.core.scope import TENANT_PREFIX
 from sync_pipeline.service.problems import BadRequestError
 
 MAX_TEXT = 2_000
 MAX_HITS = 100
 MAX_BATCH = 100
 MAX_TENANT = 128
+MAX_SCOPE = MAX_TENANT + len(TENANT_PREFIX)
 MAX_CHANGE_ID = 2**63 - 1
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, examples=["gypsum plaster 30 kg"])]

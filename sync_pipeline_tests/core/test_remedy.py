@@ -40,7 +40,7 @@ SHOWN: list[tuple[Action, str, dict[str, object]]] = [
     (
         SyncScopes(scope_key="o'neill"),
         "sync-pipeline sync tenant 'o'\"'\"'neill'",
-        {"scopes": ["o'neill"], "mode": "full", "force": False},
+        {"scopes": ["tenant:o'neill"], "mode": "full", "force": False},
     ),
     (
         ApproveDeletions(scope_key="acme", deletions=40),
@@ -61,7 +61,7 @@ SHOWN: list[tuple[Action, str, dict[str, object]]] = [
     (
         VerifyScopes(scope_key="acme"),
         "sync-pipeline verify tenant acme",
-        {"scopes": ["acme"]},
+        {"scopes": ["tenant:acme"]},
     ),
     (SwitchIndex(), "sync-pipeline index switch", {}),
     (RollBackIndex(), "sync-pipeline index rollback", {}),

@@ -81,6 +81,13 @@ def test_a_button_sends_what_the_interface_takes() -> None:
     assert retry.path == "/api/sync/documents/tenant-material-a%2F1/retry"
 
 
+def test_a_button_for_a_tenant_called_all_syncs_that_tenant_alone() -> None:
+    button = button_of(SyncScopes(scope_key="all"), WORKER)
+
+    assert button is not None
+    assert button.body["scopes"] == ["tenant:all"]
+
+
 def test_the_description_of_the_interface_names_every_action() -> None:
     field = ActionModel.model_fields["action"].annotation
 

@@ -378,7 +378,7 @@ def test_a_failed_run_is_told_with_what_can_be_done(site: Served) -> None:
     assert "<b>TooManyQuarantinedError</b> 3 of 4 rows cannot &lt;script&gt;" in admin
     assert "<code>sync-pipeline quarantine list</code> names the rows." in admin
     assert Elements(admin).having("data-body") == [
-        '{"scopes": ["acme"], "mode": "full", "force": true}'
+        '{"scopes": ["tenant:acme"], "mode": "full", "force": true}'
     ]
     assert "3 of 4 rows" in own
     assert posts(own) == set()
