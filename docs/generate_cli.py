@@ -38,7 +38,8 @@ ends it at once. Either way the same command goes on where it stopped. `sync --j
 what was done by then: `embedded_texts`, `points_written`, `payloads_written`, `points_deleted`.
 
 SCOPES is `all` (the global scope, then every tenant), `global` (the rows that every tenant shares),
-`tenants`, or `tenant ID`, also with several ids.
+`tenants`, or `tenant ID`, also with several ids. `tenant:ID` means the same, and is how the service
+and its requests name a tenant whose id is `all` or `tenants`: there these words alone mean many.
 
 {commands}
 """

@@ -27,7 +27,8 @@ Scopes = Annotated[
     list[str],
     typer.Argument(
         metavar="SCOPES",
-        help="all, global (the rows that every tenant shares), tenants, or tenant ID.",
+        help="all, global (the rows that every tenant shares), tenants, tenant ID, or tenant:ID, "
+        "which means that tenant whatever its id.",
         autocompletion=lambda: [word.value for word in ScopeWord],
     ),
 ]

@@ -15,7 +15,7 @@ from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.cli.signals import run_stoppable
 from sync_pipeline.core.scope import GLOBAL_KEY
 from sync_pipeline.operations.removing import remove_tenant, tenant_status
-from sync_pipeline.operations.scopes import known_tenant
+from sync_pipeline.operations.scopes import known_tenant, likened_to_words
 
 if TYPE_CHECKING:
     from sync_pipeline.core.ports import StopSignal
@@ -45,6 +45,8 @@ def tenants(invocation: Invocation) -> None:
     ]
     invocation.answer({"tenants": listed})
     invocation.show(render.tenants_table(statuses))
+    for line in likened_to_words(status.scope_key for status in statuses):
+        invocation.say(line)
 
 
 @command(tenants_app, "remove")

@@ -38,9 +38,9 @@
     │   └── OutOfSpaceError        a disk or quota is full
     └── StoppedError               asked to stop; the batch in flight was finished
 
-Messages say what happened, where, with which numbers, and what to do; the last is an
-attribute too, so that nobody has to look for it in the text. They never contain a
-document's text or a password.
+Messages say what happened, where, with which numbers, and what to do; the last is a value
+too (``core.remedy``), so that a page shows a button where a terminal shows a command. They
+never contain a document's text or a password.
 """
 
 from __future__ import annotations
@@ -48,8 +48,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from sync_pipeline.core.remedy import (
+    NOTHING,
+    ApproveDeletions,
+    ChangeSetting,
+    Remedy,
+    Show,
+    SyncScopes,
+    VerifyScopes,
+)
 from sync_pipeline.core.reports import ASKED_TO_STOP, Counts
-from sync_pipeline.core.scope import Scope
 
 MESSAGE_PARTS: Final = frozenset({"what", "remedy"})
 """Attributes of every error that its text is made of; all others are its facts."""
@@ -68,11 +76,11 @@ class SyncPipelineError(Exception):
         remedy: What to do about it; empty where nothing can be, or ``what`` says it all.
     """
 
-    def __init__(self, what: str, *, remedy: str = "") -> None:
+    def __init__(self, what: str, *, remedy: Remedy | str = NOTHING) -> None:
         self.what = what
-        self.remedy = remedy
-        between = " " if remedy and not what.endswith("\n") else ""
-        super().__init__(f"{what}{between}{remedy}")
+        self.remedy = remedy if isinstance(remedy, Remedy) else Remedy.of(remedy)
+        between = " " if self.remedy and not what.endswith("\n") else ""
+        super().__init__(f"{what}{between}{self.remedy}")
 
 
 class ConfigurationError(SyncPipelineError):
@@ -116,8 +124,12 @@ class SourceSchemaError(ConfigurationError):
         listed = "\n".join(f"  - {mistake}" for mistake in self.mistakes)
         super().__init__(
             f"the source database {database} does not match the configured entities:\n{listed}\n",
-            remedy="Correct `entities` in the settings, or the database; nothing was read or "
-            "changed. To try things with sample rows first: `sync-pipeline demo`.",
+            remedy=Remedy.of(
+                "Correct ",
+                ChangeSetting("entities"),
+                " in the settings, or the database; nothing was read or changed. To try things "
+                "with sample rows first: `sync-pipeline demo`.",
+            ),
         )
 
 
@@ -129,7 +141,7 @@ class UnknownScopeError(ConfigurationError):
         hint = f"Did you mean {', '.join(map(repr, similar))}? " if similar else ""
         super().__init__(
             f"no tenant {scope_key!r} among the {tenant_count} that have rows or documents.",
-            remedy=f"{hint}`sync-pipeline tenants` lists them.",
+            remedy=Remedy.of(hint, Show("tenants"), " lists them."),
         )
 
 
@@ -162,9 +174,12 @@ class ModelUnavailableError(ConfigurationError):
         self.model = model
         super().__init__(
             f"the embedding model {model!r} cannot be loaded: {reason}.",
-            remedy="Set `embedding.model` to 'bundled', to a folder that holds a "
-            "sentence-transformers model, or to a model name that this machine can download. "
-            "Nothing was written.",
+            remedy=Remedy.of(
+                "Set ",
+                ChangeSetting("embedding.model"),
+                " to 'bundled', to a folder that holds a sentence-transformers model, or to a "
+                "model name that this machine can download. Nothing was written.",
+            ),
         )
 
 
@@ -189,9 +204,14 @@ class ModelChangedError(ConfigurationError):
             f"were embedded again, the lowest cosine to {with_what} is {lowest_cosine:.4f}, at "
             f"least {tolerance} is expected. Nothing was embedded or kept: vectors of two models "
             "cannot be mixed.",
-            remedy="Put the model back that was behind this name, or give the new one a name of "
-            "its own (`embedding.model`, or `embedding.revision` for a service): its texts are "
-            "embedded anew, into an index of their own.",
+            remedy=Remedy.of(
+                "Put the model back that was behind this name, or give the new one a name of its "
+                "own (",
+                ChangeSetting("embedding.model"),
+                ", or ",
+                ChangeSetting("embedding.revision"),
+                " for a service): its texts are embedded anew, into an index of their own.",
+            ),
         )
 
 
@@ -201,7 +221,8 @@ class NothingSyncedError(ConfigurationError):
     def __init__(self, *, alias: str) -> None:
         self.alias = alias
         super().__init__(
-            f"there is no index behind {alias!r} yet;", remedy="run `sync-pipeline sync all` first"
+            f"there is no index behind {alias!r} yet;",
+            remedy=Remedy.of("run ", SyncScopes(), " first"),
         )
 
 
@@ -214,8 +235,15 @@ class IndexMismatchError(ConfigurationError):
         super().__init__(
             f"the index behind {alias!r} (collection {serves!r}) was built with {built_with}, but "
             f"the settings ask for {asked_for}. Vectors of two models cannot be mixed.",
-            remedy="Put the old settings back, or give the new index a name or place of its own "
-            "(`index.alias`, `index.url`) and run `sync-pipeline sync all`. Nothing was written.",
+            remedy=Remedy.of(
+                "Put the old settings back, or give the new index a name or place of its own (",
+                ChangeSetting("index.alias"),
+                ", ",
+                ChangeSetting("index.url"),
+                ") and run ",
+                SyncScopes(),
+                ". Nothing was written.",
+            ),
         )
 
 
@@ -242,7 +270,7 @@ class TransientError(SyncPipelineError):
     """
 
     def __init__(
-        self, what: str, *, remedy: str = "", retry_after_seconds: float | None = None
+        self, what: str, *, remedy: Remedy | str = NOTHING, retry_after_seconds: float | None = None
     ) -> None:
         self.retry_after_seconds = retry_after_seconds
         super().__init__(what, remedy=remedy)
@@ -268,8 +296,12 @@ class StoreLockedError(TransientError):
         self.holder = holder
         super().__init__(
             f"the embedded index at {path} is in use by {holder}; waited {waited_seconds:.0f} s.",
-            remedy="It admits one process at a time: wait until that one has finished or stop it, "
-            "then try again. A Qdrant server (`QDRANT_URL`) has no such limit.",
+            remedy=Remedy.of(
+                "It admits one process at a time: wait until that one has finished or stop it, "
+                "then try again. A Qdrant server (",
+                ChangeSetting("QDRANT_URL"),
+                ") has no such limit.",
+            ),
         )
 
 
@@ -298,8 +330,11 @@ class CollectionMissingError(PermanentError):
         self.collection = collection
         super().__init__(
             f"there is no collection {collection!r} in {store}.",
-            remedy="Run `sync-pipeline sync all`: it makes the collection and fills it from the "
-            "embedding cache.",
+            remedy=Remedy.of(
+                "Run ",
+                SyncScopes(),
+                ": it makes the collection and fills it from the embedding cache.",
+            ),
         )
 
 
@@ -311,8 +346,11 @@ class OutOfStepError(PermanentError):
         super().__init__(
             f"scope {scope_key!r} is in step in {collection!r}, which the settings ask for, but "
             f"{reason}",
-            remedy="Mend that; or, where that generation is not searched any more, remove it: "
-            "`sync-pipeline index status` shows them, `sync-pipeline index drop NAME` removes one.",
+            remedy=Remedy.of(
+                "Mend that; or, where that generation is not searched any more, remove it: ",
+                Show("index status"),
+                " shows them, `sync-pipeline index drop NAME` removes one.",
+            ),
         )
 
 
@@ -348,9 +386,12 @@ class MassDeletionRefusedError(PermanentError):
             f"refused to delete {total} of {total_indexed} points in scope {scope_key!r}, among "
             f"them {stale} of {indexed} of entity {entity_type!r}: {limit}. "
             "New and changed documents were written, nothing was deleted.",
-            remedy="Look at the source first. If the rows are really gone, approve exactly this "
-            f"once: `sync-pipeline sync {Scope.from_key(scope_key).words} "
-            f"--approve-deletions {total}`.",
+            remedy=Remedy.of(
+                "Look at the source first. If the rows are really gone, approve exactly this "
+                "once: ",
+                ApproveDeletions(scope_key=scope_key, deletions=total),
+                ".",
+            ),
         )
 
 
@@ -375,7 +416,9 @@ class IncompleteExportError(PermanentError):
         super().__init__(
             f"the export of scope {scope_key!r} read {read} rows where its snapshot holds "
             f"{expected}. Nothing was deleted.",
-            remedy="Run the scope again.",
+            remedy=Remedy.of(
+                "Run the scope again: ", SyncScopes(scope_key=scope_key, force=True), "."
+            ),
         )
 
 
@@ -389,7 +432,7 @@ class TooManyQuarantinedError(PermanentError):
         super().__init__(
             f"{quarantined} of {rows} rows of scope {scope_key!r} cannot become documents, more "
             f"than `sync.max_quarantined_fraction` {fraction} accepts. The index was not touched.",
-            remedy="`sync-pipeline quarantine list` names the rows and reasons.",
+            remedy=Remedy.of(Show("quarantine list"), " names the rows and reasons."),
         )
 
 
@@ -434,8 +477,13 @@ class UnconfirmedSyncError(PermanentError):
         super().__init__(
             f"scope {scope_key!r} should have {expected} points{of_entity} after this sync, but "
             f"the index holds {points}.",
-            remedy="It is not recorded as synced; run it again, a full sync repairs "
-            "what differs. If it stays, run `sync-pipeline verify` for the documents concerned.",
+            remedy=Remedy.of(
+                "It is not recorded as synced; run it again, a full sync repairs what differs: ",
+                SyncScopes(scope_key=scope_key, force=True),
+                ". If it stays, ",
+                VerifyScopes(scope_key=scope_key),
+                " names the documents concerned.",
+            ),
         )
 
 
@@ -459,8 +507,11 @@ class SupersededError(PermanentError):
         self.scope_key = scope_key
         super().__init__(
             f"this run of scope {scope_key!r} is out of date ({detail}) and wrote nothing more.",
-            remedy="The newer run's result stands; start the scope again if it should be "
-            "refreshed.",
+            remedy=Remedy.of(
+                "The newer run's result stands; to refresh the scope: ",
+                SyncScopes(scope_key=scope_key, force=True),
+                ".",
+            ),
         )
 
 
@@ -472,7 +523,7 @@ class IsolationError(PermanentError):
         super().__init__(
             f"a search as {scope_key!r} returned {len(document_ids)} documents of other scopes; "
             "none was shown.",
-            remedy="Run `sync-pipeline verify all` and report this: it must not happen.",
+            remedy=Remedy.of("Run ", VerifyScopes(), " and report this: it must not happen."),
         )
 
 

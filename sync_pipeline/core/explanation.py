@@ -10,6 +10,7 @@ from typing import Literal
 
 from sync_pipeline.core.document import Rejection
 from sync_pipeline.core.ports import DocumentRecord, LeaseHolder
+from sync_pipeline.core.remedy import NOTHING, Remedy, RetryDocument, SyncScopes
 from sync_pipeline.core.scope import Scope
 
 
@@ -102,8 +103,12 @@ class Verdict:
     is_searchable: bool
     """Whether a search can return the row, be it as it was before."""
     reason: str
-    next_step: str | None
-    """What to do or to run; None where nothing has to be done."""
+    remedy: Remedy = NOTHING
+
+    @property
+    def next_step(self) -> str | None:
+        """What to do or to run; None where nothing has to be done."""
+        return str(self.remedy) if self.remedy else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +133,7 @@ def judge(
         index_fault: Why the index cannot be used with these settings, if it cannot.
     """
     if index_fault is not None:
-        return Verdict(Outcome.OTHER_SETTINGS, False, index_fault, None)
+        return Verdict(Outcome.OTHER_SETTINGS, False, index_fault)
     ids = [finding.document_id for finding in documents if finding.has_row]
     if len(set(ids)) < len(ids):
         owners = " and ".join(finding.scope.scope_key for finding in documents if finding.has_row)
@@ -136,14 +141,14 @@ def judge(
             Outcome.AMBIGUOUS,
             False,
             f"{owners} both have a {entity_type} with the id {db_id!r}; neither can be synced",
-            "give one of the two rows another id",
+            Remedy.of("give one of the two rows another id"),
         )
     if not documents:
         return Verdict(
             Outcome.NO_ROW,
             False,
             f"no {entity_type} has the id {db_id!r}, and the index knows none",
-            "check the id: it is compared as PostgreSQL writes it, UUIDs in lower case",
+            Remedy.of("check the id: it is compared as PostgreSQL writes it, UUIDs in lower case"),
         )
     order = list(Outcome)
     verdicts = [_verdict(finding) for finding in documents]
@@ -164,7 +169,7 @@ def _verdict(finding: DocumentFinding) -> Verdict:
     if finding.point is None:
         return _absent(finding)
     if _is_current(finding):
-        return Verdict(Outcome.SEARCHABLE, True, _seen_by(finding.scope.scope_key), None)
+        return Verdict(Outcome.SEARCHABLE, True, _seen_by(finding.scope.scope_key))
     return _outdated(finding, finding.point)
 
 
@@ -193,7 +198,7 @@ def _rejected(finding: DocumentFinding, rejection: Rejection) -> Verdict:
     reason = f"the row cannot become a document: {rejection.reason.value}, {rejection.detail}"
     if finding.point is not None:
         reason += "; what it was before is searchable until the next sync"
-    step = f"mend the row, then {_sync(finding.scope)}"
+    step = Remedy.of("mend the row, then ", *_sync(finding.scope).parts)
     return Verdict(Outcome.QUARANTINED, finding.point is not None, reason, step)
 
 
@@ -202,7 +207,14 @@ def _failed(finding: DocumentFinding, record: DocumentRecord) -> Verdict:
     reason = f"it could not be embedded or written, {times}: {record.error_code}: {record.error}"
     if finding.point is not None:
         reason += "; what it was before is searchable"
-    step = f"`sync-pipeline failed retry {record.entity_type} {record.db_id} --now`"
+    step = Remedy.of(
+        RetryDocument(
+            document_id=record.document_id,
+            scope_key=record.scope_key,
+            entity_type=record.entity_type,
+            db_id=record.db_id,
+        )
+    )
     return Verdict(Outcome.FAILED, finding.point is not None, reason, step)
 
 
@@ -210,7 +222,8 @@ def _absent(finding: DocumentFinding) -> Verdict:
     scope = finding.scope
     if scope.lease is not None:
         reason = f"scope {scope.scope_key!r} is being synced now by {scope.lease.owner}"
-        return Verdict(Outcome.NOT_SYNCED, False, reason, "wait for that run, then ask again")
+        step = Remedy.of("wait for that run, then ask again")
+        return Verdict(Outcome.NOT_SYNCED, False, reason, step)
     if finding.record is not None:
         reason = "it is recorded as synced, but the index does not have it"
         return Verdict(Outcome.LOST, False, reason, _sync(scope))
@@ -235,7 +248,8 @@ def _outdated(finding: DocumentFinding, point: PointFinding) -> Verdict:
         reason = f"it is searchable with an older {what}: {_seen_by(point.scope_key)}"
     step = _sync(finding.scope)
     if finding.scope.lease is not None:
-        step = f"wait for {finding.scope.lease.owner}, which is syncing the scope, then ask again"
+        owner = finding.scope.lease.owner
+        step = Remedy.of(f"wait for {owner}, which is syncing the scope, then ask again")
     return Verdict(Outcome.OUTDATED, True, reason, step)
 
 
@@ -244,8 +258,8 @@ def _seen_by(scope_key: str) -> str:
     return "every tenant finds it" if scope.is_global else f"only {scope_key} finds it"
 
 
-def _sync(scope: ScopeFinding) -> str:
-    return f"`sync-pipeline sync {Scope.from_key(scope.scope_key).words}`"
+def _sync(scope: ScopeFinding) -> Remedy:
+    return Remedy.of(SyncScopes(scope_key=scope.scope_key))
 
 
 def _moment(moment: datetime) -> str:

@@ -11,6 +11,9 @@ from typing import Final, Literal
 GLOBAL_KEY: Final = "global"
 """Scope key of the shared rows; no tenant can have it."""
 
+TENANT_PREFIX: Final = "tenant:"
+"""Before a tenant's id in its scope's name."""
+
 MAX_KEY_LENGTH: Final = 128
 """Most characters of a tenant id."""
 
@@ -40,7 +43,8 @@ class Scope:
     """One tenant's rows, or the rows that every tenant shares.
 
     A scope has exactly one spelling outside this module, its ``key``:
-    ``"global"`` for shared rows and the tenant id for a tenant's own.
+    ``"global"`` for shared rows and the tenant id for a tenant's own. Only among words that
+    mean several scopes (``all``, ``tenants``), which a tenant's id may be too, it has its ``name``.
 
     Raises:
         ValueError: if ``tenant_id`` cannot be a partition key, or would be
@@ -75,6 +79,11 @@ class Scope:
     def kind(self) -> Literal["global", "tenant"]:
         """The first part of a document id and the payload field ``scope``."""
         return "global" if self.tenant_id is None else "tenant"
+
+    @property
+    def name(self) -> str:
+        """What means this scope alone, whatever its id: ``global`` or ``tenant:ID``."""
+        return GLOBAL_KEY if self.tenant_id is None else f"{TENANT_PREFIX}{self.tenant_id}"
 
     @property
     def words(self) -> str:

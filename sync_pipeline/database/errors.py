@@ -28,6 +28,7 @@ from sync_pipeline.core.errors import (
     SyncPipelineError,
     TransientError,
 )
+from sync_pipeline.core.remedy import Migrate, Remedy
 from sync_pipeline.database.urls import describe_url
 
 RETRYABLE_SQLSTATES: Final = ("08", "40001", "40P01", "53", "55P03", "57P0")
@@ -132,7 +133,7 @@ def translate(error: psycopg.Error, *, place: Place, doing: str) -> SyncPipeline
         return ConfigurationError(
             f"{place.where} lacks tables or columns of schema {place.schema!r} while {doing} "
             f"({what}).",
-            remedy="Run `sync-pipeline migrate`.",
+            remedy=Remedy.of("Run ", Migrate(), "."),
         )
     if state.startswith(_NO_SUCH_DATABASE_OR_LOGIN):
         return ConfigurationError(

@@ -9,7 +9,7 @@ from typing import Final
 
 import dagster as dg
 
-from sync_pipeline.core.scope import Scope
+from sync_pipeline.core.remedy import SyncScopes
 from sync_pipeline.defs.alert_channels import Channel, open_channels, send
 from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG, WILL_RETRY_TAG, StepFailureData
 from sync_pipeline.defs.failures import ERROR_FACT
@@ -38,7 +38,7 @@ class Alert:
         """How to try again."""
         if self.scope_key is None:
             return f"start {self.job} again in the user interface"
-        return f"sync-pipeline sync {Scope.from_key(self.scope_key).words}"
+        return SyncScopes(scope_key=self.scope_key).words
 
     @property
     def subject(self) -> tuple[str, str | None, str]:

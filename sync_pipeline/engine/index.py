@@ -12,7 +12,7 @@ from sync_pipeline.core.ports import GenerationRecord, IndexReader, StoreReader
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.reading import Reading
-from sync_pipeline.engine.roles import serving
+from sync_pipeline.engine.roles import known_generations, serving
 
 _RETRIEVE_BATCH: Final = 500
 """Points read by id at once."""
@@ -73,7 +73,7 @@ def read_alias(sync: Reading, store: StoreReader) -> tuple[str | None, dict[str,
         IndexMismatchError: it points at a collection that this installation has not made.
     """
     target = store.alias_target(sync.alias)
-    records = {known.collection: known for known in sync.generations.list_all(alias=sync.alias)}
+    records = known_generations(sync)
     if target not in {None, sync.spec.collection, *records}:
         raise IndexMismatchError(
             alias=sync.alias,

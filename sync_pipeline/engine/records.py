@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -105,6 +105,12 @@ def read_records(
         if entity.entity_type in sync.entity_names:
             by_scope.setdefault(entity.scope_key, {})[entity.entity_type] = entity
     return {key: ScopeRecord(sync.entity_names, entities) for key, entities in by_scope.items()}
+
+
+def in_step_to(records: Collection[ScopeRecord], *, scopes: int) -> datetime | None:
+    """Up to when all of so many scopes are in step; None while one of them is not known to be."""
+    known = _known(record.in_sync_to for record in records)
+    return min(known) if known and len(known) == scopes else None
 
 
 def _known(moments: Iterable[datetime | None]) -> list[datetime]:

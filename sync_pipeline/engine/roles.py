@@ -29,8 +29,7 @@ def serving(sync: R) -> R | None:
         name = store.alias_target(sync.alias)
     if name is None or name == sync.spec.collection:
         return None if name is None else sync
-    records = sync.generations.list_all(alias=sync.alias)
-    record = next((known for known in records if known.collection == name), None)
+    record = known_generations(sync).get(name)
     generation = None if record is None else sync.open_generation(record)
     if generation is None:
         raise IndexMismatchError(
@@ -63,7 +62,7 @@ def generation_called(sync: R, collection: str) -> R:
     """
     if collection == sync.spec.collection:
         return sync
-    records = {record.collection: record for record in sync.generations.list_all(alias=sync.alias)}
+    records = known_generations(sync)
     if collection not in records:
         raise ConfigurationError(
             f"there is no generation {collection!r} behind {sync.alias!r}; "
@@ -76,6 +75,11 @@ def generation_called(sync: R, collection: str) -> R:
             "nothing can be asked of it."
         )
     return sync.over(generation)
+
+
+def known_generations(sync: Reading) -> dict[str, GenerationRecord]:
+    """What is recorded of every generation of the alias, by collection, oldest first."""
+    return {record.collection: record for record in sync.generations.list_all(alias=sync.alias)}
 
 
 def serving_by_record(sync: R) -> R:

@@ -19,6 +19,14 @@ from sync_pipeline.core.errors import (
     TransientError,
 )
 from sync_pipeline.core.ports import GenerationRecord, StoreReader
+from sync_pipeline.core.remedy import (
+    Remedy,
+    RollBackIndex,
+    Show,
+    SwitchIndex,
+    SyncScopes,
+    VerifyScopes,
+)
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.collection import BoundCollection
@@ -27,7 +35,8 @@ from sync_pipeline.engine.index import read_alias
 from sync_pipeline.engine.questions.due import known_scopes
 from sync_pipeline.engine.questions.gate import why_not_found, why_worse
 from sync_pipeline.engine.questions.verify import Verification, verify_scope
-from sync_pipeline.engine.records import ScopeRecord, read_records
+from sync_pipeline.engine.records import ScopeRecord, in_step_to, read_records
+from sync_pipeline.engine.roles import known_generations
 
 LOOKS: Final = 3
 """How often a scope is verified, beside the one that serves: both are looked at one after the
@@ -76,19 +85,22 @@ def go_live_when_filled(sync: SyncContext) -> Switched | None:
     """
     if sync.keeps_in_step:
         return None
-    own = _record_of_settings(sync)
+    own = known_generations(sync).get(sync.spec.collection)
     if own is None or own.served_at is not None or own.refusal is not None:
         return None
     with sync.store() as store:
-        target, _ = read_alias(sync, store)
+        target, records = read_alias(sync, store)
     if target in {None, sync.spec.collection}:
         return None
-    before = sync.collection(str(target)).records.scopes.list_entities()
+    there = sync.collection(str(target)).records.scopes.list_entities()
     filled = read_records(sync)
-    if any(_is_unfilled(filled.get(entity.scope_key)) for entity in before if entity.documents):
+    if any(_is_unfilled(filled.get(entity.scope_key)) for entity in there if entity.documents):
         return None
     # Asks the source, and so comes last: a tenant may be new, and nowhere synced yet.
-    return None if _why_unfilled(sync, scopes=known_scopes(sync)) is not None else go_live(sync)
+    scopes = known_scopes(sync)
+    if _why_unfilled(sync, scopes=scopes) is not None:
+        return None
+    return _go_live_filled(sync, target, records, scopes=scopes)
 
 
 def go_live(sync: SyncContext) -> Switched:
@@ -113,6 +125,25 @@ def go_live(sync: SyncContext) -> Switched:
     if unfilled is not None:
         # No refusal: once it is filled it goes live by itself.
         return Switched(collection=name, serves=before, reason=unfilled)
+    return _go_live_filled(sync, before, records, scopes=scopes)
+
+
+def _go_live_filled(
+    sync: SyncContext,
+    before: str | None,
+    records: Mapping[str, GenerationRecord],
+    *,
+    scopes: Sequence[Scope],
+) -> Switched:
+    """The same once every scope is filled.
+
+    Args:
+        sync: The generation of the settings.
+        before: The collection that serves.
+        records: Of all generations, by collection.
+        scopes: All that there are.
+    """
+    name = sync.spec.collection
     reason = _why_not(sync, None if before is None else records.get(before), scopes=scopes)
     if reason is None:
         with sync.store() as store:
@@ -150,12 +181,13 @@ def go_back(sync: SyncContext) -> tuple[GenerationRecord, datetime | None]:
         if not earlier:
             raise ConfigurationError(
                 f"there is no generation to go back to behind {sync.alias!r}",
-                remedy="`sync-pipeline index status` lists those that there are.",
+                remedy=Remedy.of(Show("index status"), " lists those that there are."),
             )
         last = max(earlier, key=lambda record: record.retired_at or record.created_at)
         store.set_alias(sync.alias, collection=last.collection)
     sync.generations.note_serving(alias=sync.alias, collection=last.collection)
-    return last, _in_step_to(sync, last.collection)
+    filled = read_records(sync, recorded=sync.collection(last.collection).records.scopes)
+    return last, in_step_to(filled.values(), scopes=len(filled))
 
 
 def drop(sync: SyncContext, *, collection: str) -> Dropped:
@@ -188,17 +220,17 @@ def droppable_points(sync: SyncContext, *, collection: str) -> int:
 
 
 def _require_droppable(sync: SyncContext, store: StoreReader, collection: str) -> None:
-    records = {it.collection: it for it in sync.generations.list_all(alias=sync.alias)}
-    if collection not in records:
+    if collection not in known_generations(sync):
         raise ConfigurationError(
             f"there is no generation {collection!r} behind {sync.alias!r}",
-            remedy="`sync-pipeline index status` lists those that there are.",
+            remedy=Remedy.of(Show("index status"), " lists those that there are."),
         )
     if store.alias_target(sync.alias) == collection:
         raise ConfigurationError(
             f"{collection!r} is what searches are answered from; nothing was dropped",
-            remedy="Let another generation serve first: `sync-pipeline index rollback`, or "
-            "`sync-pipeline index switch`.",
+            remedy=Remedy.of(
+                "Let another generation serve first: ", RollBackIndex(), ", or ", SwitchIndex(), "."
+            ),
         )
 
 
@@ -208,7 +240,7 @@ def try_again(sync: SyncContext) -> Switched | None:
     Returns:
         None where there is none, or where somebody went back from it.
     """
-    own = _record_of_settings(sync)
+    own = known_generations(sync).get(sync.spec.collection)
     if own is None or own.served_at is not None:
         return None
     return go_live(sync)
@@ -245,11 +277,6 @@ def plan_expiry(
     ]
 
 
-def _record_of_settings(sync: SyncContext) -> GenerationRecord | None:
-    records = sync.generations.list_all(alias=sync.alias)
-    return next((it for it in records if it.collection == sync.spec.collection), None)
-
-
 def _why_unfilled(sync: SyncContext, *, scopes: Sequence[Scope]) -> str | None:
     """Which scopes were not synced in the generation of the settings yet; None where all were."""
     filled = read_records(sync)
@@ -258,7 +285,7 @@ def _why_unfilled(sync: SyncContext, *, scopes: Sequence[Scope]) -> str | None:
         return None
     return (
         f"{len(unfilled)} of {len(scopes)} scopes are not filled: {_some(unfilled)}; "
-        "run `sync-pipeline sync all`"
+        f"run `{SyncScopes().words}`"
     )
 
 
@@ -344,7 +371,7 @@ def _why_unequal(
         if found is not None:
             return (
                 f"scope {scope.key!r} does not verify ({_differences(found)}); run "
-                f"`sync-pipeline verify {'global' if scope.is_global else 'tenant ' + scope.key}`"
+                f"`{VerifyScopes(scope_key=scope.key).words}`"
             )
     return None
 
@@ -378,15 +405,6 @@ def _differences(found: Verification) -> str:
         f"{found.missing} missing, {found.extra} extra, {found.wrong_scope} of another scope, "
         f"{found.mismatched} different"
     )
-
-
-def _in_step_to(sync: SyncContext, collection: str) -> datetime | None:
-    found = sync.collection(collection).records.scopes.list_entities()
-    moments = [
-        entity.source_snapshot_at for entity in found if entity.entity_type in sync.entity_names
-    ]
-    known = [moment for moment in moments if moment is not None]
-    return min(known) if known and len(known) == len(moments) else None
 
 
 def _some(keys: Sequence[str], *, most: int = 5) -> str:

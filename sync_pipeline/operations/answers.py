@@ -6,12 +6,14 @@ from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from sync_pipeline.core.errors import SyncPipelineError
 from sync_pipeline.core.reports import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sync_pipeline.core.explanation import Explanation
+    from sync_pipeline.core.remedy import Action
     from sync_pipeline.core.reports import ScopeReport
     from sync_pipeline.engine.questions.search import SearchResult
     from sync_pipeline.engine.questions.status import ScopeStatusReport
@@ -104,8 +106,17 @@ def verification_answer(verification: Verification) -> dict[str, object]:
 
 
 def error_answer(error: BaseException, *, message: str) -> dict[str, object]:
-    """What stands in the place of a result."""
-    return {"ok": False, "error": {"type": type(error).__name__, "message": message}}
+    """What stands in the place of a result; ``remedy`` where something is named to be done."""
+    told: dict[str, object] = {"type": type(error).__name__, "message": message}
+    actions = error.remedy.actions if isinstance(error, SyncPipelineError) else ()
+    if actions:
+        told["remedy"] = [action_answer(action) for action in actions]
+    return {"ok": False, "error": told}
+
+
+def action_answer(action: Action) -> dict[str, object]:
+    """What can be done, with its arguments."""
+    return {"action": action.name, "arguments": action.arguments}
 
 
 def _flat(report: ScopeReport) -> dict[str, object]:

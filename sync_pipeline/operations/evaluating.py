@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sync_pipeline.core.errors import ConfigurationError, LabelsError
-from sync_pipeline.core.labelled import LabelledQuery, read_labelled
 
 if TYPE_CHECKING:
     from sync_pipeline.core.fusion import Fusion
+    from sync_pipeline.core.labelled import LabelledQuery
     from sync_pipeline.engine.context import SyncContext
     from sync_pipeline.engine.questions.evaluate import Evaluation
     from sync_pipeline.operations.scopes import ScopeDirectory
@@ -69,15 +69,12 @@ def read_queries(name: str, *, among: ScopeDirectory) -> list[LabelledQuery]:
         ConfigurationError: the file cannot be read; or, of the built-in queries, the sample
             catalogue is not there.
     """
-    path = _path(name)
-    try:
-        with path.open("rb") as file:
-            queries, mistakes = read_labelled(file)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be read: {error.strerror}.",
-            remedy="Name a file of labelled queries, one JSON object per line, or `builtin`.",
-        ) from error
+    from sync_pipeline.engine.questions.query_file import read_query_file
+
+    queries, mistakes = read_query_file(
+        _path(name),
+        remedy="Name a file of labelled queries, one JSON object per line, or `builtin`.",
+    )
     mistakes |= _unaskable(queries) | _of_nobody(queries, among=among)
     if mistakes and name == BUILTIN:
         raise ConfigurationError(

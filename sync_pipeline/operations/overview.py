@@ -19,6 +19,7 @@ from sync_pipeline.core.ports import (
     ScopePage,
     ScopeTotals,
 )
+from sync_pipeline.core.remedy import Action, actions_after
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.roles import serving_by_record
 from sync_pipeline.operations.filling import RecordedGeneration, recorded_generations
@@ -88,6 +89,14 @@ class WorkerState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRun:
+    """The last run of a scope, which failed, and what can be done about it."""
+
+    run: SyncRun
+    actions: Sequence[Action]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedStatus:
     """How everything that a caller may see stands."""
 
@@ -104,6 +113,8 @@ class RecordedStatus:
     """The first of the scopes whose deletion waits for approval."""
     filling: RecordedGeneration | None = None
     """A new generation of the index that is being filled."""
+    generations: Sequence[RecordedGeneration] = ()
+    """All of the index, oldest first."""
     runs: Sequence[SyncRun] = field(default_factory=tuple)
     """The last runs, the one that ended last first."""
 
@@ -118,7 +129,8 @@ def recorded_status(
         page: Which scopes; its ``scope_keys`` are taken from ``visible``.
         visible: The scopes that the caller may know of; None for all.
     """
-    filling = [it for it in recorded_generations(sync) if it.role == "filling"]
+    generations = recorded_generations(sync)
+    filling = [it for it in generations if it.role == "filling"]
     sync = serving_by_record(sync)
     keys = None if visible is None else [scope.key for scope in visible]
     names = sync.entity_names
@@ -149,6 +161,7 @@ def recorded_status(
         worker=worker_state(totals, runs),
         blocked=blocked,
         filling=filling[0] if filling else None,
+        generations=generations,
         runs=runs,
     )
 
@@ -260,6 +273,30 @@ def recent_runs(
         run for scope in visible for run in sync.runs.list_recent(limit=limit, scope_key=scope.key)
     ]
     return sorted(runs, key=lambda run: run.finished_at, reverse=True)[:limit]
+
+
+def failed_runs(runs: Sequence[SyncRun]) -> list[FailedRun]:
+    """The runs that failed and that no later one of their scope has made up for.
+
+    Args:
+        runs: The one that ended last first.
+    """
+    last: dict[str, SyncRun] = {}
+    for run in runs:
+        if run.status != "skipped":
+            last.setdefault(run.scope_key, run)
+    return [
+        FailedRun(
+            run=run,
+            actions=actions_after(
+                str(run.facts["error"]) if "error" in run.facts else None,
+                scope_key=run.scope_key,
+                facts=run.facts,
+            ),
+        )
+        for run in last.values()
+        if run.status == "failed"
+    ]
 
 
 def first_failed(

@@ -18,8 +18,10 @@ from sync_pipeline.operations.repairing import require_entity_name
 from sync_pipeline.operations.scopes import (
     InstalledScopes,
     ScopeChoice,
+    ScopeDirectory,
     ScopeWord,
     choose_scopes,
+    tenant_named,
 )
 from sync_pipeline.operations.syncing import prepare_sync
 
@@ -53,21 +55,26 @@ class FollowedRequest:
     """By run id, those that have ended."""
 
 
-def read_scope_words(words: Sequence[str]) -> list[ScopeChoice]:
-    """Read a list of ``all``, ``global``, ``tenants`` and tenant ids; what is in another goes.
+def read_scope_words(words: Sequence[str], *, among: ScopeDirectory) -> list[ScopeChoice]:
+    """Read a list of ``all``, ``global``, ``tenants`` and tenants; what is in another goes.
+
+    A tenant is named by its id, or by ``tenant:ID``, which is the way where the id is such a word.
 
     Raises:
         ConfigurationError: it is empty.
     """
     if not words:
-        raise ConfigurationError("scopes is a list of all, global, tenants, or ids of tenants")
+        raise ConfigurationError(
+            "scopes is a list of all, global, tenants, ids of tenants, or tenant:ID"
+        )
     named = set(words)
     if ScopeWord.ALL in named or {ScopeWord.GLOBAL, ScopeWord.TENANTS} <= named:
         return [ScopeChoice(ScopeWord.ALL)]
     choices = [ScopeChoice(ScopeWord.GLOBAL)] if ScopeWord.GLOBAL in named else []
     if ScopeWord.TENANTS in named:
         return [*choices, ScopeChoice(ScopeWord.TENANTS)]
-    ids = tuple(dict.fromkeys(word for word in words if word != ScopeWord.GLOBAL))
+    others = [word for word in words if word != ScopeWord.GLOBAL]
+    ids = tuple(dict.fromkeys(tenant_named(word, among=among) for word in others))
     return [*choices, *([ScopeChoice(ScopeWord.TENANT, ids)] if ids else [])]
 
 
@@ -95,7 +102,7 @@ def request_sync(
     installed = InstalledScopes(sync)
     due: dict[str, None] = {}
     settled: dict[Scope, ScopeReport] = {}
-    for choice in read_scope_words(words):
+    for choice in read_scope_words(words, among=installed):
         work = prepare_sync(
             sync,
             choice=choice,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sync_pipeline.core.errors import ConfigurationError, UnknownScopeError
-from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, in_run_order, why_not_a_tenant_id
+from sync_pipeline.core.scope import (
+    GLOBAL,
+    GLOBAL_KEY,
+    TENANT_PREFIX,
+    Scope,
+    in_run_order,
+    why_not_a_tenant_id,
+)
 
 if TYPE_CHECKING:
     from sync_pipeline.engine.context import SyncContext
@@ -50,6 +57,9 @@ class InstalledScopes:
         return self._statuses
 
 
+_MEANINGS: Final = {"all": "every scope", "tenants": "every tenant"}
+
+
 class ScopeWord(StrEnum):
     """Which scopes an operation is about."""
 
@@ -68,7 +78,7 @@ class ScopeChoice:
 
 
 def read_choice(words: Sequence[str]) -> ScopeChoice:
-    """Read ``all``, ``global``, ``tenants`` or ``tenant ID...``.
+    """Read ``all``, ``global``, ``tenants``, ``tenant ID...`` or ``tenant:ID...``.
 
     Raises:
         ConfigurationError: anything else.
@@ -78,10 +88,41 @@ def read_choice(words: Sequence[str]) -> ScopeChoice:
         return ScopeChoice(ScopeWord.TENANT, tuple(dict.fromkeys(ids)))
     if first in (ScopeWord.ALL, ScopeWord.GLOBAL, ScopeWord.TENANTS) and not ids:
         return ScopeChoice(ScopeWord(first))
+    named = [word.removeprefix(TENANT_PREFIX) for word in words if word.startswith(TENANT_PREFIX)]
+    if len(named) == len(words) and all(named):
+        return ScopeChoice(ScopeWord.TENANT, tuple(dict.fromkeys(named)))
     raise ConfigurationError(
-        f"SCOPES is all, global, tenants, or tenant ID, not {' '.join(words)!r}; "
+        f"SCOPES is all, global, tenants, tenant ID, or tenant:ID, not {' '.join(words)!r}; "
         "`sync-pipeline tenants` lists the ids"
     )
+
+
+def tenant_named(name: str, *, among: ScopeDirectory) -> str:
+    """The id of the tenant that a name means: an id, or ``tenant:ID``.
+
+    Nobody else has to know that a tenant's id may be one of the words above: ``tenant:ID`` always
+    means the tenant ID, if there is one. Only where there is none it is an id as a whole.
+
+    Args:
+        name: It, or what can be none: then it is returned as it is.
+        among: What there is; asked only about a name with the prefix.
+    """
+    tenant_id = name.removeprefix(TENANT_PREFIX)
+    if tenant_id == name or why_not_a_tenant_id(tenant_id) is not None:
+        return name
+    if why_not_a_tenant_id(name) is not None or not among.unknown_scopes([Scope(tenant_id)]):
+        return tenant_id
+    return tenant_id if among.unknown_scopes([Scope(name)]) else name
+
+
+def likened_to_words(tenant_ids: Iterable[str]) -> list[str]:
+    """For people: of tenants whose id is a word that means several scopes, what to call them."""
+    return [
+        f"The tenant {tenant_id!r} is called `{Scope(tenant_id).name}` where scopes are named: "
+        f"`{tenant_id}` means {_MEANINGS[tenant_id]} there."
+        for tenant_id in tenant_ids
+        if tenant_id in _MEANINGS
+    ]
 
 
 def choose_scopes(choice: ScopeChoice, *, among: ScopeDirectory) -> list[Scope]:

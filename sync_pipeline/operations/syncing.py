@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.operations.asking import kept_of_left_entities
-from sync_pipeline.operations.scopes import ScopeChoice, ScopeDirectory, ScopeWord, vanished
+from sync_pipeline.operations.scopes import (
+    ScopeChoice,
+    ScopeDirectory,
+    ScopeWord,
+    likened_to_words,
+    vanished,
+)
 
 if TYPE_CHECKING:
     from sync_pipeline.core.scope import Scope
@@ -101,9 +107,10 @@ def require_one_scope(scopes: Sequence[Scope], *, options: RunOptions) -> None:
         ConfigurationError: it could.
     """
     if options.approve_deletions is not None and len(scopes) != 1:
+        hints = likened_to_words(scope.key for scope in scopes)
         raise ConfigurationError(
             f"--approve-deletions is about one scope, not {len(scopes)}; name the one whose sync "
-            "was refused, as its message does"
+            f"was refused, as its message does{''.join(f'. {hint}' for hint in hints)}"
         )
 
 

@@ -19,7 +19,7 @@ from sync_pipeline.service.assistants import PATH, AssistantEndpoint
 from sync_pipeline.service.guards import Guards
 from sync_pipeline.service.models import Problem
 from sync_pipeline.service.problems import MEDIA_TYPE, install_handlers
-from sync_pipeline.service.routes import export, health, metrics, page, search, status, sync
+from sync_pipeline.service.routes import export, health, index, metrics, page, search, status, sync
 from sync_pipeline.service.state import Service, admin, caller
 from sync_pipeline.settings import ServiceSettings
 from sync_pipeline.wiring import Installation
@@ -59,6 +59,7 @@ def make_app(installation: Installation) -> FastAPI:
         threading.Thread(target=service.warm_up, name="warm up", daemon=True).start()
         async with assistants.running():
             yield
+        service.switching.close()
         service.models.close()
 
     app = FastAPI(
@@ -73,7 +74,7 @@ def make_app(installation: Installation) -> FastAPI:
     )
     app.state.service = service
     install_handlers(app)
-    for module in (export, health, metrics, page, search, status, sync):
+    for module in (export, health, index, metrics, page, search, status, sync):
         app.include_router(module.router)
     app.router.routes.append(Route(PATH, assistants, methods=["POST"]))
     _describe(app, settings)

@@ -15,12 +15,14 @@ from sync_pipeline.core.filters import (
     Range,
     read_bound,
 )
+from sync_pipeline.core.scope import TENANT_PREFIX
 from sync_pipeline.service.problems import BadRequestError
 
 MAX_TEXT = 2_000
 MAX_HITS = 100
 MAX_BATCH = 100
 MAX_TENANT = 128
+MAX_SCOPE = MAX_TENANT + len(TENANT_PREFIX)
 MAX_CHANGE_ID = 2**63 - 1
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, examples=["gypsum plaster 30 kg"])]
@@ -189,6 +191,25 @@ class WorkerModel(BaseModel):
     last_run_failed: bool
 
 
+class ActionModel(BaseModel):
+    """Something that can be done about an error."""
+
+    action: Literal[
+        "sync",
+        "approve_deletions",
+        "retry_document",
+        "verify",
+        "switch_index",
+        "roll_back_index",
+        "migrate",
+        "show",
+        "change_setting",
+    ]
+    arguments: dict[str, str | int | bool | list[str]]
+    """Of `sync` the body of `POST /api/sync/run`, of `approve_deletions` that of
+    `POST /api/sync/approve`."""
+
+
 class RunModel(BaseModel):
     """What became of one run of one scope."""
 
@@ -201,6 +222,8 @@ class RunModel(BaseModel):
     counts: dict[str, int]
     seconds: dict[str, float]
     error: str | None
+    remedy: list[ActionModel] = []
+    """What can be done, where its scope's last run is this one and failed."""
 
 
 class MeasuredScope(BaseModel):
@@ -246,6 +269,8 @@ class Problem(BaseModel):
     status: int
     detail: str | None = None
     request_id: str
+    remedy: list[ActionModel] = []
+    """What can be done, as far as the caller may know or do it."""
 
 
 def read_filters(conditions: dict[str, Scalar | list[Scalar] | Conditions]) -> Filters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mimetypes
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -19,10 +19,12 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from sync_pipeline.core.remedy import Action
 from sync_pipeline.operations.overview import age_in_words
 from sync_pipeline.service.authentication import COOKIE, CSRF_FIELD
+from sync_pipeline.service.buttons import approval_of, button_of, retry_of, sync_of
 from sync_pipeline.service.principals import Principal
-from sync_pipeline.service.problems import problem_of
+from sync_pipeline.service.problems import caller_of, problem_of, told_actions
 from sync_pipeline.service.state import Service, service_of
 from sync_pipeline.service.tokens import InvalidTokenError
 
@@ -67,20 +69,29 @@ class PageRoute(APIRoute):
                 refusal = problem_of(request, error)
                 if refusal is None:
                     raise
-                return problem_page(request, refusal)
+                return problem_page(request, refusal, actions=told_actions(request, error))
 
         return answer_people
 
 
-def problem_page(request: Request, refusal: JSONResponse) -> HTMLResponse:
-    """A problem document as a page."""
+def problem_page(
+    request: Request, refusal: JSONResponse, *, actions: Sequence[Action]
+) -> HTMLResponse:
+    """A problem document as a page, with what its reader can do."""
     told = json.loads(bytes(refusal.body))
     headers = {
         name: value
         for name, value in refusal.headers.items()
         if name not in ("content-length", "content-type")
     }
-    page = show("problem.html", request, None, told=told, status=refusal.status_code)
+    page = show(
+        "problem.html",
+        request,
+        caller_of(request),
+        told=told,
+        actions=actions,
+        status=refusal.status_code,
+    )
     page.headers.update(headers)
     return page
 
@@ -160,7 +171,13 @@ def _environment() -> Environment:
         "segment": lambda value: quote(str(value), safe=""),
         "query": lambda values: urlencode({k: v for k, v in values.items() if v not in ("", None)}),
     }
-    environment.globals["asset"] = _asset_address
+    environment.globals |= {
+        "approval_of": approval_of,
+        "asset": _asset_address,
+        "button_of": button_of,
+        "retry_of": retry_of,
+        "sync_of": sync_of,
+    }
     return environment
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -13,13 +14,15 @@ from starlette.exceptions import HTTPException
 from sync_pipeline.core.errors import (
     ConfigurationError,
     NothingSyncedError,
-    PermanentError,
     RateLimitedError,
     SyncPipelineError,
     TransientError,
     UnknownScopeError,
 )
-from sync_pipeline.service.principals import ForbiddenError
+from sync_pipeline.core.remedy import Action
+from sync_pipeline.operations.answers import action_answer
+from sync_pipeline.service.buttons import known_actions
+from sync_pipeline.service.principals import ForbiddenError, Principal
 from sync_pipeline.service.tokens import InvalidTokenError
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -92,11 +95,11 @@ def unauthorized(request: Request) -> JSONResponse:
     )
 
 
-def busy(request: Request, error: BusyError) -> JSONResponse:
+def busy(request: Request, error: BusyError, **more: Any) -> JSONResponse:
     """Too much at once, with how long to wait."""
     title = "Too Many Requests" if error.status == 429 else "Service Unavailable"  # noqa: PLR2004
     headers = {"Retry-After": str(error.retry_after)}
-    return problem(request, error.status, title, detail=error.what, headers=headers)
+    return problem(request, error.status, title, detail=error.what, headers=headers, **more)
 
 
 def problem_of(request: Request, error: Exception) -> JSONResponse | None:
@@ -149,19 +152,36 @@ def _mistakes(error: RequestValidationError) -> list[dict[str, str]]:
 
 def _of_pipeline(request: Request, error: SyncPipelineError) -> JSONResponse:
     """What a caller may know of an error of the engine: its own mistakes, and when to come back."""
+    more = _remedy(told_actions(request, error))
     match error:
         case UnknownScopeError():
-            return problem(request, 404, "Not Found", detail="there is no such tenant")
+            return problem(request, 404, "Not Found", detail="there is no such tenant", **more)
         case NothingSyncedError():
-            return busy(request, BusyError("nothing has been synced yet", retry_after=10))
+            return busy(request, BusyError("nothing has been synced yet", retry_after=10), **more)
         case ConfigurationError():
-            return problem(request, 400, "Bad Request", detail=str(error))
+            return problem(request, 400, "Bad Request", detail=str(error), **more)
         case RateLimitedError() | TransientError():
             wait = int(getattr(error, "retry_after_seconds", None) or RETRY_SECONDS)
             _log.warning("%s: %s", type(error).__name__, error)
-            return busy(request, BusyError("this cannot be answered now", retry_after=wait))
-        case PermanentError():
-            _log.error("%s: %s", type(error).__name__, error)
-            return problem(request, 500, "Internal Server Error")
+            late = BusyError("this cannot be answered now", retry_after=wait)
+            return busy(request, late, **more)
     _log.error("%s: %s", type(error).__name__, error)
-    return problem(request, 500, "Internal Server Error")
+    return problem(request, 500, "Internal Server Error", **more)
+
+
+def told_actions(request: Request, error: Exception) -> list[Action]:
+    """What the caller of a request is told that can be done about an error."""
+    if not isinstance(error, SyncPipelineError):
+        return []
+    return known_actions(error.remedy.actions, caller_of(request))
+
+
+def caller_of(request: Request) -> Principal | None:
+    """Whose request it is; None where they are not known, or not yet."""
+    principal: Principal | None = getattr(request.state, "principal", None)
+    return principal
+
+
+def _remedy(actions: Sequence[Action]) -> dict[str, Any]:
+    """The extension member; there only where something can be done."""
+    return {"remedy": [action_answer(action) for action in actions]} if actions else {}

@@ -20,6 +20,7 @@ from sync_pipeline.service.metrics import Metrics
 from sync_pipeline.service.principals import Principal, Role
 from sync_pipeline.service.problems import BusyError
 from sync_pipeline.service.shared_models import SharedModels
+from sync_pipeline.service.switching import IndexSwitch
 from sync_pipeline.service.timing import timed_lease
 from sync_pipeline.service.turns import Turns
 from sync_pipeline.settings import Settings
@@ -48,6 +49,7 @@ class Service:
     limiter: MovingWindowRateLimiter
     metrics: Metrics
     turns: Turns
+    switching: IndexSwitch
     is_ready: bool = False
     """Whether the model is in memory."""
 
@@ -62,9 +64,10 @@ class Service:
             on_busy=lambda: metrics.count_busy("model"),
         )
         store = timed_lease(installation.sync.store, on_busy=lambda: metrics.count_busy("index"))
+        sync = models.context(store=store)
         return cls(
             settings=settings,
-            sync=models.context(store=store),
+            sync=sync,
             models=models,
             authenticator=Authenticator(settings.service),
             limiter=MovingWindowRateLimiter(MemoryStorage()),
@@ -73,6 +76,8 @@ class Service:
                 SERVER_SEARCHES if settings.embedded_index_path is None else 1,
                 on_busy=lambda: metrics.count_busy("index"),
             ),
+            # Has patience for the index, and a model that need not wait for searches.
+            switching=IndexSwitch(installation.sync),
         )
 
     def warm_up(self) -> None:
@@ -140,6 +145,8 @@ def known_caller(request: Request) -> Principal:
     """
     service = service_of(request)
     principal = service.authenticator.authenticate(request)
+    # What an error may tell depends on who asks.
+    request.state.principal = principal
     service.admit(principal)
     return principal
 

@@ -7,20 +7,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from sync_pipeline.service.models import MAX_TENANT, FieldName, Model
+from sync_pipeline.service.models import MAX_SCOPE, FieldName, Model
 
 MAX_NAMED_SCOPES = 1_000
 MAX_DOCUMENT_ID = 1_024
 MAX_COUNT = 2**53 - 1
 """Largest number that every JSON reader takes as it is."""
 
-ScopeWordOrId = Annotated[str, Field(min_length=1, max_length=MAX_TENANT)]
+ScopeWordOrName = Annotated[str, Field(min_length=1, max_length=MAX_SCOPE)]
 ScopeKey = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=MAX_TENANT,
-        description="`global`, or the id of a tenant.",
+        max_length=MAX_SCOPE,
+        description="`global`, the id of a tenant, or `tenant:ID`.",
         examples=["acme"],
     ),
 ]
@@ -29,10 +29,11 @@ ScopeKey = Annotated[
 class RunBody(Model):
     """Which scopes to sync."""
 
-    scopes: list[ScopeWordOrId] = Field(
+    scopes: list[ScopeWordOrName] = Field(
         min_length=1, max_length=MAX_NAMED_SCOPES, examples=[["all"], ["global", "acme"]]
     )
-    """`all`, `global`, `tenants`, or ids of tenants."""
+    """`all`, `global`, `tenants`, ids of tenants, or `tenant:ID`, which means that tenant even
+    where its id is one of these words."""
     mode: Literal["full", "incremental"] = "full"
     """Compare every row, or only those that may have changed."""
     force: bool = False

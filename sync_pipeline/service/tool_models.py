@@ -16,7 +16,7 @@ from sync_pipeline.service.models import (
     TenantName,
     Text,
 )
-from sync_pipeline.service.sync_models import MAX_DOCUMENT_ID
+from sync_pipeline.service.sync_models import MAX_DOCUMENT_ID, ScopeWordOrName
 
 MAX_SCOPES: Final = 50
 """Most scopes that one call names or one answer lists; totals count all."""
@@ -79,10 +79,11 @@ class StatusArguments(Model):
 class RunArguments(Model):
     """Which syncs."""
 
-    scopes: list[TenantName] = Field(
+    scopes: list[ScopeWordOrName] = Field(
         min_length=1,
         max_length=MAX_SCOPES,
-        description="`all`, `tenants`, `global`, or ids of tenants.",
+        description="`all`, `tenants`, `global`, ids of tenants, or `tenant:ID`, which means that "
+        "tenant even where its id is one of these words.",
     )
     mode: Literal["full", "incremental"] = Field(
         default="full",

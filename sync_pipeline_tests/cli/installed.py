@@ -15,7 +15,7 @@ from sync_pipeline.cli.invocation import Surroundings
 from sync_pipeline.cli.main import app
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import SyncPipelineError
-from sync_pipeline.core.ports import Embedder, Progress, StopSignal
+from sync_pipeline.core.ports import Embedder, GenerationRecord, Progress, StopSignal
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.embedding.bm25 import Bm25Encoder
@@ -23,7 +23,7 @@ from sync_pipeline.embedding.hashing import HashingEmbedder
 from sync_pipeline.engine.collection import Records
 from sync_pipeline.engine.context import RunOptions, SyncContext
 from sync_pipeline.engine.embedders import Models
-from sync_pipeline.engine.generation import bind_generation
+from sync_pipeline.engine.generation import Generation, bind_generation
 from sync_pipeline.engine.questions.doctor import Finding
 from sync_pipeline.engine.steps.sync import sync_scope
 from sync_pipeline.engine.switching import go_live_when_filled
@@ -254,3 +254,14 @@ class CommandLine:
     def _load(self, config: Path | None) -> Settings:
         self.configs.append(config)
         return self.settings
+
+
+def use_dimension(run: CommandLine, dimension: int) -> None:
+    """Let the settings name another model; that of 64 dimensions can still be opened."""
+    sync = run.sync.rebound(embedder=HashingEmbedder(dimension=dimension))
+
+    def open_generation(record: GenerationRecord) -> Generation | None:
+        known = int(record.model_id.split("-")[1])
+        return sync.rebound(embedder=HashingEmbedder(dimension=known)).generation
+
+    run.use(replace(sync, open_generation=open_generation))

@@ -12,6 +12,7 @@ from sync_pipeline.cli.command import command
 from sync_pipeline.cli.invocation import Invocation, Surroundings
 from sync_pipeline.cli.main import Program, program
 from sync_pipeline.core.errors import (
+    CollectionMissingError,
     ConfigurationError,
     PermanentError,
     SettingsError,
@@ -161,3 +162,17 @@ def test_a_password_in_an_error_is_masked(words: list[str]) -> None:
     assert result.exit_code == 1
     assert "hunter2" not in result.output
     assert "postgresql://app:***@db/shop" in result.output
+
+
+def test_json_has_what_can_be_done_as_a_value() -> None:
+    error = CollectionMissingError(collection="documents_1", store="the index")
+
+    result = RUNNER.invoke(app_that_raises(error), ["--json", "work"], obj=NOWHERE)
+
+    assert json.loads(result.stdout)["error"] == {
+        "type": "CollectionMissingError",
+        "message": str(error),
+        "remedy": [
+            {"action": "sync", "arguments": {"scopes": ["all"], "mode": "full", "force": False}}
+        ],
+    }

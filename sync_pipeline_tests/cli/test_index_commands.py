@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sync_pipeline.core.ports import GenerationRecord
-from sync_pipeline.embedding.hashing import HashingEmbedder
-from sync_pipeline.engine.generation import Generation
-from sync_pipeline_tests.cli.installed import CommandLine
-
-
-def use_dimension(run: CommandLine, dimension: int) -> None:
-    """Let the settings name another model; that of 64 dimensions can still be opened."""
-    sync = run.sync.rebound(embedder=HashingEmbedder(dimension=dimension))
-
-    def open_generation(record: GenerationRecord) -> Generation | None:
-        known = int(record.model_id.split("-")[1])
-        return sync.rebound(embedder=HashingEmbedder(dimension=known)).generation
-
-    run.use(replace(sync, open_generation=open_generation))
+from sync_pipeline_tests.cli.installed import CommandLine, use_dimension
 
 
 def answer(run: CommandLine, *words: str, exit_code: int = 0) -> Any:

@@ -38,7 +38,7 @@ def test_a_message_ends_with_its_remedy_which_is_a_value_too(error: SyncPipeline
 
     assert bool(error.remedy) is not is_told_with_what
     assert str(error).startswith(error.what)
-    assert str(error).removeprefix(error.what).strip() == error.remedy
+    assert str(error).removeprefix(error.what).strip() == str(error.remedy)
 
 
 def test_an_error_keeps_its_remedy_on_the_way_to_another_process() -> None:

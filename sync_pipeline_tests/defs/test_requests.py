@@ -16,6 +16,7 @@ from sync_pipeline.defs.failures import WithheldError
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.defs.requests import MAX_NEW_RUNS, REQUEST_TAG
 from sync_pipeline.defs.sensors import sync_request_sensor
+from sync_pipeline.operations.requests import request_sync
 from sync_pipeline_tests.defs.conftest import QUIET, set_rows
 from sync_pipeline_tests.engine.world import World
 
@@ -108,6 +109,30 @@ def test_a_request_becomes_one_run_per_scope_that_does_what_was_asked(
         "approve_deletions": None,
     }
     assert set(instance.get_dynamic_partitions(PARTITIONS_NAME)) == {"global", "acme"}
+
+
+@pytest.mark.parametrize("tenant", ["all", "tenants"])
+def test_a_tenant_called_like_a_word_has_its_id_for_a_partition(
+    world: World, instance: dg.DagsterInstance, tenant: str
+) -> None:
+    set_rows(world, **{tenant: ["n1", "n2"]})
+    asked = request_sync(
+        world.sync, [f"tenant:{tenant}"], mode="full", force=False, requested_by="someone"
+    )
+    (requested,) = tick(world, instance)
+    job = build_definitions(sync=world.sync).resolve_job_def("sync_scope_job")
+
+    result = job.execute_in_process(
+        instance=instance,
+        partition_key=str(requested.partition_key),
+        run_config={**requested.run_config, **QUIET},
+    )
+
+    assert asked.request.scope_keys == (requested.partition_key,) == (tenant,)
+    assert instance.get_dynamic_partitions(PARTITIONS_NAME) == [tenant]
+    assert result.success
+    assert world.ids(tenant) == ["n1", "n2"]
+    assert world.ids("acme") == []
 
 
 def test_the_run_of_a_request_can_be_executed_as_it_is_asked_for(

@@ -119,7 +119,7 @@ def test_nothing_goes_while_the_record_misses_points(aged: World) -> None:
     with pytest.raises(PermanentError, match="3 of them are not recorded") as refused:
         prune(aged, older_than=NOW)
 
-    assert "sync all --force" in refused.value.remedy
+    assert "sync all --force" in str(refused.value.remedy)
     assert len(aged.cache.vectors) == 4
 
 

@@ -96,7 +96,7 @@ def test_the_error_has_the_numbers(world: World, drifting: DriftingEmbedder) -> 
     error = stopped.value
     assert (error.model_id, error.compared, error.tolerance) == (drifting.model_id, 8, 0.999)
     assert error.lowest_cosine < 0.9
-    assert "embedding.revision" in error.remedy
+    assert "embedding.revision" in str(error.remedy)
 
 
 def test_when_the_old_model_is_back_the_run_goes_on(

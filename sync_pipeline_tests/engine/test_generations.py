@@ -23,6 +23,7 @@ from sync_pipeline.core.errors import (
 from sync_pipeline.core.gate import GatePolicy
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.questions.search import SearchRequest, search
+from sync_pipeline.engine.records import in_step_to, read_records
 from sync_pipeline.engine.switching import (
     drop,
     go_back,
@@ -526,3 +527,19 @@ def test_labelled_queries_that_cannot_be_read_hold_it_back(changed: World, tmp_p
     refusal = changed.generations.records[changed.collection].refusal
     assert refusal is not None
     assert "missing.jsonl cannot be read: No such file" in refusal
+    assert refusal.endswith("Set `index.gate_queries` to a file of labelled queries, or to null.")
+
+
+def test_scopes_are_in_step_to_the_one_furthest_behind_and_to_nothing_while_one_is_unknown() -> (
+    None
+):
+    world = World()
+    world.put("1")
+    world.put("7", tenant_id="globex")
+    world.run_all()
+    records = read_records(world.sync)
+    known = [record.in_sync_to for record in records.values()]
+
+    assert in_step_to(records.values(), scopes=len(records)) == min(filter(None, known))
+    assert in_step_to(records.values(), scopes=len(records) + 1) is None
+    assert in_step_to([], scopes=0) is None

@@ -83,7 +83,7 @@ def test_whoever_reads_it_says_that_this_program_has_to_be_upgraded(
     with pytest.raises(NewerPayloadError, match=r"1 of \d points .* version 2, .* up to 1") as told:
         read(sync)
 
-    assert told.value.remedy.startswith("Upgrade sync-pipeline")
+    assert str(told.value.remedy).startswith("Upgrade sync-pipeline")
 
 
 def test_a_full_sync_undoes_nothing_of_it(

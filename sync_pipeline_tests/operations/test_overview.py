@@ -10,16 +10,20 @@ import pytest
 from sync_pipeline.core.ports import (
     EntitySnapshot,
     EntityTrouble,
+    GenerationRecord,
     RecordedScope,
     ScopePage,
     ScopeTotals,
     SyncRun,
     ViewTrouble,
 )
+from sync_pipeline.core.remedy import ApproveDeletions, RollBackIndex, SwitchIndex, SyncScopes
 from sync_pipeline.core.scope import GLOBAL, Scope
+from sync_pipeline.operations.filling import generation_actions
 from sync_pipeline.operations.overview import (
     BadgeState,
     age_in_words,
+    failed_runs,
     health_percent,
     problems_in_words,
     recorded_status,
@@ -253,3 +257,71 @@ def test_a_page_has_a_badge_per_entity_and_view(run: CommandLine) -> None:
         ("work", "text", BadgeState.SYNCED),
     ]
     assert line.badges[0].error is not None
+
+
+def run(scope_key: str, status: str, *, minute: int, **changes: object) -> SyncRun:
+    values: dict[str, object] = {
+        "run_id": f"{scope_key}-{minute}",
+        "scope_key": scope_key,
+        "mode": "full",
+        "status": status,
+        "started_at": NOW,
+        "finished_at": NOW + timedelta(minutes=minute),
+    }
+    return SyncRun(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_a_failure_that_a_later_run_made_up_for_is_none() -> None:
+    refused = {"error": "MassDeletionRefusedError", "total": 40}
+    runs = [
+        run("globex", "skipped", minute=5),
+        run("globex", "failed", minute=4, facts=refused),
+        run("acme", "success", minute=3),
+        run("initech", "failed", minute=2),
+        run("acme", "failed", minute=1),
+        run("globex", "success", minute=0),
+    ]
+
+    found = failed_runs(runs)
+
+    assert [(it.run.run_id, it.actions) for it in found] == [
+        ("globex-4", (ApproveDeletions(scope_key="globex", deletions=40),)),
+        ("initech-2", (SyncScopes(scope_key="initech", force=True),)),
+    ]
+
+
+def generation(collection: str, *, served: int | None, retired: int | None) -> GenerationRecord:
+    def moment(minute: int | None) -> datetime | None:
+        return None if minute is None else NOW + timedelta(minutes=minute)
+
+    return GenerationRecord(
+        collection=collection,
+        alias="documents",
+        model_id="m",
+        views=("text",),
+        sparse_id="s",
+        description="",
+        recipe=None,
+        created_at=NOW,
+        served_at=moment(served),
+        retired_at=moment(retired),
+        refusal=None,
+    )
+
+
+def test_a_generation_can_serve_where_it_is_the_last_before_or_that_of_the_settings() -> None:
+    oldest = generation("oldest", served=0, retired=1)
+    older = generation("older", served=1, retired=2)
+    now = generation("now", served=2, retired=None)
+    new = generation("new", served=None, retired=None)
+
+    filling = generation_actions([oldest, older, now, new], target="now", wanted="new")
+    settled = generation_actions([oldest, older, now], target="now", wanted="now")
+    gone_back = generation_actions([oldest, older, now], target="oldest", wanted="older")
+    unmade = generation_actions([now], target="now", wanted="new")
+
+    assert filling == {"older": RollBackIndex(), "new": SwitchIndex()}
+    assert settled == {"older": RollBackIndex()}
+    assert gone_back == {"older": SwitchIndex()}
+    assert unmade == {}
+    assert generation_actions([new], target=None, wanted="new") == {}

@@ -79,6 +79,16 @@ def known() -> Known:
         pytest.param(
             ["tenant", "all"], ScopeChoice(ScopeWord.TENANT, ("all",)), id="a tenant called all"
         ),
+        pytest.param(
+            ["tenant:all", "tenant:tenants", "tenant:all"],
+            ScopeChoice(ScopeWord.TENANT, ("all", "tenants")),
+            id="tenants by their names",
+        ),
+        pytest.param(
+            ["tenant", "tenant:x"],
+            ScopeChoice(ScopeWord.TENANT, ("tenant:x",)),
+            id="an id that begins like a name",
+        ),
     ],
 )
 def test_scopes_are_read_from_words(words: list[str], choice: ScopeChoice) -> None:
@@ -91,6 +101,8 @@ def test_scopes_are_read_from_words(words: list[str], choice: ScopeChoice) -> No
         pytest.param(["tenant"], id="tenant without an id"),
         pytest.param(["acme"], id="an id alone"),
         pytest.param(["all", "acme"], id="an id after all"),
+        pytest.param(["tenant:acme", "all"], id="all after a name"),
+        pytest.param(["tenant:"], id="a name without an id"),
     ],
 )
 def test_other_words_are_refused(words: list[str]) -> None:

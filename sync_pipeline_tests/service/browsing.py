@@ -78,7 +78,7 @@ class Worker:
                 "total_indexed": refused.total_indexed,
             }
         except SyncPipelineError as failed:
-            error = str(failed)
+            error, facts = str(failed), {"error": type(failed).__name__}
         run = SyncRun(
             run_id=run_id,
             scope_key=scope_key,

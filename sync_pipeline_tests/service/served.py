@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, cast
@@ -25,10 +25,19 @@ SECRET: Final = "qJ4vX1nB8sT6wZ0kR3mY7cF2hL5pD9gA"
 class Served:
     """A running service: two tenants, ``acme`` and ``globex``, and global documents."""
 
-    def __init__(self, folder: Path, *, is_synced: bool = True, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        is_synced: bool = True,
+        prepare: Callable[[CommandLine], None] | None = None,
+        **settings: Any,
+    ) -> None:
         self.run = CommandLine(folder)
         if is_synced:
             assert self.run("sync", "all").exit_code == 0
+        if prepare is not None:
+            prepare(self.run)
         wanted: dict[str, Any] = {"secret": SecretStr(SECRET), **settings}
         self.settings = ServiceSettings(**wanted)
         installation = FakeInstallation(self.run.sync)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -12,7 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from sync_pipeline_tests.cli.installed import row
+from sync_pipeline_tests.cli.installed import CommandLine, row, use_dimension
 from sync_pipeline_tests.service.browsing import (
     CHROMIUM,
     INSTALL,
@@ -219,6 +219,55 @@ def test_a_blocked_deletion_is_approved_by_typing_its_number(site: Site) -> None
     assert [it for it in site.documents() if it.startswith("tenant-material-i")] == [
         "tenant-material-i0"
     ]
+
+
+def test_a_scope_whose_run_failed_is_mended_and_synced_from_its_error(site: Site) -> None:
+    sync = site.served.run.sync
+    site.served.run.use(replace(sync, options=replace(sync.options, max_quarantined_fraction=0.5)))
+    materials = site.served.run.source.tables["materials"]
+    for material in materials:
+        if material["tenant_id"] == "initech":
+            material["name"] = None
+    site.worker.sync("initech")
+    page = site.visit()
+    broken = page.locator("#broken")
+    expect(broken).to_contain_text("TooManyQuarantinedError 40 of 40 rows of scope 'initech'")
+    expect(broken.locator("td code").last).to_have_text("sync-pipeline quarantine list")
+    for material in materials:
+        material["name"] = material["name"] or "hex bolt"
+
+    broken.get_by_role("button", name="Sync now initech").click()
+
+    expect(page.get_by_role("status")).to_contain_text("Sync of initech asked for: done.")
+    expect(broken).to_be_hidden()
+
+
+def test_the_index_goes_back_and_forth(browser: Browser, tmp_path: Path) -> None:
+    def change_model(run: CommandLine) -> None:
+        use_dimension(run, 32)
+        assert run("sync", "all").exit_code == 0
+
+    with (
+        open_to_browsers(tmp_path, prepare=change_model) as (served, address),
+        working(served.run) as worker,
+    ):
+        page = Site(served, address, worker, browser).visit()
+        others = page.locator("#index")
+        wanted = served.run.sync.spec.collection
+
+        others.get_by_role("button", name="Go back to it").click()
+        expect(page.get_by_role("status")).to_contain_text("The index before serves again.")
+        expect(others.get_by_role("heading", name=wanted)).to_be_visible()
+        before = served.run.sync.store
+        with before() as store:
+            gone_back = store.alias_target(served.run.sync.alias)
+        others.get_by_role("button", name="Let it serve").click()
+        expect(page.get_by_role("status")).to_contain_text("of the settings asked for: done.")
+        expect(others.get_by_role("button", name="Go back to it")).to_be_visible()
+
+        with before() as store:
+            assert store.alias_target(served.run.sync.alias) == wanted != gone_back
+        page.context.close()
 
 
 def test_two_tenants_are_searched_side_by_side(site: Site) -> None:

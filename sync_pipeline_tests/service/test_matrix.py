@@ -85,6 +85,10 @@ MATRIX: Final[dict[tuple[str, str], Asked]] = {
         path="/api/sync/documents/tenant-material-a1/retry",
         answers=frozenset({400}) | ABSENT,
     ),
+    # The generation of the settings serves already, and it is the only one.
+    ("POST", "/api/index/switch"): Asked(ADMIN, answers=ACCEPTED),
+    ("GET", "/api/index/switch"): Asked(ADMIN),
+    ("POST", "/api/index/rollback"): Asked(ADMIN, answers=frozenset({400})),
     ("GET", "/api/sync/plan"): Asked(OPERATOR, path="/api/sync/plan?scope=acme"),
 }
 FOREIGN: Final = {

@@ -350,6 +350,49 @@ def test_a_blocked_deletion_is_approved_by_its_number(site: Served) -> None:
     assert form["data-body"] == '{"scope": "globex", "deletions": 40}'
 
 
+def test_a_failed_run_is_told_with_what_can_be_done(site: Served) -> None:
+    runs = site.run.sync.runs
+    at = datetime.now(tz=UTC)
+    run = SyncRun(
+        run_id="run-that-failed",
+        scope_key="acme",
+        mode="full",
+        status="failed",
+        started_at=at,
+        finished_at=at,
+        error=f"3 of 4 rows cannot {SCRIPT}. `sync-pipeline quarantine list` names the rows.",
+        facts={"error": "TooManyQuarantinedError"},
+    )
+    runs.record(run)
+    try:
+        seen = {
+            who: broken_of(get(site, "/", *who))
+            for who in (("admin", None), ("tenant", "acme"), ("tenant", "globex"))
+        }
+        told = site.client.get("/api/sync/status", headers=site.headers("worker", None)).json()
+        kept = site.client.get("/api/sync/status", headers=site.headers("tenant", "acme")).json()
+    finally:
+        runs.record(replace(run, status="success", error=None, facts={}))
+
+    admin, own, foreign = seen.values()
+    assert "<b>TooManyQuarantinedError</b> 3 of 4 rows cannot &lt;script&gt;" in admin
+    assert "<code>sync-pipeline quarantine list</code> names the rows." in admin
+    assert Elements(admin).having("data-body") == [
+        '{"scopes": ["tenant:acme"], "mode": "full", "force": true}'
+    ]
+    assert "3 of 4 rows" in own
+    assert posts(own) == set()
+    assert "3 of 4 rows" not in foreign
+    assert [it["action"] for it in told["runs"][0]["remedy"]] == ["show", "change_setting", "sync"]
+    assert kept["runs"][0]["remedy"] == []
+    assert "3 of 4 rows" not in broken_of(get(site, "/"))
+
+
+def broken_of(html: str) -> str:
+    """The part about scopes whose last run failed."""
+    return html[html.index('id="broken"') : html.index('id="index"')]
+
+
 def test_the_last_error_is_told_to_whoever_points_at_or_reaches_a_badge(site: Served) -> None:
     html = get(site, "/?q=acme")
     badge = re.search(r'<button[^>]*class="badge failed"[^>]*aria-describedby="([^"]+)"', html)

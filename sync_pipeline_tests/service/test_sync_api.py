@@ -182,6 +182,85 @@ def test_what_cannot_be_asked_for_leaves_no_request(
     assert own.run.sync.requests.list_recent(limit=10) == []
 
 
+@pytest.fixture
+def called_like_words(own: Served) -> Served:
+    """Two more tenants, called ``all`` and ``tenants``, of which nothing is synced yet."""
+    own.run.source.tables["materials"] += [
+        row("l1", "oak door", tenant="all"),
+        row("t1", "ash door", tenant="tenants"),
+    ]
+    return own
+
+
+@pytest.mark.parametrize("tenant", ["all", "tenants"])
+def test_a_tenant_called_like_a_word_is_synced_by_its_name(
+    called_like_words: Served, tenant: str
+) -> None:
+    answer = post(called_like_words, "/api/sync/run", {"scopes": [f"tenant:{tenant}"]})
+
+    assert stored(called_like_words, answer).scope_keys == (tenant,)
+
+
+def test_the_words_mean_what_they_always_did(called_like_words: Served) -> None:
+    answer = post(called_like_words, "/api/sync/run", {"scopes": ["all"], "force": True})
+
+    assert set(stored(called_like_words, answer).scope_keys) == {
+        "global",
+        "acme",
+        "all",
+        "globex",
+        "tenants",
+    }
+
+
+@pytest.mark.parametrize("name", ["all", "tenant:all"])
+def test_where_one_scope_is_asked_for_its_key_and_its_name_mean_the_same(
+    called_like_words: Served, name: str
+) -> None:
+    pending = post(called_like_words, "/api/sync/batch", {"status": "pending", "scope": name})
+    planned = get(called_like_words, f"/api/sync/plan?scope={name}").json()
+    refused = post(called_like_words, "/api/sync/approve", {"scope": name, "deletions": 1}, ADMIN)
+    listed = get(called_like_words, f"/api/sync/documents?scope={name}").json()
+
+    assert stored(called_like_words, pending).scope_keys == ("all",)
+    assert [plan["scope_key"] for plan in planned["scopes"]] == ["all"]
+    assert refused.json()["detail"] == "no deletion of scope 'all' waits for approval"
+    assert listed["documents"] == []
+
+
+def test_a_tenant_names_itself_either_way_and_nobody_else(own: Served) -> None:
+    answers = {
+        name: get(own, f"/api/sync/documents?scope={name}", ACME)
+        for name in ("acme", "tenant:acme", "globex", "tenant:globex", "tenant:nobody")
+    }
+
+    assert {name: answer.status_code for name, answer in answers.items()} == {
+        "acme": 200,
+        "tenant:acme": 200,
+        "globex": 403,
+        "tenant:globex": 403,
+        "tenant:nobody": 403,
+    }
+    assert answers["tenant:acme"].json() == answers["acme"].json()
+    assert len({answers[name].json()["detail"] for name in ("globex", "tenant:nobody")}) == 1
+
+
+def test_an_id_that_begins_like_a_name_is_still_one(own: Served) -> None:
+    own.run.source.tables["materials"].append(row("u1", "oak door", tenant="tenant:7"))
+
+    bare = post(own, "/api/sync/run", {"scopes": ["tenant:7"]})
+    named = post(own, "/api/sync/run", {"scopes": ["tenant:tenant:7"]})
+
+    assert stored(own, bare).scope_keys == stored(own, named).scope_keys == ("tenant:7",)
+
+
+def test_a_name_of_nobody_is_told_by_its_id(own: Served) -> None:
+    answer = post(own, "/api/sync/run", {"scopes": ["tenant:nobody"]})
+
+    assert answer.status_code == 404
+    assert own.run.sync.requests.list_recent(limit=10) == []
+
+
 def test_a_tenant_starts_no_sync(own: Served) -> None:
     for path, body in (
         ("/api/sync/run", {"scopes": ["acme"]}),

@@ -727,7 +727,7 @@ def test_a_server_that_is_too_old_is_refused_with_what_to_do(
     ):
         store.check_engine()
 
-    assert caught.value.remedy.startswith("Upgrade the server")
+    assert str(caught.value.remedy).startswith("Upgrade the server")
 
 
 def test_ci_and_the_documents_name_the_versions_in_use() -> None:

@@ -42,9 +42,8 @@ def ask(name: str, question: Callable[[], str]) -> Finding:
     try:
         return Finding(name=name, ok=True, detail=question())
     except SyncPipelineError as error:
-        return Finding(
-            name=name, ok=False, detail=error.what.strip().removesuffix("."), fix=error.remedy
-        )
+        detail = error.what.strip().removesuffix(".")
+        return Finding(name=name, ok=False, detail=detail, fix=str(error.remedy))
 
 
 def words_known(sync: Reading) -> Finding:

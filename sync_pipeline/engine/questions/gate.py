@@ -10,11 +10,13 @@ from typing import Final
 
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.gate import GatePolicy
-from sync_pipeline.core.labelled import LabelledQuery, read_labelled
+from sync_pipeline.core.labelled import LabelledQuery
 from sync_pipeline.core.point import NORM_TOLERANCE, SearchQuery, StoredPoint, Vector
 from sync_pipeline.core.ports import IndexReader
+from sync_pipeline.core.remedy import ChangeSetting, Remedy
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.questions.evaluate import System, SystemReport, evaluate
+from sync_pipeline.engine.questions.query_file import read_query_file
 from sync_pipeline.engine.questions.sampling import sample_points
 from sync_pipeline.engine.reading import Reading
 
@@ -87,11 +89,14 @@ def why_worse(sync: Reading, served: Reading, *, policy: GatePolicy) -> str | No
 
 
 def _read_queries(path: Path) -> list[LabelledQuery]:
-    try:
-        with path.open("rb") as file:
-            queries, mistakes = read_labelled(file)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    queries, mistakes = read_query_file(
+        path,
+        remedy=Remedy.of(
+            "Set ",
+            ChangeSetting("index.gate_queries"),
+            " to a file of labelled queries, or to null.",
+        ),
+    )
     if mistakes:
         line, mistake = next(iter(mistakes.items()))
         raise ConfigurationError(f"{path}, line {line}: {mistake}")

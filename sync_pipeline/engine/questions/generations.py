@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -11,7 +11,8 @@ from sync_pipeline.core.ports import GenerationRecord
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.questions.plan import plan_scope
 from sync_pipeline.engine.reading import Reading
-from sync_pipeline.engine.records import read_records
+from sync_pipeline.engine.records import ScopeRecord, in_step_to, read_records
+from sync_pipeline.engine.roles import known_generations
 
 Role = Literal["serving", "filling", "replaced", "unfinished", "missing"]
 """``serving``: searches are answered from it. ``filling``: the settings ask for it and it has not
@@ -77,24 +78,23 @@ def generation_statuses(sync: Reading) -> list[GenerationStatus]:
     with sync.store() as store:
         target = store.alias_target(sync.alias)
         existing = set(store.list_collections())
-    records = sync.generations.list_all(alias=sync.alias)
-    named = [record.collection for record in records]
+    generations = known_generations(sync)
     wanted = sync.spec.collection
-    scopes = {key for name in {*named, wanted} for key in _filled(sync, name)}
+    filled = {name: _filled(sync, name) for name in {*generations, wanted}}
+    scopes = {key for records in filled.values() for key in records}
     searchable = _points(sync, target) if target in existing else 0
     statuses = [
         _status(
             sync,
             record,
-            role=role_of(
-                record, target=target, wanted=wanted, exists=record.collection in existing
-            ),
+            role=role_of(record, target=target, wanted=wanted, exists=name in existing),
+            filled=filled[name],
             searchable=searchable,
             scopes=len(scopes),
         )
-        for record in records
+        for name, record in generations.items()
     ]
-    if wanted in named:
+    if wanted in generations:
         return statuses
     return [*statuses, _unmade(sync, scopes=len(scopes))]
 
@@ -152,13 +152,16 @@ def role_of(record: GenerationRecord, *, target: str | None, wanted: str, exists
 
 
 def _status(
-    sync: Reading, record: GenerationRecord, *, role: Role, searchable: int, scopes: int
+    sync: Reading,
+    record: GenerationRecord,
+    *,
+    role: Role,
+    filled: Mapping[str, ScopeRecord],
+    searchable: int,
+    scopes: int,
 ) -> GenerationStatus:
     points = 0 if role == "missing" else _points(sync, record.collection)
-    filled = _filled(sync, record.collection)
     is_wanted = record.collection == sync.spec.collection
-    moments = list(filled.values())
-    known = [moment for moment in moments if moment is not None]
     return GenerationStatus(
         collection=record.collection,
         description=record.description,
@@ -166,10 +169,10 @@ def _status(
         is_wanted=is_wanted,
         is_kept_in_step=role != "missing" and (is_wanted or record.served_at is not None),
         points=points,
-        filled_scopes=len(known),
+        filled_scopes=sum(scope.in_sync_to is not None for scope in filled.values()),
         scopes=scopes,
         progress=min(1.0, points / searchable) if searchable else float(role == "serving"),
-        in_sync_to=min(known) if known and len(known) == scopes else None,
+        in_sync_to=in_step_to(filled.values(), scopes=scopes),
         created_at=record.created_at,
         served_at=record.served_at,
         retired_at=record.retired_at,
@@ -204,8 +207,6 @@ def _points(sync: Reading, collection: str | None) -> int:
         return index.count()
 
 
-def _filled(sync: Reading, collection: str) -> dict[str, datetime | None]:
-    """Scopes that are recorded in a collection, each with up to when it is in step."""
-    scopes = sync.collection(collection).records.scopes
-    records = read_records(sync, recorded=scopes)
-    return {key: record.in_sync_to for key, record in records.items()}
+def _filled(sync: Reading, collection: str) -> dict[str, ScopeRecord]:
+    """Scopes that are recorded in a collection, by key."""
+    return read_records(sync, recorded=sync.collection(collection).records.scopes)

@@ -10,6 +10,7 @@ from typing import Final
 
 from sync_pipeline.core.errors import ConfigurationError, PermanentError, StoppedError
 from sync_pipeline.core.ports import MARK_MARGIN_SECONDS, CacheSlice, CacheUse, MarkFence
+from sync_pipeline.core.remedy import Remedy, Show, SyncScopes
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.removal.offboard import own_collections
 
@@ -105,7 +106,7 @@ def _require_unused_model(sync: SyncContext, *, model_id: str) -> list[CacheSlic
     if known != model_id:
         raise ConfigurationError(
             f"the model {model_id!r} is known as {known!r} and has no vectors of its own.",
-            remedy="`sync-pipeline cache stats` lists the models that have.",
+            remedy=Remedy.of(Show("cache stats"), " lists the models that have."),
         )
     if model_id in sync.embedders:
         raise ConfigurationError(
@@ -117,7 +118,7 @@ def _require_unused_model(sync: SyncContext, *, model_id: str) -> list[CacheSlic
     if not held:
         raise ConfigurationError(
             f"the cache has no vectors of a model {model_id!r}.",
-            remedy="`sync-pipeline cache stats` lists the models that it has vectors of.",
+            remedy=Remedy.of(Show("cache stats"), " lists the models that it has vectors of."),
         )
     with sync.store() as store:
         existing = set(store.list_collections())
@@ -128,8 +129,12 @@ def _require_unused_model(sync: SyncContext, *, model_id: str) -> list[CacheSlic
             f"the model {model_id!r} is in use: {used} of its vectors are of recorded documents, "
             f"and the index has {len(collections)} collections built with it"
             f"{''.join(f' {name}' for name in collections)}; nothing was deleted.",
-            remedy="Drop what was built with it first: `sync-pipeline index status` names it. "
-            "`sync-pipeline cache prune` without --model forgets what no document uses.",
+            remedy=Remedy.of(
+                "Drop what was built with it first: ",
+                Show("index status"),
+                " names it. `sync-pipeline cache prune` without --model forgets what no document "
+                "uses.",
+            ),
         )
     return [
         CacheSlice(
@@ -164,7 +169,7 @@ def _require_full_record(sync: SyncContext) -> None:
                 f"the index has {sum(points.values())} points in collection {collection.name!r}, "
                 f"and {missed} of them are not recorded: which vectors are used cannot be told. "
                 "Nothing was deleted.",
-                remedy="Run `sync-pipeline sync all --force`: a full sync mends the record.",
+                remedy=Remedy.of("Run ", SyncScopes(force=True), ": a full sync mends the record."),
             )
 
 

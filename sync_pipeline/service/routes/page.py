@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sync_pipeline.core.ports import ScopeOrder, ScopePage
 from sync_pipeline.operations.asking import explain_as, search_request
 from sync_pipeline.operations.overview import (
+    failed_runs,
     first_failed,
     problems_in_words,
     recorded_status,
@@ -19,7 +20,7 @@ from sync_pipeline.service.authentication import COOKIE, CSRF_FIELD
 from sync_pipeline.service.charts import HEIGHT, WIDTH, run_charts
 from sync_pipeline.service.models import MAX_TENANT, MAX_TEXT
 from sync_pipeline.service.pages import SIGN_IN, PageRoute, assets, local_path, show
-from sync_pipeline.service.principals import Principal
+from sync_pipeline.service.principals import Principal, Role
 from sync_pipeline.service.problems import BadRequestError, NotFoundError
 from sync_pipeline.service.routes.search import scope_of
 from sync_pipeline.service.routes.status import Containing, Offset, visible_to
@@ -207,8 +208,12 @@ def _overview(service: Service, principal: Principal, listing: Listing) -> dict[
     failed: list[DocumentRecord] = []
     if recorded.totals.failed:
         failed = first_failed(service.sync, visible=visible, limit=SHOWN_FAILED)
+    waiting = {scope.scope_key for scope in recorded.blocked}
+    is_admin = principal.role is Role.ADMIN
     return {
         "recorded": recorded,
+        "broken": [it for it in failed_runs(recorded.runs) if it.run.scope_key not in waiting],
+        "generations": [it for it in recorded.generations if it.action] if is_admin else [],
         "totals": recorded.totals,
         "problems": problems_in_words(recorded.totals),
         "failed": failed,

@@ -12,11 +12,14 @@ from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.operations.overview import (
     RecordedStatus,
     ScopeLine,
+    failed_runs,
     problems_in_words,
     recorded_status,
 )
 from sync_pipeline.operations.scopes import InstalledScopes
+from sync_pipeline.service.buttons import known_actions
 from sync_pipeline.service.models import (
+    ActionModel,
     BlockedModel,
     MeasuredScope,
     RunModel,
@@ -29,7 +32,10 @@ from sync_pipeline.service.principals import Principal, Role
 from sync_pipeline.service.state import Caller, Opened, Service
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sync_pipeline.core.ports import SyncRun
+    from sync_pipeline.core.remedy import Action
 
 router = APIRouter(prefix="/api/sync", tags=["sync"])
 
@@ -67,7 +73,8 @@ def status(
         limit=limit,
         offset=offset,
     )
-    answer = _answer(recorded_status(service.sync, page=page, visible=visible_to(principal)))
+    recorded = recorded_status(service.sync, page=page, visible=visible_to(principal))
+    answer = _answer(recorded, principal)
     if measured:
         answer.measured = _measured(service, page)
     return answer
@@ -92,7 +99,8 @@ def _measured(service: Service, page: ScopePage) -> list[MeasuredScope]:
     ]
 
 
-def _answer(recorded: RecordedStatus) -> StatusAnswer:
+def _answer(recorded: RecordedStatus, principal: Principal) -> StatusAnswer:
+    remedies = {it.run.run_id: it.actions for it in failed_runs(recorded.runs)}
     return StatusAnswer(
         at=recorded.at,
         health_percent=recorded.health_percent,
@@ -100,7 +108,10 @@ def _answer(recorded: RecordedStatus) -> StatusAnswer:
         total_scopes=recorded.matching,
         scopes=[_scope(line) for line in recorded.lines],
         worker=WorkerModel(**asdict(recorded.worker)),
-        runs=[_run(run) for run in recorded.runs],
+        runs=[
+            _run(run, known_actions(remedies.get(run.run_id, ()), principal))
+            for run in recorded.runs
+        ],
     )
 
 
@@ -141,7 +152,7 @@ def _scope(line: ScopeLine) -> ScopeStatus:
     )
 
 
-def _run(run: SyncRun) -> RunModel:
+def _run(run: SyncRun, actions: Sequence[Action]) -> RunModel:
     return RunModel(
         run_id=run.run_id,
         scope_key=run.scope_key,
@@ -152,4 +163,5 @@ def _run(run: SyncRun) -> RunModel:
         counts=run.counts.numbers(),
         seconds=asdict(run.seconds),
         error=run.error,
+        remedy=[ActionModel(action=it.name, arguments=it.arguments) for it in actions],
     )

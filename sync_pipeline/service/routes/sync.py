@@ -13,11 +13,11 @@ from sync_pipeline.operations import requests
 from sync_pipeline.operations.answers import explanation_answer
 from sync_pipeline.operations.asking import explain_document, iter_plans, list_documents
 from sync_pipeline.operations.plans import saved_plan
-from sync_pipeline.operations.scopes import InstalledScopes, known_tenant
-from sync_pipeline.service.models import MAX_TENANT, FieldName
+from sync_pipeline.operations.scopes import InstalledScopes, known_tenant, tenant_named
+from sync_pipeline.service.models import MAX_SCOPE, FieldName
 from sync_pipeline.service.principals import ForbiddenError, Principal
 from sync_pipeline.service.problems import BadRequestError, NotFoundError
-from sync_pipeline.service.state import Admin, Caller, Opened, Operator, operator
+from sync_pipeline.service.state import Admin, Caller, Opened, Operator, Service, operator
 from sync_pipeline.service.sync_models import (
     MAX_DOCUMENT_ID,
     ApproveBody,
@@ -50,8 +50,9 @@ ScopeQuery = Annotated[
     str | None,
     Query(
         min_length=1,
-        max_length=MAX_TENANT,
-        description="`global` or the id of a tenant; a tenant can name its own alone.",
+        max_length=MAX_SCOPE,
+        description="`global`, the id of a tenant, or `tenant:ID`; a tenant can name its own "
+        "alone.",
     ),
 ]
 Limit = Annotated[int, Query(ge=1, le=MAX_DOCUMENTS)]
@@ -97,7 +98,7 @@ def approve(
     """Approve a deletion that was refused for its size, and have it done: exactly so many."""
     asked = requests.approve_deletions(
         service.sync,
-        scope=_scope_of_key(body.scope),
+        scope=_scope_named(service, body.scope),
         deletions=body.deletions,
         requested_by=principal.subject,
     )
@@ -107,7 +108,7 @@ def approve(
 @router.post("/batch", status_code=202)
 def batch(body: RetryBody, service: Opened, principal: Caller, response: Response) -> RequestAnswer:
     """Have failed documents tried again, or scopes synced that are not in step."""
-    scope = _named(principal, body.scope)
+    scope = _named(service, principal, body.scope)
     if body.status == "failed":
         asked = requests.retry_failed_documents(
             service.sync, scope=scope, entity=body.entity, requested_by=principal.subject
@@ -119,7 +120,7 @@ def batch(body: RetryBody, service: Opened, principal: Caller, response: Respons
         raise BadRequestError("a sync is about all entities of a scope: leave entity out")
     pending = requests.request_sync(
         service.sync,
-        ["all" if scope is None else scope.key],
+        ["all" if scope is None else scope.name],
         mode="full",
         force=False,
         requested_by=principal.subject,
@@ -145,7 +146,7 @@ def documents(
     """
     records, next_cursor = list_documents(
         service.sync,
-        scope=_named(principal, scope),
+        scope=_named(service, principal, scope),
         status=status,
         entity=entity,
         view=view,
@@ -184,11 +185,11 @@ def retry(
 @router.get("/plan", dependencies=[Depends(operator)])
 def plan(
     service: Opened,
-    scope: Annotated[str, Query(min_length=1, max_length=MAX_TENANT)],
+    scope: Annotated[str, Query(min_length=1, max_length=MAX_SCOPE)],
     mode: Literal["full", "incremental"] = "full",
 ) -> PlanAnswer:
     """Say what a sync of a scope would do; writes nothing, and costs the sync's comparison."""
-    wanted = _scope_of_key(scope)
+    wanted = _scope_named(service, scope)
     if wanted.tenant_id is not None:
         wanted = known_tenant(wanted.tenant_id, among=InstalledScopes(service.sync))
     plans = list(iter_plans(service.sync, [wanted], mode=mode))
@@ -201,7 +202,7 @@ def _only(principal: Principal) -> Scope | None:
     return None if principal.is_operator else principal.scope()
 
 
-def _named(principal: Principal, key: str | None) -> Scope | None:
+def _named(service: Service, principal: Principal, name: str | None) -> Scope | None:
     """The scope that a request is about; None for all.
 
     Raises:
@@ -209,20 +210,21 @@ def _named(principal: Principal, key: str | None) -> Scope | None:
         BadRequestError: it can be none.
     """
     if not principal.is_operator:
-        return principal.scope(key)
-    return None if key is None else _scope_of_key(key)
+        own = principal.scope()
+        return own if name == own.name else principal.scope(name)
+    return None if name is None else _scope_named(service, name)
 
 
-def _scope_of_key(key: str) -> Scope:
-    """A scope by its key.
+def _scope_named(service: Service, name: str) -> Scope:
+    """A scope by its key or name.
 
     Raises:
         BadRequestError: it can be none.
     """
-    if key == GLOBAL_KEY:
+    if name == GLOBAL_KEY:
         return GLOBAL
     try:
-        return Scope(key)
+        return Scope(tenant_named(name, among=InstalledScopes(service.sync)))
     except ValueError as error:
         raise BadRequestError(str(error)) from error
 

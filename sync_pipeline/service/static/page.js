@@ -146,20 +146,20 @@ async function send(method, path, body) {
   if (!answer.ok) {
     throw new Error(told.detail || told.title || "This did not work.");
   }
-  return told;
+  return { told, location: answer.headers.get("location") };
 }
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
-async function follow(id, said) {
+async function follow(location, said) {
   for (let asked = 0; asked < FOLLOWED_AT_MOST; asked += 1) {
     await pause(FOLLOW_MS);
-    const request = await send("GET", "/api/sync/requests/" + encodeURIComponent(id));
-    if (request.status === "done") {
+    const { told } = await send("GET", location);
+    if (told.status === "done") {
       return said + ": done.";
     }
-    if (request.status === "failed") {
-      throw new Error(said + ", but it failed: " + (request.error || "see the scope."));
+    if (told.status === "failed") {
+      throw new Error(said + ", but it failed: " + (told.error || "see the scope."));
     }
   }
   return said + "; it still runs.";
@@ -171,12 +171,11 @@ async function act(element) {
   button.dataset.busy = "";
   button.disabled = true;
   try {
-    const told = await send("POST", post, body || "{}");
+    const { location: follows } = await send("POST", post, body || "{}");
     say(said + ".");
     schedule();
-    const id = told.id || told.request_id;
-    if (id) {
-      say(await follow(id, said));
+    if (follows) {
+      say(await follow(follows, said));
     }
     if (then === "reload") {
       location.reload();
