@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 
-from sync_pipeline.core import errors
+from sync_pipeline.core import errors, remedy
 from sync_pipeline.core.filters import Range
 from sync_pipeline.core.fusion import Fusion
 from sync_pipeline.core.point import (
@@ -45,6 +45,8 @@ _CLASSES: Final[Mapping[str, type[Any]]] = {
         SparseVector,
         StoredPoint,
         ViewSpec,
+        remedy.Remedy,
+        *get_args(remedy.Action),
     )
 }
 """What is sent field by field."""
