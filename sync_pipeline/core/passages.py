@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import Final
 
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
@@ -67,37 +67,59 @@ def cut_passages(text: str, *, max_tokens: int, count: CountTokens) -> list[Pass
     units = _units(text, max_tokens=max_tokens, count=count)
     budget = max_tokens - max_tokens // 4
     until = list(accumulate((unit.tokens for unit in units), initial=0))
+    if until[-1] <= max_tokens:
+        return [Passage(0, len(text))] if text else []
     passages: list[Passage] = []
-    begin = 0
-    while begin < len(units):
-        end = _end(units, begin, until=until, budget=budget, max_tokens=max_tokens)
-        first = _with_overlap(units, begin, spare=max_tokens - (until[end] - until[begin]))
-        passages.append(Passage(units[first].start, units[end - 1].stop))
-        begin = end
+    begin = before = 0
+    for border in _borders(units, until, radius=budget // 3):
+        for end in _split(units, until, begin, border, budget=budget):
+            # One that was a passage by itself need not be said twice.
+            is_short = begin - before > 1 and until[end] - until[begin - 1] <= max_tokens
+            first = begin - 1 if is_short else begin
+            passages.append(Passage(units[first].start, units[end - 1].stop))
+            before, begin = begin, end
     return passages
 
 
-def _with_overlap(units: Sequence[_Unit], begin: int, *, spare: int) -> int:
-    """The unit that a passage begins with: the one before, where there is room for it."""
-    return begin - 1 if begin and units[begin - 1].tokens <= spare else begin
+def _borders(units: Sequence[_Unit], until: Sequence[int], *, radius: int) -> Iterator[int]:
+    """Places, as numbers of units before them, where a passage ends whatever stands further away.
+
+    A sentence that ranks least among all within ``radius`` tokens is the last of its passage; and
+    the last one is.
+    """
+    last = len(units) - 1
+    for place in range(last):
+        before = takewhile(
+            lambda other: until[place + 1] - until[other + 1] <= radius,  # noqa: B023 - used at once
+            range(place - 1, -1, -1),
+        )
+        behind = takewhile(
+            lambda other: until[other + 1] - until[place + 1] <= radius,  # noqa: B023 - used at once
+            range(place + 1, last),
+        )
+        rank = units[place].rank
+        if all(units[it].rank > rank for it in before) and all(
+            units[it].rank >= rank for it in behind
+        ):
+            yield place + 1
+    if units:
+        yield len(units)
 
 
-def _end(
-    units: Sequence[_Unit], begin: int, *, until: Sequence[int], budget: int, max_tokens: int
-) -> int:
-    """Where the passage that begins here ends: behind its last unit."""
-    if until[-1] - until[begin] <= budget:
-        return len(units)
-    fitting = [
-        end
-        for end in range(begin + 1, min(len(units), begin + max_tokens) + 1)
-        if until[end] - until[begin] <= budget
-    ]
-    if not fitting:
-        return begin + 1
-    # From half a passage on any place will do.
-    enough = [end for end in fitting if 2 * (until[end] - until[begin]) >= budget]
-    return min(enough, key=lambda end: units[end - 1].rank) if enough else fitting[-1]
+def _split(
+    units: Sequence[_Unit], until: Sequence[int], begin: int, end: int, *, budget: int
+) -> Iterator[int]:
+    """Ends of passages between two borders: halved at the least rank until each fits."""
+    size = until[end] - until[begin]
+    if size <= budget or end - begin == 1:
+        yield end
+        return
+    margin = min(budget, size) // 3
+    inside = range(begin + 1, end)
+    far = [it for it in inside if min(until[it] - until[begin], until[end] - until[it]) >= margin]
+    middle = min(far or inside, key=lambda it: units[it - 1].rank)
+    yield from _split(units, until, begin, middle, budget=budget)
+    yield from _split(units, until, middle, end, budget=budget)
 
 
 def _units(text: str, *, max_tokens: int, count: CountTokens) -> list[_Unit]:

@@ -105,9 +105,7 @@ def _parts(
     return _model_of(record), {name: found for name, found in views.items() if found}
 
 
-def _ordered(
-    views: Mapping[str, list[str]], order: Sequence[str]
-) -> Mapping[str, list[str]]:
+def _ordered(views: Mapping[str, list[str]], order: Sequence[str]) -> Mapping[str, list[str]]:
     """Views as they were written: their order is part of a document's text, and JSON in
     PostgreSQL does not keep it."""
     return {view: views[view] for view in sorted(views, key=order.index)}

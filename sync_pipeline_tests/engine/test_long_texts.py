@@ -203,7 +203,7 @@ def test_more_passages_than_a_point_can_have_are_left_out_and_that_is_said(
 
 
 def test_a_passage_beyond_the_models_window_is_said_too(world: World) -> None:
-    world.embedder.max_characters = 50
+    world.embedder.max_characters = 30
 
     world.run()
 
