@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -128,7 +129,7 @@ class PostgresSnapshot:
             held = None if ids is None else holdable(self._connection, ids)
             for chosen in _chosen(held):
                 only = condition if chosen is None else sa.and_(condition, statements.among(chosen))
-                statement = statements.rows(only, now=self.taken_at)
+                statement = statements.rows(only, now=self.taken_at, is_ranked=True)
                 for batch in self._stream(statement, batch_size=batch_size):
                     yield list[Sequence[object]](batch)
 
@@ -215,7 +216,7 @@ class PostgresSnapshot:
                 entity: TableStatements(entity=entity, table=tables[entity.table])
                 for entity in unknown
             }
-            self._refuse(list(filter(None, map(self._condition_mistake, made.values()))))
+            self._refuse([*chain.from_iterable(map(self._condition_mistakes, made.values()))])
             self._statements |= made
 
     def count_by_scope(self, entities: Sequence[Entity]) -> dict[str, int]:
@@ -307,12 +308,14 @@ class PostgresSnapshot:
             return reason_of(error.orig)
         return None
 
-    def _condition_mistake(self, statements: TableStatements) -> str | None:
-        probe = statements.condition_probe()
-        reason = None if probe is None else self._why_not(probe)
-        if reason is None:
-            return None
-        return f"entity {statements.entity.name!r}: `only` cannot be asked of the table: {reason}"
+    def _condition_mistakes(self, statements: TableStatements) -> Iterator[str]:
+        for setting, probe in statements.condition_probes().items():
+            reason = self._why_not(probe)
+            if reason is not None:
+                yield (
+                    f"entity {statements.entity.name!r}: `{setting}` cannot be asked of the table: "
+                    f"{reason}"
+                )
 
     def _refuse(self, mistakes: Sequence[str]) -> None:
         if mistakes:
