@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from sync_pipeline.core.errors import ConfigurationError, UnknownScopeError
-from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, in_run_order, why_not_a_tenant_id
+from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope, why_not_a_tenant_id
 
 if TYPE_CHECKING:
     from sync_pipeline.engine.context import SyncContext
@@ -24,6 +24,9 @@ class ScopeDirectory(Protocol):
 
     def scope_statuses(self) -> Sequence[ScopeStatusReport]:
         """Every scope that one of them knows; looks at all of them."""
+
+    def in_run_order(self, rows: Mapping[Scope, int]) -> list[Scope]:
+        """These scopes in the order in which they are synced, by how many rows each has."""
 
 
 @dataclass(slots=True)
@@ -48,6 +51,12 @@ class InstalledScopes:
         if self._statuses is None:
             self._statuses = scope_statuses(serving_by_record(self.sync))
         return self._statuses
+
+    def in_run_order(self, rows: Mapping[Scope, int]) -> list[Scope]:
+        """These scopes in the order in which they are synced, by how many rows each has."""
+        from sync_pipeline.engine.questions.due import in_run_order
+
+        return in_run_order(self.sync, rows)
 
 
 class ScopeWord(StrEnum):
@@ -92,7 +101,8 @@ def choose_scopes(choice: ScopeChoice, *, among: ScopeDirectory) -> list[Scope]:
         among: What there is; of named tenants only these are looked up.
 
     Returns:
-        The global scope first, then tenants, those with most rows first, so that
+        In the order in which they are synced (``core.run_order``): unless the settings say
+        otherwise, the global scope first, then tenants, those with most rows first, so that
         the longest work is under way early. Tenants named one by one keep their order.
 
     Raises:
@@ -107,8 +117,8 @@ def choose_scopes(choice: ScopeChoice, *, among: ScopeDirectory) -> list[Scope]:
         for status in among.scope_statuses()
         if status.scope_key != GLOBAL_KEY and _exists(status)
     }
-    tenants = in_run_order(rows)
-    return tenants if choice.word is ScopeWord.TENANTS else [GLOBAL, *tenants]
+    everybody = {} if choice.word is ScopeWord.TENANTS else {GLOBAL: 0}
+    return among.in_run_order(everybody | rows)
 
 
 def known_tenants(tenant_ids: Sequence[str], *, among: ScopeDirectory) -> list[Scope]:

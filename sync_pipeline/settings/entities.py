@@ -31,6 +31,7 @@ from sync_pipeline.settings.rules import (
     HIDDEN_PART,
     NOT_A_BOOL,
     Mistake,
+    as_id,
     checked,
     refusal,
     repeated,
@@ -54,15 +55,10 @@ def _why_not_a_tenant(value: str) -> Mistake | None:
     return None if reason is None else Mistake(f"cannot be a tenant: {reason}", "choose another id")
 
 
-def _as_id(value: Any) -> Any:
-    """Take the number 7 for the id ``7``."""
-    return str(value) if type(value) is int else value
-
-
 class TenantSettings(Section):
     """One tenant who owns every row of the table."""
 
-    value: Annotated[str, BeforeValidator(_as_id)]
+    value: Annotated[str, BeforeValidator(as_id)]
     """Its id."""
 
     @field_validator("value")

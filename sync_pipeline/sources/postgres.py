@@ -239,6 +239,20 @@ class PostgresSnapshot:
                 counts[entity.name] = dict(scope_counts)
         return counts
 
+    def newest_by_scope(self, entities: Sequence[Entity]) -> dict[str, float]:
+        """The newest time of change of each scope, of the entities that have one."""
+        self.check_schema(entities)
+        newest: dict[str, float] = {}
+        with source_errors(self._database):
+            for entity in entities:
+                if entity.updated_at is None:
+                    continue
+                statement = self._of(entity).newest_by_owner()
+                for is_global, tenant, seconds in fetch(self._connection, statement):
+                    key = GLOBAL_KEY if is_global else _owner_key(tenant)
+                    newest[key] = max(seconds, newest.get(key, seconds))
+        return newest
+
     def measure_times(self, entities: Sequence[Entity]) -> None:
         """Look at the newest times of change of whole tables, where their type leaves them open.
 
@@ -401,6 +415,11 @@ class PostgresRowSource:
         """Digest every scope, in one snapshot."""
         with self.open_snapshot(entities) as snapshot:
             return snapshot.digest_by_scope(entities)
+
+    def newest_by_scope(self, entities: Sequence[Entity]) -> dict[str, float]:
+        """When a row of each scope was last changed, in seconds since 1970, in one snapshot."""
+        with self.open_snapshot(entities) as snapshot:
+            return snapshot.newest_by_scope(entities)
 
     def count_by_scope(self, entities: Sequence[Entity]) -> dict[str, int]:
         """Rows per scope key, of all entities together, global always among them."""

@@ -22,6 +22,7 @@ from sync_pipeline.sources.layout import Column, Table
 from sync_pipeline.sources.ranking import as_number
 from sync_pipeline.sources.times import (
     TimeColumn,
+    finite_seconds,
     is_changed_since,
     is_older_than,
     must_be_measured,
@@ -153,6 +154,20 @@ class TableStatements:
     def newest_change(self, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
         """The newest time of change, see ``sources.times``."""
         return newest(self._changed_at, self._select, condition, entity=self.entity)
+
+    def newest_by_owner(self) -> sa.Select[Any]:
+        """``(is_global, tenant, newest)`` per owner with a time of change (``finite_seconds``)."""
+        tenant = sa.case((self._is_global, sa.null()), else_=self._tenant_text)
+        seconds = finite_seconds(self._changed_at, entity=self.entity)
+        return (
+            self._select(
+                self._is_global.label("is_global"),
+                tenant.label("tenant"),
+                sa.func.max(seconds).label("newest"),
+            )
+            .where(seconds.is_not(None))
+            .group_by(sa.text("1"), sa.text("2"))
+        )
 
     def why_not_plausible(self, value: float | None, *, now: datetime) -> str | None:
         """Say what is wrong with the newest time of change, None where nothing is."""

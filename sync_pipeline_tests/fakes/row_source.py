@@ -242,6 +242,17 @@ class FakeRowSource:
         with self.open_snapshot(entities) as snapshot:
             return snapshot.digest_by_scope(entities)
 
+    def newest_by_scope(self, entities: Sequence[Entity]) -> dict[str, float]:
+        newest: dict[str, float] = {}
+        with self.open_snapshot(entities) as snapshot:
+            for entity in entities:
+                for row in snapshot._rows(entity):
+                    changed_at = row.get(str(entity.updated_at))
+                    if isinstance(changed_at, datetime):
+                        key, seconds = _scope_key(row, entity), changed_at.timestamp()
+                        newest[key] = max(seconds, newest.get(key, seconds))
+        return newest
+
     @contextmanager
     def open_snapshot(self, entities: Sequence[Entity]) -> Iterator[FakeSnapshot]:
         self._require_available()

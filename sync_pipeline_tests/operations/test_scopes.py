@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pytest
 
 from sync_pipeline.cli.options import one_scope
 from sync_pipeline.core.errors import ConfigurationError, UnknownScopeError
+from sync_pipeline.core.run_order import RunOrder
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.questions.status import ScopeStatusReport
 from sync_pipeline.operations.scopes import (
@@ -40,6 +41,7 @@ class Known:
 
     statuses: list[ScopeStatusReport]
     looks: int = 0
+    order: RunOrder = field(default_factory=RunOrder)
 
     def unknown_scopes(self, scopes: Sequence[Scope]) -> list[Scope]:
         keys = {status.scope_key for status in self.statuses}
@@ -48,6 +50,9 @@ class Known:
     def scope_statuses(self) -> list[ScopeStatusReport]:
         self.looks += 1
         return self.statuses
+
+    def in_run_order(self, rows: Mapping[Scope, int]) -> list[Scope]:
+        return self.order.sort(rows)
 
 
 STATUSES = [
@@ -102,6 +107,19 @@ def test_all_is_the_global_scope_and_then_tenants_with_most_rows_first(known: Kn
     scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), among=known)
 
     assert scopes == [GLOBAL, Scope("globex"), Scope("acme"), Scope("initech")]
+
+
+def test_the_order_of_the_settings_counts_and_may_put_a_tenant_before_global(
+    known: Known,
+) -> None:
+    known.order = RunOrder(priorities={"acme": 5, "globex": -1})
+
+    assert choose_scopes(ScopeChoice(ScopeWord.ALL), among=known) == [
+        Scope("acme"),
+        GLOBAL,
+        Scope("initech"),
+        Scope("globex"),
+    ]
 
 
 def test_the_global_scope_is_part_of_all_even_where_it_never_had_a_row() -> None:

@@ -153,6 +153,14 @@ class RowSource(Protocol):
     def count_by_entity(self, entities: Sequence[Entity]) -> dict[str, dict[str, int]]:
         """Rows per entity name and scope key, of one snapshot."""
 
+    def newest_by_scope(self, entities: Sequence[Entity]) -> dict[str, float]:
+        """When a row of each scope was last changed, by scope key, in seconds since 1970.
+
+        By the entities that have a time of change, as it stands there: times without a zone
+        that nobody has named are taken for UTC. One query per entity; scopes without a time are
+        left out.
+        """
+
     def digest_by_scope(self, entities: Sequence[Entity]) -> dict[str, dict[str, EntityDigest]]:
         """Digest every scope at once, by scope key and entity name: one query per entity.
 
