@@ -11,6 +11,11 @@ from unittest import mock
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 
 from sync_pipeline.core.changes import Operation
 from sync_pipeline.core.errors import SourceUnavailableError
@@ -405,7 +410,15 @@ def queue_run(
     """Put a run of a scope into the queue; its id."""
     job = build_definitions(sync=world.sync).resolve_job_def("sync_scope_job")
     tags = {"dagster/partition": key} | ({"dagster/priority": priority} if priority else {})
-    run = instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.QUEUED)
+    location = RegisteredCodeLocationOrigin("sync_pipeline")
+    run = instance.create_run_for_job(
+        job,
+        tags=tags,
+        status=dg.DagsterRunStatus.QUEUED,
+        remote_job_origin=RemoteJobOrigin(
+            RemoteRepositoryOrigin(location, "__repository__"), job.name
+        ),
+    )
     return run.run_id
 
 
@@ -440,9 +453,9 @@ def test_a_run_that_does_not_wait_that_long_or_is_under_way_keeps_its_priority(
 
     evaluate_sensor(world, instance, sensor=waiting_runs_sensor)
     world.set_options(run_order=RunOrder(max_wait=timedelta(seconds=-1)))
-    run = instance.get_run_by_id(waiting)
-    assert run is not None
-    instance.report_run_canceled(run)
+    canceled = instance.get_run_by_id(waiting)
+    assert canceled is not None
+    instance.report_run_canceled(canceled)
     evaluate_sensor(world, instance, sensor=waiting_runs_sensor)
 
     assert priority_of(instance, waiting) == "-9"

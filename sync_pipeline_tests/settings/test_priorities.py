@@ -57,8 +57,8 @@ def test_priorities_of_scopes_are_written_as_json_in_a_variable() -> None:
     [
         pytest.param(
             "priority: {Global: 1}",
-            "scopes.priority.Global: can be no tenant: 'global' names the shared rows (got 'Global'); "
-            "fix: name a tenant's id, or global",
+            "scopes.priority.Global: can be no tenant: 'global' names the shared rows (got "
+            "'Global'); fix: name a tenant's id, or global",
             id="global otherwise spelled",
         ),
         pytest.param("priority: {acme: 101}", "is too large (got 101)", id="too great"),
@@ -80,8 +80,8 @@ def test_what_orders_no_scopes_is_refused(write_yaml: WriteYaml, scopes: str, me
     [
         pytest.param(
             "{}",
-            "entities[0].priority[0].column: is missing, and so is `when` (got null); fix: write when: "
-            "{status: active}, or column: updated_at and an order; one of them per element",
+            "entities[0].priority[0].column: is missing, and so is `when` (got null); fix: "
+            "write when: {status: active}, or column: updated_at and an order; one of",
             id="nothing",
         ),
         pytest.param(
@@ -91,8 +91,8 @@ def test_what_orders_no_scopes_is_refused(write_yaml: WriteYaml, scopes: str, me
         ),
         pytest.param(
             "{column: price}",
-            "entities[0].priority[0].order: is missing (got null); fix: write ascending (the smallest or "
-            "oldest first) or descending (the largest or newest first)",
+            "entities[0].priority[0].order: is missing (got null); fix: write ascending "
+            "(the smallest or oldest first) or descending (the largest or newest first)",
             id="no order",
         ),
         pytest.param(
