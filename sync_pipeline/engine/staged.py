@@ -55,8 +55,8 @@ def document_schema(views: Sequence[str], *, is_ranked: bool = False) -> pa.Sche
     for view in views:
         names += [text_column(view), hash_column(view)]
     fields = [pa.field(name, pa.string()) for name in names]
-    fields.append(pa.field("cut", pa.list_(pa.string())))
-    return pa.schema([*fields, pa.field(RANK_COLUMN, pa.string())] if is_ranked else fields)
+    schema = pa.schema([*fields, pa.field("cut", pa.list_(pa.string()))])
+    return schema.append(pa.field(RANK_COLUMN, pa.string())) if is_ranked else schema
 
 
 def change_schema(views: Sequence[str], *, long_views: Sequence[str] = ()) -> pa.Schema:
