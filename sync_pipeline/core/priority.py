@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby, takewhile
 from typing import Final
 
 from sync_pipeline.core.entity import Criterion
@@ -50,3 +51,23 @@ def _place(value: object, criterion: Criterion) -> str:
     (bits,) = struct.unpack(">Q", struct.pack(">d", number + 0.0))
     bits ^= _ALL if bits & _SIGN else _SIGN
     return f"0{bits ^ _ALL if criterion.is_descending else bits:016x}"
+
+
+def iter_pieces(ranks: Sequence[str], *, size: int) -> Iterator[tuple[int, int]]:
+    """Cut ranks in ascending order into runs, ``(start, stop)``, of at most ``size``.
+
+    What meets a condition and what does not are never in one run, as far as conditions stand in
+    front: no number is ``0`` times 17, so they are told from the ranks alone.
+    """
+    start = 0
+    for _, alike in groupby(ranks, key=_conditions):
+        stop = start + sum(1 for _ in alike)
+        for begin in range(start, stop, size):
+            yield begin, min(begin + size, stop)
+        start = stop
+
+
+def _conditions(rank: str) -> str:
+    """The beginning of a rank that only conditions have decided."""
+    places = (rank[at : at + PLACE_CHARACTERS] for at in range(0, len(rank), PLACE_CHARACTERS))
+    return "".join(takewhile((_FIRST, _LAST).__contains__, places))

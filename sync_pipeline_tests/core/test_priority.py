@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync_pipeline.core.entity import Condition, Criterion, Entity
-from sync_pipeline.core.priority import LAST_CHARACTER, PLACE_CHARACTERS, RANK_CHARACTERS, rank_of
+from sync_pipeline.core.priority import (
+    LAST_CHARACTER,
+    PLACE_CHARACTERS,
+    RANK_CHARACTERS,
+    iter_pieces,
+    rank_of,
+)
 
 ACTIVE = Criterion(when=(Condition("status", ("active",)),))
 NEWEST = Criterion(column="updated_at", is_descending=True)
@@ -108,3 +114,38 @@ def test_sorting_ranks_sorts_rows(rows: list[tuple[bool, int]]) -> None:
         (not before[0], -before[1]) <= (not after[0], -after[1])
         for before, after in itertools.pairwise(by_rank)
     )
+
+
+def filled(rank: str) -> str:
+    """As ranks of a scope are compared."""
+    return rank.ljust(RANK_CHARACTERS, LAST_CHARACTER)
+
+
+def test_a_piece_holds_what_meets_a_condition_or_what_does_not() -> None:
+    met, unmet = (rank_of([is_met], [ACTIVE]) for is_met in (True, False))
+    ranks = [*[filled(met)] * 3, *[filled(unmet)] * 5]
+
+    assert list(iter_pieces(ranks, size=4)) == [(0, 3), (3, 7), (7, 8)]
+
+
+def test_a_number_cuts_no_piece_and_a_condition_before_it_does() -> None:
+    by_number = [filled(rank_of([str(number)], [CHEAPEST])) for number in range(5)]
+    after_condition = [
+        filled(rank_of([is_met, str(number)], [ACTIVE, CHEAPEST]))
+        for is_met in (True, False)
+        for number in range(2)
+    ]
+
+    assert list(iter_pieces(by_number, size=3)) == [(0, 3), (3, 5)]
+    assert list(iter_pieces(after_condition, size=3)) == [(0, 2), (2, 4)]
+    assert list(iter_pieces([], size=3)) == []
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3)), max_size=12), st.integers(1, 5))
+def test_pieces_cut_without_a_gap(rows: list[tuple[bool, int]], size: int) -> None:
+    ranks = sorted(filled(rank_of([row[0], str(row[1])], [ACTIVE, NEWEST])) for row in rows)
+
+    cut = list(iter_pieces(ranks, size=size))
+
+    assert [place for start, stop in cut for place in range(start, stop)] == [*range(len(rows))]
+    assert all(0 < stop - start <= size for start, stop in cut)

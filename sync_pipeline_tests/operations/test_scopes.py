@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
+from unittest import mock
 
 import pytest
 
@@ -11,6 +13,7 @@ from sync_pipeline.core.run_order import RunOrder
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.questions.status import ScopeStatusReport
 from sync_pipeline.operations.scopes import (
+    InstalledScopes,
     ScopeChoice,
     ScopeWord,
     choose_scopes,
@@ -18,6 +21,7 @@ from sync_pipeline.operations.scopes import (
     read_choice,
     vanished,
 )
+from sync_pipeline_tests.engine.world import World
 
 
 def status(key: str, *, rows: int = 0, documents: int = 0, points: int = 0) -> ScopeStatusReport:
@@ -120,6 +124,48 @@ def test_the_order_of_the_settings_counts_and_may_put_a_tenant_before_global(
         Scope("initech"),
         Scope("globex"),
     ]
+
+
+def test_all_of_an_installation_come_in_the_order_of_its_settings() -> None:
+    world = World()
+    for tenant, row_ids in (("acme", "1"), ("globex", "234"), ("vip", "5")):
+        world.put_many(*row_ids, tenant_id=tenant)
+    world.source.now += timedelta(days=1)
+    world.put("1")
+    orders = [
+        RunOrder(),
+        RunOrder(is_recent_first=True),
+        RunOrder(priorities={"vip": 3, "global": -1}),
+    ]
+
+    chosen = []
+    for order in orders:
+        world.set_options(run_order=order)
+        scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), among=InstalledScopes(world.sync))
+        chosen.append([scope.key for scope in scopes])
+
+    assert chosen == [
+        ["global", "globex", "acme", "vip"],
+        ["global", "acme", "globex", "vip"],
+        ["vip", "globex", "acme", "global"],
+    ]
+
+
+def test_the_source_is_asked_for_its_newest_changes_only_where_they_decide(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    asked = mock.Mock(wraps=world.source.newest_by_scope)
+    monkeypatch.setattr(world.source, "newest_by_scope", asked)
+    rows = {GLOBAL: 1, Scope("acme"): 2}
+
+    InstalledScopes(world.sync).in_run_order(rows)
+    world.set_options(run_order=RunOrder(is_recent_first=True))
+    InstalledScopes(world.sync).in_run_order({GLOBAL: 1})
+    before = asked.call_count
+    InstalledScopes(world.sync).in_run_order(rows)
+
+    assert (before, asked.call_count) == (0, 1)
 
 
 def test_the_global_scope_is_part_of_all_even_where_it_never_had_a_row() -> None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sync_pipeline.core.diff import Diff
-from sync_pipeline.core.priority import LAST_CHARACTER, RANK_CHARACTERS
+from sync_pipeline.core.priority import LAST_CHARACTER, RANK_CHARACTERS, iter_pieces
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.spread import MAX_FAN_OUT
@@ -31,9 +31,11 @@ from sync_pipeline.engine.staged import (
 )
 from sync_pipeline.engine.steps.compare import Comparison
 
-CHUNKS_PER_PIECE: Final = 4
-"""How many documents a piece has, in chunks of ``SyncOptions.embed_chunk_size``: few enough that
-the order shows, enough that texts of like length still find each other."""
+CHUNKS_PER_PIECE: Final = 8
+"""How many documents a piece has at most, in chunks of ``SyncOptions.embed_chunk_size``: enough
+that texts of like length still find each other. Computed for parts of 12,500 texts in calls of 64,
+tokens with padding: pieces of 2,048 have 6 % more than a whole part where lengths are those of a
+catalogue and 22 % more where they differ a lot; 1,024: 11 and 38 %, 4,096: 3 and 11 %."""
 
 _TURN: Final = "turn"
 """Column with a document's rank, as long as any, and the end of its point id, a hash, which
@@ -97,10 +99,10 @@ def iter_by_priority(
     size = CHUNKS_PER_PIECE * sync.options.embed_chunk_size
     for part in range(parts):
         table = dataset.read(part)
-        order = np.argsort(column_bytes(table, _TURN, _TURN_CHARACTERS))
-        changes = table.take(order).select(names)
-        for start in range(0, changes.num_rows, size):
-            piece = changes.slice(start, size)
+        table = table.take(np.argsort(column_bytes(table, _TURN, _TURN_CHARACTERS)))
+        in_order = [str(turn) for turn in table.column(_TURN).to_pylist()]
+        for start, stop in iter_pieces(in_order, size=size):
+            piece = table.slice(start, stop - start).select(names)
             yield Comparison(part, piece, STALE_SCHEMA.empty_table(), _NOTHING)
     sync.staging.delete(laid_aside)
 
