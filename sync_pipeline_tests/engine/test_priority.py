@@ -268,3 +268,22 @@ def staged_schema(world: World, run_id: str) -> pa.Schema:
     with scope_lease(sync, scope=ACME, owner=run_id) as fence:
         export = export_scope(sync, scope=ACME, run_id=run_id, fence=fence)
     return sync.staging.open_dataset(export.dataset).read(0).schema
+
+
+def test_passages_of_long_texts_are_embedded_in_the_order_of_their_documents() -> None:
+    story = replace(MATERIAL, long_views=(("text", 20),))
+    world = World(entities=(ranked(story, BY_PRICE),))
+    world.set_options(embed_chunk_size=1, part_rows=10)
+    for number in range(30):
+        name = " ".join(f"Sentence {part} of {number} says little." for part in range(8))
+        world.put(str(number), name=name, price=number)
+
+    world.run()
+
+    owners = [int(text.split(" of ")[1].split()[0]) for text in world.embedder.embedded]
+    assert len(owners) > 60
+    # Each text is embedded within the piece of its document.
+    turns = [29 - owner for owner in owners]
+    furthest = max(max(turns[:place]) - turn for place, turn in enumerate(turns) if place)
+    assert furthest < piece(world)
+    assert world.is_clean()
