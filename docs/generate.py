@@ -19,7 +19,7 @@ from generate_cli import cli_page
 from generate_reliability import reliability_page
 
 from sync_pipeline.core import errors
-from sync_pipeline.settings import EntitySettings, Settings, ViewSettings
+from sync_pipeline.settings import CriterionSettings, EntitySettings, Settings, ViewSettings
 from sync_pipeline.settings.keys import WELL_KNOWN, fields_of, section_of, variable
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -148,7 +148,8 @@ def _entities_section() -> str:
     name = variable(("entities",))
     introduction = f"{_ENTITIES} A list; as a variable (`{name}`) it is JSON."
     view = ["### A view", "", "Instead of a list of columns:", "", *_table(ViewSettings, path=None)]
-    return "\n".join(["## entities", "", introduction, "", *table, "", *view])
+    criterion = ["### An element of a priority", "", *_table(CriterionSettings, path=None)]
+    return "\n".join(["## entities", "", introduction, "", *table, "", *view, "", *criterion])
 
 
 def _table(

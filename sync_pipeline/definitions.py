@@ -14,6 +14,7 @@ from sync_pipeline.defs.sensors import (
     new_scope_sensor,
     retry_failed_sensor,
     sync_request_sensor,
+    waiting_runs_sensor,
 )
 from sync_pipeline.redaction import redact_logs
 from sync_pipeline.settings import Settings, load_settings
@@ -39,6 +40,8 @@ def build_definitions(*, settings: Settings | None = None, **overrides: object) 
             changed_rows_sensor,
             retry_failed_sensor,
             sync_request_sensor,
+            # Without priorities runs are started in the order in which they were asked for.
+            *([waiting_runs_sensor] if settings.scopes.priority else []),
             *build_alert_sensors(settings.alerts),
         ],
         resources={"sync": SyncResource(), "staged_manifests": staged_manifests} | overrides,

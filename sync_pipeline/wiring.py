@@ -399,4 +399,5 @@ def _options(settings: Settings) -> SyncOptions:
             max_ndcg_loss=settings.index.max_ndcg_loss,
         ),
         keep_generations_seconds=settings.index.keep_previous_days * 86_400,
+        run_order=settings.scopes.as_run_order(),
     )

@@ -31,6 +31,7 @@ from sync_pipeline.core.payload import (
     TEXT_SPANS,
     owner_fields,
 )
+from sync_pipeline.core.priority import rank_of
 from sync_pipeline.core.scope import Scope, why_not_a_tenant_id
 from sync_pipeline.core.undecodable import is_undecodable, with_escapes
 
@@ -109,6 +110,8 @@ class Document:
     """Views of whose text the source gave only the beginning."""
     is_archived: bool = False
     """Whether it keeps text and payload alone: no view has a hash, and none gets a vector."""
+    rank: str = ""
+    """When its turn comes in its scope, see ``core.priority``; empty without a priority."""
 
 
 def document_id(*, scope: Scope, entity_type: str, row_id: str) -> str:
@@ -248,7 +251,8 @@ class DocumentBuilder:
     """Turns rows of one entity in one scope into documents.
 
     A row is a sequence ``(id, tenant, is_global, *view columns, *payload columns)``
-    in the order of ``Entity.view_columns`` and ``Entity.payload_columns``.
+    in the order of ``Entity.view_columns`` and ``Entity.payload_columns``, with what else
+    ``SourceSnapshot.iter_rows`` says.
 
     Args:
         entity: Whose rows.
@@ -258,7 +262,8 @@ class DocumentBuilder:
     """
 
     __slots__ = (
-        "_embed_hashes", "_entity", "_fixed", "_markup", "_payload_slots", "_scope", "_view_limits",
+        "_embed_hashes", "_entity", "_fixed", "_markup", "_payload_slots", "_ranked", "_scope",
+        "_view_limits",
         "_view_slots",
     )  # fmt: skip
 
@@ -290,6 +295,8 @@ class DocumentBuilder:
             for view, columns in entity.views
         )
         self._payload_slots = tuple((field, payload_at[column]) for field, column in entity.payload)
+        ranked_from = payload_from + len(payload_at)
+        self._ranked = slice(ranked_from, ranked_from + len(entity.priority))
         self._fixed: dict[str, object] = {
             **owner_fields(scope),
             ENTITY_TYPE: entity.name,
@@ -343,6 +350,7 @@ class DocumentBuilder:
             dropped=dropped,
             cut=cut,
             is_archived=is_archived,
+            rank=rank_of(row[self._ranked], self._entity.priority),
         )
 
     def _cut(self, row: Sequence[object]) -> tuple[str, ...]:

@@ -44,12 +44,22 @@ class Constant:
     value: str
 
 
+def _written(value: Literals) -> str:
+    """As a settings file has it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """Only rows whose column has one of these values count; None stands for NULL."""
 
     column: str
     accepted: tuple[Literals, ...]
+
+    def __str__(self) -> str:
+        return f"{self.column} is {' or '.join(map(_written, self.accepted))}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +70,26 @@ class Archive:
     """Every condition has to be met."""
     older_than_days: int
     """Since the last change of the row, by ``Entity.updated_at``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """What comes first of a scope: rows that meet conditions, or one end of a column's values.
+
+    Exactly one of ``when`` and ``column`` says something.
+    """
+
+    when: tuple[Condition, ...] = ()
+    """Rows that meet every condition come before those that do not."""
+    column: str | None = None
+    """A number, a time or a boolean; rows without a value come last in any case."""
+    is_descending: bool = False
+    """Whether the greatest value of the column comes first: of times the newest."""
+
+    def __str__(self) -> str:
+        if self.column is None:
+            return " and ".join(map(str, self.when))
+        return f"{self.column} {'descending' if self.is_descending else 'ascending'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +128,9 @@ class Entity:
     """Which documents are not worth vectors; None: all of them are. Needs ``updated_at``."""
     long_views: tuple[tuple[str, int], ...] = field(default=(), repr=False)
     """Views whose text is cut into passages, each with the most tokens of a passage."""
+    priority: tuple[Criterion, ...] = field(default=(), repr=False)
+    """What is embedded and written first of a scope, the criterion that decides first in front.
+    No part of a document: a change of it, or of what its columns say, is no change of any."""
 
     @property
     def view_columns(self) -> tuple[str, ...]:
@@ -116,6 +149,20 @@ class Entity:
     def payload_columns(self) -> tuple[str, ...]:
         """Every column that some payload field reads, each once."""
         return tuple(dict.fromkeys(column for _, column in self.payload))
+
+    @property
+    def priority_columns(self) -> tuple[str, ...]:
+        """Every column that the priority asks, each once."""
+        return tuple(
+            dict.fromkeys(
+                column
+                for criterion in self.priority
+                for column in (
+                    *(condition.column for condition in criterion.when),
+                    *filter(None, [criterion.column]),
+                )
+            )
+        )
 
     @property
     def owner_columns(self) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -98,12 +97,3 @@ class Scope:
 
 GLOBAL: Final = Scope(None)
 """The rows that every tenant shares."""
-
-
-def in_run_order(rows: Mapping[Scope, int]) -> list[Scope]:
-    """Global first, for every search shows it; then the largest, so that no long run starts last.
-
-    Args:
-        rows: How many rows each scope has.
-    """
-    return sorted(rows, key=lambda scope: (not scope.is_global, -rows[scope], scope.key))

@@ -13,14 +13,15 @@ import dagster as dg
 
 from sync_pipeline.core.ports import SyncRequest, SyncRequests
 from sync_pipeline.core.reports import SyncMode
+from sync_pipeline.core.run_order import RunOrder
 from sync_pipeline.core.scope import GLOBAL_KEY, Scope, why_not_a_tenant_id
 from sync_pipeline.defs.dagster_private import (
     NOT_FINISHED_STATUSES,
     PARTITION_NAME_TAG,
-    PRIORITY_TAG,
     WILL_RETRY_TAG,
 )
 from sync_pipeline.defs.jobs import run_config
+from sync_pipeline.defs.schedules import priority_tags
 from sync_pipeline.engine.context import RunOptions
 
 REQUEST_TAG: Final = "sync_pipeline/request"
@@ -43,11 +44,16 @@ _ENDED: Final = [
 
 
 def advance_requests(
-    instance: dg.DagsterInstance, requests: SyncRequests
+    instance: dg.DagsterInstance, requests: SyncRequests, *, order: RunOrder
 ) -> tuple[int, list[dg.RunRequest]]:
     """Follow open requests, and say which runs they still need.
 
     Where nothing is open this is one small query.
+
+    Args:
+        instance: Where runs are.
+        requests: What was asked for, the oldest first.
+        order: Says which queued runs are started first.
 
     Returns:
         How many are open, and at most ``MAX_NEW_RUNS`` runs.
@@ -58,11 +64,15 @@ def advance_requests(
         if request.status == "started":
             _follow(instance, requests, request)
         else:
-            needed += _start(instance, requests, request, limit=MAX_NEW_RUNS - len(needed))
+            limit = MAX_NEW_RUNS - len(needed)
+            needed += [
+                run_request(request, scope, priority=order.priority(scope))
+                for scope in _start(instance, requests, request, limit=limit)
+            ]
     return len(is_open), needed
 
 
-def run_request(request: SyncRequest, scope: Scope) -> dg.RunRequest:
+def run_request(request: SyncRequest, scope: Scope, *, priority: int) -> dg.RunRequest:
     """Ask for the run of one scope of a request; asked for twice, it is one run."""
     mode: SyncMode = "incremental" if request.mode == "incremental" else "full"
     options = RunOptions(
@@ -76,15 +86,15 @@ def run_request(request: SyncRequest, scope: Scope) -> dg.RunRequest:
         run_config=run_config(options, scope=scope),
         tags={
             REQUEST_TAG: request.request_id,
-            **({PRIORITY_TAG: "1"} if scope.is_global else {}),
+            **priority_tags(priority),
         },
     )
 
 
 def _start(
     instance: dg.DagsterInstance, requests: SyncRequests, request: SyncRequest, *, limit: int
-) -> list[dg.RunRequest]:
-    """Note the runs that there are by now, and ask for the next ones."""
+) -> list[Scope]:
+    """Note the runs that there are by now, and say which scopes need one next."""
     unusable = [key for key in request.scope_keys if not _is_scope_key(key)]
     if unusable:
         # Nothing of ours writes such a request; left open it would fail every tick.
@@ -106,7 +116,7 @@ def _start(
             run_ids={key: run.run_id for key, run in runs.items()},
             status="pending" if waiting else "started",
         )
-    return [run_request(request, Scope.from_key(key)) for key in waiting[:limit]]
+    return [Scope.from_key(key) for key in waiting[:limit]]
 
 
 def _follow(instance: dg.DagsterInstance, requests: SyncRequests, request: SyncRequest) -> None:

@@ -7,26 +7,32 @@ from typing import Final
 import dagster as dg
 
 from sync_pipeline.core.reports import SyncMode
-from sync_pipeline.core.scope import Scope, in_run_order
+from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.dagster_private import PRIORITY_TAG
 from sync_pipeline.defs.failures import withholding_foreign_messages
 from sync_pipeline.defs.jobs import sync_scope_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.questions.due import judge_scopes
+from sync_pipeline.engine.questions.due import in_run_order, judge_scopes
 from sync_pipeline.settings import Settings
 
 MAINTENANCE_CRON: Final = "0 5 * * *"
 """Two hours after the default nightly sync; neither needs the other."""
 
 
+def priority_tags(priority: int) -> dict[str, str]:
+    """What puts a queued run before others; none has 0."""
+    return {PRIORITY_TAG: str(priority)} if priority else {}
+
+
 def sync_request(
-    scope: Scope, *, asked_at: datetime | None = None, mode: SyncMode = "full"
+    scope: Scope, *, priority: int, asked_at: datetime | None = None, mode: SyncMode = "full"
 ) -> dg.RunRequest:
-    """Ask for a sync of one scope; the global one goes first, for every search shows it.
+    """Ask for a sync of one scope.
 
     Args:
         scope: What to sync.
+        priority: Queued runs with a greater one are started first.
         asked_at: When a schedule asks; a tick that is evaluated twice then starts one
             run. Dagster never starts a second run for a key, so it has the time in it.
             Without it every request is a run.
@@ -36,7 +42,7 @@ def sync_request(
         partition_key=scope.key,
         run_key=None if asked_at is None else f"{scope.key}@{asked_at.isoformat()}",
         run_config={"ops": {"exported_documents": {"config": {"mode": mode}}}},
-        tags={PRIORITY_TAG: "1"} if scope.is_global else {},
+        tags=priority_tags(priority),
     )
 
 
@@ -60,8 +66,9 @@ def build_schedules(
         cron_schedule=settings.schedule.nightly,
         execution_timezone=settings.schedule.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Syncs every scope whose rows differ from what was synced, global first, then "
-        "the largest, and every scope whose last full comparison is too long ago.",
+        description="Syncs every scope whose rows differ from what was synced, and every scope "
+        "whose last full comparison is too long ago; by priority, then global first, then the "
+        "largest, or those that changed last.",
     )
     def nightly_sync_schedule(
         context: dg.ScheduleEvaluationContext, sync: dg.ResourceParam[SyncContext]
@@ -71,11 +78,15 @@ def build_schedules(
             scopes = sync.source.list_scopes(sync.entities)
             judged = judge_scopes(sync, scopes=scopes, are_all=True)
             due = in_run_order(
-                {dueness.scope: dueness.rows for dueness in judged if dueness.is_due}
+                sync, {dueness.scope: dueness.rows for dueness in judged if dueness.is_due}
             )
         context.instance.add_dynamic_partitions(PARTITIONS_NAME, [scope.key for scope in due])
         for scope in due:
-            yield sync_request(scope, asked_at=context.scheduled_execution_time)
+            yield sync_request(
+                scope,
+                priority=sync.options.run_order.priority(scope),
+                asked_at=context.scheduled_execution_time,
+            )
         if not due:
             yield dg.SkipReason(f"all {len(scopes)} scopes are as they were synced")
 

@@ -6,14 +6,20 @@ from typing import Final
 import dagster as dg
 
 from sync_pipeline.core.errors import TransientError
+from sync_pipeline.core.run_order import OVERDUE
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.defs.dagster_private import NOT_FINISHED_STATUSES, PARTITION_NAME_TAG
+from sync_pipeline.defs.dagster_private import (
+    NOT_FINISHED_STATUSES,
+    PARTITION_NAME_TAG,
+    PRIORITY_TAG,
+)
 from sync_pipeline.defs.failures import withholding_foreign_messages
 from sync_pipeline.defs.jobs import sync_scope_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME, scope_partitions
 from sync_pipeline.defs.requests import advance_requests
-from sync_pipeline.defs.schedules import sync_request
+from sync_pipeline.defs.schedules import priority_tags, sync_request
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.questions.due import in_run_order
 from sync_pipeline.engine.questions.follow import pending_scopes
 from sync_pipeline.engine.questions.retries import due_retries
 
@@ -28,7 +34,11 @@ RETRY_PAUSE: Final = timedelta(minutes=10)
 so they are still due."""
 
 MAX_CHANGED_SCOPES: Final = 200
-"""Most scopes that one tick asks for, those with the oldest change first."""
+"""Most scopes that one tick asks for, see ``pending_scopes`` for which."""
+
+MAX_RAISED_RUNS: Final = 200
+"""Most queued runs that one tick looks at, the oldest first: these are started before all others,
+and then it is the turn of the next ones."""
 
 
 @dg.sensor(
@@ -55,12 +65,15 @@ def changed_rows_sensor(
     if not pending:
         return dg.SkipReason("no scope has changes")
     busy = _busy_scopes(context.instance)
-    keys = [scope.key for scope in pending if scope.key not in busy][:MAX_CHANGED_SCOPES]
-    if not keys:
+    scopes = [scope for scope in pending if scope.key not in busy][:MAX_CHANGED_SCOPES]
+    if not scopes:
         return dg.SkipReason(f"{len(pending)} scopes have changes, and all of them have a run")
+    keys = [scope.key for scope in scopes]
     return dg.SensorResult(
         dynamic_partitions_requests=[scope_partitions.build_add_request(keys)],
-        run_requests=[sync_request(Scope.from_key(key), mode="incremental") for key in keys],
+        run_requests=[
+            sync_request(scope, priority=pending[scope], mode="incremental") for scope in scopes
+        ],
     )
 
 
@@ -84,15 +97,22 @@ def retry_failed_sensor(
     except TransientError as error:
         return dg.SkipReason(f"the record cannot be read now: {error}")
     busy = _busy_scopes(context.instance) | _lately_failed_scopes(context.instance)
-    keys = [key for key in due if key not in busy][:MAX_RETRIED_SCOPES]
-    if not keys:
+    order = sync.options.run_order
+    waiting = {Scope.from_key(key): count for key, count in due.items() if key not in busy}
+    scopes = order.sort(waiting)[:MAX_RETRIED_SCOPES]
+    if not scopes:
         return dg.SkipReason(
             f"{sum(due.values())} failed documents are due; their scopes have a run, or had one "
             f"that failed in the last {RETRY_PAUSE.total_seconds() / 60:.0f} minutes"
         )
     return dg.SensorResult(
-        dynamic_partitions_requests=[scope_partitions.build_add_request(keys)],
-        run_requests=[sync_request(Scope.from_key(key), mode="incremental") for key in keys],
+        dynamic_partitions_requests=[
+            scope_partitions.build_add_request([scope.key for scope in scopes])
+        ],
+        run_requests=[
+            sync_request(scope, priority=order.priority(scope), mode="incremental")
+            for scope in scopes
+        ],
     )
 
 
@@ -136,13 +156,57 @@ def new_scope_sensor(
         # It passes; a red tick every minute would hide those that do not.
         return dg.SkipReason(f"the source cannot be asked for its scopes now: {error}")
     partition_keys = set(context.instance.get_dynamic_partitions(PARTITIONS_NAME))
-    new = [scope for scope in scopes if scope.key not in partition_keys][:MAX_NEW_SCOPES]
+    new = {scope: 0 for scope in scopes if scope.key not in partition_keys}
     if not new:
         return dg.SkipReason(f"no new scope among the {len(scopes)} in the source")
-    keys = [scope.key for scope in new]
+    try:
+        chosen = in_run_order(sync, new)[:MAX_NEW_SCOPES]
+    except TransientError as error:
+        return dg.SkipReason(f"the source cannot be asked for its newest changes now: {error}")
+    keys = [scope.key for scope in chosen]
+    order = sync.options.run_order
     return dg.SensorResult(
         dynamic_partitions_requests=[scope_partitions.build_add_request(keys)],
-        run_requests=[sync_request(scope) for scope in new],
+        run_requests=[sync_request(scope, priority=order.priority(scope)) for scope in chosen],
+    )
+
+
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Has queued syncs that waited too long started before all others.",
+)
+@withholding_foreign_messages()
+def waiting_runs_sensor(
+    context: dg.SensorEvaluationContext, sync: dg.ResourceParam[SyncContext]
+) -> dg.SkipReason:
+    """Raise the priority of runs that wait longer than the settings allow; asks for none.
+
+    A run keeps the priority with which it was asked for, so one of a low priority would
+    wait for as long as others of a higher one keep coming.
+    """
+    max_wait = sync.options.run_order.max_wait
+    waiting = context.instance.get_run_records(
+        dg.RunsFilter(
+            job_name=sync_scope_job.name,
+            statuses=[dg.DagsterRunStatus.QUEUED],
+            created_before=datetime.now(tz=UTC) - max_wait,
+        ),
+        limit=MAX_RAISED_RUNS,
+        ascending=True,
+    )
+    wanted = priority_tags(OVERDUE)
+    raised = [
+        record.dagster_run.run_id
+        for record in waiting
+        if record.dagster_run.tags.get(PRIORITY_TAG) != wanted[PRIORITY_TAG]
+    ]
+    for run_id in raised:
+        context.instance.add_run_tags(run_id, wanted)
+    minutes = max_wait.total_seconds() / 60
+    return dg.SkipReason(
+        f"{len(waiting)} runs have waited longer than {minutes:g} minutes; "
+        f"{len(raised)} of them were put before all others just now"
     )
 
 
@@ -158,7 +222,9 @@ def sync_request_sensor(
 ) -> dg.SensorResult | dg.SkipReason:
     """Read the open requests; remembers nothing, for they say themselves how far they are."""
     try:
-        open_count, requested = advance_requests(context.instance, sync.requests)
+        open_count, requested = advance_requests(
+            context.instance, sync.requests, order=sync.options.run_order
+        )
     except TransientError as error:
         return dg.SkipReason(f"the requests cannot be read now: {error}")
     if not requested:

@@ -40,6 +40,7 @@ from sync_pipeline.core.ports import (
     VectorStore,
 )
 from sync_pipeline.core.reports import SyncMode
+from sync_pipeline.core.run_order import RunOrder
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.collection import BoundCollection, OpenRecords, open_collection
 from sync_pipeline.engine.embedders import Models
@@ -105,6 +106,8 @@ class SyncOptions:
     """What a new generation must show before it serves."""
     keep_generations_seconds: float = 604_800.0
     """How long a generation that served before is kept in step, to go back to."""
+    run_order: RunOrder = field(default_factory=RunOrder)
+    """Which scopes are synced first; the settings' section ``scopes``."""
 
 
 @dataclass(slots=True)

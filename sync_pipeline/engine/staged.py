@@ -42,7 +42,11 @@ def passages_column(view: str) -> str:
     return f"passages:{view}"
 
 
-def document_schema(views: Sequence[str]) -> pa.Schema:
+RANK_COLUMN = "rank"
+"""Column with when a document's turn comes; only where an entity has a priority."""
+
+
+def document_schema(views: Sequence[str], *, is_ranked: bool = False) -> pa.Schema:
     """Columns of exported documents.
 
     ``content`` combines the embed hashes; ``cut`` names the views whose text the source cut.
@@ -51,7 +55,8 @@ def document_schema(views: Sequence[str]) -> pa.Schema:
     for view in views:
         names += [text_column(view), hash_column(view)]
     fields = [pa.field(name, pa.string()) for name in names]
-    return pa.schema([*fields, pa.field("cut", pa.list_(pa.string()))])
+    schema = pa.schema([*fields, pa.field("cut", pa.list_(pa.string()))])
+    return schema.append(pa.field(RANK_COLUMN, pa.string())) if is_ranked else schema
 
 
 def change_schema(views: Sequence[str], *, long_views: Sequence[str] = ()) -> pa.Schema:
@@ -79,7 +84,11 @@ point, which have none."""
 
 
 def documents_table(
-    documents: Sequence[Document], *, entity_views: Sequence[str], views: Sequence[str]
+    documents: Sequence[Document],
+    *,
+    entity_views: Sequence[str],
+    views: Sequence[str],
+    is_ranked: bool = False,
 ) -> pa.Table:
     """Lay documents of one entity out in the columns of ``document_schema``.
 
@@ -87,6 +96,7 @@ def documents_table(
         documents: Of one entity.
         entity_views: Names of the entity's views, in the order of ``Document.texts``.
         views: Names of all views; those the entity lacks are empty.
+        is_ranked: Whether ranks are kept too.
     """
     at = {view: position for position, view in enumerate(entity_views)}
     columns: dict[str, list[Any]] = {
@@ -107,7 +117,9 @@ def documents_table(
         else:
             columns[text_column(view)] = columns[hash_column(view)] = empty
     columns["cut"] = [list(document.cut) or None for document in documents]
-    return pa.table(columns, schema=document_schema(views))
+    if is_ranked:
+        columns[RANK_COLUMN] = [document.rank for document in documents]
+    return pa.table(columns, schema=document_schema(views, is_ranked=is_ranked))
 
 
 def _content_digest(document: Document, entity_views: Sequence[str]) -> str:
@@ -146,7 +158,13 @@ def split_by_part(table: pa.Table, *, parts: int, width: int = 1) -> Iterator[tu
         yield 0, table
         return
     place = np.searchsorted(_stops(parts), column_bytes(table, "point_id", 36), side="right")
-    place //= width
+    yield from split_by_place(table, place // width)
+
+
+def split_by_place(
+    table: pa.Table, place: NDArray[np.signedinteger]
+) -> Iterator[tuple[int, pa.Table]]:
+    """Cut a table by a number per row; yields each number with its rows, in their order."""
     order = np.argsort(place, kind="stable")
     starts = np.flatnonzero(np.diff(place[order], prepend=-1))
     for rows in np.split(order, starts[1:]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -14,7 +14,6 @@ from sync_pipeline.core.scope import (
     GLOBAL_KEY,
     TENANT_PREFIX,
     Scope,
-    in_run_order,
     why_not_a_tenant_id,
 )
 
@@ -31,6 +30,9 @@ class ScopeDirectory(Protocol):
 
     def scope_statuses(self) -> Sequence[ScopeStatusReport]:
         """Every scope that one of them knows; looks at all of them."""
+
+    def in_run_order(self, rows: Mapping[Scope, int]) -> list[Scope]:
+        """These scopes in the order in which they are synced, by how many rows each has."""
 
 
 @dataclass(slots=True)
@@ -55,6 +57,12 @@ class InstalledScopes:
         if self._statuses is None:
             self._statuses = scope_statuses(serving_by_record(self.sync))
         return self._statuses
+
+    def in_run_order(self, rows: Mapping[Scope, int]) -> list[Scope]:
+        """These scopes in the order in which they are synced, by how many rows each has."""
+        from sync_pipeline.engine.questions.due import in_run_order
+
+        return in_run_order(self.sync, rows)
 
 
 _MEANINGS: Final = {"all": "every scope", "tenants": "every tenant"}
@@ -133,7 +141,8 @@ def choose_scopes(choice: ScopeChoice, *, among: ScopeDirectory) -> list[Scope]:
         among: What there is; of named tenants only these are looked up.
 
     Returns:
-        The global scope first, then tenants, those with most rows first, so that
+        In the order in which they are synced (``core.run_order``): unless the settings say
+        otherwise, the global scope first, then tenants, those with most rows first, so that
         the longest work is under way early. Tenants named one by one keep their order.
 
     Raises:
@@ -148,8 +157,8 @@ def choose_scopes(choice: ScopeChoice, *, among: ScopeDirectory) -> list[Scope]:
         for status in among.scope_statuses()
         if status.scope_key != GLOBAL_KEY and _exists(status)
     }
-    tenants = in_run_order(rows)
-    return tenants if choice.word is ScopeWord.TENANTS else [GLOBAL, *tenants]
+    everybody = {} if choice.word is ScopeWord.TENANTS else {GLOBAL: 0}
+    return among.in_run_order(everybody | rows)
 
 
 def known_tenants(tenant_ids: Sequence[str], *, among: ScopeDirectory) -> list[Scope]:

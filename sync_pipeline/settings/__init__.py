@@ -12,7 +12,7 @@ variable, its reference page and its line in the example file follow from it
 (``python docs/generate.py``).
 """
 
-from sync_pipeline.settings.entities import EntitySettings, ViewSettings
+from sync_pipeline.settings.entities import CriterionSettings, EntitySettings, ViewSettings
 from sync_pipeline.settings.loading import find_config, load_settings
 from sync_pipeline.settings.model import Settings
 from sync_pipeline.settings.sections import (
@@ -21,6 +21,7 @@ from sync_pipeline.settings.sections import (
     EmbeddingSettings,
     IndexSettings,
     ScheduleSettings,
+    ScopeSettings,
     SearchSettings,
     ServiceSettings,
     SourceSettings,
@@ -38,12 +39,14 @@ from sync_pipeline.settings.urls import (
 
 __all__ = [
     "AlertSettings",
+    "CriterionSettings",
     "DagsterSettings",
     "DatabaseUrl",
     "EmbeddingSettings",
     "EntitySettings",
     "IndexSettings",
     "ScheduleSettings",
+    "ScopeSettings",
     "SearchSettings",
     "ServiceSettings",
     "Settings",

@@ -15,13 +15,23 @@ from pydantic import (
     field_validator,
 )
 
-from sync_pipeline.core.entity import Archive, Condition, Constant, Entity, Sharing, TimeKind
+from sync_pipeline.core.entity import (
+    Archive,
+    Condition,
+    Constant,
+    Criterion,
+    Entity,
+    Sharing,
+    TimeKind,
+)
+from sync_pipeline.core.priority import MAX_CRITERIA
 from sync_pipeline.core.scope import why_not_a_tenant_id
 from sync_pipeline.settings.calendar_rules import why_not_a_timezone
 from sync_pipeline.settings.rules import (
     HIDDEN_PART,
     NOT_A_BOOL,
     Mistake,
+    as_id,
     checked,
     refusal,
     repeated,
@@ -45,15 +55,10 @@ def _why_not_a_tenant(value: str) -> Mistake | None:
     return None if reason is None else Mistake(f"cannot be a tenant: {reason}", "choose another id")
 
 
-def _as_id(value: Any) -> Any:
-    """Take the number 7 for the id ``7``."""
-    return str(value) if type(value) is int else value
-
-
 class TenantSettings(Section):
     """One tenant who owns every row of the table."""
 
-    value: Annotated[str, BeforeValidator(_as_id)]
+    value: Annotated[str, BeforeValidator(as_id)]
     """Its id."""
 
     @field_validator("value")
@@ -196,6 +201,53 @@ class ArchiveSettings(Section):
     """Days since the row was last changed, by `updated_at`."""
 
 
+class CriterionSettings(Section):
+    """What comes first: rows that meet conditions, or one end of a column's values."""
+
+    when: Only = Field(default_factory=dict)
+    """As `only`: rows that meet it come before those that do not."""
+    column: Column | None = Field(default=None, validate_default=True)
+    """Or a column with a number, a time, a date or a boolean; rows without a value come last."""
+    order: Literal["ascending", "descending"] | None = Field(default=None, validate_default=True)
+    """`ascending`: the smallest or oldest first. `descending`: the largest or newest."""
+
+    @field_validator("column")
+    @classmethod
+    def _says_one_thing(cls, column: str | None, info: ValidationInfo) -> str | None:
+        if "when" in info.data and (column is None) == (not info.data["when"]):
+            raise refusal(
+                Mistake(
+                    "is missing, and so is `when`" if column is None else "stands beside `when`",
+                    "write when: {status: active}, or column: updated_at and an order; one of them "
+                    "per element of the list",
+                )
+            )
+        return column
+
+    @field_validator("order")
+    @classmethod
+    def _belongs_to_a_column(cls, order: str | None, info: ValidationInfo) -> str | None:
+        if "column" in info.data and (order is None) != (info.data["column"] is None):
+            raise refusal(
+                Mistake(
+                    "is missing" if order is None else "has no use with `when`",
+                    "write ascending (the smallest or oldest first) or descending (the largest or "
+                    "newest first)"
+                    if order is None
+                    else "leave it out: rows that meet the conditions come first",
+                )
+            )
+        return order
+
+    def as_criterion(self) -> Criterion:
+        """Convert to the value that the engine works with."""
+        return Criterion(
+            when=_conditions(self.when),
+            column=self.column,
+            is_descending=self.order == "descending",
+        )
+
+
 class EntitySettings(Section):
     """A source table and how its rows become documents."""
 
@@ -231,6 +283,11 @@ class EntitySettings(Section):
     """Documents that lose their vectors and are still found by their words: `{when: {status:
     [completed, cancelled]}, older_than_days: 90}`. They get them back when the rule holds no
     more. Needs `updated_at`."""
+
+    priority: Annotated[tuple[CriterionSettings, ...], Field(max_length=MAX_CRITERIA)] = ()
+    """What is embedded and written first within a scope, the deciding criterion in front: `[{when:
+    {status: active}}, {column: updated_at, order: descending}]`. A change of it embeds and writes
+    nothing."""
 
     @field_validator("id")
     @classmethod
@@ -283,7 +340,7 @@ class EntitySettings(Section):
             if isinstance(self.tenant, TenantSettings)
             else self.tenant,
             is_global=_sharing(is_global=self.is_global),
-            only=tuple(Condition(column, accepted) for column, accepted in self.only.items()),
+            only=_conditions(self.only),
             updated_at=None if changed is None else changed.column,
             updated_at_kind=TimeKind.BY_TYPE
             if changed is None or changed.kind is None
@@ -300,12 +357,15 @@ class EntitySettings(Section):
             archive=None
             if self.archive is None
             else Archive(
-                when=tuple(
-                    Condition(column, accepted) for column, accepted in self.archive.when.items()
-                ),
+                when=_conditions(self.archive.when),
                 older_than_days=self.archive.older_than_days,
             ),
+            priority=tuple(criterion.as_criterion() for criterion in self.priority),
         )
+
+
+def _conditions(accepted: Only) -> tuple[Condition, ...]:
+    return tuple(Condition(column, values) for column, values in accepted.items())
 
 
 def _sharing(*, is_global: bool | str) -> str | Sharing:

@@ -14,6 +14,7 @@ from sync_pipeline.settings.keys import PREFIX, WELL_KNOWN, Path, paths, variabl
 _AS_JSON: Final[Mapping[Path, str]] = {
     ("entities",): "a list such as '[{...}]'",
     ("alerts", "email_to"): "a list such as '[{...}]'",
+    ("scopes", "priority"): """a mapping such as '{"acme": 10}'""",
     ("embedding", "models"): 'an object such as \'{"titles": {"model": "..."}}\'',
     ("search", "weights"): "an object such as '{\"text\": 2}'",
 }

@@ -19,6 +19,7 @@ from sync_pipeline.settings.sections import (
     EmbeddingSettings,
     IndexSettings,
     ScheduleSettings,
+    ScopeSettings,
     SearchSettings,
     Section,
     ServiceSettings,
@@ -47,6 +48,7 @@ class Settings(Section):
     embedding: EmbeddingSettings = EmbeddingSettings()
     search: SearchSettings = SearchSettings()
     sync: SyncSettings = SyncSettings()
+    scopes: ScopeSettings = ScopeSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     staging: StagingSettings = StagingSettings()
     dagster: DagsterSettings = DagsterSettings()

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from sync_pipeline.core.entity import IDENTIFIER
 from sync_pipeline.core.payload import RESERVED_FIELDS
+from sync_pipeline.core.scope import GLOBAL_KEY, why_not_a_tenant_id
 
 MISTAKE: Final = "mistake"
 """Type of the pydantic errors that carry a ``Mistake``."""
@@ -67,6 +68,11 @@ NOT_A_BOOL: Final = BeforeValidator(_refuse_bool)
 """Refuses the booleans that pydantic would take for 0 and 1."""
 
 
+def as_id(value: Any) -> Any:
+    """Take the number 7 for the id ``7``."""
+    return str(value) if type(value) is int else value
+
+
 def repeated(names: Iterable[object]) -> list[object]:
     """Names that come up more than once, each once, in order."""
     seen: list[object] = []
@@ -114,6 +120,14 @@ def why_not_an_entity_name(value: str) -> Mistake | None:
     return Mistake(
         "is not an entity name", "start with a-z and go on with a-z, 0-9 and _, at most 63"
     )
+
+
+def why_not_a_scope_key(value: str) -> Mistake | None:
+    """Judge the key of a scope."""
+    reason = None if value == GLOBAL_KEY else why_not_a_tenant_id(value)
+    if reason is None:
+        return None
+    return Mistake(f"can be no tenant: {reason}", f"name a tenant's id, or {GLOBAL_KEY}")
 
 
 def why_not_a_view_name(value: str) -> Mistake | None:

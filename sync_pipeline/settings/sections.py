@@ -6,23 +6,35 @@ A field's docstring is its text in ``docs/reference/settings.md`` and in
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
 from sync_pipeline.core.addresses import is_readable_on_the_way
 from sync_pipeline.core.fusion import MAX_WEIGHT, Fusion, FusionMethod
 from sync_pipeline.core.index_options import MIN_HNSW_LINKS, Quantization
+from sync_pipeline.core.run_order import MAX_PRIORITY, RunOrder
 from sync_pipeline.settings.calendar_rules import why_not_a_cron, why_not_a_timezone
 from sync_pipeline.settings.rules import (
     NOT_A_BOOL,
     Mistake,
+    as_id,
     checked,
     refusal,
     why_not_a_device,
     why_not_a_mail_address,
     why_not_a_schema,
+    why_not_a_scope_key,
     why_not_a_view_name,
     why_not_an_alias,
 )
@@ -40,6 +52,8 @@ Days = Annotated[int, Field(ge=1, le=3650), NOT_A_BOOL]
 Fraction = Annotated[float, Field(ge=0, le=1), NOT_A_BOOL]
 Seconds = Annotated[float, Field(gt=0, le=86_400), NOT_A_BOOL]
 Weight = Annotated[int, Field(ge=1, le=MAX_WEIGHT), NOT_A_BOOL]
+Priority = Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY), NOT_A_BOOL]
+ScopeKey = Annotated[str, BeforeValidator(as_id), checked(why_not_a_scope_key)]
 Key = Annotated[SecretStr, Field(min_length=1)]
 MailAddress = Annotated[str, checked(why_not_a_mail_address)]
 
@@ -309,6 +323,28 @@ class SyncSettings(Section):
     """Incremental runs look back this much further, for transactions that commit late."""
     vanished_grace_days: Annotated[int, Field(ge=0, le=3650), NOT_A_BOOL] = 7
     """How long the documents of a tenant without any rows are kept."""
+
+
+class ScopeSettings(Section):
+    """Which scopes are synced first, where several wait."""
+
+    priority: dict[ScopeKey, Priority] = {}
+    """Per scope, a tenant's id or `global`, a number from -100 to 100, the greatest first: `{acme:
+    10, old-branch: -10}`. Scopes that are not named have 0, `global` has 1."""
+    order: Literal["largest", "recent"] = "largest"
+    """Which of equals comes first: `largest`, the one with most rows, so that no long run starts
+    last; `recent`, the one whose rows changed last, by their `updated_at`. Changes that the feed
+    names: the oldest, always."""
+    max_wait_minutes: Annotated[float, Field(ge=1, le=10_080), NOT_A_BOOL] = 60
+    """Changes and queued runs that wait longer go first, whatever the priority."""
+
+    def as_run_order(self) -> RunOrder:
+        """The same for the engine."""
+        return RunOrder(
+            priorities=self.priority,
+            is_recent_first=self.order == "recent",
+            max_wait=timedelta(minutes=self.max_wait_minutes),
+        )
 
 
 class ScheduleSettings(Section):

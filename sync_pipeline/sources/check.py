@@ -9,6 +9,7 @@ from typing import Final
 from sync_pipeline.core.entity import Constant, Entity, Sharing
 from sync_pipeline.core.ports import Weakness
 from sync_pipeline.sources.layout import Column, Table
+from sync_pipeline.sources.ranking import why_not_a_rank
 from sync_pipeline.sources.times import why_not_a_time
 
 TENANT_TYPES: Final = frozenset(
@@ -56,7 +57,8 @@ def _entity_mistakes(
             "which would look like deleted rows: read with a role that sees everything "
             f"(ALTER ROLE {_quote(table.role)} BYPASSRLS)"
         )
-    column_names = dict.fromkeys((*entity.mapped_columns, *filter(None, [entity.updated_at])))
+    updated_at = filter(None, [entity.updated_at])
+    column_names = dict.fromkeys((*entity.mapped_columns, *updated_at, *entity.priority_columns))
     for name in column_names:
         if name not in table.columns:
             yield (
@@ -98,6 +100,11 @@ def _type_mistakes(entity: Entity, *, table: Table) -> Iterator[str]:
     fault = None if changed_at is None else why_not_a_time(changed_at, entity=entity)
     if fault is not None:
         yield fault
+    for criterion in entity.priority:
+        ranking = table.columns.get(criterion.column or "")
+        fault = None if ranking is None else why_not_a_rank(ranking)
+        if fault is not None:
+            yield fault
     for name in dict.fromkeys((*entity.view_columns, *entity.payload_columns)):
         column = table.columns.get(name)
         if column is not None and column.base_type == "bytea":

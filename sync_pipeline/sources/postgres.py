@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -128,7 +129,7 @@ class PostgresSnapshot:
             held = None if ids is None else holdable(self._connection, ids)
             for chosen in _chosen(held):
                 only = condition if chosen is None else sa.and_(condition, statements.among(chosen))
-                statement = statements.rows(only, now=self.taken_at)
+                statement = statements.rows(only, now=self.taken_at, is_ranked=True)
                 for batch in self._stream(statement, batch_size=batch_size):
                     yield list[Sequence[object]](batch)
 
@@ -215,7 +216,7 @@ class PostgresSnapshot:
                 entity: TableStatements(entity=entity, table=tables[entity.table])
                 for entity in unknown
             }
-            self._refuse(list(filter(None, map(self._condition_mistake, made.values()))))
+            self._refuse([*chain.from_iterable(map(self._condition_mistakes, made.values()))])
             self._statements |= made
 
     def count_by_scope(self, entities: Sequence[Entity]) -> dict[str, int]:
@@ -237,6 +238,20 @@ class PostgresSnapshot:
                     scope_counts[GLOBAL_KEY if is_global else _owner_key(tenant)] += rows
                 counts[entity.name] = dict(scope_counts)
         return counts
+
+    def newest_by_scope(self, entities: Sequence[Entity]) -> dict[str, float]:
+        """The newest time of change of each scope, of the entities that have one."""
+        self.check_schema(entities)
+        newest: dict[str, float] = {}
+        with source_errors(self._database):
+            for entity in entities:
+                if entity.updated_at is None:
+                    continue
+                statement = self._of(entity).newest_by_owner()
+                for is_global, tenant, seconds in fetch(self._connection, statement):
+                    key = GLOBAL_KEY if is_global else _owner_key(tenant)
+                    newest[key] = max(seconds, newest.get(key, seconds))
+        return newest
 
     def measure_times(self, entities: Sequence[Entity]) -> None:
         """Look at the newest times of change of whole tables, where their type leaves them open.
@@ -307,12 +322,14 @@ class PostgresSnapshot:
             return reason_of(error.orig)
         return None
 
-    def _condition_mistake(self, statements: TableStatements) -> str | None:
-        probe = statements.condition_probe()
-        reason = None if probe is None else self._why_not(probe)
-        if reason is None:
-            return None
-        return f"entity {statements.entity.name!r}: `only` cannot be asked of the table: {reason}"
+    def _condition_mistakes(self, statements: TableStatements) -> Iterator[str]:
+        for setting, probe in statements.condition_probes().items():
+            reason = self._why_not(probe)
+            if reason is not None:
+                yield (
+                    f"entity {statements.entity.name!r}: `{setting}` cannot be asked of the table: "
+                    f"{reason}"
+                )
 
     def _refuse(self, mistakes: Sequence[str]) -> None:
         if mistakes:
@@ -398,6 +415,11 @@ class PostgresRowSource:
         """Digest every scope, in one snapshot."""
         with self.open_snapshot(entities) as snapshot:
             return snapshot.digest_by_scope(entities)
+
+    def newest_by_scope(self, entities: Sequence[Entity]) -> dict[str, float]:
+        """When a row of each scope was last changed, in seconds since 1970, in one snapshot."""
+        with self.open_snapshot(entities) as snapshot:
+            return snapshot.newest_by_scope(entities)
 
     def count_by_scope(self, entities: Sequence[Entity]) -> dict[str, int]:
         """Rows per scope key, of all entities together, global always among them."""

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from sync_pipeline.core.document import MAX_ROW_ID_CHARACTERS, longest_text
-from sync_pipeline.core.entity import Archive, Condition, Constant, Entity, Sharing
+from sync_pipeline.core.entity import Archive, Condition, Constant, Criterion, Entity, Sharing
 from sync_pipeline.core.ports import Weakness
 from sync_pipeline.core.row_id import ESCAPES, SEPARATOR, split_row_id
 from sync_pipeline.core.scope import MAX_KEY_LENGTH, Scope
@@ -19,8 +19,10 @@ from sync_pipeline.sources.check import find_weakness
 from sync_pipeline.sources.columns import cut_text, payload_of, text_of
 from sync_pipeline.sources.encoding import MAX_BYTES_PER_CHARACTER, equals_any
 from sync_pipeline.sources.layout import Column, Table
+from sync_pipeline.sources.ranking import as_number
 from sync_pipeline.sources.times import (
     TimeColumn,
+    finite_seconds,
     is_changed_since,
     is_older_than,
     must_be_measured,
@@ -85,12 +87,15 @@ class TableStatements:
         self._is_global = self._shared()
         self._id_text = self._joined_id()
 
-    def rows(self, condition: sa.ColumnElement[bool], *, now: datetime) -> sa.Select[Any]:
+    def rows(
+        self, condition: sa.ColumnElement[bool], *, now: datetime, is_ranked: bool = False
+    ) -> sa.Select[Any]:
         """The columns that ``SourceSnapshot.iter_rows`` names, labelled by position.
 
         Args:
             condition: Which rows.
             now: What ages are counted from.
+            is_ranked: Whether what the priority asks is among them: it is no part of a document.
         """
         expressions: list[sa.ColumnElement[Any]] = [
             self._id_text,
@@ -101,6 +106,7 @@ class TableStatements:
                 for name in self.entity.view_columns
             ),
             *(payload_of(*self._declared(name)) for name in self.entity.payload_columns),
+            *(map(self._rank, self.entity.priority) if is_ranked else ()),
             *([] if self.entity.archive is None else [self._is_archived(self.entity.archive, now)]),
         ]
         labelled = (part.label(f"c{position}") for position, part in enumerate(expressions))
@@ -148,6 +154,20 @@ class TableStatements:
     def newest_change(self, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
         """The newest time of change, see ``sources.times``."""
         return newest(self._changed_at, self._select, condition, entity=self.entity)
+
+    def newest_by_owner(self) -> sa.Select[Any]:
+        """``(is_global, tenant, newest)`` per owner with a time of change (``finite_seconds``)."""
+        tenant = sa.case((self._is_global, sa.null()), else_=self._tenant_text)
+        seconds = finite_seconds(self._changed_at, entity=self.entity)
+        return (
+            self._select(
+                self._is_global.label("is_global"),
+                tenant.label("tenant"),
+                sa.func.max(seconds).label("newest"),
+            )
+            .where(seconds.is_not(None))
+            .group_by(sa.text("1"), sa.text("2"))
+        )
 
     def why_not_plausible(self, value: float | None, *, now: datetime) -> str | None:
         """Say what is wrong with the newest time of change, None where nothing is."""
@@ -227,10 +247,17 @@ class TableStatements:
         declared = self._table.columns[str(self.entity.tenant)]
         return None if declared.type_name in _TEXTS else sa.select(self._as_tenant(tenant_id))
 
-    def condition_probe(self) -> sa.Select[Any] | None:
-        """Fails where a column cannot be compared with what ``only`` says; reads no row."""
-        probe = self._select(sa.literal_column("1")).limit(0)
-        return probe if self.entity.only or self.entity.archive else None
+    def condition_probes(self) -> dict[str, sa.Select[Any]]:
+        """Per setting what fails where a column cannot be compared with its values; read no row."""
+        archive = () if self.entity.archive is None else self.entity.archive.when
+        ranked = (rule for criterion in self.entity.priority for rule in criterion.when)
+        rules = {"only": self.entity.only, "archive": archive, "priority": tuple(ranked)}
+        one: sa.ColumnElement[Any] = sa.literal_column("1")
+        return {
+            setting: sa.select(one).select_from(self._from).where(*map(self._meets, rule)).limit(0)
+            for setting, rule in rules.items()
+            if rule
+        }
 
     def in_scope(
         self, scope: Scope, *, unusable: Sequence[str] = ()
@@ -360,6 +387,13 @@ class TableStatements:
         rule = sa.and_(is_old, *map(self._meets, archive.when))
         # NULL where a column of the rule is: then it does not hold.
         return sa.func.coalesce(rule, sa.false(), type_=sa.Boolean)
+
+    def _rank(self, criterion: Criterion) -> sa.ColumnElement[Any]:
+        """Whether the conditions are met, or the text of the number that a column comes to."""
+        if criterion.column is None:
+            rule = sa.and_(sa.true(), *map(self._meets, criterion.when))
+            return sa.func.coalesce(rule, sa.false(), type_=sa.Boolean)
+        return as_number(*self._declared(criterion.column))
 
     @property
     def _changed_at(self) -> TimeColumn:

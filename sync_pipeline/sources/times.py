@@ -123,6 +123,28 @@ def newest(
     return select(seconds).where(condition, sa.func.isfinite(column))
 
 
+def finite_seconds(changed_at: TimeColumn, *, entity: Entity) -> sa.ColumnElement[float]:
+    """A time of change in seconds since 1970; NULL where there is none, or it is infinite."""
+    column, declared = changed_at
+    if declared.base_type in NUMBER_TYPES:
+        number = sa.cast(column, sa.Numeric)
+        seconds = {
+            TimeKind.EPOCH_SECONDS: number,
+            TimeKind.EPOCH_MILLISECONDS: number / 1000,
+        }.get(
+            entity.updated_at_kind,
+            sa.case((number >= FIRST_MILLISECONDS, number / 1000), else_=number),
+        )
+        # NaN is greater than every number.
+        is_finite = sa.func.abs(number) < sa.literal_column("1e18")
+    else:
+        is_local = declared.base_type in LOCAL_TYPES
+        zoned = sa.func.timezone(entity.updated_at_zone or "UTC", column) if is_local else column
+        seconds = sa.extract("epoch", zoned)
+        is_finite = sa.func.isfinite(column)
+    return sa.case((is_finite, sa.cast(seconds, sa.Double)))
+
+
 def why_not_plausible(
     value: float | None, *, column: Column, entity: Entity, now: datetime
 ) -> str | None:

@@ -16,6 +16,7 @@ from sync_pipeline.defs.failures import WithheldError
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.defs.requests import MAX_NEW_RUNS, REQUEST_TAG
 from sync_pipeline.defs.sensors import sync_request_sensor
+from sync_pipeline.engine.context import SyncOptions
 from sync_pipeline.operations.requests import request_sync
 from sync_pipeline_tests.defs.conftest import QUIET, set_rows
 from sync_pipeline_tests.engine.world import World
@@ -354,6 +355,6 @@ def evaluate_broken(world: World, instance: dg.DagsterInstance, error: Exception
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    sync = SimpleNamespace(requests=SimpleNamespace(list_open=fail))
+    sync = SimpleNamespace(requests=SimpleNamespace(list_open=fail), options=SyncOptions())
     with dg.build_sensor_context(instance=instance, resources={"sync": sync}) as context:
         return sync_request_sensor(context)

@@ -11,12 +11,18 @@ from unittest import mock
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 
 from sync_pipeline.core.changes import Operation
 from sync_pipeline.core.errors import SourceUnavailableError
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.point import Point, SparseVector
 from sync_pipeline.core.ports import EntityResult, Fence
+from sync_pipeline.core.run_order import RunOrder
 from sync_pipeline.definitions import build_definitions
 from sync_pipeline.defs.failures import WithheldError
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
@@ -25,7 +31,9 @@ from sync_pipeline.defs.sensors import (
     changed_rows_sensor,
     new_scope_sensor,
     retry_failed_sensor,
+    waiting_runs_sensor,
 )
+from sync_pipeline.settings import ScopeSettings, Settings
 from sync_pipeline_tests.defs.conftest import run_job, set_rows
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.feed import FakeChangeFeed
@@ -136,6 +144,39 @@ def test_large_tenants_come_before_small_ones_at_night(
     assert keys == ["global", "zebra", "globex", "acme"]
 
 
+def test_priorities_of_scopes_order_a_night_and_its_queue(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    set_rows(world, everyone=["g1"], acme=["a1"], zebra=["z1", "z2", "z3"], old=["b1", "b2"])
+    world.set_options(run_order=RunOrder(priorities={"acme": 10, "old": -10}))
+
+    requests = evaluate_nightly(world, instance)
+
+    assert [(it.partition_key, it.tags.get("dagster/priority")) for it in requests] == [
+        ("acme", "10"),
+        ("global", "1"),
+        ("zebra", None),
+        ("old", "-10"),
+    ]
+
+
+def test_scopes_that_changed_last_come_first_at_night_where_that_is_wanted(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    set_rows(world, everyone=["g1"], acme=["a1"], zebra=["z1", "z2", "z3"], old=["b1"])
+    world.source.now += timedelta(days=1)
+    world.put("a1")
+    world.source.now -= timedelta(days=3)
+    world.put("b1")
+    largest = [it.partition_key for it in evaluate_nightly(world, instance)]
+    world.set_options(run_order=RunOrder(is_recent_first=True))
+
+    recent = [it.partition_key for it in evaluate_nightly(world, instance)]
+
+    assert largest == ["global", "zebra", "acme", "old"]
+    assert recent == ["global", "acme", "zebra", "old"]
+
+
 def test_of_ten_thousand_tenants_only_those_that_changed_are_asked_for_by_one_digest(
     world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +261,28 @@ def test_without_a_new_tenant_the_sensor_says_how_many_there_are(
     found = evaluate_sensor(world, instance)
 
     assert found == dg.SkipReason("no new scope among the 2 in the source")
+
+
+def test_new_tenants_get_their_first_run_by_priority_then_by_their_newest_change(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    set_rows(world, everyone=["g1"], acme=["a1"], fresh=["f1"], old=["b1"], vip=["v1"])
+    world.source.now += timedelta(days=1)
+    world.put("f1")
+    order = RunOrder(priorities={"vip": 9, "old": -1}, is_recent_first=True)
+    world.set_options(run_order=order)
+
+    found = evaluate_sensor(world, instance)
+
+    assert isinstance(found, dg.SensorResult)
+    requested = found.run_requests or []
+    assert [(it.partition_key, it.tags.get("dagster/priority")) for it in requested] == [
+        ("vip", "9"),
+        ("global", "1"),
+        ("fresh", None),
+        ("acme", None),
+        ("old", "-1"),
+    ]
 
 
 def test_a_source_that_cannot_be_reached_is_named_by_the_sensor(
@@ -314,6 +377,101 @@ def test_a_table_that_was_emptied_concerns_every_scope(
     assert isinstance(found, dg.SensorResult)
     keys = {request.partition_key for request in found.run_requests or []}
     assert keys == {"global", "acme", "globex"}
+
+
+def test_changes_are_asked_for_by_priority_until_one_has_waited_too_long(
+    world: World, instance: dg.DagsterInstance, feed: FakeChangeFeed
+) -> None:
+    set_rows(world, acme=["a1"], vip=["v1"], old=["b1"])
+    world.set_options(run_order=RunOrder(priorities={"vip": 9, "old": -9}))
+    for key, row_id in (("old", "b1"), ("acme", "a1"), ("vip", "v1")):
+        feed.record(Operation.UPDATE, entity_type="material", db_id=row_id, old=key, new=key)
+
+    def asked() -> list[tuple[str | None, str | None]]:
+        found = evaluate_changes(world, instance, feed=feed)
+        assert isinstance(found, dg.SensorResult)
+        requested = found.run_requests or []
+        return [(it.partition_key, it.tags.get("dagster/priority")) for it in requested]
+
+    world.clock.now = feed.pending()["vip"].oldest_at
+    soon = asked()
+    world.clock.advance(seconds=3601)
+
+    assert soon == [("vip", "9"), ("acme", None), ("old", "-9")]
+    assert asked() == [("old", "101"), ("acme", "101"), ("vip", "101")]
+
+
+# --- runs that wait in the queue --------------------------------------------------------
+
+
+def queue_run(
+    world: World, instance: dg.DagsterInstance, key: str, *, priority: str | None = None
+) -> str:
+    """Put a run of a scope into the queue; its id."""
+    job = build_definitions(sync=world.sync).resolve_job_def("sync_scope_job")
+    tags = {"dagster/partition": key} | ({"dagster/priority": priority} if priority else {})
+    location = RegisteredCodeLocationOrigin("sync_pipeline")
+    run = instance.create_run_for_job(
+        job,
+        tags=tags,
+        status=dg.DagsterRunStatus.QUEUED,
+        remote_job_origin=RemoteJobOrigin(
+            RemoteRepositoryOrigin(location, "__repository__"), job.name
+        ),
+    )
+    return run.run_id
+
+
+def priority_of(instance: dg.DagsterInstance, run_id: str) -> str | None:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.tags.get("dagster/priority")
+
+
+def test_a_queued_run_that_waits_too_long_is_put_before_all_others(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    runs = [queue_run(world, instance, "old", priority="-9"), queue_run(world, instance, "acme")]
+    order = RunOrder(priorities={"vip": 100}, max_wait=timedelta(seconds=-1))
+    world.set_options(run_order=order)
+
+    found = evaluate_sensor(world, instance, sensor=waiting_runs_sensor)
+
+    assert isinstance(found, dg.SkipReason)
+    assert str(found.skip_message).startswith("2 runs have waited longer than")
+    assert str(found.skip_message).endswith("2 of them were put before all others just now")
+    assert [priority_of(instance, run_id) for run_id in runs] == ["101", "101"]
+    again = evaluate_sensor(world, instance, sensor=waiting_runs_sensor)
+    assert isinstance(again, dg.SkipReason)
+    assert "0 of them were put" in str(again.skip_message)
+
+
+def test_a_run_that_does_not_wait_that_long_or_is_under_way_keeps_its_priority(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    waiting = queue_run(world, instance, "old", priority="-9")
+
+    evaluate_sensor(world, instance, sensor=waiting_runs_sensor)
+    world.set_options(run_order=RunOrder(max_wait=timedelta(seconds=-1)))
+    canceled = instance.get_run_by_id(waiting)
+    assert canceled is not None
+    instance.report_run_canceled(canceled)
+    evaluate_sensor(world, instance, sensor=waiting_runs_sensor)
+
+    assert priority_of(instance, waiting) == "-9"
+
+
+def test_the_queue_is_looked_at_only_where_scopes_have_priorities() -> None:
+    def sensors(settings: Settings) -> set[str]:
+        repository = build_definitions(settings=settings).get_repository_def()
+        return {sensor.name for sensor in repository.sensor_defs}
+
+    plain, prioritised = (
+        sensors(Settings()),
+        sensors(Settings(scopes=ScopeSettings(priority={"acme": 1}))),
+    )
+
+    assert prioritised - plain == {"waiting_runs_sensor"}
 
 
 # --- retries of failed documents --------------------------------------------------------

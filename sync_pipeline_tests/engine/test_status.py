@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from sync_pipeline.core.entity import Condition, Criterion
 from sync_pipeline.core.errors import SourceUnavailableError
+from sync_pipeline.core.run_order import RunOrder
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.questions.doctor import Finding, ask, examine
 from sync_pipeline.engine.questions.status import (
@@ -13,7 +17,7 @@ from sync_pipeline.engine.questions.status import (
     scope_statuses,
     unknown_scopes,
 )
-from sync_pipeline_tests.engine.world import UNGUARDED, World
+from sync_pipeline_tests.engine.world import MATERIAL, UNGUARDED, WORK, World
 
 
 def statuses(world: World) -> dict[str, ScopeStatusReport]:
@@ -127,6 +131,27 @@ def test_a_sound_installation_has_an_answer_to_every_question(world: World) -> N
     assert found["index"].detail == f"1 points in {world.collection}"
     assert found["index engine"].detail == "fake store"
     assert found["embedding model"].detail == "fake-embedder, 16 dimensions"
+
+
+def test_what_comes_first_is_told(world: World) -> None:
+    assert findings(world)["what comes first"].detail == (
+        "within a scope: no entity has a priority. scopes by priority (global 1, others 0), of "
+        "equals the largest first; what waits longer than 60 minutes goes before all"
+    )
+
+    world.put("1", status="active")
+    rule = Criterion(when=(Condition("status", ("active",)),))
+    newest = Criterion(column="updated_at", is_descending=True)
+    world.entities = (replace(MATERIAL, priority=(rule, newest)), WORK)
+    world.set_options(run_order=RunOrder(priorities={"acme": 5, "acne": 4}))
+    found = findings(world)["what comes first"]
+
+    assert found.ok
+    assert found.detail == (
+        "within a scope: material by status is active, then updated_at descending. scopes by "
+        "priority (acme 5, acne 4, global 1, others 0), of equals the largest first; what waits "
+        "longer than 60 minutes goes before all. No rows has any of: 'acne'"
+    )
 
 
 def test_an_installation_before_its_first_sync_is_sound(world: World) -> None:

@@ -97,7 +97,10 @@ class FakeSnapshot:
         for batch in batched(rows, batch_size):
             if self._lost_after_rows is not None and yielded + len(batch) > self._lost_after_rows:
                 raise SourceUnavailableError(f"fake source: lost after {yielded} rows")
-            yield [(*_render(row, entity), *self._archived(row, entity)) for row in batch]
+            yield [
+                (*_render(row, entity), *_ranks(row, entity), *self._archived(row, entity))
+                for row in batch
+            ]
             yielded += len(batch)
 
     def _archived(self, row: Row, entity: Entity) -> tuple[bool, ...]:
@@ -171,7 +174,8 @@ class FakeSnapshot:
         }
 
     def _rows(self, entity: Entity) -> list[Row]:
-        rows = (dict.fromkeys(entity.mapped_columns) | row for row in self._tables[entity.table])
+        names = (*entity.mapped_columns, *entity.priority_columns)
+        rows = (dict.fromkeys(names) | row for row in self._tables[entity.table])
         return [
             row
             for row in rows
@@ -238,6 +242,17 @@ class FakeRowSource:
         with self.open_snapshot(entities) as snapshot:
             return snapshot.digest_by_scope(entities)
 
+    def newest_by_scope(self, entities: Sequence[Entity]) -> dict[str, float]:
+        newest: dict[str, float] = {}
+        with self.open_snapshot(entities) as snapshot:
+            for entity in entities:
+                for row in snapshot._rows(entity):
+                    changed_at = row.get(str(entity.updated_at))
+                    if isinstance(changed_at, datetime):
+                        key, seconds = _scope_key(row, entity), changed_at.timestamp()
+                        newest[key] = max(seconds, newest.get(key, seconds))
+        return newest
+
     @contextmanager
     def open_snapshot(self, entities: Sequence[Entity]) -> Iterator[FakeSnapshot]:
         self._require_available()
@@ -255,7 +270,7 @@ class FakeRowSource:
             return
         rows = self.tables[entity.table]
         columns = {column for row in rows for column in row}
-        for column in entity.mapped_columns:
+        for column in (*entity.mapped_columns, *entity.priority_columns):
             if rows and column not in columns:
                 yield f"entity {entity.name!r}: table {entity.table!r} has no column {column!r}"
 
@@ -290,6 +305,17 @@ def _scope_key(row: Row, entity: Entity) -> str:
     if _is_global(row, entity) or tenant is None or why_not_a_tenant_id(tenant):
         return GLOBAL_KEY
     return tenant
+
+
+def _ranks(row: Row, entity: Entity) -> Iterator[object]:
+    """Per criterion whether it is met, or its column's number as text."""
+    for criterion in entity.priority:
+        if criterion.column is None:
+            yield all(row[it.column] in it.accepted for it in criterion.when)
+        else:
+            value = row[criterion.column]
+            number = value.timestamp() if isinstance(value, datetime) else value
+            yield None if number is None else str(number)
 
 
 def _render(row: Row, entity: Entity) -> Sequence[object]:

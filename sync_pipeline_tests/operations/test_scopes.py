@@ -1,15 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from unittest import mock
 
 import pytest
 
 from sync_pipeline.cli.options import one_scope
 from sync_pipeline.core.errors import ConfigurationError, UnknownScopeError
+from sync_pipeline.core.run_order import RunOrder
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.questions.status import ScopeStatusReport
 from sync_pipeline.operations.scopes import (
+    InstalledScopes,
     ScopeChoice,
     ScopeWord,
     choose_scopes,
@@ -17,6 +21,7 @@ from sync_pipeline.operations.scopes import (
     read_choice,
     vanished,
 )
+from sync_pipeline_tests.engine.world import World
 
 
 def status(key: str, *, rows: int = 0, documents: int = 0, points: int = 0) -> ScopeStatusReport:
@@ -40,6 +45,7 @@ class Known:
 
     statuses: list[ScopeStatusReport]
     looks: int = 0
+    order: RunOrder = field(default_factory=RunOrder)
 
     def unknown_scopes(self, scopes: Sequence[Scope]) -> list[Scope]:
         keys = {status.scope_key for status in self.statuses}
@@ -48,6 +54,9 @@ class Known:
     def scope_statuses(self) -> list[ScopeStatusReport]:
         self.looks += 1
         return self.statuses
+
+    def in_run_order(self, rows: Mapping[Scope, int]) -> list[Scope]:
+        return self.order.sort(rows)
 
 
 STATUSES = [
@@ -114,6 +123,61 @@ def test_all_is_the_global_scope_and_then_tenants_with_most_rows_first(known: Kn
     scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), among=known)
 
     assert scopes == [GLOBAL, Scope("globex"), Scope("acme"), Scope("initech")]
+
+
+def test_the_order_of_the_settings_counts_and_may_put_a_tenant_before_global(
+    known: Known,
+) -> None:
+    known.order = RunOrder(priorities={"acme": 5, "globex": -1})
+
+    assert choose_scopes(ScopeChoice(ScopeWord.ALL), among=known) == [
+        Scope("acme"),
+        GLOBAL,
+        Scope("initech"),
+        Scope("globex"),
+    ]
+
+
+def test_all_of_an_installation_come_in_the_order_of_its_settings() -> None:
+    world = World()
+    for tenant, row_ids in (("acme", "1"), ("globex", "234"), ("vip", "5")):
+        world.put_many(*row_ids, tenant_id=tenant)
+    world.source.now += timedelta(days=1)
+    world.put("1")
+    orders = [
+        RunOrder(),
+        RunOrder(is_recent_first=True),
+        RunOrder(priorities={"vip": 3, "global": -1}),
+    ]
+
+    chosen = []
+    for order in orders:
+        world.set_options(run_order=order)
+        scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), among=InstalledScopes(world.sync))
+        chosen.append([scope.key for scope in scopes])
+
+    assert chosen == [
+        ["global", "globex", "acme", "vip"],
+        ["global", "acme", "globex", "vip"],
+        ["vip", "globex", "acme", "global"],
+    ]
+
+
+def test_the_source_is_asked_for_its_newest_changes_only_where_they_decide(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    asked = mock.Mock(wraps=world.source.newest_by_scope)
+    monkeypatch.setattr(world.source, "newest_by_scope", asked)
+    rows = {GLOBAL: 1, Scope("acme"): 2}
+
+    InstalledScopes(world.sync).in_run_order(rows)
+    world.set_options(run_order=RunOrder(is_recent_first=True))
+    InstalledScopes(world.sync).in_run_order({GLOBAL: 1})
+    before = asked.call_count
+    InstalledScopes(world.sync).in_run_order(rows)
+
+    assert (before, asked.call_count) == (0, 1)
 
 
 def test_the_global_scope_is_part_of_all_even_where_it_never_had_a_row() -> None:

@@ -57,9 +57,12 @@ class SourceSnapshot(Protocol):
     ) -> Iterator[list[Sequence[object]]]:
         """Yield the scope's rows in batches, in no particular order, bounded in memory.
 
-        Each row is ``(id, tenant, is_global, *entity.view_columns, *entity.payload_columns)``, and
-        where the entity has an archive, last whether the row belongs into it at ``taken_at``:
-        id and tenant as text or None, ``is_global`` a bool, view columns as their words
+        Each row is ``(id, tenant, is_global, *entity.view_columns, *entity.payload_columns)``; one
+        value per criterion of the entity's priority, whether the conditions are met or else the
+        text of a number, None where there is none; and where the entity has an archive, last
+        whether the row belongs into it at ``taken_at``.
+
+        Id and tenant are text or None, ``is_global`` a bool, view columns as their words
         (cut at ``MAX_TEXT_CHARACTERS``) or None, payload columns as None, bool, int,
         float, str, or for JSON and arrays their parsed value. Dates are ISO text.
 
@@ -149,6 +152,14 @@ class RowSource(Protocol):
 
     def count_by_entity(self, entities: Sequence[Entity]) -> dict[str, dict[str, int]]:
         """Rows per entity name and scope key, of one snapshot."""
+
+    def newest_by_scope(self, entities: Sequence[Entity]) -> dict[str, float]:
+        """When a row of each scope was last changed, by scope key, in seconds since 1970.
+
+        By the entities that have a time of change, as it stands there: times without a zone
+        that nobody has named are taken for UTC. One query per entity; scopes without a time are
+        left out.
+        """
 
     def digest_by_scope(self, entities: Sequence[Entity]) -> dict[str, dict[str, EntityDigest]]:
         """Digest every scope at once, by scope key and entity name: one query per entity.

@@ -33,6 +33,7 @@ def examine(sync: Reading) -> list[Finding]:
         ask("index engine", lambda: _engine(sync)),
         ask("index", lambda: _index(sync)),
         ask("embedding model", lambda: _model(sync)),
+        ask("what comes first", lambda: _order(sync)),
         words_known(sync),
     ]
 
@@ -110,6 +111,21 @@ def _index(sync: Reading) -> str:
         f"{points}; among them documents of entities that the settings do not name: {others}. They "
         "are kept; `sync-pipeline entities remove NAME` removes them"
     )
+
+
+def _order(sync: Reading) -> str:
+    """What is embedded first within a scope, and which scopes are synced first."""
+    ranked = [
+        f"{entity.name} by {', then '.join(map(str, entity.priority))}"
+        for entity in sync.entities
+        if entity.priority
+    ]
+    within = "; ".join(ranked) if ranked else "no entity has a priority"
+    order = sync.options.run_order
+    said = f"within a scope: {within}. {order}"
+    known = sync.source.count_by_scope(sync.entities) if order.priorities else {}
+    unknown = [repr(key) for key in order.priorities if key not in known]
+    return f"{said}. No rows has any of: {', '.join(unknown)}" if unknown else said
 
 
 def _model(sync: Reading) -> str:

@@ -62,6 +62,22 @@ def known_scopes(sync: Reading) -> list[Scope]:
     return sorted(scopes, key=lambda scope: (not scope.is_global, scope.key))
 
 
+def in_run_order(sync: Reading, rows: Mapping[Scope, int]) -> list[Scope]:
+    """Put scopes in the order in which they are synced, see ``RunOrder``.
+
+    The source is asked for its newest changes only where they decide.
+
+    Args:
+        sync: Says what comes first.
+        rows: How many rows each scope has.
+    """
+    order = sync.options.run_order
+    newest: Mapping[str, float] = {}
+    if order.is_recent_first and len(rows) > 1:
+        newest = sync.source.newest_by_scope(sync.entities)
+    return order.sort(rows, newest=newest)
+
+
 @dataclass(frozen=True, slots=True)
 class _Facts:
     """What dueness is judged by."""

@@ -18,7 +18,7 @@ STOP_CHECK_SECONDS = 0.5
 def iter_changed_scopes(
     sync: Reading, *, feed: ChangeFeed, poll_seconds: float, should_stop: StopSignal
 ) -> Iterator[list[Scope]]:
-    """Yield the scopes with pending changes, oldest first, until asked to stop.
+    """Yield the scopes with pending changes, see ``pending_scopes``, until asked to stop.
 
     Woken by the notification of a commit, and by the clock, for a notification can be
     lost. A scope whose sync failed is still pending and comes again with the next
@@ -41,8 +41,11 @@ def iter_changed_scopes(
                 waited += step
 
 
-def pending_scopes(sync: Reading, feed: ChangeFeed) -> list[Scope]:
-    """Scopes with pending changes, oldest first.
+def pending_scopes(sync: Reading, feed: ChangeFeed) -> dict[Scope, int]:
+    """Priorities of the scopes with pending changes, in the order in which they are synced.
+
+    By their priority in the settings, of equals the oldest change first; one that waits too
+    long goes before all others.
 
     One small look at the feed. The source's tables are read only where one of them was
     emptied: then every scope that has rows or a record is concerned.
@@ -54,11 +57,12 @@ def pending_scopes(sync: Reading, feed: ChangeFeed) -> list[Scope]:
     if any(changes.has_truncate for changes in pending.values()):
         feed.spread_truncates(known_scopes(sync), entity_types=sync.entity_names)
         pending = feed.pending(entity_types=sync.entity_names)
-    return [Scope.from_key(key) for key in pending]
+    oldest = {Scope.from_key(key): changes.oldest_at for key, changes in pending.items()}
+    return sync.options.run_order.by_waiting(oldest, now=sync.now())
 
 
 def _pending_scopes(sync: Reading, feed: ChangeFeed) -> list[Scope]:
     try:
-        return pending_scopes(sync, feed)
+        return [*pending_scopes(sync, feed)]
     except TransientError:
         return []

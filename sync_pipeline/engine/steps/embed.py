@@ -34,6 +34,7 @@ from sync_pipeline.engine.staged import (
     inherited,
 )
 from sync_pipeline.engine.steps.compare import iter_comparisons, require_planned
+from sync_pipeline.engine.steps.priority import iter_by_priority
 from sync_pipeline.engine.stopping import counted
 from sync_pipeline.engine.texts import (
     ViewTexts,
@@ -126,7 +127,8 @@ def embed_scope(
             names["stale_points"], schema=STALE_SCHEMA, parts=export.parts
         ) as stale,
     ):
-        for comparison in iter_comparisons(sync, export=export):
+        found = iter_comparisons(sync, export=export)
+        for comparison in iter_by_priority(sync, found, export=export):
             tally.counts += comparison.counts
             embedded = _embed_missing(sync, export=export, changes=comparison.changes, tally=tally)
             changes.write(comparison.part, embedded)

@@ -40,6 +40,7 @@ from sync_pipeline.engine.staged import (
     run_folder,
 )
 from sync_pipeline.engine.steps.doubles import find_set_aside
+from sync_pipeline.engine.steps.priority import has_ranks
 from sync_pipeline.engine.steps.touched import (
     Everything,
     FeedReading,
@@ -289,7 +290,7 @@ def _stage_rows(
     with open_parts(
         sync.staging,
         dataset,
-        schema=document_schema(sync.views),
+        schema=document_schema(sync.views, is_ranked=has_ranks(sync)),
         parts=parts,
         checkpoint=lambda: sync.checkpoint(scope=scope),
     ) as write:
@@ -423,7 +424,9 @@ def _iter_documents(
 
 def _as_table(sync: Reading, *, entity: Entity, documents: list[Document]) -> pa.Table:
     entity_views = [name for name, _ in entity.views]
-    return documents_table(documents, entity_views=entity_views, views=sync.views)
+    return documents_table(
+        documents, entity_views=entity_views, views=sync.views, is_ranked=has_ranks(sync)
+    )
 
 
 def _parts(sync: Reading, *, scope: Scope, rows: int) -> int:
