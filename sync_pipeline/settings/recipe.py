@@ -106,8 +106,10 @@ def _parts(
 
 
 def _ordered(views: Mapping[str, list[str]], order: Sequence[str]) -> Mapping[str, list[str]]:
-    """Views as they were written: their order is part of a document's text, and JSON in
-    PostgreSQL does not keep it."""
+    """Views in the order in which they were written.
+
+    It is part of a document's text, and JSON in PostgreSQL does not keep it.
+    """
     return {view: views[view] for view in sorted(views, key=order.index)}
 
 

@@ -47,12 +47,20 @@ def test_programs_get_everything_that_was_found(synced: CommandLine) -> None:
     }
     assert set(document) == {
         "document_id", "has_row", "text", "rejection", "record", "point", "scope",
+        "views",
     }  # fmt: skip
     assert document["text"] == "charred larch cladding"
     assert document["record"]["status"] == "synced"
     assert document["record"]["last_synced_at"].endswith("+00:00")
     assert document["point"]["has_current_text"] is True
     assert document["scope"]["lease"] is None
+    (view,) = document["views"]
+    assert (view["view"], view["state"], view["passages"], view["is_truncated"]) == (
+        "text",
+        "current",
+        None,
+        False,
+    )
 
 
 def test_an_unknown_row_is_an_answer_and_an_unknown_entity_wrong_usage(run: CommandLine) -> None:

@@ -7,7 +7,7 @@ from sync_pipeline_tests.cli.installed import CommandLine
 FIELDS = {
     "scope_key", "source_rows", "documents", "points", "coverage", "failed", "quarantined",
     "pending", "last_success_at", "oldest_unsynced_seconds", "surplus", "other_points", "entities",
-    "archived",
+    "archived", "views",
 }  # fmt: skip
 
 
@@ -34,6 +34,7 @@ def test_status_has_the_fields_that_programs_rely_on(synced: CommandLine) -> Non
         "oldest_unsynced_seconds": None,
         "surplus": 0,
         "archived": 0,
+        "views": {"text": {"synced": 2, "failed": 0, "truncated": 0}},
         "other_points": 0,
     }
 

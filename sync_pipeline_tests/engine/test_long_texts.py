@@ -82,11 +82,13 @@ def test_what_stands_at_the_end_is_found(world: World) -> None:
         request=SearchRequest(text=last, views=("story",), mode="dense", passages=True),
     )
 
-    assert result.hits[0].document_id == NAME
-    assert result.hits[0].score == pytest.approx(1, abs=1e-5)
-    [passage] = result.hits[0].passages
+    hit = result.hits[0]
+    assert hit.document_id == NAME
+    assert hit.score == pytest.approx(1, abs=1e-5)
+    assert hit.passages is not None
+    [passage] = hit.passages
     assert (passage.view, passage.text) == ("story", last)
-    assert result.hits[0].text[passage.start : passage.stop].strip() == last
+    assert hit.text[passage.start : passage.stop].strip() == last
 
 
 def test_an_edit_embeds_the_passages_around_it_alone(world: World) -> None:

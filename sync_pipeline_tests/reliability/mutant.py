@@ -211,10 +211,10 @@ MUTANTS: Final = {
         (
             Change(
                 "sync_pipeline.engine.steps.embed",
-                "_embed_missing",
-                "missing = sync.cache.claim(model_id=sync.cache_model(scope), "
+                "_embed_texts",
+                "missing = sync.cache.claim(model_id=sync.cache_key(scope, embedder.model_id), "
                 "text_hashes=list(texts), scope=scope, owner=export.run_id)",
-                "missing = sync.cache.missing(model_id=sync.cache_model(scope), "
+                "missing = sync.cache.missing(model_id=sync.cache_key(scope, embedder.model_id), "
                 "text_hashes=list(texts))",
             ),
         ),

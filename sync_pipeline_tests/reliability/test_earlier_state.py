@@ -41,7 +41,8 @@ def upgraded(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
         "ALTER TABLE sync_pipeline.quarantine DROP COLUMN row_count",
         "DROP VIEW sync_pipeline.document_view_status",
         "ALTER TABLE sync_pipeline.generation DROP COLUMN recipe, DROP COLUMN served_at, "
-        "DROP COLUMN retired_at, DROP COLUMN refusal",
+        "DROP COLUMN retired_at, DROP COLUMN refusal, DROP COLUMN view_models",
+        "ALTER TABLE sync_pipeline.index_state DROP COLUMN passages, DROP COLUMN truncated_views",
     )
     site.sql(
         "UPDATE sync_pipeline.alembic_version SET version_num = :version",
