@@ -19,7 +19,7 @@ from benchmarks.child import BenchmarkError, Finished, kill_after, run_child
 from sync_pipeline.database.embedded import embedded_database_url, stop_embedded_database
 from sync_pipeline.database.urls import driver_url
 
-Provider = Literal["hashing", "sentence-transformers"]
+Provider = Literal["hashing", "sentence-transformers", "openai"]
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import psycopg
 
@@ -124,6 +124,7 @@ class Running:
             return False
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self._close()
         return True
 
     def wait(self) -> Ended:
@@ -134,16 +135,23 @@ class Running:
         """
         code = self.process.wait(timeout=DEADLINE_SECONDS)
         seconds = self.seconds
-        self._output.seek(0)
-        self._errors.seek(0)
-        printed = self._output.read().decode()
+        printed, said = _content(self._output), _content(self._errors)
+        self._close()
         try:
             return Ended(code=code, answer=json.loads(printed), seconds=seconds)
         except ValueError:
-            said = self._errors.read().decode(errors="replace")[-2000:]
             raise BenchmarkError(
-                f"`sync-pipeline {' '.join(self.words)}` ended with code {code}: {said.strip()}"
+                f"`sync-pipeline {' '.join(self.words)}` ended with code {code}: {said[-2000:]}"
             ) from None
+
+    def _close(self) -> None:
+        self._output.close()
+        self._errors.close()
+
+
+def _content(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace").strip()
 
 
 class Watch:

@@ -1,0 +1,67 @@
+"""The page on long runs quotes the kept results of the runs at real size."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.acceptance.page import PAGE, SUITES, measured_part, newest, renew
+from benchmarks.results import Figure, Limit, Outcome, Results
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, Results]:
+    return {suite: Results.read(newest(suite)) for suite in SUITES}
+
+
+def test_the_committed_page_is_what_the_newest_results_give(results: dict[str, Results]) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+
+    assert all(f"<!-- measured: {suite} -->" in text for suite in SUITES)
+    assert renew(text, results) == text
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_what_is_kept_is_of_a_whole_run_that_kept_every_limit(
+    results: dict[str, Results], suite: str
+) -> None:
+    (outcome,) = results[suite].outcomes
+
+    assert results[suite].scale == 1
+    assert results[suite].broken == []
+    assert not outcome.has_failed
+
+
+def test_a_count_that_has_to_be_exact_stands_on_the_page_once() -> None:
+    figures = tuple(
+        Figure(
+            key=f"prices/{which}",
+            label="texts embedded",
+            unit="texts",
+            samples=(50,),
+            limit=Limit(value=50, reason="promised", is_minimum=which == "least"),
+        )
+        for which in ("most", "least")
+    )
+    run = Results(
+        suite="tools-catalogue",
+        date="2026-11-29",
+        scale=1,
+        machine={"cpu": "any", "cores": 2, "load_average_before": 0.1},
+        versions={},
+        outcomes=(
+            Outcome(name="n", title="t", figures=figures, notes=("real records",), seconds=90),
+        ),
+    )
+
+    assert measured_part(run).splitlines() == [
+        "2026-11-29, any, 2 cores, load average 0.1 before it; 2 minutes; real records.",
+        "",
+        "| Counted | Value | Limit |",
+        "| --- | --- | --- |",
+        "| texts embedded | 50 texts | = 50 texts |",
+    ]
+
+
+def test_a_part_that_nobody_measured_is_found_out(results: dict[str, Results]) -> None:
+    with pytest.raises(KeyError, match="speed"):
+        renew("<!-- measured: speed -->\n<!-- end -->", results)
