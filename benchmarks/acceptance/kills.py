@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, ClassVar, Final
 
 import psycopg
 
@@ -92,6 +92,8 @@ class Ended:
 class Running:
     """A command of the installed program, in a session of its own."""
 
+    _all: ClassVar[list[Running]] = []
+
     def __init__(self, home: Home, *words: str) -> None:
         self.words = words
         self.events_before = 0
@@ -107,6 +109,13 @@ class Running:
             stderr=self._errors,
             start_new_session=True,
         )
+        self._all.append(self)
+
+    @classmethod
+    def kill_all(cls) -> None:
+        """Leave nothing behind: what a run that was broken off had started."""
+        for running in cls._all:
+            running.kill()
 
     @property
     def is_running(self) -> bool:

@@ -73,6 +73,8 @@ IDLE_SECONDS: Final = 8.0
 """After which the service has closed an index that nobody searches."""
 RELEASE_SECONDS: Final = 30.0
 """How long the service may keep files of a dropped generation open."""
+LONG_SECONDS: Final = 60.0
+"""From here on a fill is not let run to its end before it is killed."""
 FIELDS: Final = ["type", "dbId", "scope_key", "text", "price"]
 
 
@@ -286,12 +288,12 @@ def is_deciding(sync: Running, watch: Watch, *, scopes: int) -> bool:
 def kill_window(run: Run) -> tuple[float, float]:
     """From and to how many seconds after its start a filling sync is killed.
 
-    So that the kills together leave the generation unfilled: their number times the mean is
-    about what the first sync took.
+    Anywhere in a fill that takes a minute; of a longer one so early that the kills together last
+    about as long as it does, for what was embedded is kept.
     """
     first = run.seconds["first sync"][-1]
     shortest = min(5.0, first / 4)
-    return shortest, max(shortest * 2, 2 * first / max(run.plan.fill_kills, 1))
+    return shortest, max(min(first, LONG_SECONDS), 2 * first / max(run.plan.fill_kills, 1))
 
 
 def until_live(run: Run, watch: Watch, *, kill: bool) -> None:
@@ -556,6 +558,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         outcome = measure(plan, folder=folder, server=server, say=say)
     finally:
+        Running.kill_all()
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
     about = f"model {plan.model}, seed {plan.seed}"

@@ -333,6 +333,7 @@ def main(arguments: Sequence[str]) -> int:
             say=lambda text: console.print(f"[dim]{escape(text)}[/]", highlight=False),
         )
     finally:
+        Running.kill_all()
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
     outcome = replace(outcome, seconds=round(time.monotonic() - began, 1))
