@@ -252,8 +252,8 @@ def kill_at_switch(running: Running, watch: Watch) -> Kill | None:
     def has_moved() -> bool:
         return watch.alias_file() != before and watch.serves() != served
 
-    # Without a pause: what comes after the alias takes some milliseconds.
-    if not wait_until(running, has_moved, look=0):
+    # What comes after the alias takes some milliseconds.
+    if not wait_until(running, has_moved, look=0.0005):
         return None
     return _killed(running, watch, phase="at the switch")
 
