@@ -27,15 +27,19 @@ _PART: Final = re.compile(r"(<!-- measured: (?P<name>[\w-]+) -->\n).*?(<!-- end 
 
 def main() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    renewed = renew(text, {suite: Results.read(newest(suite)) for suite in SUITES})
+    renewed = renew(text, kept())
     if renewed != text:
         PAGE.write_text(renewed, encoding="utf-8")
         print("wrote docs/long-runs.md")
 
 
-def newest(suite: str, folder: Path = FOLDER) -> Path:
-    """The youngest results file of a run."""
-    return max(folder.glob(f"????-??-??-{suite}.json"))
+def kept(folder: Path = FOLDER) -> dict[str, Results]:
+    """The youngest results of each run that has some."""
+    return {
+        suite: Results.read(max(files))
+        for suite in SUITES
+        if (files := list(folder.glob(f"????-??-??-{suite}.json")))
+    }
 
 
 def renew(text: str, results: Mapping[str, Results]) -> str:
