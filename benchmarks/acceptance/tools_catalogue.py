@@ -289,7 +289,7 @@ def refuse_a_text(trial: Trial) -> None:
     with searching(trial) as found:
         hits = sum(row_id in found(row, view=view, text=view_text(row, view)) for view in others)
         trial.exactly("searchable", "other views that find it", hits, len(others), "views")
-        seen = row_id in found(row, view="about", text="thing")
+        seen = int(row_id in found(row, view="about", text="thing"))
         trial.exactly("unsearchable", "times that the refused view finds it", seen, 0)
         # Search texts are embedded by the same provider.
         trial.provider.taken()
@@ -298,7 +298,7 @@ def refuse_a_text(trial: Trial) -> None:
         texts = trial.provider.taken()
         trial.exactly("mended", "texts embedded once it is mended", len(texts), 1, "texts")
         trial.exactly("mended_text", "of them its new description", texts.count(mended), 1, "texts")
-        seen = row_id in found(row, view="about", text=mended)
+        seen = int(row_id in found(row, view="about", text=mended))
         trial.exactly("mended_found", "times that the mended view finds it", seen, 1)
 
 
