@@ -67,12 +67,16 @@ def measured_part(results: Results) -> str:
 def _figures(outcome: Outcome) -> str:
     keys = {figure.key for figure in outcome.figures}
     rows = [
-        (figure.label, _samples(figure), _limit(figure, keys=keys))
+        (figure.label, _samples(figure), _limit(figure, keys=keys), _kept(figure))
         for figure in outcome.figures
         # Of a count that has to be exact, its other half says the same.
         if not figure.key.endswith(LEAST)
     ]
-    return table(("Counted", "Value", "Limit"), rows)
+    return table(("Counted", "Value", "Limit", "Kept"), rows)
+
+
+def _kept(figure: Figure) -> str:
+    return {None: "", True: "yes", False: "**no**"}[figure.holds]
 
 
 def _limit(figure: Figure, *, keys: AbstractSet[str]) -> str:

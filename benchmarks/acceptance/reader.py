@@ -114,6 +114,7 @@ class Reader:
         self._questions = itertools.cycle(questions)
         self._ledger = ledger
         self._pause_seconds = pause_seconds
+        self._began = time.monotonic()
         self._lock = threading.Lock()
         self._is_over = threading.Event()
         self._turns = [threading.Lock() for _ in range(clients)]
@@ -165,7 +166,8 @@ class Reader:
             if faults and len(self.seen.examples) < MAX_EXAMPLES:
                 told = ", ".join(sorted(set(faults)))
                 self.seen.examples.append(
-                    f"{told}: as {question.tenant}, looking for {question.document_id}"
+                    f"{told}, {time.monotonic() - self._began:.0f} s after the first search: as "
+                    f"{question.tenant}, looking for {question.document_id}"
                 )
 
     def _ask(self, question: Question) -> Sequence[Mapping[str, Any]]:
