@@ -10,12 +10,14 @@ PYTEST_ARGS ?= -n 2
 # Of the programs that the benchmarks compare with, and of the plots.
 BENCH_VENV := .venv-bench
 BENCH_ARGS ?=
+# Such as `--documents 2000 --model hashing`, to try a run out.
+ACCEPTANCE_ARGS ?=
 
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup demo dev test fast check format docs soak chaos bench bench-service bench-canaries bench-retrieval bench-full clean
+.PHONY: help setup demo dev test fast check format docs soak chaos bench bench-service bench-canaries bench-retrieval bench-full model-change acceptance-tools clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -84,6 +86,14 @@ bench-canaries: setup ## Measure what canary vectors tell apart
 bench-full: setup $(BENCH_VENV)/.ready ## Measure everything, then renew docs/performance.md
 	$(BIN)/python -m benchmarks.run --suite full $(BENCH_ARGS); status=$$?; \
 	$(BIN)/python -m benchmarks.page && $(BENCH_VENV)/bin/python -m benchmarks.plots && exit $$status
+
+model-change: setup ## Change the model of 55,000 documents: kills, a writer, a reader; ACCEPTANCE_ARGS
+	$(BIN)/python -m benchmarks.acceptance.model_change $(ACCEPTANCE_ARGS)
+	$(BIN)/python -m benchmarks.acceptance.page
+
+acceptance-tools: setup ## Change 6,000 records with four views, and count at the provider
+	$(BIN)/python -m benchmarks.acceptance.tools_catalogue $(ACCEPTANCE_ARGS)
+	$(BIN)/python -m benchmarks.acceptance.page
 
 # Works without the environment too. A server whose folder goes away under it would end within a
 # minute, and take the socket of the next one in the same folder along.

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,7 +19,7 @@ from benchmarks.child import BenchmarkError, Finished, kill_after, run_child
 from sync_pipeline.database.embedded import embedded_database_url, stop_embedded_database
 from sync_pipeline.database.urls import driver_url
 
-Provider = Literal["hashing", "sentence-transformers"]
+Provider = Literal["hashing", "sentence-transformers", "openai"]
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 
@@ -92,6 +92,8 @@ class Home:
     database_url: str
     """libpq URL of source and state."""
     provider: Provider
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Other settings, by the name of their variable."""
 
     @property
     def program(self) -> str:
@@ -111,6 +113,7 @@ class Home:
             "SYNC_PIPELINE_HOME": str(self.folder),
             "DATABASE_URL": self.database_url,
             "SYNC_PIPELINE__EMBEDDING__PROVIDER": self.provider,
+            **self.settings,
         }
 
     def run(self, *words: str, is_watched: bool = False) -> Finished:

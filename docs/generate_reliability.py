@@ -634,7 +634,9 @@ Not proven here:
   all at once. What has ended is started again as a service manager would. Afterwards `dev` has to
   reach the source by itself, and the points have to be exactly the rows: none lost, none twice,
   none in a scope that is not theirs. `make test` kills once at each moment, and the command line
-  for some seconds; [what the last long runs printed](long-runs.md).
+  for some seconds. `make model-change` kills syncs and switches of a new generation of 55,000
+  documents while somebody writes and applications search;
+  [what the last long runs printed](long-runs.md).
 - **Faults on command.** A server that answers as Qdrant does, late, wrongly, twice or not at all; a
   database that cuts connections and hides rows; a model that refuses, runs out of memory and lies.
 - **Guards taken out.** A promise is tested only if its test fails without the guard. So these are

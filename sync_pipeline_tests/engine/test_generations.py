@@ -280,6 +280,30 @@ def test_documents_that_would_vanish_hold_it_back(changed: World) -> None:
     assert changed.serves != changed.collection
 
 
+def test_rows_that_move_all_the_time_do_not_hold_it_back(changed: World) -> None:
+    """What serves has them in their old scope too."""
+    fill_without_going_live(changed)
+    changed.put("1", tenant_id="globex")
+
+    switched = go_live(changed.sync)
+
+    assert (switched.went_live, switched.reason) == (True, None)
+
+
+def test_a_document_that_is_in_a_wrong_scope_in_it_alone_holds_it_back(changed: World) -> None:
+    fill_without_going_live(changed)
+    held = changed.store.points(changed.collection).values()
+    point = next(it for it in held if it.payload["dbId"] == "1")
+    moved = replace(point, payload={**point.payload, "scope_key": "globex"})
+    changed.store.upsert(changed.collection, [moved])
+
+    switched = go_live(changed.sync)
+
+    assert switched.reason is not None
+    assert "scope 'acme' does not verify (0 missing, 0 extra, 1 of another scope" in switched.reason
+    assert changed.serves != changed.collection
+
+
 def test_entities_that_the_settings_lack_hold_it_back(changed: World) -> None:
     changed.use_model("fake-embedder")
     changed.put("w1", table="works")

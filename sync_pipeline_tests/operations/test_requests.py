@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +36,9 @@ class Known:
 
     def scope_statuses(self) -> list[ScopeStatusReport]:
         raise AssertionError("reading words looks at no other scope")
+
+    def in_run_order(self, rows: Mapping[Scope, int]) -> list[Scope]:
+        raise AssertionError(f"reading words orders nothing, {len(rows)} scopes least of all")
 
 
 @pytest.mark.parametrize(
