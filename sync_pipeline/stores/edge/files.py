@@ -157,6 +157,10 @@ class IndexFiles:
         """Where the words of a collection's texts are."""
         return self.shard_path(collection).with_name(f"{collection}.words")
 
+    def lent_path(self, collection: str) -> Path:
+        """What a process locks that has a collection to itself."""
+        return self.shard_path(collection).with_name(f"{collection}.lent")
+
     def list_collections(self) -> list[str]:
         """Names of the collections, sorted."""
         with file_errors(self.path):
@@ -253,6 +257,7 @@ class IndexFiles:
             path.rename(path.with_name(f".old-{collection}"))
             self._manifest(collection).unlink(missing_ok=True)
             self.words_path(collection).unlink(missing_ok=True)
+            self.lent_path(collection).unlink(missing_ok=True)
             self._purge()
 
     def _write_facts(self, collection: str, facts: dict[str, Any]) -> None:

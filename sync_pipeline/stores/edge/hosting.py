@@ -31,8 +31,10 @@ from sync_pipeline.core.ports import Lease, StoreCapabilities, VectorStore
 from sync_pipeline.stores.checks import check_payloads
 from sync_pipeline.stores.edge import wire
 from sync_pipeline.stores.edge.files import write_text
+from sync_pipeline.stores.edge.lending import lending
 
 ITERATED: Final = "iter_digests"
+HAND_OVER: Final = "hand_over"
 CALLS: Final = frozenset(
     {
         "alias_target",
@@ -44,6 +46,7 @@ CALLS: Final = frozenset(
         "delete",
         "drop_collection",
         "ensure_collection",
+        HAND_OVER,
         "index_texts",
         ITERATED,
         "list_collections",
@@ -55,7 +58,8 @@ CALLS: Final = frozenset(
         "write_payloads",
     }
 )
-"""What may be asked; all of it can be asked twice. ``optimize`` would stop the host for long."""
+"""What may be asked; all of it can be asked twice. ``optimize`` would stop the host for long: who
+asks does it, and the host hands the collection over."""
 READY: Final = b"ready"
 RESULT: Final = b"r"
 PAGE: Final = b"p"
@@ -184,7 +188,7 @@ class HostedStore:
         *,
         folder: Path,
         again: Lease[VectorStore],
-        alone: Lease[VectorStore],
+        optimize: Callable[[str], bool],
     ) -> None:
         """Ask through a connection.
 
@@ -192,12 +196,12 @@ class HostedStore:
             connection: To a host that is ready.
             folder: The index folder.
             again: Leases the index anew, from a host or not.
-            alone: Leases the folder itself.
+            optimize: Optimizes a collection that no other process has open.
         """
         self._connection = connection
         self._folder = folder
         self._again = again
-        self._alone = alone
+        self._optimize = optimize
         self._instead: VectorStore | None = None
         self._open = ExitStack()
         self._open.callback(connection.close)
@@ -231,12 +235,13 @@ class HostedStore:
             ) from error
 
     def optimize(self, collection: str) -> bool:
-        """See ``VectorStore``; in this process, once the host has closed the folder."""
-        self._open.close()
-        with self._alone() as store:
-            has_done = store.optimize(collection)
-        self._direct()
-        return has_done
+        """See ``VectorStore``; in this process, while the host has all other collections."""
+        if self._instead is None and collection in self._call("list_collections"):
+            with lending(self._folder, collection):
+                self._call(HAND_OVER, collection)
+                if self._instead is None:
+                    return self._optimize(collection)
+        return self._direct().optimize(collection)
 
     def _call(self, name: str, *positional: Any, **named: object) -> Any:
         with self._mutex:

@@ -36,9 +36,14 @@ from sync_pipeline.stores.checks import (
     check_query,
 )
 from sync_pipeline.stores.edge.errors import edge_errors
-from sync_pipeline.stores.edge.files import MIN_FREE_BYTES, folder_bytes, require_room
+from sync_pipeline.stores.edge.files import (
+    MIN_FREE_BYTES,
+    IndexFiles,
+    folder_bytes,
+    require_room,
+)
 from sync_pipeline.stores.edge.hosting import HostedStore, connect_to_host, has_come, host_identity
-from sync_pipeline.stores.edge.index import EdgeIndex, shared_index
+from sync_pipeline.stores.edge.index import READ_SECONDS, WRITE_SECONDS, EdgeIndex, shared_index
 from sync_pipeline.stores.edge.lock import Clock, NeedlessError
 from sync_pipeline.stores.edge.requests import (
     completion_request,
@@ -134,7 +139,7 @@ class EdgeStore:
             for revision, group in converted:
                 condition = None if revision is None else unless_newer(revision)
                 shard.update(edge.UpdateOperation.upsert_points(group, condition=condition))
-            self._index.wrote(collection, points=len(points))
+            self._index.wrote(collection, shard, points=len(points))
 
     def write_payloads(
         self, collection: str, payloads: Sequence[tuple[str, Mapping[str, object]]]
@@ -308,11 +313,13 @@ class EdgeStore:
         """See ``VectorStore``."""
         if not self._index.has(collection):
             return False
-        # Segments are written anew before the old ones are removed.
-        copied = folder_bytes(self._index.files.shard_path(collection))
-        self._require_room(self._min_free_bytes + copied)
+        require_room_to_optimize(self._index.files, collection, min_free_bytes=self._min_free_bytes)
         with self._reading("optimizing", collection) as shard:
             return shard.optimize()
+
+    def hand_over(self, collection: str) -> None:
+        """Let a process have a collection to itself that has locked it, see ``lending``."""
+        self._index.hand_over(collection)
 
     def _count(self, collection: str, matching: edge.Filter | None) -> int:
         with self._reading("counting", collection) as shard:
@@ -367,14 +374,36 @@ class EdgeStore:
 
     @contextmanager
     def _reading(self, doing: str, collection: str) -> Iterator[edge.EdgeShard]:
-        shard = self._index.shard(collection)
-        with edge_errors(self._index.path, doing=f"{doing} in collection {collection!r}"):
+        with self._using(doing, collection, wait_seconds=READ_SECONDS) as shard:
             yield shard
 
     @contextmanager
     def _writing(self, doing: str, collection: str) -> Iterator[edge.EdgeShard]:
-        with self._index.writing, self._reading(doing, collection) as shard:
+        with (
+            self._index.writing,
+            self._using(doing, collection, wait_seconds=WRITE_SECONDS) as shard,
+        ):
             yield shard
+
+    @contextmanager
+    def _using(
+        self, doing: str, collection: str, *, wait_seconds: float
+    ) -> Iterator[edge.EdgeShard]:
+        with (
+            self._index.using(collection, wait_seconds=wait_seconds) as shard,
+            edge_errors(self._index.path, doing=f"{doing} in collection {collection!r}"),
+        ):
+            yield shard
+
+
+def require_room_to_optimize(files: IndexFiles, collection: str, *, min_free_bytes: int) -> None:
+    """Segments are written anew before the old ones are removed.
+
+    Raises:
+        OutOfSpaceError: there is no room for that.
+    """
+    copied = folder_bytes(files.shard_path(collection))
+    require_room(files.path, free_bytes=min_free_bytes + copied)
 
 
 def lease_edge_store(
@@ -413,6 +442,15 @@ def lease_edge_store(
         with index.leased(wait_seconds=wait_seconds, linger_seconds=linger_seconds):
             yield EdgeStore(index, min_free_bytes=min_free_bytes, options=options)
 
+    def optimize(collection: str) -> bool:
+        """Optimize a collection that no other process has open."""
+        require_room_to_optimize(index.files, collection, min_free_bytes=min_free_bytes)
+        shard = index.load(collection)
+        with edge_errors(index.path, doing=f"optimizing in collection {collection!r}"):
+            has_done = shard.optimize()
+            shard.close()
+        return has_done
+
     @contextmanager
     def lease() -> Iterator[VectorStore]:
         with ExitStack() as stack:
@@ -426,7 +464,9 @@ def lease_edge_store(
             if tried is not None:
                 connection = connect_to_host(index.path)
                 if connection is not None:
-                    hosted = HostedStore(connection, folder=index.path, again=lease, alone=alone)
+                    hosted = HostedStore(
+                        connection, folder=index.path, again=lease, optimize=optimize
+                    )
                     stack.callback(hosted.close)
                     return cast("VectorStore", hosted)
             opening = index.leased(
