@@ -36,6 +36,8 @@ class ViewTexts:
     """Of a long view: by the embed hash of a whole text the hashes of its passages, in order."""
     cut: set[str] = field(default_factory=set)
     """Embed hashes of whole texts that have more passages than the index can hold."""
+    vectors: int = 0
+    """How many the points of new and changed documents have, in all."""
 
 
 def view_texts(sync: Reading, changes: pa.Table) -> list[ViewTexts]:
@@ -46,13 +48,16 @@ def view_texts(sync: Reading, changes: pa.Table) -> list[ViewTexts]:
         keys = changes.column(hash_column(spec.name)).to_pylist()
         texts = changes.column(text_column(spec.name)).to_pylist()
         whole = {key: text for key, text in zip(keys, texts, strict=True) if key and text}
-        needed = {key for key, writes in zip(keys, is_written, strict=True) if writes and key}
+        written = [key for key, writes in zip(keys, is_written, strict=True) if writes and key]
+        needed = set(written)
         view = ViewTexts(spec, sync.models.of(spec.name))
         if spec.is_long:
             _cut(view, whole)
             view.needed = {part for key in needed for part in view.passages.get(key, ())}
+            view.vectors = sum(len(view.passages.get(key, ())) for key in written)
         else:
             view.texts, view.needed = whole, needed & whole.keys()
+            view.vectors = len(written)
         found.append(view)
     return found
 

@@ -151,7 +151,9 @@ def test_a_plan_counts_passages(world: World) -> None:
 
     report = world.run()
 
+    vectors = world.points[NAME].vectors
     assert plan.texts_to_embed == report.embedded_texts > 8
+    assert plan.vector_bytes == sum(vector.nbytes for vector in vectors.values())
     assert plan.tokens >= len(text().split())
 
 

@@ -124,7 +124,7 @@ def plan_generation(sync: Reading, *, scopes: Sequence[Scope]) -> GenerationPlan
         tokens=sum(plan.tokens for plan in plans),
         estimated_seconds=_total(seconds),
         estimated_cost=_total(costs),
-        vector_bytes=documents * sum(view.dimension for view in sync.spec.view_specs) * 4,
+        vector_bytes=sum(plan.vector_bytes for plan in plans),
     )
 
 

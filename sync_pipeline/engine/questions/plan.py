@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from sync_pipeline.core.cleanup import plan_cleanup
 from sync_pipeline.core.diff import Action
@@ -20,6 +21,9 @@ from sync_pipeline.engine.steps.compare import (
 )
 from sync_pipeline.engine.steps.export import preview_export
 from sync_pipeline.engine.texts import needed_texts, view_texts
+
+
+_BYTES_PER_NUMBER: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +50,8 @@ class ScopePlan:
     """Identifies exactly this set of changes, see ``sync --plan``."""
     archived: int = 0
     """Documents that keep text and payload and have no vectors."""
+    vector_bytes: int = 0
+    """Of the vectors that are written, a number being four bytes."""
     note: str | None = None
     """Why an incremental sync would compare everything; None where it would not."""
 
@@ -60,6 +66,7 @@ class _Tally:
     """By model id the embed hashes of the texts to embed; the texts themselves would be too much
     to keep."""
     tokens: int = 0
+    vector_bytes: int = 0
     digest: str = NO_CHANGES
 
 
@@ -73,8 +80,12 @@ def plan_scope(sync: Reading, *, scope: Scope, mode: SyncMode = "full") -> Scope
     with preview_export(sync, scope=scope, mode=mode) as export:
         for comparison in iter_comparisons(sync, export=export):
             tally.counts += comparison.counts
-            for model_id, texts in needed_texts(view_texts(sync, comparison.changes)).items():
+            views = view_texts(sync, comparison.changes)
+            for model_id, texts in needed_texts(views).items():
                 _count_texts(sync, scope, model_id, texts, tally=tally)
+            tally.vector_bytes += sum(
+                view.vectors * view.spec.dimension * _BYTES_PER_NUMBER for view in views
+            )
             _count_deletes(comparison, tally=tally)
             tally.digest = change_digest(tally.digest, comparison)
             sync.progress.advance("compare", done=comparison.part + 1, total=export.parts)
@@ -124,6 +135,7 @@ def _plan(sync: Reading, *, scope: Scope, tally: _Tally, note: str | None) -> Sc
         blocked_by=_blocked_by(sync, scope=scope, tally=tally),
         change_digest=tally.digest,
         archived=tally.counts.archived,
+        vector_bytes=tally.vector_bytes,
         note=note,
     )
 
