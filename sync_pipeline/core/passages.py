@@ -1,7 +1,7 @@
 """Cutting a long text into passages that a model reads whole.
 
-Passages are whole sentences, and begin with the last one of the passage before where that is
-short. Where a passage ends is decided by what is written near its end and not by what stands
+Passages are whole sentences, and begin with the last one of the passage before where there is
+room. Where a passage ends is decided by what is written around its end and not by what stands
 before (content-defined chunking, as in LBFS, Muthitacharoen et al. 2001): so an edit changes the
 passages around it, and those further on stay what they were, and need not be embedded again.
 """
@@ -109,7 +109,10 @@ def _borders(units: Sequence[_Unit], until: Sequence[int], *, radius: int) -> It
 def _split(
     units: Sequence[_Unit], until: Sequence[int], begin: int, end: int, *, budget: int
 ) -> Iterator[int]:
-    """Ends of passages between two borders: halved at the least rank until each fits."""
+    """Ends of passages between two borders: cut in two at the least rank until each fits.
+
+    Of sentences that are the same the one in the middle is taken.
+    """
     size = until[end] - until[begin]
     if size <= budget or end - begin == 1:
         yield end
@@ -117,7 +120,7 @@ def _split(
     margin = min(budget, size) // 3
     inside = range(begin + 1, end)
     far = [it for it in inside if min(until[it] - until[begin], until[end] - until[it]) >= margin]
-    middle = min(far or inside, key=lambda it: units[it - 1].rank)
+    middle = min(far or inside, key=lambda it: (units[it - 1].rank, abs(2 * it - begin - end)))
     yield from _split(units, until, begin, middle, budget=budget)
     yield from _split(units, until, middle, end, budget=budget)
 

@@ -120,6 +120,14 @@ def test_another_last_sentence_changes_two_passages_at_most(seed: int) -> None:
     assert 1 <= len(set(after) - set(before)) <= 2
 
 
+@pytest.mark.parametrize("cycle", [1, 2, 30])
+def test_a_text_that_says_the_same_over_and_over_is_cut_too(cycle: int) -> None:
+    passages = cut(" ".join(story(cycle) * (12_000 // cycle)))
+
+    assert len(passages) > 1_000
+    assert max(count_words(passages)) <= MAX_TOKENS
+
+
 def test_what_is_put_in_at_the_beginning_moves_nothing_further_on() -> None:
     sentences = story(300)
 

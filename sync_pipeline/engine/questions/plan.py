@@ -22,7 +22,6 @@ from sync_pipeline.engine.steps.compare import (
 from sync_pipeline.engine.steps.export import preview_export
 from sync_pipeline.engine.texts import needed_texts, view_texts
 
-
 _BYTES_PER_NUMBER: Final = 4
 
 
