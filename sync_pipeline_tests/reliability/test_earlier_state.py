@@ -29,6 +29,8 @@ def upgraded(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     site.sql(
         "UPDATE sync_pipeline.scope_state SET digest = 'of all entities'",
         "DROP VIEW sync_pipeline.document_status",
+        "DROP VIEW sync_pipeline.document_view_status",
+        "ALTER TABLE sync_pipeline.index_state DROP COLUMN passages, DROP COLUMN truncated_views",
         "CREATE VIEW sync_pipeline.document_status AS SELECT document.*, "
         "scope.last_full_at AS last_seen_at, scope.last_success_at AS scope_last_success_at, "
         "scope.last_full_at AS scope_last_full_at, scope.vanished_at AS scope_vanished_at "
@@ -39,10 +41,8 @@ def upgraded(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
         "DROP TABLE sync_pipeline.model_canary, sync_pipeline.cache_use",
         "ALTER TABLE sync_pipeline.embedding_cache DROP COLUMN unused_since",
         "ALTER TABLE sync_pipeline.quarantine DROP COLUMN row_count",
-        "DROP VIEW sync_pipeline.document_view_status",
         "ALTER TABLE sync_pipeline.generation DROP COLUMN recipe, DROP COLUMN served_at, "
         "DROP COLUMN retired_at, DROP COLUMN refusal, DROP COLUMN view_models",
-        "ALTER TABLE sync_pipeline.index_state DROP COLUMN passages, DROP COLUMN truncated_views",
     )
     site.sql(
         "UPDATE sync_pipeline.alembic_version SET version_num = :version",

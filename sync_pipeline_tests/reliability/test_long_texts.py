@@ -90,8 +90,8 @@ def found(case: Case, text: str) -> dict[str, Any]:
 
 
 def synced(case: Case) -> dict[str, Any]:
-    answer = case.ask("sync", "tenant", "acme")
-    report: dict[str, Any] = answer["scopes"][0]
+    answer = case.ask("sync", "all")
+    report: dict[str, Any] = next(it for it in answer["scopes"] if it["scope_key"] == "acme")
     assert report["status"] == "success", answer
     return report
 
@@ -101,7 +101,7 @@ def synced(case: Case) -> dict[str, Any]:
 def test_s27_the_end_of_a_long_text_is_found_by_its_meaning(stories: Case) -> None:
     first = synced(stories)
     assert first["truncated"] == 0
-    assert 100 < first["texts"] < 300
+    assert 100 < first["texts"] < 400
 
     hit = found(stories, "birds that sing in a glass house during the cold season")
     [passage] = hit["passages"]
@@ -130,7 +130,7 @@ def test_s27_the_end_of_a_long_text_is_found_by_its_meaning(stories: Case) -> No
 
     shutil.rmtree(stories.folder / "home" / "index")
     rebuilt = stories.ask("index", "rebuild")
-    assert [report["embedded_texts"] for report in rebuilt["scopes"]] == [0]
+    assert {report["embedded_texts"] for report in rebuilt["scopes"]} == {0}
     assert stories.ask("verify", "all")["ok"]
 
 
@@ -176,8 +176,9 @@ def test_another_model_of_one_view_and_other_passages_are_filled_beside_what_ser
     case.settings(VIEWS.format(titles=48, tokens=50))
     assert synced(case)["embedded_texts"] > first["texts"]
     case.sql("UPDATE stories SET updated_at = now(), title = 'herring' WHERE id = 's2'")
-    # One title for each generation that is kept in step; the first two differ in its model.
-    assert synced(case)["embedded_texts"] == 1
+    # What was embedded for the generations that are kept in step first is in the cache.
+    report = synced(case)
+    assert (report["embedded_texts"], report["texts"]) == (0, 1)
     assert case.ask("verify", "all")["ok"]
 
     case.ask("index", "rollback")
