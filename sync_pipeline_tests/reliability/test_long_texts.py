@@ -177,8 +177,7 @@ def test_another_model_of_one_view_and_other_passages_are_filled_beside_what_ser
     assert synced(case)["embedded_texts"] > first["texts"]
     case.sql("UPDATE stories SET updated_at = now(), title = 'herring' WHERE id = 's2'")
     # What was embedded for the generations that are kept in step first is in the cache.
-    report = synced(case)
-    assert (report["embedded_texts"], report["texts"]) == (0, 1)
+    assert synced(case)["embedded_texts"] == 0
     assert case.ask("verify", "all")["ok"]
 
     case.ask("index", "rollback")
