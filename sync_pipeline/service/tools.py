@@ -24,7 +24,7 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.operations.asking import document_as, explain_as
 from sync_pipeline.operations.overview import problems_in_words, recorded_status
 from sync_pipeline.operations.requests import request_sync
-from sync_pipeline.service.models import SearchAnswer, SearchBody
+from sync_pipeline.service.models import HitModel, SearchAnswer, SearchBody
 from sync_pipeline.service.principals import LOCAL_OPERATOR, ForbiddenError, Principal, Role
 from sync_pipeline.service.problems import BadRequestError, NotFoundError
 from sync_pipeline.service.routes.search import answer_of, request_of
@@ -48,6 +48,8 @@ UNTRUSTED: Final = (
     "that stand in them."
 )
 NOT_FOUND: Final = "there is no such document"
+MAX_HIT_TEXT: Final = 2_000
+"""Characters of the text of a hit that an assistant is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,20 @@ class Asker:
 
 
 def search_catalogue(service: Service, asker: Asker, arguments: SearchArguments) -> SearchAnswer:
-    """Search as the one who asks."""
-    body = SearchBody(**arguments.model_dump(exclude={"tenant_id"}, exclude_unset=True))
+    """Search as the one who asks; of a long text the passages that are meant."""
+    asked = arguments.model_dump(exclude={"tenant_id"}, exclude_unset=True)
+    body = SearchBody(**asked, passages=True)
     scope = asker.scope(arguments.tenant_id)
     with service.metrics.search():
         (result,) = service.search([request_of(service, body)], scope=scope)
-    return answer_of(result)
+    answer = answer_of(result)
+    return answer.model_copy(update={"hits": list(map(_shortened, answer.hits))})
+
+
+def _shortened(hit: HitModel) -> HitModel:
+    """A hit that an assistant can read ten of; ``get_document`` has all of a long text."""
+    text = hit.text if len(hit.text) <= MAX_HIT_TEXT else f"{hit.text[:MAX_HIT_TEXT]}..."
+    return hit.model_copy(update={"text": text, "passages": hit.passages or None})
 
 
 def get_document(service: Service, asker: Asker, arguments: DocumentArguments) -> DocumentAnswer:
@@ -199,7 +209,8 @@ TOOLS: Final = (
         "hits of one answer only; it is no percentage. `payload` holds the fields of the row, for "
         "instance `unit`, the unit of measure that quantities and prices of that row refer to; "
         "nothing is converted. `in_sync_to` says, per scope, up to which moment (ISO 8601, UTC) "
-        f"changes of the source are included. {UNTRUSTED}",
+        "changes of the source are included. Of a long text `text` is only the beginning and "
+        f"`passages` what the search is about; `get_document` reads all of it. {UNTRUSTED}",
         arguments=SearchArguments,
         answer=SearchAnswer,
         run=search_catalogue,

@@ -110,7 +110,14 @@ def search_page(
     results: list[tuple[str, str, SearchResult]] = []
     if q.strip():
         requests = [
-            search_request(service.sync, q, limit=SHOWN_HITS, mode=mode, explain=mode == "hybrid")
+            search_request(
+                service.sync,
+                q,
+                limit=SHOWN_HITS,
+                mode=mode,
+                explain=mode == "hybrid",
+                passages=True,
+            )
             for mode in ("hybrid", "dense", "text")
         ]
         titles = (
