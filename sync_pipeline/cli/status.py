@@ -10,7 +10,7 @@ from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.operations.answers import status_answer
-from sync_pipeline.operations.asking import kept_of_left_entities
+from sync_pipeline.operations.asking import kept_of_left_entities, statuses_by_view
 from sync_pipeline.operations.filling import recorded_generations
 
 app = typer.Typer()
@@ -19,7 +19,7 @@ app = typer.Typer()
 @command(app, "status")
 def status(invocation: Invocation) -> None:
     """Show per scope what is searchable, and what is not yet."""
-    statuses = invocation.scopes.scope_statuses()
+    statuses = statuses_by_view(invocation.installation.sync)
     left = kept_of_left_entities(invocation.installation.sync, statuses)
     invocation.answer(status_answer(statuses, left_entities=left))
     invocation.show(render.status_table(statuses, now=datetime.now(tz=UTC)))

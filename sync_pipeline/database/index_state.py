@@ -64,6 +64,7 @@ class PostgresIndexState:
         self._database = Database(engine, schema=schema, retries=retries or Retries())
         self._table = table(schema, "index_state")
         self._name = sql.Identifier(schema, "index_state")
+        self._view_status = sql.Identifier(schema, "document_view_status")
 
     def record_synced(
         self,
@@ -243,7 +244,7 @@ class PostgresIndexState:
         self, *, scope: Scope | None = None
     ) -> dict[str, dict[str, dict[str, ViewCounts]]]:
         """Per scope key, entity and view how the documents stand, of one scope or of all."""
-        statement = index_state_statements.COUNT_BY_VIEW.format(table=self._name)
+        statement = index_state_statements.COUNT_BY_VIEW.format(view_status=self._view_status)
         values = {
             "collection": self._collection,
             "scope_key": None if scope is None else scope.key,

@@ -87,23 +87,12 @@ ON CONFLICT (collection, document_id) DO UPDATE SET
     updated_at = now()
 """)
 
-# Views of a document: those it has a hash of, and those whose text was refused.
 COUNT_BY_VIEW: Final = sql.SQL("""
-SELECT document.scope_key, document.entity_type, view.name,
-    count(*) FILTER (WHERE NOT view.has_failed), count(*) FILTER (WHERE view.has_failed),
-    count(*) FILTER (WHERE view.name = ANY(document.truncated_views))
-FROM {table} AS document
-CROSS JOIN LATERAL (
-    SELECT name,
-        document.status = 'failed'
-            AND (document.view_status IS NULL OR document.view_status ? name) AS has_failed
-    FROM (
-        SELECT jsonb_object_keys(document.embed_hashes) AS name
-        UNION
-        SELECT jsonb_object_keys(coalesce(document.view_status, '{{}}'))
-    ) AS named
-) AS view
-WHERE document.collection = %(collection)s
-    AND (%(scope_key)s::text IS NULL OR document.scope_key = %(scope_key)s)
-GROUP BY document.scope_key, document.entity_type, view.name
+SELECT scope_key, entity_type, view,
+    count(*) FILTER (WHERE status <> 'failed'), count(*) FILTER (WHERE status = 'failed'),
+    count(*) FILTER (WHERE is_truncated)
+FROM {view_status}
+WHERE collection = %(collection)s
+    AND (%(scope_key)s::text IS NULL OR scope_key = %(scope_key)s)
+GROUP BY scope_key, entity_type, view
 """)

@@ -140,6 +140,14 @@ def search_request(
         raise ConfigurationError(str(error)) from error
 
 
+def statuses_by_view(sync: SyncContext) -> list[ScopeStatusReport]:
+    """How every scope stands, each view counted by itself."""
+    from sync_pipeline.engine.questions.status import scope_statuses
+    from sync_pipeline.engine.roles import serving_by_record
+
+    return scope_statuses(serving_by_record(sync))
+
+
 def kept_of_left_entities(
     sync: SyncContext, statuses: Sequence[ScopeStatusReport]
 ) -> dict[str, int]:

@@ -50,12 +50,12 @@ class InstalledScopes:
         return unknown_scopes(serving_by_record(self.sync), scopes=scopes)
 
     def scope_statuses(self) -> list[ScopeStatusReport]:
-        """Every scope that one of them knows."""
+        """Every scope that one of them knows; nothing is counted per view."""
         from sync_pipeline.engine.questions.status import scope_statuses
         from sync_pipeline.engine.roles import serving_by_record
 
         if self._statuses is None:
-            self._statuses = scope_statuses(serving_by_record(self.sync))
+            self._statuses = scope_statuses(serving_by_record(self.sync), by_view=False)
         return self._statuses
 
     def in_run_order(self, rows: Mapping[Scope, int]) -> list[Scope]:
