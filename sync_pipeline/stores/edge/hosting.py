@@ -236,7 +236,9 @@ class HostedStore:
 
     def optimize(self, collection: str) -> bool:
         """See ``VectorStore``; in this process, while the host has all other collections."""
-        if self._instead is None and collection in self._call("list_collections"):
+        if collection not in self._call("list_collections"):
+            return False
+        if self._instead is None:
             with lending(self._folder, collection):
                 self._call(HAND_OVER, collection)
                 if self._instead is None:
