@@ -99,7 +99,6 @@ def fail_one(installation: Installation, tenant: str) -> None:
         )
     name = document_id(scope=Scope(tenant), entity_type="material", row_id=str(row_id))
     sync.state.record_failed(
-        collection=sync.spec.collection,
         scope=Scope(tenant),
         failures=[
             FailedDocument(
