@@ -106,9 +106,13 @@ def iter_changes(rows: pa.RecordBatch | pa.Table, views: Sequence[str]) -> Itera
     columns = [rows.column(name).to_pylist() for name in _COLUMNS]
     hashes = [rows.column(hash_column(view)).to_pylist() for view in views]
     passages = _passages(rows, views)
-    cut = rows.column("cut").to_pylist() if "cut" in rows.schema.names else repeat(None)
+    cut = (
+        rows.column("cut").to_pylist()
+        if "cut" in rows.schema.names
+        else repeat(None, rows.num_rows)
+    )
     for action, *values, refusal, keys, parts, unread in zip(
-        *columns, zip(*hashes, strict=True), passages, cut, strict=False
+        *columns, zip(*hashes, strict=True), passages, cut, strict=True
     ):
         document_id, point_id, entity_type, db_id, payload, payload_hash = values
         embed_hashes = {view: key for view, key in zip(views, keys, strict=True) if key}
@@ -137,7 +141,7 @@ def _passages(
         if (name := passages_column(view)) in rows.schema.names
     }
     if not named:
-        return repeat({})
+        return repeat({}, rows.num_rows)
     return (
         {view: found for view, found in zip(named, row, strict=True) if found}
         for row in zip(*named.values(), strict=True)
