@@ -78,7 +78,11 @@ def check_scope(sync: Reading, *, scope: Scope, seed: str) -> list[CheckResult]:
             size=SAMPLE_SIZE,
             random=Random(seed),  # noqa: S311 - a sample
         )
-        passages = sync.state.passages(document_ids=[point.document_id for point in sample])
+        passages = (
+            sync.state.passages(document_ids=[point.document_id for point in sample])
+            if sync.spec.long_views
+            else {}
+        )
         known = _known_documents(sync, scope=scope, sample=sample, passages=passages)
         searched = _find_known_document(index, sync=sync, scope=scope, sample=sample, known=known)
     record = read_record(sync, scope=scope)
