@@ -13,6 +13,7 @@ from rich.table import Table
 from sync_pipeline.cli.tables import add_row as _add
 from sync_pipeline.cli.tables import new_table as _table
 from sync_pipeline.core.payload import SCOPE_KEY
+from sync_pipeline.core.shortening import beginning
 from sync_pipeline.core.vocabulary import HELPS, told_high
 from sync_pipeline.operations.answers import totals
 
@@ -401,7 +402,7 @@ def hits_table(hits: Sequence[Hit]) -> Table:
 def _shown_text(hit: Hit) -> str:
     """The passages that a search is about where it asked for them; otherwise the beginning."""
     text = " ... ".join(passage.text for passage in hit.passages or ()) or hit.text
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
+    return beginning(text, length=SHOWN_CHARACTERS)
 
 
 def quarantine_table(rows: Sequence[tuple[str, Rejection]]) -> Table:

@@ -21,6 +21,7 @@ from sync_pipeline.core.explanation import Explanation, Outcome
 from sync_pipeline.core.payload import shown
 from sync_pipeline.core.ports import RecordedScope, ScopePage
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.core.shortening import beginning
 from sync_pipeline.operations.asking import document_as, explain_as
 from sync_pipeline.operations.overview import problems_in_words, recorded_status
 from sync_pipeline.operations.requests import request_sync
@@ -104,7 +105,7 @@ def search_catalogue(service: Service, asker: Asker, arguments: SearchArguments)
 
 def _shortened(hit: HitModel) -> HitModel:
     """A hit that an assistant can read ten of; ``get_document`` has all of a long text."""
-    text = hit.text if len(hit.text) <= MAX_HIT_TEXT else f"{hit.text[:MAX_HIT_TEXT]}..."
+    text = beginning(hit.text, length=MAX_HIT_TEXT)
     return hit.model_copy(update={"text": text, "passages": hit.passages or None})
 
 

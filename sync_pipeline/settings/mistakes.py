@@ -9,6 +9,7 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from sync_pipeline.core.shortening import beginning
 from sync_pipeline.settings.keys import Path, siblings
 from sync_pipeline.settings.rules import HIDDEN_PART, MISTAKE, Mistake
 from sync_pipeline.settings.urls import mask_url
@@ -120,6 +121,4 @@ def _shown(details: ErrorDetails, location: tuple[int | str, ...]) -> str:
     if str(key).endswith("url") and "://" not in value:
         # Not even a URL: it may be a password that ended up in the wrong place.
         return ""
-    text = mask_url(value)
-    cut = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
-    return f" (got {cut!r})"
+    return f" (got {beginning(mask_url(value), length=_LONGEST_SHOWN)!r})"

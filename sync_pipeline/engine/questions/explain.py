@@ -29,6 +29,7 @@ from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.point import StoredPoint
 from sync_pipeline.core.ports import DocumentRecord
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.core.shortening import beginning
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import read_record
 from sync_pipeline.engine.rendering import document_builder
@@ -207,7 +208,9 @@ def _finding(
     return DocumentFinding(
         document_id=name,
         has_row=row is not None,
-        text=None if document is None else _beginning(document),
+        text=None
+        if document is None
+        else beginning(" ".join(filter(None, document.texts)), length=SHOWN_CHARACTERS),
         rejection=_rejection(built, only=only) if isinstance(built, Rejection) else None,
         record=record,
         point=None if stored is None else _point(stored, document=document, entity=entity),
@@ -284,11 +287,6 @@ def _scope_key(
     if stored is not None:
         return str(stored.scope_key)
     return None if record is None else record.scope_key
-
-
-def _beginning(document: Document) -> str:
-    text = " ".join(filter(None, document.texts))
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
 def _point(stored: StoredPoint, *, document: Document | None, entity: Entity) -> PointFinding:
