@@ -219,6 +219,7 @@ def search_generation(
         in_sync = in_sync_by_scope(sync, scope=scope)
         with sync.index() as index:
             answers = _ask(index, [*queries, *extra])
+            require_own(scope, [point for ranked in answers for _, point in ranked])
             for query, ranked in zip(queries, answers, strict=False):
                 if not ranked:
                     _check_ranges(index, query)
@@ -228,7 +229,6 @@ def search_generation(
                 else None
                 for request, query, ranked in zip(requests, queries, answers, strict=False)
             ]
-        require_own(scope, [point for ranked in answers for _, point in ranked])
         answers = _without_departed(answers, present)
     explained = iter(answers[len(queries) :])
     return [
@@ -304,11 +304,12 @@ def _embed_texts(sync: Reading, requests: Sequence[SearchRequest]) -> dict[tuple
     for request in requests:
         for view in request.views or sync.views:
             texts.setdefault(sync.spec.view(view).model_id, set()).add(request.text)
+    embedders = sync.embedders
     return {
         (model_id, text): vector
         for model_id, found in texts.items()
-        for part in batched(sorted(found), sync.embedders[model_id].max_batch)
-        for text, vector in zip(part, sync.embedders[model_id].embed_queries(part), strict=True)
+        for part in batched(sorted(found), embedders[model_id].max_batch)
+        for text, vector in zip(part, embedders[model_id].embed_queries(part), strict=True)
     }
 
 
