@@ -31,6 +31,7 @@ import psycopg
 from rich.console import Console
 from rich.markup import escape
 
+from benchmarks.acceptance.ending import tell
 from benchmarks.acceptance.kills import (
     Ended,
     Kill,
@@ -49,8 +50,7 @@ from benchmarks.catalogue import CatalogueSize, SourceRow, iter_catalogue
 from benchmarks.child import BenchmarkError
 from benchmarks.home import Home, Provider, Server, require
 from benchmarks.machine import machine_facts, package_versions
-from benchmarks.results import RESULTS_FOLDER, Figure, Limit, Outcome, Results
-from benchmarks.run import outcome_table
+from benchmarks.results import Figure, Limit, Outcome, Results
 from benchmarks.service import quantile, running
 from benchmarks.shard import iter_payloads
 from benchmarks.source import load_source
@@ -567,17 +567,8 @@ def main(arguments: Sequence[str]) -> int:
         notes=(about, *outcome.notes),
         seconds=round(time.monotonic() - began, 1),
     )
-    results = replace(results, outcomes=(outcome,))
-    console.print(outcome_table(outcome))
     is_whole = plan.documents == FULL_DOCUMENTS and plan.model == "real"
-    if options.out is not None or is_whole:
-        out = options.out or RESULTS_FOLDER / "acceptance"
-        console.print(f"Results: {results.write(out)}", highlight=False)
-    else:
-        console.print("Not kept, for it is not the whole run; --out FOLDER keeps it.")
-    for _, figure in results.broken:
-        console.print(f"[red]not kept[/]: {figure.label}: {figure.value:g}", highlight=False)
-    return 1 if results.broken or outcome.has_failed else 0
+    return tell(console, outcome, results=results, out=options.out, is_whole=is_whole)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

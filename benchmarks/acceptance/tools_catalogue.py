@@ -30,6 +30,7 @@ from psycopg.rows import dict_row
 from rich.console import Console
 from rich.markup import escape
 
+from benchmarks.acceptance.ending import tell
 from benchmarks.acceptance.kills import Ended, Running
 from benchmarks.acceptance.provider import REFUSED, Provider, providing
 from benchmarks.acceptance.tool_records import write_tools
@@ -37,8 +38,7 @@ from benchmarks.child import BenchmarkError
 from benchmarks.home import Home, Server, require
 from benchmarks.long_text_data import catalogue_file
 from benchmarks.machine import machine_facts, package_versions
-from benchmarks.results import RESULTS_FOLDER, Figure, Limit, Outcome, Results
-from benchmarks.run import outcome_table
+from benchmarks.results import Figure, Limit, Outcome, Results
 from benchmarks.service import running
 from benchmarks.shard import collection_folder, iter_payloads
 from sync_pipeline.core.document import render_text
@@ -352,17 +352,8 @@ def main(arguments: Sequence[str]) -> int:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
     outcome = replace(outcome, seconds=round(time.monotonic() - began, 1))
-    results = replace(results, outcomes=(outcome,))
-    console.print(outcome_table(outcome))
     is_whole = data is not None and outcome.figure("records").value == RECORDS
-    if options.out is not None or is_whole:
-        out = options.out or RESULTS_FOLDER / "acceptance"
-        console.print(f"Results: {results.write(out)}", highlight=False)
-    else:
-        console.print("Not kept, for it is not the whole run; --out FOLDER keeps it.")
-    for _, figure in results.broken:
-        console.print(f"[red]not kept[/]: {figure.label}: {figure.value:g}", highlight=False)
-    return 1 if results.broken or outcome.has_failed else 0
+    return tell(console, outcome, results=results, out=options.out, is_whole=is_whole)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -97,34 +97,27 @@ def test_a_remedy_of_nothing_is_none() -> None:
     assert SyncPipelineError("so it is.").remedy == NOTHING
 
 
-def test_a_refused_deletion_names_its_approval_as_it_always_has() -> None:
-    error = errors.MassDeletionRefusedError(
-        scope_key="acme",
-        entity_type="material",
-        stale=30,
-        indexed=50,
-        allowed=5,
-        total=40,
-        total_indexed=60,
-    )
+REFUSED_DELETION = errors.MassDeletionRefusedError(
+    scope_key="acme",
+    entity_type="material",
+    stale=30,
+    indexed=50,
+    allowed=5,
+    total=40,
+    total_indexed=60,
+)
 
-    assert error.remedy.actions == (ApproveDeletions(scope_key="acme", deletions=40),)
-    assert str(error).endswith(
+
+def test_a_refused_deletion_names_its_approval_as_it_always_has() -> None:
+    assert REFUSED_DELETION.remedy.actions == (ApproveDeletions(scope_key="acme", deletions=40),)
+    assert str(REFUSED_DELETION).endswith(
         "Look at the source first. If the rows are really gone, approve exactly this once: "
         "`sync-pipeline sync tenant acme --approve-deletions 40`."
     )
 
 
 FAILURES: list[SyncPipelineError] = [
-    errors.MassDeletionRefusedError(
-        scope_key="acme",
-        entity_type="material",
-        stale=30,
-        indexed=50,
-        allowed=5,
-        total=40,
-        total_indexed=60,
-    ),
+    REFUSED_DELETION,
     errors.CollectionMissingError(collection="documents_1", store="the index"),
     errors.IncompleteExportError(scope_key="acme", expected=3, read=2),
     errors.SourceSchemaError(database="db", mistakes=["no table"]),
