@@ -72,7 +72,9 @@ def settle_model(embedder: Embedder, canaries: ModelCanaries) -> Embedder:
     return as_known(embedder, canaries)
 
 
-def require_same_model(sync: SyncContext, embedder: Embedder, *, export: StagedExport) -> None:
+def require_same_model(
+    sync: SyncContext, embedder: Embedder, *, export: StagedExport | None = None
+) -> None:
     """Compare a model with what it gave before, and record it where nobody has.
 
     Once per process, and again after ``CHECKED_FOR_SECONDS``. Where nothing is recorded of a
@@ -81,7 +83,7 @@ def require_same_model(sync: SyncContext, embedder: Embedder, *, export: StagedE
     Args:
         sync: The ports.
         embedder: One of the generation's models.
-        export: What is about to be embedded.
+        export: What is about to be embedded; None where the model's canaries are recorded.
 
     Raises:
         ModelChangedError: other vectors; nothing is recorded.
@@ -95,7 +97,8 @@ def require_same_model(sync: SyncContext, embedder: Embedder, *, export: StagedE
     reference = sync.canaries.reference(model_id=model_id)
     measured = measure_canaries(embedder)
     if lowest_cosine(reference, measured) is None:
-        _compare_with_cache(sync, embedder, export=export)
+        if export is not None:
+            _compare_with_cache(sync, embedder, export=export)
     else:
         require_agreement(
             reference, measured, model_id=model_id, with_what="its recorded canary vectors"

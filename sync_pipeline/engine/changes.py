@@ -13,7 +13,7 @@ import pyarrow as pa
 from sync_pipeline.core.diff import Action
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.ports import FailedDocument, StateRow
-from sync_pipeline.engine.staged import hash_column, passages_column
+from sync_pipeline.engine.staged import RefusedText, hash_column, passages_column
 
 POINT_ACTIONS: Final = (Action.NEW, Action.CHANGED)
 """Actions that write a point, and so need its vectors."""
@@ -35,9 +35,10 @@ class Refusal:
     """Its message."""
 
     @classmethod
-    def of(cls, error: PermanentError, *, views: Sequence[str]) -> Self:
+    def of(cls, error: PermanentError | RefusedText, *, views: Sequence[str]) -> Self:
         """Note an error of these views."""
-        return cls(views=tuple(views), error_code=type(error).__name__, error=str(error))
+        text = error if isinstance(error, RefusedText) else RefusedText.of(error)
+        return cls(views=tuple(views), error_code=text.error_code, error=text.error)
 
     def to_json(self) -> str:
         """As a change set keeps it."""
@@ -46,7 +47,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A document and what it needs; the columns of ``staged.change_schema`` without the texts."""
+    """A document and what it needs: a row of a staged change set."""
 
     action: Action
     document_id: str

@@ -92,6 +92,8 @@ class SyncOptions:
     lease_ttl_seconds: float = 60.0
     part_rows: int = 12_500
     """Documents per staged part: the most that a step compares at once."""
+    part_texts: int = 12_500
+    """Texts per staged part of those that have to be embedded: what one worker is given at once."""
     embed_chunk_size: int = 256
     """Texts embedded between two writes to the cache: what a crash loses at most."""
     max_quarantined_fraction: float | None = None

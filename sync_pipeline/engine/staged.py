@@ -18,9 +18,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sync_pipeline.core.document import Document
+from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.payload import content_digest, revision_at
 from sync_pipeline.core.point import PointDigests, StoredPoint
-from sync_pipeline.core.ports import Dataset
+from sync_pipeline.core.ports import Dataset, StagingArea
 from sync_pipeline.core.reports import Counts, ScopeReport, StepSeconds, SyncMode
 from sync_pipeline.core.scope import Scope
 
@@ -59,18 +60,28 @@ def document_schema(views: Sequence[str], *, is_ranked: bool = False) -> pa.Sche
     return schema.append(pa.field(RANK_COLUMN, pa.string())) if is_ranked else schema
 
 
-def change_schema(views: Sequence[str], *, long_views: Sequence[str] = ()) -> pa.Schema:
+def change_schema(views: Sequence[str]) -> pa.Schema:
     """Columns of a change set: a document, its ``action`` and what the model refuses of it.
 
-    ``cut`` names also the views of whose text the model reads only a part, and of each long view
-    there are the hashes of its passages.
+    Staged, it has no texts, ``cut`` names also the views of whose text the model reads only a
+    part, and of each long view there are the hashes of its passages.
     """
     schema = document_schema(views).insert(0, pa.field("action", pa.string()))
-    schema = schema.append(pa.field("refusal", pa.string()))
-    for view in long_views:
-        schema = schema.append(pa.field(passages_column(view), pa.list_(pa.string())))
-    return schema
+    return schema.append(pa.field("refusal", pa.string()))
 
+
+MISSING_SCHEMA = pa.schema(
+    {
+        "model_id": pa.string(),
+        "text_hash": pa.string(),
+        "text": pa.string(),
+        "views": pa.list_(pa.string()),
+        "is_truncated": pa.bool_(),
+        "piece": pa.int64(),
+    }
+)
+"""Columns of distinct texts without a vector: of which model, for which views, whether longer than
+the model's window, and whose turn it is: texts of one piece may be embedded in any order."""
 
 TOUCHED_SCHEMA = pa.schema({"point_id": pa.string()})
 """Columns of the point ids that an incremental sync looks at, in ascending order."""
@@ -175,6 +186,12 @@ def split_by_place(
 @lru_cache(maxsize=8)
 def _stops(parts: int) -> NDArray[np.bytes_]:
     return np.array([stop for _, stop in part_bounds(parts)[:-1]], dtype="S36")
+
+
+def write_table(staging: StagingArea, name: str, table: pa.Table) -> None:
+    """Stage a dataset of one part."""
+    with staging.open_writer(name, schema=table.schema, parts=1) as writer:
+        writer.write(0, table)
 
 
 def read_texts(dataset: Dataset, *, column: str) -> list[str]:
@@ -346,17 +363,90 @@ def inherited(manifest: _Manifest, **since: object) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StagedChanges(_Manifest):
-    """What has to be written and deleted so that the index equals an export."""
+class MissingTexts:
+    """One part of the texts that have to be embedded: whoever has it needs nothing else."""
 
-    changes: str
-    """Dataset of documents with their action."""
+    dataset: str
+    """See ``MISSING_SCHEMA``."""
+    texts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ChangeSet(_Manifest):
+    """What a comparison found, part by part: a dataset of its own for each part that has any."""
+
+    changes: Sequence[str]
+    """Datasets of documents with their action (``change_schema``), in the order of their turn."""
     changes_rows: int
-    stale: str
-    """Dataset of point ids that the index or our record has and the export has not."""
+    stale: Sequence[str]
+    """Datasets of what has to go (``STALE_SCHEMA``)."""
     stale_rows: int
     fence_token: int
     """Lease token under which the comparison was made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedComparison(_ChangeSet):
+    """What has to be embedded, written and deleted so that the index equals an export."""
+
+    missing: Sequence[MissingTexts]
+    """Texts without a vector, in the order of their turn, each in one part alone."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` wrote."""
+        missing = [MissingTexts(**part) for part in values["missing"]]
+        read = super(StagedComparison, cls).from_dict({**values, "missing": ()})
+        return replace(read, missing=missing)
+
+    @property
+    def missing_texts(self) -> int:
+        """How many have to be embedded."""
+        return sum(part.texts for part in self.missing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedText:
+    """A text that the model refuses."""
+
+    error_code: str
+    """Class name of the error."""
+    error: str
+    """Its message."""
+
+    @classmethod
+    def of(cls, error: PermanentError) -> Self:
+        """Note an error."""
+        return cls(error_code=type(error).__name__, error=str(error))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedTexts:
+    """What became of one part of the missing texts; their vectors are in the cache."""
+
+    counts: Counts
+    """Of this part alone."""
+    seconds: float
+    unknown: Mapping[str, Mapping[str, int]]
+    """Per view what the model knows of them."""
+    refused: Mapping[str, RefusedText]
+    """By embed hash."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` wrote."""
+        refused = {key: RefusedText(**error) for key, error in values["refused"].items()}
+        return cls(**{**values, "counts": Counts(**values["counts"]), "refused": refused})
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedChanges(_ChangeSet):
+    """What has to be written and deleted; every vector that it takes is in the cache."""
+
     failed_of: Mapping[str, int]
     """Per entity the failed documents."""
     absent_of: Mapping[str, int]

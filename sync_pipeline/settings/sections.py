@@ -265,6 +265,12 @@ class EmbeddingSettings(ModelSettings):
     """What the provider charges; `plan` then shows an estimated cost."""
     cache_scope: Literal["shared", "per_scope"] = "shared"
     """`shared` embeds a text once for all tenants; `per_scope` once for each."""
+    part_texts: Annotated[int, Field(ge=100, le=1_000_000), NOT_A_BOOL] = 12_500
+    """Texts that are embedded as one part: what one worker is given at once, and the most that is
+    held in memory. Worth half a minute of the model at least."""
+    fan_out_texts: Annotated[int, Field(ge=1, le=1_000_000_000), NOT_A_BOOL] = 50_000
+    """From so many missing texts on, the parts are shared out among the workers of
+    `scale.executor`. Fewer are embedded where they were compared."""
     models: dict[Annotated[str, checked(why_not_a_view_name)], ModelSettings] = {}
     """Other models, by names of your own; a view of an entity asks for one with `model: NAME`."""
 

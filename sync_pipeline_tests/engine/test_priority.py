@@ -14,7 +14,7 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.engine.questions.due import judge_scopes
 from sync_pipeline.engine.questions.plan import plan_scope
-from sync_pipeline.engine.staged import RANK_COLUMN, StagedExport, document_schema
+from sync_pipeline.engine.staged import RANK_COLUMN, StagedExport, dataset_name, document_schema
 from sync_pipeline.engine.steps.embed import embed_scope
 from sync_pipeline.engine.steps.export import export_scope
 from sync_pipeline.engine.steps.priority import CHUNKS_PER_PIECE, even_bounds
@@ -103,9 +103,9 @@ def test_points_are_written_in_order_so_that_the_first_are_searchable_first(worl
     with scope_lease(sync, scope=ACME, owner="run-1") as fence:
         export = export_scope(sync, scope=ACME, run_id="run-1", fence=fence)
         staged = embed_scope(sync, export=export, fence=fence)
-        dataset = sync.staging.open_dataset(staged.changes)
-        for part in range(staged.parts):
-            written += map(str, dataset.read(part).column("db_id").to_pylist())
+        for name in staged.changes:
+            part = sync.staging.open_dataset(name).read(0)
+            written += map(str, part.column("db_id").to_pylist())
         upsert_scope(sync, staged=staged, fence=fence)
 
     assert export.parts > 1
@@ -250,9 +250,10 @@ def test_nothing_is_left_of_what_was_laid_aside(world: World) -> None:
         export = export_scope(sync, scope=ACME, run_id="run-1", fence=fence)
         staged = embed_scope(sync, export=export, fence=fence)
 
-    name = staged.changes.rpartition("/")[0]
+    assert staged.changes
+    laid_aside = dataset_name("changes_by_rank", scope=ACME, run_id="run-1")
     with pytest.raises(Exception, match="there is no staged dataset"):
-        sync.staging.open_dataset(f"{name}/changes_by_rank")
+        sync.staging.open_dataset(laid_aside)
 
 
 def test_bounds_cut_evenly() -> None:

@@ -362,8 +362,8 @@ def test_progress_counts_up_to_the_total(world: World) -> None:
 
     assert told == [
         ("export", 3, 3),
-        ("embed", 3, None),
         ("compare", 1, 1),
+        ("embed", 3, 3),
         ("upsert", 2, 3),
         ("upsert", 3, 3),
     ]

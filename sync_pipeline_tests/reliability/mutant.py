@@ -183,15 +183,13 @@ MUTANTS: Final = {
         f"{_HERE}/test_losing_data.py::test_s08_an_embedder_that_fails_anywhere_takes_nothing_away",
         (
             Change(
-                "sync_pipeline.engine.steps.embed",
-                "embed_scope",
-                "embedded = _embed_missing("
-                "sync, export=export, changes=comparison.changes, tally=tally)",
+                "sync_pipeline.engine.steps.change_set",
+                "compare_scope",
+                "staging.add(comparison)",
                 "with sync.store() as store:\n"
                 "    gone = comparison.changes.column('point_id').to_pylist()\n"
-                "    store.delete(export.collection, gone, scope_key=scope.key)\n"
-                "embedded = _embed_missing("
-                "sync, export=export, changes=comparison.changes, tally=tally)",
+                "    store.delete(export.collection, gone, scope_key=export.scope_key)\n"
+                "staging.add(comparison)",
             ),
         ),
     ),
@@ -210,11 +208,11 @@ MUTANTS: Final = {
         f"{_ENGINE}/test_cache.py::test_s57_what_a_run_found_in_the_cache_stays_until_it_has_written_it",
         (
             Change(
-                "sync_pipeline.engine.steps.embed",
-                "_embed_texts",
-                "missing = sync.cache.claim(model_id=sync.cache_key(scope, embedder.model_id), "
-                "text_hashes=list(texts), scope=scope, owner=export.run_id)",
-                "missing = sync.cache.missing(model_id=sync.cache_key(scope, embedder.model_id), "
+                "sync_pipeline.engine.steps.change_set",
+                "_Staging._missing",
+                "missing = self.sync.cache.claim(model_id=self.sync.cache_key(scope, model_id), "
+                "text_hashes=list(texts), scope=scope, owner=self.export.run_id)",
+                "missing = self.sync.cache.missing(model_id=self.sync.cache_key(scope, model_id), "
                 "text_hashes=list(texts))",
             ),
         ),

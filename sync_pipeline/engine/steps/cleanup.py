@@ -94,11 +94,8 @@ def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> 
 
 def _read_gone(sync: SyncContext, *, staged: StagedChanges) -> _Gone:
     gone = _Gone()
-    if not staged.stale_rows:
-        return gone
-    dataset = sync.staging.open_dataset(staged.stale)
-    for part in range(staged.parts):
-        for row in dataset.read(part).to_pylist():
+    for name in staged.stale:
+        for row in sync.staging.open_dataset(name).read(0).to_pylist():
             if row["entity_type"] is None:
                 gone.forgotten.append(row["point_id"])
             else:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from sync_pipeline.core.diff import Action, Diff, diff_documents, match_sorted
-from sync_pipeline.core.errors import DuplicateDocumentError, PlanOutdatedError
+from sync_pipeline.core.errors import DuplicateDocumentError
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import PointDigests
 from sync_pipeline.core.ports import Dataset
@@ -95,19 +95,6 @@ def iter_parts(sync: Reading, *, export: StagedExport) -> Iterator[Part]:
         exported, table = _read_part(dataset, export=export, part=number)
         indexed, recorded = _read_known(sync, export=export, part=number, exported=exported)
         yield Part(number, table=table, exported=exported, indexed=indexed, recorded=recorded)
-
-
-def require_planned(sync: Reading, *, export: StagedExport, planned: str) -> None:
-    """Check that a sync of this export would do exactly what a saved plan says.
-
-    Raises:
-        PlanOutdatedError: it would do something else.
-    """
-    actual = NO_CHANGES
-    for comparison in iter_comparisons(sync, export=export):
-        actual = change_digest(actual, comparison)
-    if actual != planned:
-        raise PlanOutdatedError(scope_key=export.scope_key)
 
 
 def change_digest(before: str, comparison: Comparison) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -14,69 +13,27 @@ from numpy.typing import NDArray
 from sync_pipeline.core.batching import batched, by_length
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.point import check_vectors
-from sync_pipeline.core.ports import Embedder, FailedDocument, Fence
+from sync_pipeline.core.ports import Embedder, Fence
 from sync_pipeline.core.reports import Counts
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.vocabulary import TokenCount, Vocabulary
 from sync_pipeline.engine.bisect import apply_bisecting
 from sync_pipeline.engine.canaries import require_same_model
-from sync_pipeline.engine.changes import Refusal, iter_changes, note_failure
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.index import ensure_index
 from sync_pipeline.engine.overlap import record_behind
 from sync_pipeline.engine.staged import (
-    STALE_SCHEMA,
+    EmbeddedTexts,
+    MissingTexts,
+    RefusedText,
     StagedChanges,
     StagedExport,
-    change_schema,
-    dataset_name,
-    hash_column,
-    inherited,
+    split_by_place,
 )
-from sync_pipeline.engine.steps.compare import iter_comparisons, require_planned
-from sync_pipeline.engine.steps.priority import iter_by_priority
+from sync_pipeline.engine.steps.change_set import compare_scope, seal_changes
 from sync_pipeline.engine.stopping import counted
-from sync_pipeline.engine.texts import (
-    ViewTexts,
-    needed_texts,
-    truncated_texts,
-    view_texts,
-    with_passages,
-    with_truncated,
-)
 
 _ENOUGH_TO_MEASURE: Final = 256
 """Fewer texts say more about loading the model than about its speed."""
-
-
-@dataclass(slots=True)
-class _Tally:
-    """Counts of a comparison that is under way."""
-
-    counts: Counts
-    """Of the run so far."""
-    changes_rows: int = 0
-    stale_rows: int = 0
-    failed_of: dict[str, int] = field(default_factory=dict)
-    absent_of: dict[str, int] = field(default_factory=dict)
-    unknown: dict[str, Vocabulary] = field(default_factory=dict)
-    """Per view, of the texts that were embedded."""
-
-    def note(self, counts: Iterable[tuple[Sequence[str], TokenCount]]) -> None:
-        """Count embedded texts, each for every view that has it."""
-        by_view: dict[str, list[TokenCount]] = {}
-        for views, count in counts:
-            for view in views:
-                by_view.setdefault(view, []).append(count)
-        for view, view_counts in by_view.items():
-            self.unknown[view] = self.unknown.get(view, Vocabulary()) + Vocabulary.of(view_counts)
-
-
-@dataclass(slots=True)
-class _Refused:
-    """Texts that the model refuses, by hash, with the reason."""
-
-    errors: dict[str, PermanentError] = field(default_factory=dict)
 
 
 def embed_scope(
@@ -88,9 +45,8 @@ def embed_scope(
 ) -> StagedChanges:
     """Work out what the index needs, and put every vector it needs into the cache.
 
-    Compares the export with what the points carry and with our record, part by
-    part; the index is not written. Vectors reach the cache batch by batch, one
-    batch behind the model, so an interrupted run goes on where it stopped.
+    The index is not written. What several machines do part by part is done here one part after
+    the other.
 
     Args:
         sync: The ports.
@@ -99,135 +55,156 @@ def embed_scope(
         planned: Digest of the changes of a saved plan; anything else is refused.
 
     Raises:
-        DuplicateDocumentError: two rows of the snapshot have the same id.
-        PlanOutdatedError: other changes than planned; nothing was embedded.
-        IndexMismatchError: the index was built with other settings.
-        ModelUnavailableError: the model cannot be loaded; asked only if a text is missing.
+        SyncPipelineError: see ``compare_scope`` and ``embed_part``.
+    """
+    comparison = compare_scope(sync, export=export, fence=fence, planned=planned)
+    embedded: list[EmbeddedTexts] = []
+    so_far = comparison.counts
+    for part in comparison.missing:
+        embedded.append(
+            embed_part(
+                sync,
+                part,
+                scope=export.scope,
+                run_id=export.run_id,
+                so_far=so_far,
+                total=comparison.missing_texts,
+            )
+        )
+        so_far += embedded[-1].counts
+    return seal_changes(sync, comparison=comparison, embedded=embedded)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts of a part that is being embedded."""
+
+    counts: Counts = field(default_factory=Counts)
+    unknown: dict[str, Vocabulary] = field(default_factory=dict)
+    """Per view, of the texts that were embedded."""
+    refused: dict[str, RefusedText] = field(default_factory=dict)
+    """By embed hash."""
+
+    def note(self, counts: Sequence[TokenCount], *, views: Sequence[Sequence[str]]) -> None:
+        """Count embedded texts, each for every view that has it."""
+        by_view: dict[str, list[TokenCount]] = {}
+        for count, names in zip(counts, views, strict=True):
+            for view in names:
+                by_view.setdefault(view, []).append(count)
+        for view, view_counts in by_view.items():
+            self.unknown[view] = self.unknown.get(view, Vocabulary()) + Vocabulary.of(view_counts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A missing text; a row of ``staged.MISSING_SCHEMA``."""
+
+    text: str
+    views: Sequence[str]
+    is_truncated: bool
+
+
+def embed_part(
+    sync: SyncContext,
+    part: MissingTexts,
+    *,
+    scope: Scope,
+    run_id: str,
+    so_far: Counts,
+    total: int,
+) -> EmbeddedTexts:
+    """Embed texts that have no vector, and put the vectors into the cache, which is all it writes.
+
+    Needs the texts and the cache and nothing else: it may run anywhere, at the same time as
+    other parts and without the scope's lease. What is in the cache by now is not embedded again.
+    Vectors reach it batch by batch, one batch behind the model, so a part that was cut off goes
+    on where it stopped.
+
+    Args:
+        sync: The ports; of the generation its models.
+        part: Which texts.
+        scope: Whose they are.
+        run_id: For which run.
+        so_far: What the run did before; said where it is stopped here.
+        total: How many texts the run has to embed, for progress.
+
+    Raises:
+        ModelUnavailableError: the model cannot be loaded.
         ModelChangedError: it gives other vectors than it used to; nothing was embedded.
         StoppedError: asked to stop; what was embedded is in the cache.
     """
     began = sync.seconds()
-    scope = export.scope
-    ensure_index(sync)
-    if planned is not None:
-        require_planned(sync, export=export, planned=planned)
-    names = {
-        step: dataset_name(step, scope=scope, run_id=export.run_id)
-        for step in ("changed_documents", "stale_points")
-    }
-    tally = _Tally(export.counts)
-    with (
-        counted(lambda: tally.counts),
-        sync.staging.open_writer(
-            names["changed_documents"],
-            schema=change_schema(sync.views, long_views=sync.spec.long_views),
-            parts=export.parts,
-        ) as changes,
-        sync.staging.open_writer(
-            names["stale_points"], schema=STALE_SCHEMA, parts=export.parts
-        ) as stale,
-    ):
-        found = iter_comparisons(sync, export=export)
-        for comparison in iter_by_priority(sync, found, export=export):
-            tally.counts += comparison.counts
-            embedded = _embed_missing(sync, export=export, changes=comparison.changes, tally=tally)
-            changes.write(comparison.part, embedded)
-            stale.write(comparison.part, comparison.gone)
-            tally.changes_rows += embedded.num_rows
-            tally.stale_rows += comparison.gone.num_rows
-            sync.progress.advance("compare", done=comparison.part + 1, total=export.parts)
-    return StagedChanges(
-        **inherited(
-            export,
-            counts=tally.counts,
-            seconds=replace(export.seconds, embed=sync.seconds() - began),
-            unknown={
-                view: vocabulary.to_dict() for view, vocabulary in sorted(tally.unknown.items())
-            },
-        ),
-        changes=names["changed_documents"],
-        changes_rows=tally.changes_rows,
-        stale=names["stale_points"],
-        stale_rows=tally.stale_rows,
-        fence_token=fence.token,
-        failed_of=tally.failed_of,
-        absent_of=tally.absent_of,
+    tally = _Tally()
+    table = sync.staging.open_dataset(part.dataset).read(0)
+    with counted(lambda: so_far + tally.counts):
+        for model_id, texts in _iter_turns(table):
+            _embed_texts(
+                sync,
+                sync.embedders[model_id],
+                scope=scope,
+                run_id=run_id,
+                texts=texts,
+                tally=tally,
+                done_before=so_far.embedded_texts,
+                total=total,
+            )
+    return EmbeddedTexts(
+        counts=tally.counts,
+        seconds=sync.seconds() - began,
+        unknown={view: vocabulary.to_dict() for view, vocabulary in sorted(tally.unknown.items())},
+        refused=tally.refused,
     )
 
 
-def _embed_missing(
-    sync: SyncContext, *, export: StagedExport, changes: pa.Table, tally: _Tally
-) -> pa.Table:
-    """Embed what the cache lacks; set aside the documents whose text a model refuses.
-
-    Returns:
-        The documents that are written (``staged.change_schema``).
-    """
-    views = view_texts(sync, changes)
-    changes = with_passages(changes, views)
-    truncated = truncated_texts(views)
-    refused: dict[str, PermanentError] = {}
-    for model_id, texts in needed_texts(views).items():
-        refused |= _embed_texts(
-            sync,
-            sync.embedders[model_id],
-            export=export,
-            texts=texts,
-            truncated=truncated,
-            views=[view for view in views if view.spec.model_id == model_id],
-            tally=tally,
-        )
-    changes = with_truncated(changes, views, truncated=truncated)
-    if not refused:
-        return changes
-    whole = _refused_texts(views, refused=refused)
-    return _set_aside(sync, scope=export.scope, changes=changes, refused=whole, tally=tally)
+def _iter_turns(table: pa.Table) -> Iterator[tuple[str, dict[str, _Text]]]:
+    """Missing texts by embed hash, piece by piece and in each model by model."""
+    for _, piece in split_by_place(table, table.column("piece").to_numpy()):
+        texts: dict[str, dict[str, _Text]] = {}
+        for row in piece.to_pylist():
+            texts.setdefault(row["model_id"], {})[row["text_hash"]] = _Text(
+                row["text"], row["views"], row["is_truncated"]
+            )
+        yield from texts.items()
 
 
 def _embed_texts(
     sync: SyncContext,
     embedder: Embedder,
     *,
-    export: StagedExport,
-    texts: Mapping[str, str],
-    truncated: AbstractSet[str],
-    views: Sequence[ViewTexts],
+    scope: Scope,
+    run_id: str,
+    texts: Mapping[str, _Text],
     tally: _Tally,
-) -> dict[str, PermanentError]:
-    """Put the vectors that the cache lacks into it; what the model refuses, by embed hash."""
-    scope = export.scope
+    done_before: int,
+    total: int,
+) -> None:
+    """Put the vectors that the cache still lacks into it."""
     missing = sync.cache.claim(
         model_id=sync.cache_key(scope, embedder.model_id),
         text_hashes=list(texts),
         scope=scope,
-        owner=export.run_id,
+        owner=run_id,
     )
     if missing:
-        require_same_model(sync, embedder, export=export)
-    refused = _Refused()
-    to_embed = {key: text for key, text in texts.items() if key in missing}
-    tally.counts += Counts(texts=len(texts), cache_hits=len(texts) - len(to_embed))
+        require_same_model(sync, embedder)
+    to_embed = {key: text.text for key, text in texts.items() if key in missing}
+    tally.counts += Counts(cache_hits=len(texts) - len(to_embed))
     began = sync.seconds()
-    for keys, counts in _embed_batches(
-        sync, embedder, scope=scope, texts=to_embed, refused=refused
-    ):
+    for keys, counts in _embed_batches(sync, embedder, scope=scope, texts=to_embed, tally=tally):
+        embedded = [texts[key] for key in keys]
         tally.counts += Counts(
             embedded_texts=len(keys),
             embedded_tokens=sum(count.tokens for count in counts),
-            truncated=sum(key in truncated for key in keys),
+            truncated=sum(text.is_truncated for text in embedded),
         )
-        tally.note(
-            ([view.spec.name for view in views if key in view.texts], count)
-            for key, count in zip(keys, counts, strict=True)
-        )
-        sync.progress.advance("embed", done=tally.counts.embedded_texts, total=None)
+        tally.note(counts, views=[text.views for text in embedded])
+        sync.progress.advance("embed", done=done_before + tally.counts.embedded_texts, total=total)
     if len(to_embed) >= _ENOUGH_TO_MEASURE:
         sync.rates.record(
             model_id=embedder.model_id,
             texts=len(to_embed),
             seconds=sync.seconds() - began,
         )
-    return refused.errors
 
 
 def _embed_batches(
@@ -236,7 +213,7 @@ def _embed_batches(
     *,
     scope: Scope,
     texts: Mapping[str, str],
-    refused: _Refused,
+    tally: _Tally,
 ) -> Iterator[tuple[list[str], list[TokenCount]]]:
     """Embed distinct texts, longest first, and cache each batch at once.
 
@@ -255,7 +232,7 @@ def _embed_batches(
         return vectors
 
     def blame(position: int, error: PermanentError) -> None:
-        refused.errors[keys[position]] = error
+        tally.refused[keys[position]] = RefusedText.of(error)
 
     def keep(done: tuple[Sequence[int], NDArray[np.float32]]) -> None:
         run, vectors = done
@@ -274,77 +251,3 @@ def _embed_batches(
                 done = [values[at] for at in run]
                 # What was embedded last costs nothing to count.
                 yield [keys[at] for at in run], embedder.count_unknown(done)
-
-
-def _refused_texts(
-    views: Sequence[ViewTexts], *, refused: Mapping[str, PermanentError]
-) -> dict[str, PermanentError]:
-    """The embed hashes of whole texts that are refused, or a passage of which is."""
-    whole = dict(refused)
-    for view in views:
-        for key, passages in view.passages.items():
-            errors = [refused[passage] for passage in passages if passage in refused]
-            if errors:
-                whole[key] = errors[0]
-    return whole
-
-
-def _set_aside(
-    sync: SyncContext,
-    *,
-    scope: Scope,
-    changes: pa.Table,
-    refused: Mapping[str, PermanentError],
-    tally: _Tally,
-) -> pa.Table:
-    """Take refused texts out of the documents that have others; record the rest as failed.
-
-    Returns:
-        The documents that are written, those with a refused view without it.
-    """
-    failures: list[FailedDocument] = []
-    kept: list[int] = []
-    refusals: list[str | None] = []
-    for place, change in enumerate(iter_changes(changes, sync.views)):
-        embedded = change.embed_hashes if change.writes_point else {}
-        views = [view for view, key in embedded.items() if key in refused]
-        is_written = len(views) < len(embedded) or not embedded
-        if is_written:
-            kept.append(place)
-            refusals.append(None)
-        if not views:
-            continue
-        note_failure(
-            change,
-            failed_of=tally.failed_of,
-            absent_of=tally.absent_of,
-            is_written=is_written,
-        )
-        tally.counts += Counts(failed=1)
-        refusal = Refusal.of(refused[embedded[views[0]]], views=views)
-        if is_written:
-            refusals[-1] = refusal.to_json()
-        else:
-            failures.append(change.as_failed(refusal))
-    sync.state.record_failed(scope=scope, failures=failures)
-    # An array with a type: PyArrow cannot take an empty list of nothing.
-    return _without_texts(
-        changes.take(np.array(kept, dtype=np.int64)), refused.keys(), sync.views, refusals
-    )
-
-
-def _without_texts(
-    changes: pa.Table,
-    refused: AbstractSet[str],
-    views: Sequence[str],
-    refusals: Sequence[str | None],
-) -> pa.Table:
-    """The documents with what is refused of each, and without the hashes of refused texts."""
-    for view in views:
-        name = hash_column(view)
-        keys = ["" if key in refused else key for key in changes.column(name).to_pylist()]
-        changes = changes.set_column(
-            changes.schema.get_field_index(name), name, pa.array(keys, pa.string())
-        )
-    place = changes.schema.get_field_index("refusal")
-    return changes.set_column(place, "refusal", pa.array(refusals, pa.string()))

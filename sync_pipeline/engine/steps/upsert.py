@@ -102,11 +102,11 @@ def upsert_scope(sync: SyncContext, *, staged: StagedChanges, fence: Fence) -> A
 
 def _iter_batches(sync: SyncContext, *, staged: StagedChanges) -> Iterator[_Batch]:
     """Batches of the change set, with their points made."""
-    dataset = sync.staging.open_dataset(staged.changes)
-    for part in range(staged.parts):
+    for name in staged.changes:
+        dataset = sync.staging.open_dataset(name)
         for changes in _cut_by_vectors(
             iter_changes(rows, sync.views)
-            for rows in dataset.iter_batches(part, batch_size=sync.options.upsert_batch_size)
+            for rows in dataset.iter_batches(0, batch_size=sync.options.upsert_batch_size)
         ):
             now = sync.now()
             payloads = {
