@@ -237,7 +237,9 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
         "A run whose processes are all dead",
         "It is closed: by the next command or start of `dev`, by the daily job, or by Dagster's "
         "own limit.",
-        ("defs/test_maintenance_job.py::test_a_run_whose_process_was_killed_is_closed",),
+        (
+            "defs/test_dead_runs.py::test_a_run_whose_process_was_killed_on_this_machine_is_ended_at_once",
+        ),
     ),
     36: Scenario("A slot of a dead run", "It is freed, and nothing needs one to be correct."),
     37: Scenario(

@@ -6,11 +6,18 @@ import dagster as dg
 
 from sync_pipeline.defs.alerts import build_alert_sensors
 from sync_pipeline.defs.io_managers import staged_manifests
-from sync_pipeline.defs.jobs import ASSETS, CHECKS, build_maintenance_job, sync_scope_job
+from sync_pipeline.defs.jobs import (
+    ASSETS,
+    CHECKS,
+    IN_PROCESS,
+    build_maintenance_job,
+    sync_scope_job,
+)
 from sync_pipeline.defs.resources import SyncResource
 from sync_pipeline.defs.schedules import build_schedules
 from sync_pipeline.defs.sensors import (
     changed_rows_sensor,
+    dead_runs_sensor,
     new_scope_sensor,
     retry_failed_sensor,
     sync_request_sensor,
@@ -40,6 +47,7 @@ def build_definitions(*, settings: Settings | None = None, **overrides: object) 
             changed_rows_sensor,
             retry_failed_sensor,
             sync_request_sensor,
+            dead_runs_sensor,
             # Without priorities runs are started in the order in which they were asked for.
             *([waiting_runs_sensor] if settings.scopes.priority else []),
             *build_alert_sensors(settings.alerts),
@@ -47,7 +55,7 @@ def build_definitions(*, settings: Settings | None = None, **overrides: object) 
         resources={"sync": SyncResource(), "staged_manifests": staged_manifests} | overrides,
         # Also for runs that the UI starts from assets, where each step would be a process of its
         # own otherwise.
-        executor=dg.in_process_executor,
+        executor=IN_PROCESS,
     )
 
 

@@ -159,6 +159,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     from sync_pipeline.database.model_canaries import PostgresModelCanaries
     from sync_pipeline.database.overview import PostgresOverview
     from sync_pipeline.database.quarantine import PostgresQuarantine
+    from sync_pipeline.database.run_heartbeats import PostgresRunHeartbeats
     from sync_pipeline.database.scope_leases import PostgresScopeLeases
     from sync_pipeline.database.scope_states import PostgresScopeStates
     from sync_pipeline.database.sync_requests import PostgresSyncRequests
@@ -212,6 +213,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         records=records,
         generations=PostgresGenerations(state_engine, schema),
         leases=PostgresScopeLeases(state_engine, schema),
+        heartbeats=PostgresRunHeartbeats(state_engine, schema, machine=settings.scale.machine_name),
         cache=PostgresEmbeddingCache(state_engine, schema),
         canaries=canaries,
         rates=PostgresEmbeddingRates(state_engine, schema),

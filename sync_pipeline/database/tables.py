@@ -56,6 +56,7 @@ def state_tables(schema: str) -> MetaData:
     _embedding_rate(metadata)
     _sync_request(metadata)
     _sync_run(metadata)
+    _run_heartbeat(metadata)
     return metadata
 
 
@@ -333,4 +334,15 @@ def _sync_run(metadata: MetaData) -> None:
             "finished_at",
             postgresql_where=text("facts ->> 'error' = 'MassDeletionRefusedError'"),
         ),
+    )
+
+
+def _run_heartbeat(metadata: MetaData) -> None:
+    Table(
+        "run_heartbeat",
+        metadata,
+        Column("run_id", KEY, primary_key=True),
+        Column("step_key", KEY, primary_key=True),
+        Column("process", Text, nullable=False),
+        Column("beat_at", MOMENT, nullable=False, server_default=func.now()),
     )

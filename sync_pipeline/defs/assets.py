@@ -20,9 +20,9 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.failures import RETRIES, as_dagster_failures
 from sync_pipeline.defs.partitions import scope_partitions
 from sync_pipeline.defs.recording import Reached, record_success, recording_failure
-from sync_pipeline.defs.run_history import name_process
 from sync_pipeline.defs.stopping import stopping_on_signals
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.heartbeat import beating
 from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
 from sync_pipeline.engine.steps.cleanup import clean_scope
@@ -75,9 +75,14 @@ def _scope_step(
     """
     scope, run_id = Scope.from_key(context.partition_key), context.run.run_id
     before = Counts() if reached is None else reached.counts
-    name_process(context.instance, run=context.run)
     step: _Step | None = None
     with (
+        beating(
+            sync.heartbeats,
+            run_id=run_id,
+            step_key=context.get_step_execution_context().step.key,
+            lease_ttl_seconds=sync.options.lease_ttl_seconds,
+        ),
         recording_failure(context, sync, reached=reached),
         as_dagster_failures(retry_number=context.retry_number),
         counted(lambda: before if step is None else step.done),

@@ -26,7 +26,7 @@ from sync_pipeline.redaction import redact
 Reached = StagedExport | StagedChanges | AppliedChanges
 """How far a run came: what its last finished step handed over."""
 
-KILLED: Final = "the process of this run was killed"
+KILLED: Final = "the run was ended from outside"
 
 _log: Final = logging.getLogger(__name__)
 
@@ -100,9 +100,15 @@ def record_failed_checks(sync: SyncContext, *, run_id: str, scope_key: str, erro
     )
 
 
-def record_killed(runs: SyncRuns, record: dg.RunRecord) -> None:
-    """Record a run whose process is gone, which could not do so itself."""
-    run, now = record.dagster_run, history_now()
+def record_killed(runs: SyncRuns, record: dg.RunRecord, *, why: str) -> None:
+    """Record a run that could not do so itself.
+
+    Args:
+        runs: Where to.
+        record: Which one.
+        why: What became of it.
+    """
+    run, now, error = record.dagster_run, history_now(), f"{KILLED}: {why}"
     scope_key = run.tags.get(PARTITION_NAME_TAG)
     if scope_key is None:
         return
@@ -110,7 +116,7 @@ def record_killed(runs: SyncRuns, record: dg.RunRecord) -> None:
     def write() -> None:
         if runs.get_many([run.run_id]):
             runs.record_failure(
-                run_id=run.run_id, scope_key=scope_key, error=KILLED, finished_at=now
+                run_id=run.run_id, scope_key=scope_key, error=error, finished_at=now
             )
             return
         runs.record(
@@ -121,7 +127,7 @@ def record_killed(runs: SyncRuns, record: dg.RunRecord) -> None:
                 status="failed",
                 started_at=_moment(record.start_time) or record.create_timestamp,
                 finished_at=now,
-                error=KILLED,
+                error=error,
             )
         )
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from sync_pipeline.defs.run_history import name_process
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.settings import load_settings
 from sync_pipeline.tuning import tune_process
@@ -26,11 +25,8 @@ class SyncResource(dg.ConfigurableResource[SyncContext]):
         "`sync_pipeline.yaml` where the process was started.",
     )
 
-    def create_resource(self, context: dg.InitResourceContext) -> SyncContext:
+    def create_resource(self, context: dg.InitResourceContext) -> SyncContext:  # noqa: ARG002 - Dagster hands it over
         """Read the settings now, and hand out ports that open nothing yet."""
-        if context.instance is not None and context.run is not None:
-            # As early as our code can: a run killed before this belongs to nobody for a while.
-            name_process(context.instance, run=context.run)
         tune_process()
         config = Path(self.settings_file) if self.settings_file else None
         return open_installation(load_settings(config=config)).sync

@@ -5,18 +5,18 @@ Dagster 1.13 keeps run events for ever, about 140 KB a run.
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
-import psutil
 
-from sync_pipeline.core.ports import ScopeLeases, SyncRuns
+from sync_pipeline.core.liveness import SILENT_LEASES, WHOLE_RUN, Heartbeat, why_dead
+from sync_pipeline.core.ports import RunHeartbeats
 from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG
 from sync_pipeline.defs.recording import history_now, record_killed
+from sync_pipeline.engine.context import SyncContext
 
 CHUNK: Final = 200
 """Runs read at once."""
@@ -32,10 +32,29 @@ UNDER_WAY: Final = (
 """Statuses that a run has for ever when its process is killed; a queued one has none."""
 
 MAX_SILENCE: Final = timedelta(minutes=5)
-"""How long a run of a scope may take to name its process; less than a second is usual."""
+"""How long a run that has started may take to its first sign of life; less than a second is
+usual."""
 
-PROCESS_TAG: Final = "sync_pipeline/process"
-"""Run tag that names the process at work: ``host:pid:started``."""
+JOB_NAMES: Final = frozenset({"sync_scope_job", "maintenance_job"})
+"""Jobs whose runs give signs of life."""
+ASSET_NAMES: Final = frozenset(
+    {"exported_documents", "embedded_documents", "upserted_points", "stale_cleanup"}
+)
+"""Assets whose runs do, whoever selected them."""
+
+STEP_ENDS: Final = frozenset(
+    {
+        dg.DagsterEventType.STEP_SUCCESS,
+        dg.DagsterEventType.STEP_FAILURE,
+        dg.DagsterEventType.STEP_SKIPPED,
+        dg.DagsterEventType.STEP_UP_FOR_RETRY,
+    }
+)
+"""Events after which nobody is at work on a step."""
+STEP_TURNS: Final = STEP_ENDS | {
+    dg.DagsterEventType.STEP_START,
+    dg.DagsterEventType.STEP_RESTARTED,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,92 +166,126 @@ def iter_failed_runs(instance: dg.DagsterInstance, *, since: datetime) -> Iterat
         cursor = records[-1].dagster_run.run_id
 
 
-def process_tag() -> str:
-    """Name this process so that another one on this machine can tell whether it still lives."""
-    return _tag_of(psutil.Process())
-
-
-def name_process(instance: dg.DagsterInstance, *, run: dg.DagsterRun) -> None:
-    """Record that this process is at work on a run."""
-    tag = process_tag()
-    # Not only where there is none: a repeated run begins with the tags of the one that it repeats.
-    if run.tags.get(PROCESS_TAG) != tag:
-        instance.add_run_tags(run.run_id, {PROCESS_TAG: tag})
-
-
 def close_dead_runs(
-    instance: dg.DagsterInstance,
-    *,
-    leases: ScopeLeases,
-    runs: SyncRuns,
-    clock: Callable[[], datetime] = history_now,
+    instance: dg.DagsterInstance, sync: SyncContext, *, clock: Callable[[], datetime] = history_now
 ) -> int:
-    """End the runs whose process on this machine is gone, and their leases; how many there were.
+    """End the runs that can never end by themselves, and their leases; how many there were.
 
-    After ``kill -9`` a run would stay "started", and keep its scope from being run
-    again, until ``max_runtime_seconds`` has passed, and its lease until it expires.
+    After ``kill -9``, or when a machine is lost, a run would stay "started", and keep its scope
+    from being run again, until ``max_runtime_seconds`` has passed. Dagster's launchers and
+    executors notice that only in part, and Celery's not at all.
     """
+    silent_seconds = SILENT_LEASES * sync.options.lease_ttl_seconds
+    beats = _by_run(sync.heartbeats.list_all())
     closed, now = 0, clock()
-    for record in instance.get_run_records(
-        dg.RunsFilter(statuses=UNDER_WAY),
-        limit=CHUNK,
-    ):
+    under_way: set[str] = set()
+    for record in _iter_under_way(instance):
         run = record.dagster_run
-        if not _is_over(instance, record=record, now=now):
+        under_way.add(run.run_id)
+        why = _why_over(
+            instance,
+            record=record,
+            beats=beats.get(run.run_id, []),
+            silent_seconds=silent_seconds,
+            now=now,
+        )
+        # Looked at again: it may have come to its end since the list was read.
+        if why is None or not _is_under_way(instance, run_id=run.run_id):
             continue
         if run.status is dg.DagsterRunStatus.CANCELING:
-            instance.report_run_canceled(run, "The process of this run has ended.")
+            instance.report_run_canceled(run, f"The run has ended: {why}.")
         else:
-            instance.report_run_failed(run, "The process of this run was killed.")
-        leases.release_dead(owner=run.run_id)
-        record_killed(runs, record)
+            instance.report_run_failed(run, f"The run was ended: {why}.")
+        sync.leases.release_dead(owner=run.run_id)
+        record_killed(sync.runs, record, why=why)
+        under_way.discard(run.run_id)
         closed += 1
+    _forget_over(sync.heartbeats, beats, under_way=under_way, silent_seconds=silent_seconds)
     return closed
 
 
-def _is_over(instance: dg.DagsterInstance, *, record: dg.RunRecord, now: datetime) -> bool:
-    """Whether the process of a run is gone, or nothing has been heard of it in a long time.
+def _iter_under_way(instance: dg.DagsterInstance) -> Iterator[dg.RunRecord]:
+    cursor: str | None = None
+    while records := instance.get_run_records(
+        dg.RunsFilter(statuses=UNDER_WAY), limit=CHUNK, cursor=cursor
+    ):
+        yield from records
+        cursor = records[-1].dagster_run.run_id
 
-    A run names its process before its first step, which takes the lease: what is ended for
-    its silence has written nothing. Runs of the command line do when they are made.
-    """
+
+def _is_under_way(instance: dg.DagsterInstance, *, run_id: str) -> bool:
+    run = instance.get_run_by_id(run_id)
+    return run is not None and run.status in UNDER_WAY
+
+
+def _by_run(beats: Iterable[Heartbeat]) -> dict[str, list[Heartbeat]]:
+    by_run: dict[str, list[Heartbeat]] = {}
+    for beat in beats:
+        by_run.setdefault(beat.run_id, []).append(beat)
+    return by_run
+
+
+def _why_over(
+    instance: dg.DagsterInstance,
+    *,
+    record: dg.RunRecord,
+    beats: Sequence[Heartbeat],
+    silent_seconds: float,
+    now: datetime,
+) -> str | None:
+    """Why a run can never end by itself, None where it can."""
     run = record.dagster_run
-    tag = run.tags.get(PROCESS_TAG)
-    if tag is not None and not _is_inherited(instance, run=run):
-        return is_dead(tag)
-    if PARTITION_NAME_TAG not in run.tags:
-        return False
+    if beats:
+        ended = _ended_steps(instance, run_id=run.run_id, beats=beats)
+        return why_dead(beats, silent_seconds=silent_seconds, ended_steps=ended)
+    # The instance may have runs of other programs.
+    if not is_ours(run):
+        return None
     if run.status is dg.DagsterRunStatus.NOT_STARTED:
-        # Made, but never queued: who made it was killed.
-        return now - record.create_timestamp > MAX_SILENCE
-    if run.status is not dg.DagsterRunStatus.STARTED or record.start_time is None:
-        # Dagster has limits of its own for those that are starting or ending.
-        return False
-    return now - datetime.fromtimestamp(record.start_time, tz=UTC) > MAX_SILENCE
+        begun = record.create_timestamp
+        why = "it was made and never queued: who made it was killed"
+    elif run.status is dg.DagsterRunStatus.STARTED and record.start_time is not None:
+        begun = datetime.fromtimestamp(record.start_time, tz=UTC)
+        why = "its process was killed before it gave a sign of life"
+    else:
+        # Dagster has limits of its own for those that wait for a process, or are ending.
+        return None
+    return why if now - begun > MAX_SILENCE else None
 
 
-def _is_inherited(instance: dg.DagsterInstance, *, run: dg.DagsterRun) -> bool:
-    """Whether a run still has the process of the run that it repeats: Dagster copies the tags.
-
-    Until it names its own, nothing is known of it.
-    """
-    if run.parent_run_id is None:
-        return False
-    parent = instance.get_run_by_id(run.parent_run_id)
-    return parent is not None and parent.tags.get(PROCESS_TAG) == run.tags[PROCESS_TAG]
+def is_ours(run: dg.DagsterRun) -> bool:
+    """Whether this program gives signs of life of a run: those of its jobs and assets."""
+    assets = {key.path[-1] for key in run.asset_selection or ()}
+    return run.job_name in JOB_NAMES or (bool(assets) and assets <= ASSET_NAMES)
 
 
-def is_dead(tag: str) -> bool:
-    """Whether a process tag names a process of this machine that does not exist any more."""
-    host, _, rest = tag.rpartition(":")[0].rpartition(":")
-    if not rest.isdigit() or host != socket.gethostname():
-        return False
-    try:
-        return _tag_of(psutil.Process(int(rest))) != tag
-    except psutil.NoSuchProcess:
-        return True
+def _ended_steps(
+    instance: dg.DagsterInstance, *, run_id: str, beats: Sequence[Heartbeat]
+) -> set[str]:
+    """Steps of these signs of life whose last attempt has ended, or will be made anew."""
+    steps = {beat.step_key for beat in beats if beat.step_key != WHOLE_RUN}
+    if not steps:
+        return set()
+    last: dict[str, dg.DagsterEventType] = {}
+    for entry in instance.all_logs(run_id, of_type=set(STEP_TURNS)):
+        event = entry.dagster_event
+        if event is not None and event.step_key is not None:
+            last[event.step_key] = event.event_type
+    return {step for step in steps if last.get(step) in STEP_ENDS}
 
 
-def _tag_of(process: psutil.Process) -> str:
-    # Process ids are used again; with its start time one is unique.
-    return f"{socket.gethostname()}:{process.pid}:{process.create_time():.0f}"
+def _forget_over(
+    heartbeats: RunHeartbeats,
+    beats: Mapping[str, Sequence[Heartbeat]],
+    *,
+    under_way: Collection[str],
+    silent_seconds: float,
+) -> None:
+    """Forget runs that are over; a younger one may be about to be made."""
+    over = [
+        run_id
+        for run_id, of_run in beats.items()
+        if run_id not in under_way and all(beat.age_seconds > silent_seconds for beat in of_run)
+    ]
+    if over:
+        heartbeats.forget(over)

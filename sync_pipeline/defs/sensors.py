@@ -17,6 +17,7 @@ from sync_pipeline.defs.failures import withholding_foreign_messages
 from sync_pipeline.defs.jobs import sync_scope_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME, scope_partitions
 from sync_pipeline.defs.requests import advance_requests
+from sync_pipeline.defs.run_history import close_dead_runs
 from sync_pipeline.defs.schedules import priority_tags, sync_request
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.questions.due import in_run_order
@@ -208,6 +209,24 @@ def waiting_runs_sensor(
         f"{len(waiting)} runs have waited longer than {minutes:g} minutes; "
         f"{len(raised)} of them were put before all others just now"
     )
+
+
+@dg.sensor(
+    minimum_interval_seconds=15,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Ends runs that can never end by themselves: their process was killed, or its "
+    "machine is lost. Dagster then tries them again.",
+)
+@withholding_foreign_messages()
+def dead_runs_sensor(
+    context: dg.SensorEvaluationContext, sync: dg.ResourceParam[SyncContext]
+) -> dg.SkipReason:
+    """Judge runs by their signs of life; asks for none."""
+    try:
+        closed = close_dead_runs(context.instance, sync)
+    except TransientError as error:
+        return dg.SkipReason(f"the signs of life cannot be read now: {error}")
+    return dg.SkipReason(f"{closed} runs were ended, for nobody is at work on them any more")
 
 
 @dg.sensor(

@@ -30,6 +30,7 @@ from sync_pipeline.core.ports import (
     Progress,
     Quarantine,
     RowSource,
+    RunHeartbeats,
     ScopeLeases,
     ScopeStates,
     SparseEncoder,
@@ -137,6 +138,7 @@ class SyncContext:
     records: OpenRecords
     generations: Generations
     leases: ScopeLeases
+    heartbeats: RunHeartbeats
     cache: EmbeddingCache
     canaries: ModelCanaries
     rates: EmbeddingRates

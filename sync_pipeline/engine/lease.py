@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from sync_pipeline.core.errors import SupersededError, SyncPipelineError
+from sync_pipeline.core.liveness import BEATS_PER_LEASE
 from sync_pipeline.core.ports import Fence
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.repeating import repeating
 
 
 @contextmanager
@@ -21,13 +24,28 @@ def scope_lease(sync: SyncContext, *, scope: Scope, owner: str) -> Iterator[Fenc
     Raises:
         ScopeBusyError: another run holds it.
     """
-    fence = sync.leases.acquire(
-        scope=scope, owner=owner, ttl_seconds=sync.options.lease_ttl_seconds
-    )
-    try:
+    with shared_lease(sync, scope=scope, owner=owner) as fence:
+        try:
+            yield fence
+        finally:
+            sync.leases.release(fence)
+
+
+@contextmanager
+def shared_lease(sync: SyncContext, *, scope: Scope, owner: str) -> Iterator[Fence]:
+    """Hold the same right without giving it back: other steps of the run are at work on the scope.
+
+    It ends one lease time after the last of them did. Inside the ``with`` it is renewed by
+    itself, so whoever holds it may take as long as it needs over what it does not write.
+
+    Raises:
+        ScopeBusyError: another run holds it.
+    """
+    ttl_seconds = sync.options.lease_ttl_seconds
+    fence = sync.leases.acquire(scope=scope, owner=owner, ttl_seconds=ttl_seconds)
+    renew = partial(sync.leases.check, fence, ttl_seconds=ttl_seconds)
+    with repeating(renew, every_seconds=ttl_seconds / BEATS_PER_LEASE, name="sync-pipeline-lease"):
         yield fence
-    finally:
-        sync.leases.release(fence)
 
 
 def before_write(sync: SyncContext, fence: Fence) -> None:

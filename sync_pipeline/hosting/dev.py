@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.addresses import is_this_machine
-from sync_pipeline.core.errors import ConfigurationError, TransientError
+from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.defs.run_history import close_dead_runs
 from sync_pipeline.hosting.code_servers import mend_code_servers
 from sync_pipeline.hosting.instance import open_instance, prepare_instance
@@ -37,9 +37,6 @@ STOP_CHECK_SECONDS: Final = 0.2
 
 PAUSE_SECONDS: Final = 2.0
 """How long to wait before a command that ended is started again."""
-
-CLOSE_SECONDS: Final = 60.0
-"""How often runs whose process is gone are looked for."""
 
 WRONG_SETTINGS: Final = 2
 """Exit code of a command that would end the same way again."""
@@ -86,12 +83,11 @@ def run_dev(
     environment = dict(environment)
     variables = prepare_instance(installation, environment=environment)
     with open_instance(installation, environment=environment) as instance:
-        close_dead_runs(instance, leases=installation.sync.leases, runs=installation.sync.runs)
+        close_dead_runs(instance, installation.sync)
     command = [sys.executable, "-m", PROGRAM, "dev", "-m", MODULE, "-h", host, "-p", str(port)]
     follow = partial(_keep_running, words=FOLLOW, environment=environment)
     serve = partial(_keep_running, words=SERVE, environment=environment)
-    close = partial(_close_dead_runs, installation=installation, environment=environment)
-    with _beside(follow), _beside(serve), _beside(mend_code_servers), _beside(close):
+    with _beside(follow), _beside(serve), _beside(mend_code_servers):
         return _run_child(command, environment={**environment, **variables})
 
 
@@ -125,19 +121,6 @@ def _keep_running(
         if child.returncode == WRONG_SETTINGS:
             return
         is_over.wait(PAUSE_SECONDS)
-
-
-def _close_dead_runs(
-    is_over: threading.Event, *, installation: Installation, environment: Mapping[str, str]
-) -> None:
-    """End runs whose process was killed while nobody was there to notice."""
-    while not is_over.wait(CLOSE_SECONDS):
-        # A database that is away now will be there at one of the next looks.
-        with (
-            suppress(TransientError),
-            open_instance(installation, environment=environment) as instance,
-        ):
-            close_dead_runs(instance, leases=installation.sync.leases, runs=installation.sync.runs)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

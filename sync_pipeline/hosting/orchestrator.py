@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -17,8 +18,9 @@ from sync_pipeline.defs.failures import COUNTS_FACT, ERROR_FACT, STOPPED_FACT
 from sync_pipeline.defs.io_managers import staged_manifests
 from sync_pipeline.defs.jobs import ASSETS, CHECKS, forget_partition, run_config, sync_scope_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
-from sync_pipeline.defs.run_history import PROCESS_TAG, close_dead_runs, process_tag
+from sync_pipeline.defs.run_history import close_dead_runs
 from sync_pipeline.engine.context import RunOptions, SyncContext
+from sync_pipeline.engine.heartbeat import beating
 from sync_pipeline.engine.index import require_own_alias
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
 from sync_pipeline.hosting.dev import run_dev
@@ -90,7 +92,7 @@ class DagsterOrchestrator:
         sync = replace(installation.sync, progress=progress, should_stop=should_stop)
         _require_sound(sync)
         with open_instance(installation, environment=os.environ) as instance:
-            close_dead_runs(instance, leases=sync.leases, runs=sync.runs)
+            close_dead_runs(instance, sync)
             return run_scopes(
                 instance,
                 sync,
@@ -133,7 +135,7 @@ def run_scopes(
         reason = _why_not_begun(sync, outages=outages, reports=reports)
         if reason is None:
             config = _run_config(options, scope=scope)
-            run = _run_scope(instance, job, scope=scope, config=config)
+            run = _run_scope(instance, job, sync, scope=scope, config=config)
             outages = outages + 1 if run.error_name in OUTAGES else 0
             report = run.report
         else:
@@ -176,20 +178,29 @@ def _run_config(options: RunOptions, *, scope: Scope) -> dict[str, Any]:
 
 
 def _run_scope(
-    instance: dg.DagsterInstance, job: dg.JobDefinition, *, scope: Scope, config: dict[str, Any]
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    sync: SyncContext,
+    *,
+    scope: Scope,
+    config: dict[str, Any],
 ) -> _Run:
-    result = job.execute_in_process(
-        run_config=config,
-        instance=instance,
-        partition_key=scope.key,
-        raise_on_error=False,
-        tags={
-            ORIGIN_TAG: "cli",
-            PROCESS_TAG: process_tag(),
-            # Whoever typed the command sees that it failed; the daemon must not repeat it later.
-            MAX_RETRIES_TAG: "0",
-        },
-    )
+    run_id = str(uuid.uuid4())
+    # From before the run is made: killed at any moment after that, it can be told to be dead.
+    with beating(sync.heartbeats, run_id=run_id, lease_ttl_seconds=sync.options.lease_ttl_seconds):
+        result = job.execute_in_process(
+            run_id=run_id,
+            run_config=config,
+            instance=instance,
+            partition_key=scope.key,
+            raise_on_error=False,
+            tags={
+                ORIGIN_TAG: "cli",
+                # Whoever typed the command sees that it failed; the daemon must not repeat it.
+                MAX_RETRIES_TAG: "0",
+            },
+        )
+    sync.heartbeats.forget([run_id])
     report = _report(_outputs(result), scope=scope, run_id=result.run_id)
     ending = _ending(result)
     if ending is None:

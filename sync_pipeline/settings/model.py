@@ -18,6 +18,7 @@ from sync_pipeline.settings.sections import (
     DagsterSettings,
     EmbeddingSettings,
     IndexSettings,
+    ScaleSettings,
     ScheduleSettings,
     ScopeSettings,
     SearchSettings,
@@ -52,6 +53,7 @@ class Settings(Section):
     schedule: ScheduleSettings = ScheduleSettings()
     staging: StagingSettings = StagingSettings()
     dagster: DagsterSettings = DagsterSettings()
+    scale: ScaleSettings = ScaleSettings()
     alerts: AlertSettings = AlertSettings()
     service: ServiceSettings = ServiceSettings()
     entities: Entities = DEFAULT_ENTITIES

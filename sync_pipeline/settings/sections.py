@@ -478,6 +478,14 @@ class DagsterSettings(Section):
     """Database of Dagster's run history. Null: the state database, in the schema `dagster`."""
 
 
+class ScaleSettings(Section):
+    """What runs where, on more than one machine; see docs/scaling.md."""
+
+    machine_name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Name of this machine or container, told apart from all others. Null: what the kernel says
+    of itself, which is right but for machines that were copied while they ran."""
+
+
 def _refuse_unprotected(
     key: SecretStr | None, *, url: str | None, section: str, info: ValidationInfo
 ) -> SecretStr | None:

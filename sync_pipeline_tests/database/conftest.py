@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 
 import pytest
 from sqlalchemy import Engine
@@ -13,6 +14,7 @@ from sync_pipeline.core.ports import (
     IndexState,
     ModelCanaries,
     Quarantine,
+    RunHeartbeats,
     ScopeLeases,
     ScopeStates,
     SyncRequests,
@@ -23,6 +25,7 @@ from sync_pipeline.database.generations import PostgresGenerations
 from sync_pipeline.database.index_state import PostgresIndexState
 from sync_pipeline.database.model_canaries import PostgresModelCanaries
 from sync_pipeline.database.quarantine import PostgresQuarantine
+from sync_pipeline.database.run_heartbeats import PostgresRunHeartbeats
 from sync_pipeline.database.scope_leases import PostgresScopeLeases
 from sync_pipeline.database.scope_states import PostgresScopeStates
 from sync_pipeline.database.sync_requests import PostgresSyncRequests
@@ -34,6 +37,7 @@ from sync_pipeline_tests.fakes.state import (
     FakeIndexState,
     FakeModelCanaries,
     FakeQuarantine,
+    FakeRunHeartbeats,
     FakeScopeLeases,
     FakeScopeStates,
     FakeSyncRequests,
@@ -99,6 +103,21 @@ def scopes_of_another(engine_or_fake: Engine | None, scopes: ScopeStates) -> Sco
 @pytest.fixture
 def leases(engine_or_fake: Engine | None) -> ScopeLeases:
     return PostgresScopeLeases(engine_or_fake) if engine_or_fake else FakeScopeLeases()
+
+
+@pytest.fixture
+def heartbeats_of(engine_or_fake: Engine | None) -> Callable[[str], RunHeartbeats]:
+    """Signs of life of processes on any machine, by its name, in one table."""
+    if engine_or_fake is None:
+        fake = FakeRunHeartbeats()
+
+        def beating_as(machine: str) -> RunHeartbeats:
+            fake.process = f"{machine}:1:1"
+            return copy(fake)
+
+        return beating_as
+    engine = engine_or_fake
+    return lambda machine: PostgresRunHeartbeats(engine, machine=machine)
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ ALL_REVISIONS = [
     "r0006_generations",
     "r0007_canaries",
     "r0008_views",
+    "r0009_run_heartbeat",
 ]
 AT_ONCE = Retries(attempts=1)
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-import psutil
 import pytest
 
 from sync_pipeline.core.ports import SyncRun
@@ -18,18 +13,13 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.definitions import build_definitions
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.defs.run_history import (
-    PROCESS_TAG,
     RetentionReport,
     RunRetention,
-    close_dead_runs,
     delete_old_runs,
-    is_dead,
-    process_tag,
 )
 from sync_pipeline.engine.staged import run_folder
 from sync_pipeline_tests.defs.conftest import QUIET, run_job, set_rows
 from sync_pipeline_tests.engine.world import World
-from sync_pipeline_tests.fakes.state import FakeScopeLeases, FakeSyncRuns
 
 pytestmark = pytest.mark.dagster
 
@@ -221,57 +211,6 @@ def test_more_runs_than_are_read_at_once_go_too(
     report = delete_old_runs(instance, now=NOW, retention=KEPT)
 
     assert (report.successful_runs, report.kept_as_latest) == (6, 1)
-
-
-def test_a_run_whose_process_was_killed_is_closed(instance: dg.DagsterInstance) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", "pass"])
-    gone.wait()
-    dead, living = (
-        instance.create_run_for_job(
-            build_definitions().resolve_job_def("sync_scope_job"),
-            status=dg.DagsterRunStatus.STARTED,
-            tags={PROCESS_TAG: tag},
-        )
-        for tag in (f"{socket.gethostname()}:{gone.pid}:1", process_tag())
-    )
-
-    states = FakeScopeLeases()
-    states.acquire(scope=Scope("acme"), owner=dead.run_id, ttl_seconds=60)
-
-    closed = close_dead_runs(instance, leases=states, runs=FakeSyncRuns())
-
-    states.acquire(scope=Scope("acme"), owner="the next run", ttl_seconds=60)
-    found = [instance.get_run_by_id(run.run_id) for run in (dead, living)]
-    assert closed == 1
-    assert [run.status for run in found if run] == [
-        dg.DagsterRunStatus.FAILURE,
-        dg.DagsterRunStatus.STARTED,
-    ]
-
-
-@pytest.mark.parametrize(
-    ("tag", "expected"),
-    [
-        pytest.param(process_tag(), False, id="this process"),
-        pytest.param(f"{socket.gethostname()}:{os.getpid()}:1", True, id="its id, reused"),
-        pytest.param(f"elsewhere:{os.getpid()}:1", False, id="another machine"),
-        pytest.param("", False, id="no tag"),
-        pytest.param("nonsense", False, id="not a tag of ours"),
-    ],
-)
-def test_only_a_process_of_this_machine_can_be_known_to_be_dead(
-    tag: str, *, expected: bool
-) -> None:
-    assert is_dead(tag) is expected
-
-
-def test_a_daemon_run_names_its_process(world: World, instance: dg.DagsterInstance) -> None:
-    result = run_job(instance, world.sync, scope_key="acme")
-
-    run = instance.get_run_by_id(result.run_id)
-    assert run is not None
-    assert run.tags[PROCESS_TAG] == process_tag()
-    assert psutil.pid_exists(int(run.tags[PROCESS_TAG].split(":")[1]))
 
 
 def test_records_of_runs_and_requests_are_bounded_like_failed_runs(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -14,17 +11,17 @@ import dagster as dg
 import pytest
 
 from sync_pipeline.core.errors import PermanentError, StoreUnavailableError
+from sync_pipeline.core.liveness import WHOLE_RUN
 from sync_pipeline.core.ports import SyncRun
 from sync_pipeline.core.reports import Counts
 from sync_pipeline.definitions import build_definitions
 from sync_pipeline.defs import asset_checks
 from sync_pipeline.defs.recording import KILLED
-from sync_pipeline.defs.run_history import PROCESS_TAG, close_dead_runs
+from sync_pipeline.defs.run_history import close_dead_runs
 from sync_pipeline.engine.context import SyncOptions
 from sync_pipeline.engine.questions.checks import CheckResult
 from sync_pipeline_tests.defs.conftest import QUIET, failure_of, run_job, set_rows
 from sync_pipeline_tests.engine.world import World
-from sync_pipeline_tests.fakes.state import FakeScopeLeases, FakeSyncRuns
 
 pytestmark = pytest.mark.dagster
 
@@ -174,25 +171,21 @@ def test_a_run_that_fails_and_cannot_be_recorded_fails_for_its_own_reason(
     assert failure_of(result, "exported_documents") == ("not today", {"error": "PermanentError"})
 
 
-def test_a_run_whose_process_was_killed_is_recorded_by_who_finds_it(
-    instance: dg.DagsterInstance,
+def test_a_run_that_was_killed_is_recorded_by_who_finds_it(
+    world: World, instance: dg.DagsterInstance
 ) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", "pass"])
-    gone.wait()
     mode = {"ops": {"exported_documents": {"config": {"mode": "incremental"}}}}
     dead = instance.create_run_for_job(
         build_definitions().resolve_job_def("sync_scope_job"),
         status=dg.DagsterRunStatus.STARTED,
         run_config=mode,
-        tags={
-            PROCESS_TAG: f"{socket.gethostname()}:{gone.pid}:1",
-            "dagster/partition": "acme",
-        },
+        tags={"dagster/partition": "acme"},
     )
-    runs = FakeSyncRuns()
+    world.heartbeats.beat(run_id=dead.run_id, step_key=WHOLE_RUN)
+    world.heartbeats.gone.add(world.heartbeats.process)
 
-    close_dead_runs(instance, leases=FakeScopeLeases(), runs=runs)
+    close_dead_runs(instance, world.sync)
 
-    (run,) = runs.list_recent(limit=10)
+    run = only(world)
     assert (run.run_id, run.scope_key, run.mode) == (dead.run_id, "acme", "incremental")
-    assert (run.status, run.error) == ("failed", KILLED)
+    assert (run.status, run.error) == ("failed", f"{KILLED}: its process was killed")

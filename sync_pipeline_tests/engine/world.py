@@ -35,6 +35,7 @@ from sync_pipeline_tests.fakes.state import (
     FakeIndexState,
     FakeModelCanaries,
     FakeQuarantine,
+    FakeRunHeartbeats,
     FakeScopeLeases,
     FakeScopeStates,
     FakeSyncRequests,
@@ -89,6 +90,7 @@ class World:
     clock: Clock = field(default_factory=Clock)
     scopes: FakeScopeStates = field(init=False)
     leases: FakeScopeLeases = field(init=False)
+    heartbeats: FakeRunHeartbeats = field(init=False)
     generations: FakeGenerations = field(default_factory=FakeGenerations)
     cache: FakeEmbeddingCache = field(init=False)
     canaries: FakeModelCanaries = field(init=False)
@@ -109,6 +111,7 @@ class World:
         self.source = FakeRowSource({entity.table: [] for entity in self.entities})
         self.scopes = FakeScopeStates(self.clock)
         self.leases = FakeScopeLeases(self.clock)
+        self.heartbeats = FakeRunHeartbeats(self.clock)
         self.cache = FakeEmbeddingCache(self.state, self.clock, self.generations)
         self.canaries = FakeModelCanaries(self.cache, self.generations)
         self.staging = ParquetStaging(f"memory://{uuid.uuid4().hex}")
@@ -132,6 +135,7 @@ class World:
             generations=self.generations,
             open_generation=self.open_generation,
             leases=self.leases,
+            heartbeats=self.heartbeats,
             cache=self.cache,
             canaries=self.canaries,
             rates=self.rates,

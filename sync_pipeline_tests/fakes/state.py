@@ -18,6 +18,7 @@ from sync_pipeline.core.cache_keys import is_key_of, split_cache_key
 from sync_pipeline.core.canaries import Canaries, find_same_model
 from sync_pipeline.core.document import Rejection
 from sync_pipeline.core.errors import ScopeBusyError, SupersededError
+from sync_pipeline.core.liveness import Heartbeat
 from sync_pipeline.core.payload import content_digest
 from sync_pipeline.core.point import CollectionSpec, PointDigests
 from sync_pipeline.core.ports import (
@@ -605,6 +606,48 @@ class FakeScopeLeases:
     def _renew(self, fence: Fence, *, seconds: float) -> None:
         until = self._clock() + timedelta(seconds=seconds)
         self.held[fence.scope_key] = _FakeLease(fence.owner, fence.token, until)
+
+
+class FakeRunHeartbeats:
+    """``RunHeartbeats`` in a dictionary, with a clock that a test may turn.
+
+    Args:
+        clock: Tells ages.
+        process: Whoever beats; a test may change it.
+    """
+
+    def __init__(self, clock: Clock = utc_now, process: str = "this:1:1") -> None:
+        self._clock = clock
+        self.process = process
+        self.gone: set[str] = set()
+        """Processes that are known not to exist any more."""
+        self._beats: dict[tuple[str, str], tuple[str, datetime]] = {}
+
+    def beat(self, *, run_id: str, step_key: str) -> None:
+        self._beats[run_id, step_key] = self.process, self._clock()
+
+    def end(self, *, run_id: str, step_key: str) -> None:
+        if self._beats.get((run_id, step_key), ("", None))[0] == self.process:
+            del self._beats[run_id, step_key]
+
+    def list_all(self) -> list[Heartbeat]:
+        now = self._clock()
+        return [
+            Heartbeat(
+                run_id=run_id,
+                step_key=step_key,
+                process=process,
+                age_seconds=(now - at).total_seconds(),
+                is_gone=process in self.gone,
+            )
+            for (run_id, step_key), (process, at) in sorted(self._beats.items())
+        ]
+
+    def forget(self, run_ids: Sequence[str]) -> int:
+        over = [key for key in self._beats if key[0] in run_ids]
+        for key in over:
+            del self._beats[key]
+        return len(over)
 
 
 class FakeModelCanaries:

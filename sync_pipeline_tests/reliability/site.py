@@ -22,6 +22,7 @@ from sync_pipeline.database.index_state import PostgresIndexState
 from sync_pipeline.database.model_canaries import PostgresModelCanaries
 from sync_pipeline.database.overview import PostgresOverview
 from sync_pipeline.database.quarantine import PostgresQuarantine
+from sync_pipeline.database.run_heartbeats import PostgresRunHeartbeats
 from sync_pipeline.database.scope_leases import PostgresScopeLeases
 from sync_pipeline.database.scope_states import PostgresScopeStates
 from sync_pipeline.database.sync_requests import PostgresSyncRequests
@@ -94,6 +95,7 @@ class Site:
             records=self.records,
             generations=PostgresGenerations(self.engine, retries=IMPATIENT),
             leases=PostgresScopeLeases(self.engine, retries=IMPATIENT),
+            heartbeats=PostgresRunHeartbeats(self.engine, retries=IMPATIENT),
             cache=PostgresEmbeddingCache(self.engine, retries=IMPATIENT),
             canaries=PostgresModelCanaries(self.engine, retries=IMPATIENT),
             rates=FakeEmbeddingRates(),

@@ -21,7 +21,7 @@ import pytest
 
 from sync_pipeline.database.urls import driver_url
 from sync_pipeline.defs.run_history import MAX_SILENCE
-from sync_pipeline.hosting.dev import CLOSE_SECONDS
+from sync_pipeline.defs.sensors import dead_runs_sensor
 from sync_pipeline_tests.reliability.catalogue import Catalogue
 from sync_pipeline_tests.reliability.dev_instance import (
     FASTER,
@@ -41,7 +41,11 @@ ACME: Final = "acme"
 LONG_RUN_ROWS: Final = 3000
 """A third of them in each scope, five to a write: seconds of work."""
 HEAL_SECONDS: Final = (
-    200 + sum(FASTER.values()) + LEASE_SECONDS + MAX_SILENCE.total_seconds() + CLOSE_SECONDS
+    200
+    + sum(FASTER.values())
+    + 4 * LEASE_SECONDS
+    + MAX_SILENCE.total_seconds()
+    + float(dead_runs_sensor.minimum_interval_seconds or 0)
 )
 """Longest way from the last kill to an index in step: a start, a run that has to be given up."""
 

@@ -229,6 +229,24 @@ def test_a_holder_that_is_dead_is_said_to_be(path: Path) -> None:
     holder.end()
 
 
+def test_a_holder_in_another_container_of_the_same_host_name_is_not_said_to_be_dead(
+    path: Path,
+) -> None:
+    holder = Holder(path)
+    owner = json.loads((path / "owner.json").read_text())
+    elsewhere = {**owner, "pid": 2**22 + 1, "machine": "of another container"}
+    (path / "owner.json").write_text(json.dumps(elsewhere))
+
+    with (
+        pytest.raises(StoreLockedError) as caught,
+        lease_edge_store(path, wait_seconds=0)(),
+    ):
+        pass
+
+    holder.end()
+    assert "no longer running" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -24,6 +24,7 @@ from sync_pipeline.core.ports.generations import (
     Generations,
     GenerationsReader,
 )
+from sync_pipeline.core.ports.heartbeats import RunHeartbeats
 from sync_pipeline.core.ports.index import Index, IndexReader
 from sync_pipeline.core.ports.overview import (
     EntityTrouble,
@@ -109,6 +110,7 @@ __all__ = [
     "RecordedScope",
     "RequestStatus",
     "RowSource",
+    "RunHeartbeats",
     "ScopeLeases",
     "ScopeOrder",
     "ScopePage",

@@ -18,6 +18,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from sync_pipeline.core.errors import StoreLockedError
+from sync_pipeline.processes import machine_name
 from sync_pipeline.stores.edge.files import file_errors, write_text
 
 _PLAIN_WORD: Final = re.compile(r"[a-z][a-z-]{0,30}")
@@ -36,6 +37,8 @@ class Owner:
     host: str
     command: str
     since: str
+    machine: str = ""
+    """See ``processes.machine_name``; a release that did not say it leaves it empty."""
 
     def describe(self, *, is_running: bool) -> str:
         """Name the holder in a message."""
@@ -68,7 +71,7 @@ def describe_holder(path: Path) -> str:
     owner = read_owner(path)
     if owner is None:
         return "a process that has not said who it is"
-    is_elsewhere = owner.host != socket.gethostname()
+    is_elsewhere = owner.machine != machine_name()
     return owner.describe(is_running=is_elsewhere or psutil.pid_exists(owner.pid))
 
 
@@ -116,6 +119,7 @@ class FolderLock:
         owner = Owner(
             pid=os.getpid(),
             host=socket.gethostname(),
+            machine=machine_name(),
             command=describe_command(sys.argv),
             since=self._now().isoformat(timespec="seconds"),
         )
