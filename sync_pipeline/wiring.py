@@ -390,6 +390,7 @@ def _options(settings: Settings) -> SyncOptions:
         lease_ttl_seconds=limits.lease_ttl_seconds,
         part_rows=limits.part_rows,
         part_texts=settings.embedding.part_texts,
+        fan_out_texts=settings.embedding.fan_out_texts,
         embed_chunk_size=limits.embed_chunk_size,
         max_quarantined_fraction=limits.max_quarantined_fraction,
         shares_cache=settings.embedding.cache_scope == "shared",

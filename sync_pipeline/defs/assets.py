@@ -1,12 +1,13 @@
-"""The four steps of a sync as assets; each is a shell around one function of the engine.
+"""The steps of a sync as assets; each is a shell around one function of the engine.
+
+The second one, ``embedded_documents``, is in ``embedding``.
 
 A docstring here describes the data: Dagster shows it in its catalogue. What a
 step does and may raise stands with the function of the engine that it calls.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import dagster as dg
@@ -14,27 +15,17 @@ from pydantic import Field
 
 from sync_pipeline.core.errors import ConfigurationError, SyncPipelineError
 from sync_pipeline.core.hashing import RENDERING_VERSION
-from sync_pipeline.core.ports import Fence
-from sync_pipeline.core.reports import Counts, ScopeReport, Step, shown_counts
-from sync_pipeline.core.scope import Scope
-from sync_pipeline.defs.failures import RETRIES, as_dagster_failures
+from sync_pipeline.core.reports import ScopeReport
+from sync_pipeline.defs.failures import RETRIES
+from sync_pipeline.defs.io_managers import IO_MANAGER_KEY
 from sync_pipeline.defs.partitions import scope_partitions
-from sync_pipeline.defs.recording import Reached, record_success, recording_failure
-from sync_pipeline.defs.stopping import stopping_on_signals
+from sync_pipeline.defs.recording import record_success
+from sync_pipeline.defs.steps import scope_step, shown
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.heartbeat import beating
-from sync_pipeline.engine.lease import scope_lease
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
 from sync_pipeline.engine.steps.cleanup import clean_scope
-from sync_pipeline.engine.steps.embed import embed_scope
-from sync_pipeline.engine.steps.sync import (
-    begin_scope,
-    current_applied,
-    current_changes,
-    current_export,
-)
+from sync_pipeline.engine.steps.sync import begin_scope, current_applied, current_changes
 from sync_pipeline.engine.steps.upsert import upsert_scope
-from sync_pipeline.engine.stopping import counted
 from sync_pipeline.engine.switching import go_live_when_filled
 
 
@@ -46,52 +37,8 @@ def _scope_asset(*kinds: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinit
         kinds=set(kinds),
         code_version=RENDERING_VERSION,
         retry_policy=RETRIES,
-        io_manager_key="staged_manifests",
+        io_manager_key=IO_MANAGER_KEY,
     )
-
-
-@dataclass(slots=True, kw_only=True)
-class _Step:
-    """One scope's turn in one step of a run."""
-
-    sync: SyncContext
-    scope: Scope
-    fence: Fence
-    run_id: str
-    done: Counts
-    """By the run so far: set at the end of the step, which may still be stopped then."""
-
-
-@contextmanager
-def _scope_step(
-    context: dg.AssetExecutionContext, sync: SyncContext, *, reached: Reached | None
-) -> Iterator[_Step]:
-    """What every step needs: the scope's lease, a clean stop, failures that Dagster understands.
-
-    Args:
-        context: Which scope and run.
-        sync: The ports.
-        reached: What the step before this one handed over; None for the first.
-    """
-    scope, run_id = Scope.from_key(context.partition_key), context.run.run_id
-    before = Counts() if reached is None else reached.counts
-    step: _Step | None = None
-    with (
-        beating(
-            sync.heartbeats,
-            run_id=run_id,
-            step_key=context.get_step_execution_context().step.key,
-            lease_ttl_seconds=sync.options.lease_ttl_seconds,
-        ),
-        recording_failure(context, sync, reached=reached),
-        as_dagster_failures(retry_number=context.retry_number),
-        counted(lambda: before if step is None else step.done),
-        stopping_on_signals(sync) as stoppable,
-        scope_lease(stoppable, scope=scope, owner=run_id) as fence,
-    ):
-        stoppable.checkpoint(scope=scope)
-        step = _Step(sync=stoppable, scope=scope, fence=fence, run_id=run_id, done=before)
-        yield step
 
 
 class ExportConfig(dg.Config):
@@ -116,7 +63,7 @@ def exported_documents(
     In an incremental run only the rows that may have changed. Rows that cannot
     become documents are in the quarantine, with the reason.
     """
-    with _scope_step(context, sync, reached=None) as step:
+    with scope_step(context, sync, reached=None) as step:
         export = begin_scope(
             step.sync,
             scope=step.scope,
@@ -127,44 +74,7 @@ def exported_documents(
         step.done = export.counts
     return dg.MaterializeResult(
         value=export,
-        metadata=_shown("export", export.counts, seconds=export.seconds.export, note=export.note),
-    )
-
-
-class EmbedConfig(dg.Config):
-    """What one run is held to."""
-
-    change_digest: str | None = Field(
-        default=None,
-        description="Identifies the changes of a saved plan; the run is refused if it would make "
-        "any others. Empty: whatever the comparison finds.",
-    )
-
-
-@_scope_asset("python", "parquet")
-def embedded_documents(
-    context: dg.AssetExecutionContext,
-    config: EmbedConfig,
-    sync: dg.ResourceParam[SyncContext],
-    exported_documents: StagedExport,
-) -> dg.MaterializeResult[StagedChanges]:
-    """What has to be written to and deleted from the index, with every vector it needs.
-
-    Vectors are in the embedding cache; the index is not written yet.
-    """
-    with _scope_step(context, sync, reached=exported_documents) as step:
-        export = current_export(
-            step.sync, export=exported_documents, run_id=step.run_id, fence=step.fence
-        )
-        staged = embed_scope(
-            step.sync, export=export, fence=step.fence, planned=config.change_digest
-        )
-        step.done = staged.counts
-    return dg.MaterializeResult(
-        value=staged,
-        metadata=_shown(
-            "embed", staged.counts, seconds=staged.seconds.embed, unknown=staged.unknown
-        ),
+        metadata=shown("export", export.counts, seconds=export.seconds.export, note=export.note),
     )
 
 
@@ -175,14 +85,14 @@ def upserted_points(
     embedded_documents: StagedChanges,
 ) -> dg.MaterializeResult[AppliedChanges]:
     """The scope's points with every new and changed document, stale ones still among them."""
-    with _scope_step(context, sync, reached=embedded_documents) as step:
+    with scope_step(context, sync, reached=embedded_documents) as step:
         staged = current_changes(
             step.sync, staged=embedded_documents, run_id=step.run_id, fence=step.fence
         )
         applied = upsert_scope(step.sync, staged=staged, fence=step.fence)
         step.done = applied.counts
     return dg.MaterializeResult(
-        value=applied, metadata=_shown("upsert", applied.counts, seconds=applied.seconds.upsert)
+        value=applied, metadata=shown("upsert", applied.counts, seconds=applied.seconds.upsert)
     )
 
 
@@ -214,7 +124,7 @@ def stale_cleanup(
     Its result is the report of the run. Where more would be deleted than one run
     may, nothing is, and what was written before stays.
     """
-    with _scope_step(context, sync, reached=upserted_points) as step:
+    with scope_step(context, sync, reached=upserted_points) as step:
         limited = _with_limit(step.sync, config)
         applied = current_applied(
             limited, applied=upserted_points, run_id=step.run_id, fence=step.fence
@@ -225,7 +135,7 @@ def stale_cleanup(
     record_success(context, sync, report=report, is_full=applied.staged.is_full)
     return dg.MaterializeResult(
         value=report,
-        metadata=_shown(
+        metadata=shown(
             "cleanup", report, seconds=report.seconds.cleanup, generation=applied.staged.collection
         ),
     )
@@ -260,9 +170,3 @@ def _with_limit(sync: SyncContext, config: CleanupConfig) -> SyncContext:
     except ValueError as error:
         raise ConfigurationError(f"the run config cannot be used: {error}") from error
     return replace(sync, options=replace(sync.options, cleanup=policy))
-
-
-def _shown(step: Step, counts: Counts, *, seconds: float, **more: object) -> dict[str, Any]:
-    """A step's result as metadata that people read; seconds to the millisecond."""
-    facts = {name: value for name, value in more.items() if value is not None}
-    return {**shown_counts(step, counts), "seconds": round(seconds, 3), **facts}

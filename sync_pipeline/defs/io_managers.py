@@ -3,8 +3,9 @@
 The rows themselves are Parquet datasets that the manifest names. Nothing is pickled.
 """
 
+import socket
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import dagster as dg
@@ -13,11 +14,24 @@ from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.ports import StagingArea
 from sync_pipeline.core.reports import ScopeReport, StepSeconds
+from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.failures import as_dagster_failures
-from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
+from sync_pipeline.engine.staged import (
+    AppliedChanges,
+    EmbeddedTexts,
+    StagedChanges,
+    StagedComparison,
+    StagedExport,
+    run_folder,
+)
 
-Manifest = StagedExport | StagedChanges | AppliedChanges | ScopeReport
-"""What an asset hands on."""
+IO_MANAGER_KEY: Final = "staged_manifests"
+"""Name of the resource."""
+
+Manifest = (
+    StagedExport | StagedComparison | EmbeddedTexts | StagedChanges | AppliedChanges | ScopeReport
+)
+"""What a step hands on."""
 
 
 def _read_report(values: Mapping[str, Any]) -> ScopeReport:
@@ -26,6 +40,8 @@ def _read_report(values: Mapping[str, Any]) -> ScopeReport:
 
 _READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Manifest]]] = {
     StagedExport.__name__: StagedExport.from_dict,
+    StagedComparison.__name__: StagedComparison.from_dict,
+    EmbeddedTexts.__name__: EmbeddedTexts.from_dict,
     StagedChanges.__name__: StagedChanges.from_dict,
     AppliedChanges.__name__: AppliedChanges.from_dict,
     ScopeReport.__name__: _read_report,
@@ -48,41 +64,80 @@ def delete_manifests(staging: StagingArea, assets: Iterable[str], *, partition_k
 
 
 class StagedManifestIOManager(dg.IOManager):
-    """Keeps the latest manifest of every asset and partition in the staging area."""
+    """Keeps the latest manifest of every asset and partition in the staging area.
+
+    What the ops of one asset hand to each other is kept with the files of their run.
+    """
 
     def __init__(self, staging: StagingArea) -> None:
         self._staging = staging
 
-    def handle_output(self, context: dg.OutputContext, obj: Manifest) -> None:
-        """Write the manifest of the partition that was materialised."""
-        name = manifest_name(context.asset_key.path[-1], partition_key=context.asset_partition_key)
-        self._staging.write_manifest(name, {"kind": type(obj).__name__, "values": asdict(obj)})
+    def handle_output(self, context: dg.OutputContext, obj: Manifest | int) -> None:
+        """Write what a step hands on."""
+        self._staging.write_manifest(_place(context).name, _encode(obj))
 
-    def load_input(self, context: dg.InputContext) -> Manifest:
-        """Read the manifest that the asset before this one left for the partition.
+    def load_input(self, context: dg.InputContext) -> Manifest | int:
+        """Read what the step before this one left.
 
         Raises:
-            dagster.Failure: there is none, or an earlier release wrote it.
+            dagster.Failure: there is nothing, or an earlier release wrote it.
         """
-        asset, partition_key = context.asset_key.path[-1], context.asset_partition_key
-        name = manifest_name(asset, partition_key=partition_key)
+        if context.upstream_output is None and not context.has_asset_key:
+            raise PermanentError(f"the input {context.name} comes from no step")
+        place = _place(context)
         # A missing manifest stays missing: without this Dagster would retry for a minute.
         with as_dagster_failures(retry_number=0):
-            stored = self._staging.read_manifest(name)
+            stored = self._staging.read_manifest(place.name)
             if stored is None:
                 raise PermanentError(
-                    f"there is no result of {asset} for {partition_key!r} in the staging area; "
-                    "run the partition from exported_documents on"
+                    f"there is no result of {place.step} for {place.partition_key!r} in the "
+                    f"staging area, {self._staging.location}, as {socket.gethostname()} sees it.",
+                    remedy="Run the partition from exported_documents on. Where several machines "
+                    "run steps, `staging.url` has to be a place that all of them reach, such as "
+                    "s3://BUCKET/PREFIX.",
                 )
-            return _decode(stored, asset=asset)
+            return _decode(stored, step=place.step)
 
 
-def _decode(stored: Mapping[str, Any], *, asset: str) -> Manifest:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a step's result is kept."""
+
+    step: str
+    partition_key: str
+    name: str
+
+
+def _place(context: dg.OutputContext | dg.InputContext) -> _Place:
+    """Of an asset with its partition, of an op within one with its run."""
+    if context.has_asset_key:
+        asset, key = context.asset_key.path[-1], context.asset_partition_key
+        name = manifest_name(asset, partition_key=key)
+        return _Place(step=asset, partition_key=key, name=name)
+    output = context if isinstance(context, dg.OutputContext) else context.upstream_output
+    if output is None:
+        raise ValueError("an op's input comes from another op")
+    key = context.partition_key
+    run_id, *words = output.get_identifier()
+    folder = run_folder(scope=Scope.from_key(key), run_id=run_id)
+    # A step key has brackets, and dots where ops are nested: no folder is called like that.
+    return _Place(step=words[0], partition_key=key, name=f"{folder}/ops/{digest(*words)}")
+
+
+def _encode(obj: Manifest | int) -> dict[str, Any]:
+    if isinstance(obj, int):
+        return {"kind": "int", "values": obj}
+    return {"kind": type(obj).__name__, "values": asdict(obj)}
+
+
+def _decode(stored: Mapping[str, Any], *, step: str) -> Manifest | int:
     try:
+        if stored["kind"] == "int":
+            return int(stored["values"])
         return _READERS[stored["kind"]](stored["values"])
     except (KeyError, TypeError) as error:
         raise PermanentError(
-            f"the staged result of {asset} was written by another release; "
+            f"the staged result of {step} was written by another release; "
             "run the partition from exported_documents on"
         ) from error
 

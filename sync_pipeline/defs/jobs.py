@@ -9,12 +9,8 @@ from pydantic import Field
 
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.asset_checks import scope_checks
-from sync_pipeline.defs.assets import (
-    embedded_documents,
-    exported_documents,
-    stale_cleanup,
-    upserted_points,
-)
+from sync_pipeline.defs.assets import exported_documents, stale_cleanup, upserted_points
+from sync_pipeline.defs.embedding import embedded_documents
 from sync_pipeline.defs.executors import kept_alive
 from sync_pipeline.defs.failures import as_dagster_failures
 from sync_pipeline.defs.io_managers import delete_manifests

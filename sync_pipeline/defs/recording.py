@@ -20,10 +20,15 @@ from sync_pipeline.core.reports import Counts, ScopeReport
 from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG
 from sync_pipeline.defs.failures import Fact
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
+from sync_pipeline.engine.staged import (
+    AppliedChanges,
+    StagedChanges,
+    StagedComparison,
+    StagedExport,
+)
 from sync_pipeline.redaction import redact
 
-Reached = StagedExport | StagedChanges | AppliedChanges
+Reached = StagedExport | StagedComparison | StagedChanges | AppliedChanges
 """How far a run came: what its last finished step handed over."""
 
 KILLED: Final = "the run was ended from outside"
@@ -55,7 +60,10 @@ def record_success(
 
 @contextmanager
 def recording_failure(
-    context: dg.AssetExecutionContext, sync: SyncContext, *, reached: Reached | None
+    context: dg.AssetExecutionContext | dg.OpExecutionContext,
+    sync: SyncContext,
+    *,
+    reached: Reached | None,
 ) -> Iterator[None]:
     """Record a run that fails for good inside the ``with``; a step that is tried again is not one.
 

@@ -95,6 +95,8 @@ class SyncOptions:
     """Documents per staged part: the most that a step compares at once."""
     part_texts: int = 12_500
     """Texts per staged part of those that have to be embedded: what one worker is given at once."""
+    fan_out_texts: int = 50_000
+    """More missing texts than these are shared out among workers, where there are any."""
     embed_chunk_size: int = 256
     """Texts embedded between two writes to the cache: what a crash loses at most."""
     max_quarantined_fraction: float | None = None

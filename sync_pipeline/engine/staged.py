@@ -386,26 +386,6 @@ class _ChangeSet(_Manifest):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StagedComparison(_ChangeSet):
-    """What has to be embedded, written and deleted so that the index equals an export."""
-
-    missing: Sequence[MissingTexts]
-    """Texts without a vector, in the order of their turn, each in one part alone."""
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what ``to_dict`` wrote."""
-        missing = [MissingTexts(**part) for part in values["missing"]]
-        read = super(StagedComparison, cls).from_dict({**values, "missing": ()})
-        return replace(read, missing=missing)
-
-    @property
-    def missing_texts(self) -> int:
-        """How many have to be embedded."""
-        return sum(part.texts for part in self.missing)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedText:
     """A text that the model refuses."""
 
@@ -441,6 +421,29 @@ class EmbeddedTexts:
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedComparison(_ChangeSet):
+    """What has to be embedded, written and deleted so that the index equals an export."""
+
+    missing: Sequence[MissingTexts]
+    """Texts without a vector, in the order of their turn, each in one part alone."""
+    embedded: Sequence[EmbeddedTexts] = ()
+    """What became of them where they were embedded at once; its counts and seconds are in."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` wrote."""
+        missing = [MissingTexts(**part) for part in values["missing"]]
+        embedded = [EmbeddedTexts.from_dict(part) for part in values["embedded"]]
+        read = super(StagedComparison, cls).from_dict({**values, "missing": (), "embedded": ()})
+        return replace(read, missing=missing, embedded=embedded)
+
+    @property
+    def missing_texts(self) -> int:
+        """How many have to be embedded."""
+        return sum(part.texts for part in self.missing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

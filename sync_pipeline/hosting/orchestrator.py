@@ -226,9 +226,9 @@ def _report(outputs: Mapping[str, object], *, scope: Scope, run_id: str) -> Scop
 def _outputs(result: dg.ExecuteInProcessResult) -> dict[str, object]:
     """Values of the assets that were materialised, by asset."""
     return {
-        str(event.step_key): result.output_for_node(str(event.step_key))
+        event.asset_key.path[-1]: result.asset_value(event.asset_key)
         for event in result.all_events
-        if event.is_step_materialization
+        if event.is_step_materialization and event.asset_key is not None
     }
 
 

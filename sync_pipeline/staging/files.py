@@ -44,6 +44,11 @@ class Files:
         self._root = root.rstrip("/")
         self._is_local = isinstance(fs, LocalFileSystem)
 
+    @property
+    def location(self) -> str:
+        """Where all files are, for messages: a folder, or a URL without what is secret in it."""
+        return self._root if self._is_local else self._fs.unstrip_protocol(self._root)
+
     def locate(self, path: str) -> str:
         """Where a file is, for messages and for fsspec."""
         return f"{self._root}/{path}"

@@ -106,6 +106,11 @@ class ParquetStaging:
     def __init__(self, url: str) -> None:
         self._files = Files(url)
 
+    @property
+    def location(self) -> str:
+        """Where it is, for people; nothing secret."""
+        return self._files.location
+
     @contextmanager
     def open_writer(self, name: str, *, schema: pa.Schema, parts: int) -> Iterator[_Writer]:
         """Write a dataset under a name; an existing one is replaced when the ``with`` ends well.

@@ -41,7 +41,9 @@ def read(
         asset_partition_key_range=dg.PartitionKeyRange(key, key),
         asset_partitions_def=dg.StaticPartitionsDefinition([key]),
     ) as context:
-        return manager.load_input(context)
+        found = manager.load_input(context)
+    assert not isinstance(found, int)
+    return found
 
 
 @pytest.fixture

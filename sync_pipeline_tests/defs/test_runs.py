@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import signal
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,8 +20,8 @@ from sync_pipeline.defs.failures import RETRIES
 from sync_pipeline.defs.jobs import ASSETS
 from sync_pipeline.engine.context import SyncOptions
 from sync_pipeline.engine.steps.cleanup import clean_scope
-from sync_pipeline.engine.steps.embed import embed_scope
-from sync_pipeline.engine.steps.sync import begin_scope
+from sync_pipeline.engine.steps.embed import embed_missing
+from sync_pipeline.engine.steps.sync import begin_scope, sealed_changes
 from sync_pipeline.engine.steps.upsert import upsert_scope
 from sync_pipeline_tests.defs.conftest import failure_of, metadata_of, run_job, set_rows
 from sync_pipeline_tests.engine.world import Clock, World
@@ -29,6 +30,8 @@ from sync_pipeline_tests.fakes.state import FakeScopeLeases
 pytestmark = pytest.mark.dagster
 
 ACME = Scope("acme")
+COMPARING = "embedded_documents.compare_documents"
+SEALING = "embedded_documents.seal_changes"
 
 
 def retries_of(result: dg.ExecuteInProcessResult) -> list[str]:
@@ -197,9 +200,15 @@ def test_a_permanent_error_is_not_retried(world: World, instance: dg.DagsterInst
 
 
 def test_assets_retry_five_times_with_growing_waits() -> None:
-    policies = [asset.op.retry_policy for asset in ASSETS]
+    nodes = [asset.node_def for asset in ASSETS]
+    ops = [
+        op
+        for node in nodes
+        for op in (node.node_defs if isinstance(node, dg.GraphDefinition) else [node])
+    ]
 
-    assert policies == [RETRIES] * 4
+    assert len(ops) == 6
+    assert all(isinstance(op, dg.OpDefinition) and op.retry_policy == RETRIES for op in ops)
     assert (RETRIES.max_retries, RETRIES.delay, RETRIES.backoff, RETRIES.jitter) == (
         5,
         2,
@@ -269,7 +278,8 @@ def test_a_signal_lets_the_batch_in_flight_finish_and_fails_the_step_with_the_re
     ("step", "function", "shown"),
     [
         pytest.param("exported_documents", begin_scope, {"documents": 3}, id="export"),
-        pytest.param("embedded_documents", embed_scope, {"embedded_texts": 3}, id="embed"),
+        pytest.param(COMPARING, embed_missing, {"embedded_texts": 3}, id="embed"),
+        pytest.param(SEALING, sealed_changes, {"embedded_texts": 3}, id="seal"),
         pytest.param("upserted_points", upsert_scope, {"points_written": 3}, id="upsert"),
         pytest.param("stale_cleanup", clean_scope, {"indexed": 3}, id="cleanup"),
     ],
@@ -288,7 +298,8 @@ def test_a_signal_after_the_last_batch_of_a_step_tells_all_that_the_step_did(
         signal.raise_signal(signal.SIGTERM)
         return done
 
-    monkeypatch.setattr(f"sync_pipeline.defs.assets.{function.__name__}", then_signal)
+    module = "embedding" if step in {COMPARING, SEALING} else "assets"
+    monkeypatch.setattr(f"sync_pipeline.defs.{module}.{function.__name__}", then_signal)
 
     result = run_job(instance, world.sync, scope_key="acme")
 
@@ -306,7 +317,7 @@ def test_a_stop_between_two_steps_tells_what_the_first_one_did(
 
     result = run_job(instance, sync, scope_key="acme")
 
-    _, facts = failure_of(result, "embedded_documents")
+    _, facts = failure_of(result, COMPARING)
     assert facts["counts"] == {"rows": 3, "documents": 3}
 
 
@@ -339,8 +350,10 @@ def test_a_step_run_by_itself_without_the_one_before_says_what_to_do(
     message, _ = failure_of(result, "upserted_points")
     assert retries_of(result) == []
     assert message == (
-        "there is no result of embedded_documents for 'acme' in the staging area; "
-        "run the partition from exported_documents on"
+        f"there is no result of embedded_documents for 'acme' in the staging area, "
+        f"{world.staging.location}, as {socket.gethostname()} sees it. Run the partition from "
+        "exported_documents on. Where several machines run steps, `staging.url` has to be a place "
+        "that all of them reach, such as s3://BUCKET/PREFIX."
     )
 
 

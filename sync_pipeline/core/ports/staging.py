@@ -34,6 +34,10 @@ class StagingArea(Protocol):
     A name is any text; ``/`` makes folders of it, and no component may be empty.
     """
 
+    @property
+    def location(self) -> str:
+        """Where it is, for people; nothing secret."""
+
     def open_writer(
         self, name: str, *, schema: pa.Schema, parts: int
     ) -> AbstractContextManager[DatasetWriter]:

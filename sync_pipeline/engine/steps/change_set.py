@@ -268,7 +268,7 @@ def seal_changes(
     sync: SyncContext,
     *,
     comparison: StagedComparison,
-    embedded: Sequence[EmbeddedTexts],
+    embedded: Sequence[EmbeddedTexts] = (),
 ) -> StagedChanges:
     """Make of a comparison whose texts were embedded what can be written.
 
@@ -278,10 +278,11 @@ def seal_changes(
     Args:
         sync: The ports.
         comparison: What to write.
-        embedded: What became of each part of its missing texts.
+        embedded: What became of the parts that were embedded elsewhere.
     """
     began = sync.seconds()
-    refused = {key: error for part in embedded for key, error in part.refused.items()}
+    everywhere = [*comparison.embedded, *embedded]
+    refused = {key: error for part in everywhere for key, error in part.refused.items()}
     tally = _Tally(sum((part.counts for part in embedded), comparison.counts))
     changes, rows = comparison.changes, comparison.changes_rows
     if refused:
@@ -293,7 +294,7 @@ def seal_changes(
             comparison,
             counts=tally.counts,
             seconds=replace(before, embed=spent + sync.seconds() - began),
-            unknown=_joined([part.unknown for part in embedded]),
+            unknown=_joined([part.unknown for part in everywhere]),
         ),
         changes=changes,
         changes_rows=rows,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -26,6 +26,7 @@ from sync_pipeline.engine.staged import (
     MissingTexts,
     RefusedText,
     StagedChanges,
+    StagedComparison,
     StagedExport,
     split_by_place,
 )
@@ -58,21 +59,35 @@ def embed_scope(
         SyncPipelineError: see ``compare_scope`` and ``embed_part``.
     """
     comparison = compare_scope(sync, export=export, fence=fence, planned=planned)
-    embedded: list[EmbeddedTexts] = []
-    so_far = comparison.counts
+    return seal_changes(sync, comparison=embed_missing(sync, comparison=comparison))
+
+
+def embed_missing(sync: SyncContext, *, comparison: StagedComparison) -> StagedComparison:
+    """Embed all parts of the missing texts here, one after the other.
+
+    Returns:
+        The same with what became of them.
+
+    Raises:
+        SyncPipelineError: see ``embed_part``.
+    """
     for part in comparison.missing:
-        embedded.append(
-            embed_part(
-                sync,
-                part,
-                scope=export.scope,
-                run_id=export.run_id,
-                so_far=so_far,
-                total=comparison.missing_texts,
-            )
+        embedded = embed_part(
+            sync,
+            part,
+            scope=comparison.scope,
+            run_id=comparison.run_id,
+            so_far=comparison.counts,
+            total=comparison.missing_texts,
         )
-        so_far += embedded[-1].counts
-    return seal_changes(sync, comparison=comparison, embedded=embedded)
+        spent = comparison.seconds.embed + embedded.seconds
+        comparison = replace(
+            comparison,
+            embedded=[*comparison.embedded, embedded],
+            counts=comparison.counts + embedded.counts,
+            seconds=replace(comparison.seconds, embed=spent),
+        )
+    return comparison
 
 
 @dataclass(slots=True)

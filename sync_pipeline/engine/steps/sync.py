@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sync_pipeline.core.errors import StoppedError
@@ -10,8 +11,15 @@ from sync_pipeline.core.reports import ScopeReport, SyncMode
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.lease import scope_lease
-from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
+from sync_pipeline.engine.staged import (
+    AppliedChanges,
+    EmbeddedTexts,
+    StagedChanges,
+    StagedComparison,
+    StagedExport,
+)
 from sync_pipeline.engine.steps.beside import keep_others_in_step
+from sync_pipeline.engine.steps.change_set import seal_changes
 from sync_pipeline.engine.steps.cleanup import clean_scope
 from sync_pipeline.engine.steps.embed import embed_scope
 from sync_pipeline.engine.steps.export import export_scope
@@ -58,8 +66,28 @@ def current_changes(
     return embed_scope(sync, export=export, fence=fence)
 
 
+def sealed_changes(
+    sync: SyncContext,
+    *,
+    comparison: StagedComparison,
+    embedded: Sequence[EmbeddedTexts],
+    run_id: str,
+    fence: Fence,
+) -> StagedChanges:
+    """The change set that was compared and embedded, or a new one where that is out of date."""
+    if _is_current(sync, comparison, run_id=run_id, fence=fence):
+        return seal_changes(sync, comparison=comparison, embedded=embedded)
+    scope, mode = comparison.scope, comparison.mode
+    export = begin_scope(sync, scope=scope, run_id=run_id, fence=fence, mode=mode)
+    return embed_scope(sync, export=export, fence=fence)
+
+
 def _is_current(
-    sync: SyncContext, staged: StagedExport | StagedChanges, *, run_id: str, fence: Fence
+    sync: SyncContext,
+    staged: StagedExport | StagedComparison | StagedChanges,
+    *,
+    run_id: str,
+    fence: Fence,
 ) -> bool:
     made_by = staged.run_id, staged.fence_token, staged.collection
     return made_by == (run_id, fence.token, sync.spec.collection)
