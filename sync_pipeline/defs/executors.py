@@ -1,20 +1,88 @@
-"""Executors of Dagster that give signs of life of the run, whichever machine they are on."""
+"""Who executes the steps of a run, and gives signs of life of it, whichever machine it is on."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import dagster as dg
 
-from sync_pipeline.core.errors import SyncPipelineError
+from sync_pipeline.core.errors import ConfigurationError, SyncPipelineError
+from sync_pipeline.defs.celery_options import STEPS_QUEUE, celery_options
 from sync_pipeline.engine.heartbeat import beating
-from sync_pipeline.settings import load_settings
+from sync_pipeline.settings import Settings, load_settings
 from sync_pipeline.wiring import open_installation
 
 _log: Final = logging.getLogger(__name__)
+
+
+EMBEDDING_OP: Final = "embed_texts"
+"""The step that takes the time; see ``embedding``, which imports nothing of a cluster."""
+
+
+def big_scope_executor(settings: Settings) -> dg.ExecutorDefinition:
+    """The executor of big scopes that the settings ask for.
+
+    Raises:
+        ConfigurationError: the extra is not installed.
+    """
+    scale = settings.scale
+    try:
+        executor = _EXECUTORS[scale.executor](settings)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"`scale.executor` is {scale.executor}, and {error.name} is not installed.",
+            remedy=f"Install it with `pip install 'sync-pipeline[{scale.executor}]'`.",
+        ) from error
+    return kept_alive(executor)
+
+
+def _celery(settings: Settings) -> dg.ExecutorDefinition:
+    from dagster_celery import celery_executor  # noqa: PLC0415 - an extra
+
+    return _configured(
+        celery_executor,
+        {
+            "broker": settings.broker_url,
+            "backend": settings.result_url,
+            "config_source": celery_options(default_queue=STEPS_QUEUE),
+        },
+    )
+
+
+def _k8s(settings: Settings) -> dg.ExecutorDefinition:
+    from dagster_k8s import k8s_job_executor  # noqa: PLC0415 - an extra
+
+    # Pods are otherwise as those of the run, which Dagster's chart describes.
+    resources = settings.scale.embedding_resources
+    per_step = {EMBEDDING_OP: {"container_config": {"resources": resources}}} if resources else {}
+    return _configured(k8s_job_executor, {"per_step_k8s_config": per_step})
+
+
+def _docker(_settings: Settings) -> dg.ExecutorDefinition:
+    from dagster_docker import docker_executor  # noqa: PLC0415 - an extra
+
+    # Containers are as those that the launcher makes for runs.
+    return docker_executor
+
+
+_EXECUTORS: Final[Mapping[str, Callable[[Settings], dg.ExecutorDefinition]]] = {
+    "in_process": lambda _: dg.in_process_executor,
+    "multiprocess": lambda _: dg.multiprocess_executor,
+    "celery": _celery,
+    "k8s": _k8s,
+    "docker": _docker,
+}
+
+
+def _configured(
+    definition: dg.ExecutorDefinition, config: Mapping[str, Any]
+) -> dg.ExecutorDefinition:
+    """The executor with its settings inside, where no run's config can be seen or changed."""
+    given = {key: value for key, value in config.items() if value is not None}
+    return definition.configured(lambda _: given, name=definition.name, config_schema={})
 
 
 def kept_alive(definition: dg.ExecutorDefinition) -> dg.ExecutorDefinition:

@@ -16,6 +16,7 @@ _AS_JSON: Final[Mapping[Path, str]] = {
     ("alerts", "email_to"): "a list such as '[{...}]'",
     ("scopes", "priority"): """a mapping such as '{"acme": 10}'""",
     ("embedding", "models"): 'an object such as \'{"titles": {"model": "..."}}\'',
+    ("scale", "embedding_resources"): """an object such as '{"limits": {"nvidia.com/gpu": "1"}}'""",
     ("search", "weights"): "an object such as '{\"text\": 2}'",
 }
 """Values that are written as JSON in a variable, each with what that looks like."""

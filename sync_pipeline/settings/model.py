@@ -157,9 +157,31 @@ class Settings(Section):
         return self.staging.url or str(self.staging_path)
 
     @property
+    def broker_url(self) -> str | None:
+        """Where Celery's tasks wait, password included."""
+        url = self.scale.broker_url
+        return None if url is None else url.get_secret_value()
+
+    @property
+    def result_url(self) -> str | None:
+        """Where Celery's answers are left, the default filled in."""
+        url = self.scale.result_url
+        if url is not None:
+            return url.get_secret_value()
+        broker = self.broker_url
+        return broker if broker is None or broker.startswith(("redis", "sentinel")) else "rpc://"
+
+    @property
     def secret_values(self) -> list[str]:
         """Every key and password, for redaction; of an address its password."""
-        urls = (self.source.url, self.state.url, self.dagster.storage_url, self.alerts.smtp_url)
+        urls = (
+            self.source.url,
+            self.state.url,
+            self.dagster.storage_url,
+            self.alerts.smtp_url,
+            self.scale.broker_url,
+            self.scale.result_url,
+        )
         keys = (
             self.index.api_key,
             self.embedding.api_key,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -18,6 +18,7 @@ from pydantic import (
     SecretStr,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from sync_pipeline.core.addresses import is_readable_on_the_way
@@ -39,6 +40,7 @@ from sync_pipeline.settings.rules import (
     why_not_an_alias,
 )
 from sync_pipeline.settings.urls import (
+    BrokerUrl,
     DatabaseUrl,
     SmtpUrl,
     WebhookUrl,
@@ -481,9 +483,61 @@ class DagsterSettings(Section):
 class ScaleSettings(Section):
     """What runs where, on more than one machine; see docs/scaling.md."""
 
+    executor: Literal["in_process", "multiprocess", "celery", "k8s", "docker"] = "in_process"
+    """Who executes the steps of big scopes: the process of the run itself, further processes of
+    its machine, Celery workers, or a pod or a container for each. With `celery`, `k8s` and `docker`
+    whole runs are started there too. Each needs the extra of its name, as in
+    `pip install 'sync-pipeline[celery]'`."""
+    big_scope_rows: Annotated[int, Field(ge=1, le=10_000_000_000), NOT_A_BOOL] = 200_000
+    """A scope of more rows than these is synced by `sync_big_scope_job`, whose steps the executor
+    shares out. All others are synced in the process of their run."""
+    broker_url: BrokerUrl | None = None
+    """Where Celery's tasks wait: `redis://:PASSWORD@HOST:6379/0` or `amqp://USER:PASSWORD@HOST//`.
+    """
+    result_url: BrokerUrl | None = None
+    """Where Celery's workers leave their answers. Null: the broker, if it is Redis, else `rpc://`.
+    """
+    start_timeout_seconds: Annotated[int, Field(ge=30, le=604_800), NOT_A_BOOL] | None = None
+    """How long a run may wait for a worker, a pod or a container before it fails. Null: 3 minutes
+    on this machine, an hour with `celery`, `k8s` or `docker`."""
+    image: Annotated[str, Field(min_length=1)] | None = None
+    """Image of the containers of `docker`."""
+    network: Annotated[str, Field(min_length=1)] | None = None
+    """Network of these containers."""
+    embedding_resources: dict[
+        Literal["requests", "limits"], dict[str, Annotated[str, BeforeValidator(as_id)]]
+    ] = {}
+    """What a pod of `k8s` that embeds asks for, and no other, e.g.
+    `{limits: {nvidia.com/gpu: 1}}`."""
     machine_name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Name of this machine or container, told apart from all others. Null: what the kernel says
     of itself, which is right but for machines that were copied while they ran."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        lacking = {"celery": ("broker_url", self.broker_url), "docker": ("image", self.image)}
+        key, value = lacking.get(self.executor, ("", ""))
+        if value is None:
+            example = {"broker_url": "redis://HOST:6379/0", "image": "REGISTRY/sync-pipeline:TAG"}
+            raise refusal(
+                Mistake(
+                    f"scale.executor is {self.executor} and scale.{key} is not set",
+                    f"set scale.{key}, e.g. {example[key]}",
+                )
+            )
+        return self
+
+    @property
+    def is_on_many_machines(self) -> bool:
+        """Whether steps or runs may be executed by another machine than this one."""
+        return self.executor in {"celery", "k8s", "docker"}
+
+    @property
+    def seconds_to_start(self) -> int:
+        """How long a run may wait until somebody executes it."""
+        if self.start_timeout_seconds is not None:
+            return self.start_timeout_seconds
+        return 3600 if self.is_on_many_machines else 180
 
 
 def _refuse_unprotected(

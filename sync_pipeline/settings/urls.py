@@ -28,6 +28,9 @@ _SECRET_PARAMETER: Final = re.compile(
     r"(?:'(?:[^'\\]|\\.)*'|(?:[^&\s\\]|\\.)*)",
     re.IGNORECASE,
 )
+_BROKERS: Final = frozenset(
+    {"redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp", "rpc"}
+)
 _SMTP_FIX: Final = "write smtp://USER:PASSWORD@HOST:587 or smtps://USER:PASSWORD@HOST:465"
 
 
@@ -141,6 +144,18 @@ def why_not_an_smtp_url(url: str) -> Mistake | None:
     return None
 
 
+def why_not_a_broker_url(url: str) -> Mistake | None:
+    """Judge the address of what Celery's tasks or answers go through."""
+    fix = "write redis://:PASSWORD@HOST:6379/0 or amqp://USER:PASSWORD@HOST//"
+    parts = None if _UNPRINTABLE.search(url) else _split(url)
+    if parts is None or parts.scheme not in _BROKERS:
+        return Mistake("is not the URL of a broker", fix)
+    # A socket has a path, and rpc:// answers through the broker itself.
+    if not parts.hostname and parts.scheme not in {"redis+socket", "rpc"}:
+        return Mistake("names no host", fix)
+    return None
+
+
 def why_not_an_index_url(url: str) -> Mistake | None:
     """Judge the address of an index: embedded or a server."""
     if url.startswith(EDGE_PREFIX):
@@ -204,6 +219,13 @@ def _split(url: str) -> SplitResult | None:
 
 class DatabaseUrl(Secret[Annotated[str, checked(why_not_a_database_url)]]):
     """The URL of a PostgreSQL database; shown with its password masked."""
+
+    def _display(self) -> str:
+        return mask_url(self.get_secret_value())
+
+
+class BrokerUrl(Secret[Annotated[str, checked(why_not_a_broker_url)]]):
+    """The URL of a broker; shown without user and password."""
 
     def _display(self) -> str:
         return mask_url(self.get_secret_value())
