@@ -70,6 +70,14 @@ def measure(bench: Workbench) -> Outcome:
     compared = again.sync("--force")
     require(compared.totals["unchanged"] == documents, "no point is written again")
 
+    bare = replace(home, folder=bench.new_folder("home"), database_url=bench.new_database(size))
+    bare.folder.mkdir(parents=True)
+    shutil.copytree(index_copy, bare.index_folder)
+    stateless = bare.sync()
+    require(stateless.totals["unchanged"] == documents, "points say what they were made from")
+    require(stateless.totals["embedded_texts"] == 0, "nothing is embedded again")
+    require(json.loads(bare.verify().output)["ok"], "source, record and index agree")
+
     without = replace(home, folder=bench.new_folder("home"), database_url=bench.new_database(size))
     _restore(without, light)
     embedded = without.sync()
@@ -95,6 +103,12 @@ def measure(bench: Workbench) -> Outcome:
             figure("copy", "copy of the index", "s", copied),
             figure("size/index", "size of that copy", "bytes", _bytes(index_copy)),
             figure("compare", "full sync on the copied index, 0 written", "s", compared.seconds),
+            figure(
+                "stateless",
+                "sync where state and dump are lost, not the index",
+                "s",
+                stateless.seconds,
+            ),
             figure("embed", "sync where the cache is lost: all embedded", "s", embedded.seconds),
         ),
         notes=NOTES,
