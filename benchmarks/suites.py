@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks import (
+    backup,
     busy_neighbour,
     canaries,
     digest_check,
@@ -67,6 +68,7 @@ OF_SIZES: Final[Mapping[str, Benchmark]] = {
 ALONE: Final[Mapping[str, Benchmark]] = {
     "service": Benchmark(service.TITLE, service.measure),
     "canaries": Benchmark(canaries.TITLE, canaries.measure),
+    "backup": Benchmark(backup.TITLE, backup.measure),
     "retrieval": Benchmark(retrieval.TITLE, retrieval.measure),
 }
 """Those that have a run and a results file of their own: ``make bench-service`` and its like."""

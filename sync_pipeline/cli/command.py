@@ -45,6 +45,12 @@ class TakesDashes(TyperCommand):
         return super().parse_args(ctx, [*misspelt[:1], *args])
 
 
+class HandsOn(TyperCommand):
+    """A command that hands what follows its first argument on to another program."""
+
+    allow_interspersed_args = False
+
+
 def unknown_options(words: Sequence[str], *, known_options: AbstractSet[str]) -> list[str]:
     """Words before ``--`` that look like a long option, or like -h, and are none."""
     before = takewhile(lambda word: word != "--", words)
@@ -52,7 +58,9 @@ def unknown_options(words: Sequence[str], *, known_options: AbstractSet[str]) ->
     return [word for word in looks if word.partition("=")[0] not in known_options]
 
 
-def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
+def command(
+    app: typer.Typer, name: str, *, cls: type[TyperCommand] = TakesDashes
+) -> Callable[[Command], Command]:
     """Register a function as a command that also takes ``--config``, ``--json`` and ``--debug``.
 
     Typer builds options from a function's signature; the one it is given has the
@@ -60,7 +68,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
     """
 
     def register(function: Command) -> Command:
-        app.command(name, cls=TakesDashes, help=inspect.getdoc(function))(_runner(function))
+        app.command(name, cls=cls, help=inspect.getdoc(function))(_runner(function))
         return function
 
     return register

@@ -1,4 +1,4 @@
-"""``migrate``, ``database url``, ``doctor`` and ``dev``: what the pipeline stands on."""
+"""``migrate``, ``database url``, ``doctor``, ``dev``, ``dagster``: what the pipeline stands on."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from sync_pipeline.cli import render
-from sync_pipeline.cli.command import command
+from sync_pipeline.cli.command import HandsOn, command
 from sync_pipeline.cli.failures import FAILED
 from sync_pipeline.cli.invocation import Invocation
+from sync_pipeline.operations.ports import DagsterProgram
 
 app = typer.Typer()
 database_app = typer.Typer(help="The database in use.", no_args_is_help=True)
@@ -78,9 +79,7 @@ def dev(
     ] = False,
 ) -> None:
     """Run Dagster's user interface and daemon, the HTTP service, and all that is embedded."""
-    if invocation.config is not None:
-        # Dagster's processes load the settings themselves; what they inherit names the file.
-        os.environ["SYNC_PIPELINE_CONFIG"] = str(invocation.config.absolute())
+    _let_children_find_settings(invocation)
     service = invocation.settings.service
     invocation.tell(
         f"Dagster comes up at http://{host}:{port}, the operations page and the API at "
@@ -90,3 +89,50 @@ def dev(
         invocation.settings, host=host, port=port, is_behind_proxy=behind_auth_proxy
     )
     raise typer.Exit(code)
+
+
+@command(app, "dagster", cls=HandsOn)
+def dagster(
+    invocation: Invocation,
+    *,
+    program: Annotated[
+        DagsterProgram,
+        typer.Argument(
+            metavar="PROGRAM",
+            help="webserver (the user interface), daemon, code-server, or cli: `dagster` itself.",
+        ),
+    ],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ARGS", help="Handed on to the program as they are."),
+    ] = None,
+    behind_auth_proxy: Annotated[
+        bool,
+        typer.Option(
+            "--behind-auth-proxy",
+            help="Let the user interface listen on another host than this one: something in "
+            "front of it asks for a password.",
+        ),
+    ] = False,
+) -> None:
+    """Become one of Dagster's own programs, with everything that it expects to find.
+
+    For service managers, containers and scheduled jobs: folder, settings, tables and variables are
+    made as `dev` makes them, then this process is the program. Options of ours stand before
+    PROGRAM; all that follows is the program's own. It loads this pipeline unless ARGS name
+    something else (`-w workspace.yaml`). `daemon` runs unless ARGS name another of its commands
+    (`liveness-check`).
+    """
+    _let_children_find_settings(invocation)
+    invocation.orchestrator.become_dagster(
+        invocation.settings,
+        program=program,
+        arguments=arguments or [],
+        is_behind_proxy=behind_auth_proxy,
+    )
+
+
+def _let_children_find_settings(invocation: Invocation) -> None:
+    """Dagster's processes load the settings themselves; what they inherit names the file."""
+    if invocation.config is not None:
+        os.environ["SYNC_PIPELINE_CONFIG"] = str(invocation.config.absolute())

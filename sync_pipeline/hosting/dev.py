@@ -13,16 +13,14 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
-from sync_pipeline.core.addresses import is_this_machine
-from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.defs.run_history import close_dead_runs
 from sync_pipeline.hosting.code_servers import mend_code_servers
 from sync_pipeline.hosting.instance import open_instance, prepare_instance
+from sync_pipeline.hosting.programs import MODULE, require_password
 
 if TYPE_CHECKING:
     from sync_pipeline.wiring import Installation
 
-MODULE: Final = "sync_pipeline.definitions"
 PROGRAM: Final = "sync_pipeline.hosting.dagster_program"
 
 FOLLOW: Final = ("feed", "follow")
@@ -73,12 +71,7 @@ def run_dev(
     Raises:
         ConfigurationError: ``host`` can be reached from other machines.
     """
-    if not is_behind_proxy and not is_this_machine(host):
-        raise ConfigurationError(
-            f"Dagster's user interface has no password, so it does not listen on {host!r}. Leave "
-            "--host out, or put a proxy that asks for one in front of it and say "
-            "--behind-auth-proxy."
-        )
+    require_password(host, is_behind_proxy=is_behind_proxy)
     # A copy: opening an instance sets variables of this process for a moment.
     environment = dict(environment)
     variables = prepare_instance(installation, environment=environment)

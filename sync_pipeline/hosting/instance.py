@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -111,8 +112,9 @@ def _write_settings(home: Path, *, max_runs: int) -> None:
         home.mkdir(parents=True, exist_ok=True)
         if target.exists() and target.read_text(encoding="utf-8") == text:
             return
-        # Replaced in one step: a daemon may be reading it.
-        draft = target.with_name(f"{FILE_NAME}.{os.getpid()}")
+        # Replaced in one step: a daemon may be reading it. Not named by process: in containers that
+        # share the folder each is number 1.
+        draft = target.with_name(f"{FILE_NAME}.{uuid.uuid4().hex}")
         draft.write_text(text, encoding="utf-8")
         draft.replace(target)
     except OSError as error:
@@ -133,7 +135,11 @@ def _create_schema(url: str) -> None:
             sa.text("SELECT 1 FROM pg_namespace WHERE nspname = :name"), {"name": DAGSTER_SCHEMA}
         )
         # Only then: even IF NOT EXISTS needs a right that the role may lack.
-        if existing is None:
+        if existing is not None:
+            return
+        # Processes of a deployment start together: while another one makes it, IF NOT EXISTS
+        # waits, and then fails (PostgreSQL 18).
+        with suppress(sa.exc.IntegrityError):
             connection.execute(sa.schema.CreateSchema(DAGSTER_SCHEMA, if_not_exists=True))
 
 

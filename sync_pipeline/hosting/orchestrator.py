@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import dagster as dg
 
@@ -25,6 +25,8 @@ from sync_pipeline.engine.index import require_own_alias
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
 from sync_pipeline.hosting.dev import run_dev
 from sync_pipeline.hosting.instance import open_instance
+from sync_pipeline.hosting.programs import become
+from sync_pipeline.operations.ports import DagsterProgram
 from sync_pipeline.settings import Settings
 from sync_pipeline.wiring import open_installation
 
@@ -113,6 +115,23 @@ class DagsterOrchestrator:
             open_installation(settings),
             host=host,
             port=port,
+            environment=os.environ,
+            is_behind_proxy=is_behind_proxy,
+        )
+
+    def become_dagster(
+        self,
+        settings: Settings,
+        *,
+        program: DagsterProgram,
+        arguments: Sequence[str],
+        is_behind_proxy: bool,
+    ) -> NoReturn:
+        """Go on as one of Dagster's programs; see ``programs.become``."""
+        become(
+            program,
+            arguments,
+            installation=open_installation(settings),
             environment=os.environ,
             is_behind_proxy=is_behind_proxy,
         )

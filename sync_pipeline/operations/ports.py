@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from enum import StrEnum
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 if TYPE_CHECKING:
     from sync_pipeline.core.ports import Progress, StopSignal
@@ -11,6 +12,19 @@ if TYPE_CHECKING:
     from sync_pipeline.core.scope import Scope
     from sync_pipeline.engine.context import RunOptions
     from sync_pipeline.settings import ServiceSettings, Settings
+
+
+class DagsterProgram(StrEnum):
+    """One of Dagster's own programs."""
+
+    WEBSERVER = "webserver"
+    """Its user interface."""
+    DAEMON = "daemon"
+    """What starts queued runs, schedules and sensors, and watches runs."""
+    CODE_SERVER = "code-server"
+    """What holds our code for both of them."""
+    CLI = "cli"
+    """Its command line."""
 
 
 class RunService(Protocol):
@@ -116,4 +130,27 @@ class Orchestrator(Protocol):
 
         Returns:
             Their exit code; 0 where they were stopped by a signal.
+        """
+
+    def become_dagster(
+        self,
+        settings: Settings,
+        *,
+        program: DagsterProgram,
+        arguments: Sequence[str],
+        is_behind_proxy: bool,
+    ) -> NoReturn:
+        """Go on as one of Dagster's programs, in the place of this process.
+
+        Everything that it expects to find is made first: folder, settings, tables, variables.
+
+        Args:
+            settings: Of the installation.
+            program: Which.
+            arguments: Its own, handed on as they are.
+            is_behind_proxy: Whether something in front of the user interface asks for a password.
+
+        Raises:
+            ConfigurationError: the interface, which has no password, would listen where other
+                machines reach it.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
@@ -27,6 +27,7 @@ from sync_pipeline.engine.generation import Generation, bind_generation
 from sync_pipeline.engine.questions.doctor import Finding
 from sync_pipeline.engine.steps.sync import sync_scope
 from sync_pipeline.engine.switching import go_live_when_filled
+from sync_pipeline.operations.ports import DagsterProgram
 from sync_pipeline.settings import Settings
 from sync_pipeline.sources.postgres import PostgresRowSource
 from sync_pipeline.staging.parquet import ParquetStaging
@@ -93,6 +94,7 @@ class FakeOrchestrator:
         self._sync = sync
         self.forgotten: list[str] = []
         self.dev_addresses: list[tuple[str, int]] = []
+        self.became: list[tuple[DagsterProgram, tuple[str, ...], bool]] = []
 
     def run_scopes(
         self,
@@ -123,6 +125,17 @@ class FakeOrchestrator:
     def run_dev(self, settings: Settings, *, host: str, port: int, is_behind_proxy: bool) -> int:
         self.dev_addresses.append((host, port))
         return 0
+
+    def become_dagster(
+        self,
+        settings: Settings,
+        *,
+        program: DagsterProgram,
+        arguments: Sequence[str],
+        is_behind_proxy: bool,
+    ) -> NoReturn:
+        self.became.append((program, tuple(arguments), is_behind_proxy))
+        raise SystemExit(0)
 
     def _run(
         self, sync: SyncContext, *, scope: Scope, run_id: str, options: RunOptions

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from sync_pipeline import __version__
 from sync_pipeline.engine.questions.doctor import Finding
+from sync_pipeline.operations.ports import DagsterProgram
 from sync_pipeline.service.principals import Role
 from sync_pipeline.service.tokens import TokenVerifier
 from sync_pipeline.settings import ServiceSettings, Settings
@@ -144,5 +145,36 @@ def test_dev_hands_the_settings_file_to_the_processes_it_starts(
     monkeypatch.setenv("SYNC_PIPELINE_CONFIG", "inherited.yaml")
 
     run("dev", "--config", "other.yaml")
+
+    assert os.environ["SYNC_PIPELINE_CONFIG"] == str(Path("other.yaml").absolute())
+
+
+def test_what_follows_the_name_of_a_dagster_program_is_its_own(run: CommandLine) -> None:
+    words = ["-p", "3000", "--path-prefix", "/dagster", "--json", "--behind-auth-proxy"]
+
+    result = run("dagster", "--behind-auth-proxy", "webserver", *words)
+    bare = run("dagster", "daemon")
+
+    assert (result.exit_code, bare.exit_code) == (0, 0)
+    assert run.orchestrator.became == [
+        (DagsterProgram.WEBSERVER, tuple(words), True),
+        (DagsterProgram.DAEMON, (), False),
+    ]
+
+
+def test_a_program_that_dagster_does_not_have_is_named_with_those_it_has(run: CommandLine) -> None:
+    result = run("dagster", "scheduler")
+
+    assert result.exit_code == 2
+    assert "'scheduler' is not one of" in result.stderr
+    assert "'code-server'" in result.stderr
+
+
+def test_a_dagster_program_finds_the_settings_file(
+    run: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNC_PIPELINE_CONFIG", "inherited.yaml")
+
+    run("dagster", "--config", "other.yaml", "daemon")
 
     assert os.environ["SYNC_PIPELINE_CONFIG"] == str(Path("other.yaml").absolute())
