@@ -17,7 +17,7 @@ export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup demo dev test fast check format docs soak chaos bench bench-service bench-canaries bench-retrieval bench-backup bench-full model-change acceptance-tools clean
+.PHONY: help setup demo dev test fast check format docs soak chaos bench bench-service bench-canaries bench-retrieval bench-backup bench-row-bytes bench-full model-change acceptance-tools clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -85,6 +85,9 @@ bench-canaries: setup ## Measure what canary vectors tell apart
 
 bench-backup: setup ## Measure dump, restore and rebuilding from the cache
 	$(BIN)/python -m benchmarks.run --only backup --out benchmarks/results/backup $(BENCH_ARGS)
+
+bench-row-bytes: setup ## Measure bytes per row, vector and run, for `plan --scale`
+	$(BIN)/python -m benchmarks.run --only row_bytes --out benchmarks/results/row_bytes $(BENCH_ARGS)
 
 bench-full: setup $(BENCH_VENV)/.ready ## Measure everything, then renew docs/performance.md
 	$(BIN)/python -m benchmarks.run --suite full $(BENCH_ARGS); status=$$?; \

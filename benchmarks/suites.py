@@ -25,6 +25,7 @@ from benchmarks import (
     nothing_changed,
     rebuild,
     retrieval,
+    row_bytes,
     service,
     side_by_side,
     small_changes,
@@ -70,5 +71,6 @@ ALONE: Final[Mapping[str, Benchmark]] = {
     "canaries": Benchmark(canaries.TITLE, canaries.measure),
     "backup": Benchmark(backup.TITLE, backup.measure),
     "retrieval": Benchmark(retrieval.TITLE, retrieval.measure),
+    "row_bytes": Benchmark(row_bytes.TITLE, row_bytes.measure),
 }
 """Those that have a run and a results file of their own: ``make bench-service`` and its like."""

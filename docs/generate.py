@@ -17,6 +17,7 @@ from typing import Any
 
 from generate_cli import cli_page
 from generate_reliability import reliability_page
+from generate_scale import scale_page
 
 from sync_pipeline.core import errors
 from sync_pipeline.settings import CriterionSettings, EntitySettings, Settings, ViewSettings
@@ -69,6 +70,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/settings.md": settings_page,
     "docs/reference/errors.md": errors_page,
     "docs/reliability.md": lambda: reliability_page(GENERATED),
+    "docs/scale-on-paper.md": lambda: scale_page(GENERATED),
     "sync_pipeline.example.yaml": example_file,
 }
 """Per generated file, relative to the top of the project, what writes it."""

@@ -38,6 +38,7 @@ from sync_pipeline.redaction import redact_logs
 from sync_pipeline.settings import Settings, dagster_storage_url, mask_url
 from sync_pipeline.settings.recipe import Recipe, model_recipe
 from sync_pipeline.settings.sections import ModelSettings
+from sync_pipeline.settings.urls import DAGSTER_SCHEMA, names_dagster_schema
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -83,8 +84,36 @@ class Installation:
         return [
             ask("source database", lambda: mask_url(self.database_url)),
             ask("state tables", self._state),
+            *self._connections(),
+            ask("Dagster's tables", self._dagster),
             *examine(self.sync),
         ]
+
+    def _connections(self) -> list[Finding]:
+        """What this process may open, against what each server allows."""
+        from sync_pipeline.database.urls import describe_url
+
+        def told(engine: Engine, most: int) -> str:
+            from sync_pipeline.database.capacity import read_capacity
+
+            return read_capacity(engine).told(most, where=describe_url(engine.url))
+
+        both = self.state_engine is self.source_engine
+        source = self.settings.source.max_connections
+        findings = [ask("connections", lambda: told(self.source_engine, source))]
+        if not both:
+            state = self.settings.state.max_connections
+            findings.append(
+                ask("connections for the state", lambda: told(self.state_engine, state))
+            )
+        return findings
+
+    def _dagster(self) -> str:
+        from sync_pipeline.database.capacity import check_dagster_storage
+
+        url = self.dagster_storage_url
+        schema = DAGSTER_SCHEMA if names_dagster_schema(url) else None
+        return check_dagster_storage(url, schema=schema)
 
     def _check_encoding(self) -> None:
         from sync_pipeline.database.encoding import check_encoding
@@ -172,8 +201,12 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
 
     source_url = settings.source_url or _embedded_url(settings)
     state_url = settings.state_url or source_url
-    source_engine = make_engine(source_url)
-    state_engine = source_engine if state_url == source_url else make_engine(state_url)
+    source_engine = make_engine(source_url, max_connections=settings.source.max_connections)
+    state_engine = (
+        source_engine
+        if state_url == source_url
+        else make_engine(state_url, max_connections=settings.state.max_connections)
+    )
     schema = settings.state.schema_name
     canaries = PostgresModelCanaries(state_engine, schema)
     store = _store(settings, is_shared=shares_index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -23,15 +23,14 @@ Config = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
-Scopes = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="SCOPES",
-        help="all, global (the rows that every tenant shares), tenants, tenant ID, or tenant:ID, "
-        "which means that tenant whatever its id.",
-        autocompletion=lambda: [word.value for word in ScopeWord],
-    ),
-]
+_SCOPES: Final = typer.Argument(
+    metavar="SCOPES",
+    help="all, global (the rows that every tenant shares), tenants, tenant ID, or tenant:ID, "
+    "which means that tenant whatever its id.",
+    autocompletion=lambda: [word.value for word in ScopeWord],
+)
+Scopes = Annotated[list[str], _SCOPES]
+NoScopesOrSome = Annotated[list[str] | None, _SCOPES]
 
 
 class Mode(StrEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +11,15 @@ import typer
 from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.invocation import Invocation
-from sync_pipeline.cli.options import Mode, ModeOption, Scopes
+from sync_pipeline.cli.options import Mode, ModeOption, NoScopesOrSome
 from sync_pipeline.cli.plan_file import write_plan_file
 from sync_pipeline.cli.progress import open_bars
+from sync_pipeline.cli.scale import conclusions, limits_table, needs_table
 from sync_pipeline.cli.signals import run_stoppable
+from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.core.scaling import Scale, plan_scale, read_scale
 from sync_pipeline.operations.asking import iter_plans
-from sync_pipeline.operations.plans import saved_plan
+from sync_pipeline.operations.plans import known_scale, saved_plan
 from sync_pipeline.operations.scopes import choose_scopes, read_choice
 
 if TYPE_CHECKING:
@@ -30,13 +33,28 @@ app = typer.Typer()
 def plan(
     invocation: Invocation,
     *,
-    scopes: Scopes,
+    scopes: NoScopesOrSome = None,
     mode: ModeOption = Mode.FULL,
     out: Annotated[
         Path | None, typer.Option(help="Save the plan to this file, for `sync --plan`.")
     ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY=NUMBER,...",
+            help="Instead: what an installation of another size would take, by what was measured. "
+            f"Keys: {', '.join(field.name for field in fields(Scale))}.",
+        ),
+    ] = None,
 ) -> None:
     """Show what a sync would write, delete and embed, and what that would take; writes nothing."""
+    if scale is not None:
+        if scopes or out is not None:
+            raise ConfigurationError("`plan --scale` is about no scopes and makes no plan to save.")
+        _plan_scale(invocation, scale)
+        return
+    if not scopes:
+        raise ConfigurationError("plan needs SCOPES: all, global, tenants, tenant ID or tenant:ID.")
     chosen = choose_scopes(read_choice(scopes), among=invocation.scopes)
     with open_bars(invocation.err, scopes=len(chosen)) as bars:
 
@@ -57,3 +75,19 @@ def plan(
         invocation.say(remark)
     if out is not None:
         invocation.say(f"Saved. To do exactly this: `sync-pipeline sync ... --plan {out}`.")
+
+
+def _plan_scale(invocation: Invocation, scale: str) -> None:
+    """Arithmetic; the installation is asked what it knows of itself where there is one."""
+    read_scale(scale)  # its mistakes before anything is opened
+    known, remark = known_scale(invocation.settings, lambda: invocation.installation)
+    planned = plan_scale(read_scale(scale, defaults=known))
+    first = planned.first_to_give_way
+    invocation.answer(
+        {"ok": True, **asdict(planned), "first_to_give_way": None if first is None else first.part}
+    )
+    invocation.show(needs_table(planned))
+    invocation.say("")
+    invocation.show(limits_table(planned))
+    for line in (*conclusions(planned), remark):
+        invocation.say(line)

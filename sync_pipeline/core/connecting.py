@@ -53,3 +53,8 @@ def settings_fault(reason: str) -> str | None:
 def is_login(advice: str) -> bool:
     """Whether a fault is that the server knows neither user, password nor database."""
     return advice == _LOGIN
+
+
+def is_pooler(advice: str) -> bool:
+    """Whether a fault is that a pooler refuses to pass on how a session starts."""
+    return advice == _POOLER

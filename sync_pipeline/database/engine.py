@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, TypeVar, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import psycopg
 from psycopg import sql
@@ -23,6 +24,10 @@ APPLICATION_NAME: Final = "sync-pipeline"
 
 DEFAULT_SCHEMA: Final = "sync_pipeline"
 CONNECT_TIMEOUT_SECONDS: Final = 10
+DEFAULT_CONNECTIONS: Final = 10
+"""Most connections of one engine, that is of one process to one database."""
+RECYCLE_SECONDS: Final = 3600
+"""How old a connection gets: changed grants and settings of a role reach long-lived processes."""
 TRUSTED_SECONDS: Final = 5.0
 """How long a connection that answered is taken to be alive while its socket is quiet."""
 
@@ -30,30 +35,57 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-def make_engine(url: str, *, pool_size: int = 5) -> Engine:
+def make_engine(url: str, *, max_connections: int = DEFAULT_CONNECTIONS) -> Engine:
     """Make an engine on psycopg 3; nothing is opened before the first use.
 
-    Sessions speak UTC, ISO and UTF-8. Errors of SQLAlchemy never show parameters.
+    Sessions speak UTC, ISO and UTF-8. Errors of SQLAlchemy never show parameters. Every
+    transaction stands by itself, so a pooler may give each another session of the server.
 
     Args:
         url: ``postgresql://`` in any spelling; what it sets in its query wins.
-        pool_size: Connections kept; twice as many may be open at once.
+        max_connections: Most that are open at once; half of them are kept while nothing
+            uses them, and the ones used last are used first.
 
     Raises:
         ConfigurationError: not a PostgreSQL URL.
     """
+    kept = (max_connections + 1) // 2
     engine = create_engine(
         driver_url(url, "psycopg"),
         pool_pre_ping=True,
         hide_parameters=True,
-        pool_size=pool_size,
-        max_overflow=pool_size,
+        pool_size=kept,
+        max_overflow=max_connections - kept,
+        # What a burst opened falls idle and may be closed by the server, `_is_alive` notices.
+        pool_use_lifo=True,
+        pool_recycle=RECYCLE_SECONDS,
     )
     # `do_ping` is what the pool asks before it gives a connection out.
     engine.dialect.do_ping = partial(_is_alive, engine.dialect.do_ping)  # type: ignore[method-assign]
     event.listen(engine, "do_connect", _add_defaults)
     event.listen(engine, "connect", _speak_plainly)
+    _never_share(engine)
     return engine
+
+
+_made: Final[WeakSet[Engine]] = WeakSet()
+
+
+def _never_share(engine: Engine) -> None:
+    """Have processes that are forked from this one (Celery's are) open connections of their own."""
+    _forget_after_fork()
+    _made.add(engine)
+
+
+@cache
+def _forget_after_fork() -> None:
+    os.register_at_fork(after_in_child=_forget_connections)
+
+
+def _forget_connections() -> None:
+    """Leave inherited connections alone, open as they are: they belong to the parent."""
+    for engine in list(_made):
+        engine.dispose(close=False)
 
 
 _asked_at: Final[WeakKeyDictionary[psycopg.Connection, float]] = WeakKeyDictionary()
@@ -95,14 +127,31 @@ def _add_defaults(
     parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_SECONDS)
 
 
+_SPEAK_PLAINLY: Final = "SET TIME ZONE 'UTC'; SET DateStyle TO ISO"
+_DIRECTLY: Final = f"{_SPEAK_PLAINLY}; SET IntervalStyle TO postgres"
+
+
 def _speak_plainly(connection: psycopg.Connection, record: object) -> None:
     """Set how times are written by a statement: poolers refuse the start-up parameter ``options``.
 
     A role, a database or the environment may ask for forms that the driver cannot read.
+
+    Behind a pooler the next transaction may be in another session: nothing is prepared, and only
+    what poolers carry along is set, for the rest would stay in sessions that others use.
     """
     del record
-    connection.execute("SET TIME ZONE 'UTC'; SET DateStyle TO ISO; SET IntervalStyle TO postgres")
+    if is_pooled(connection):
+        connection.prepare_threshold = None
+        connection.execute(_SPEAK_PLAINLY)
+    else:
+        connection.execute(_DIRECTLY)
     connection.commit()
+
+
+def is_pooled(connection: psycopg.Connection[Any]) -> bool:
+    """Whether a pooler stands between: it invents the number that it gives as the session's."""
+    found = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return found != (connection.info.backend_pid,)
 
 
 class Database:

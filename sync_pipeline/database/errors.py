@@ -71,7 +71,8 @@ def database_errors(*, place: Place, doing: str) -> Iterator[None]:
         raise SourceUnavailableError(
             f"no connection to {place.where} became free while {doing}: other threads of this "
             "process hold them all.",
-            remedy="Try again, or run fewer scopes at once.",
+            remedy="Try again, run fewer scopes at once, or raise `source.max_connections` "
+            "(`state.max_connections` where the state has a database of its own).",
         ) from error
     except exc.DBAPIError as error:
         origin = error.orig

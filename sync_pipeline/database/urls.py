@@ -38,7 +38,12 @@ def parse_url(url: str) -> URL:
 def driver_url(url: str, driver: Driver) -> str:
     """Spell a URL for one driver, password included."""
     scheme = "postgresql" if driver == "libpq" else f"postgresql+{driver}"
-    return parse_url(url).set(drivername=scheme).render_as_string(hide_password=False)
+    spelled = parse_url(url).set(drivername=scheme).render_as_string(hide_password=False)
+    if driver != "libpq":
+        return spelled
+    # SQLAlchemy writes spaces of the query as plus signs, which libpq takes for plus signs.
+    base, mark, query = spelled.partition("?")
+    return f"{base}{mark}{query.replace('+', '%20')}"
 
 
 def describe_url(url: URL) -> str:

@@ -15,7 +15,8 @@ import dagster as dg
 import sqlalchemy as sa
 from dagster_postgres.utils import DagsterPostgresException
 
-from sync_pipeline.core.connecting import settings_fault
+from sync_pipeline.core.capacity import schema_lost
+from sync_pipeline.core.connecting import is_pooler, settings_fault
 from sync_pipeline.core.errors import (
     ConfigurationError,
     SourceUnavailableError,
@@ -23,7 +24,7 @@ from sync_pipeline.core.errors import (
     SyncPipelineError,
 )
 from sync_pipeline.defs.dagster_private import NO_OUTPUT_CAPTURE, InstanceRef, remember_tables
-from sync_pipeline.settings.urls import DAGSTER_SCHEMA
+from sync_pipeline.settings.urls import DAGSTER_SCHEMA, names_dagster_schema
 
 if TYPE_CHECKING:
     from sync_pipeline.wiring import Installation
@@ -125,12 +126,18 @@ def _write_settings(home: Path, *, max_runs: int) -> None:
 
 
 def _create_schema(url: str) -> None:
-    """Create the schema that the URL's search path names, if it names ours."""
+    """Create the schema that the URL's search path names, if it names ours.
+
+    Raises:
+        ConfigurationError: a pooler loses the search path: tables would lie among others.
+    """
     parsed = sa.make_url(url)
-    if f"search_path={DAGSTER_SCHEMA}" not in str(parsed.query.get("options", "")):
+    if not names_dagster_schema(url):
         return
     engine = sa.create_engine(parsed, poolclass=sa.NullPool)
     with _storage_errors(url), engine.begin() as connection:
+        if connection.scalar(sa.text("SHOW search_path")) != DAGSTER_SCHEMA:
+            raise schema_lost(_place(parsed), schema=DAGSTER_SCHEMA)
         existing = connection.scalar(
             sa.text("SELECT 1 FROM pg_namespace WHERE nspname = :name"), {"name": DAGSTER_SCHEMA}
         )
@@ -149,15 +156,19 @@ def _storage_errors(url: str) -> Iterator[None]:
         yield
     except (sa.exc.DBAPIError, DagsterPostgresException) as error:
         parsed = sa.make_url(url)
-        where = f"Dagster's database {parsed.database!r} at {parsed.host or 'a local socket'}"
-        ours = _translate(error, where=where)
+        where = f"Dagster's {_place(parsed)}"
+        ours = _translate(error, where=where, url=url)
         if ours is None:
             raise
         raise ours from error
 
 
+def _place(url: sa.URL) -> str:
+    return f"database {url.database!r} at {url.host or 'a local socket'}"
+
+
 def _translate(
-    error: sa.exc.DBAPIError | DagsterPostgresException, *, where: str
+    error: sa.exc.DBAPIError | DagsterPostgresException, *, where: str, url: str
 ) -> SyncPipelineError | None:
     """Name what Dagster's database does not do; None for what only Dagster can explain."""
     cause = error if isinstance(error, sa.exc.DBAPIError) else error.__cause__
@@ -169,6 +180,8 @@ def _translate(
             setting="`dagster.storage_url` or `state.url`",
         )
     advice = settings_fault(str(getattr(cause, "orig", cause))) if state is None else None
+    if advice is not None and is_pooler(advice) and names_dagster_schema(url):
+        return schema_lost(_place(sa.make_url(url)), schema=DAGSTER_SCHEMA)
     if advice is not None:
         return ConfigurationError(
             f"{where} cannot be connected to as `dagster.storage_url` or `state.url` says. To mend "

@@ -2,18 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.core.errors import ConfigurationError, SyncPipelineError
 
 if TYPE_CHECKING:
     from sync_pipeline.core.scope import Scope
     from sync_pipeline.engine.context import SyncContext
     from sync_pipeline.engine.questions.plan import ScopePlan
+    from sync_pipeline.settings import Settings
+    from sync_pipeline.wiring import Installation
 
 VERSION: Final = 1
+
+
+def known_scale(
+    settings: Settings, installation: Callable[[], Installation]
+) -> tuple[dict[str, float], str]:
+    """What is known here for ``plan --scale``: numbers by key, and where they come from.
+
+    Asks the installation only where its database is there already: on paper nothing is started.
+    """
+    known: dict[str, float] = {
+        "connections": settings.source.max_connections,
+        "retention_days": settings.schedule.run_retention_days,
+        "views": max(len(entity.views) for entity in settings.entities),
+    }
+    if settings.state_url is not None and settings.state.url is not None:
+        known["connections"] += settings.state.max_connections
+    if settings.state_url is None and not (settings.postgres_path / "PG_VERSION").exists():
+        return known, "Rates are those of the benchmarks: nothing is installed here yet."
+    try:
+        sync = installation().sync
+        rate = sync.rates.texts_per_second(model_id=sync.models.main.model_id)
+        known["dimension"] = sync.models.main.dimension
+    except SyncPipelineError as error:
+        return known, f"Rates are those of the benchmarks: {error.what}"
+    if rate is None:
+        return known, "Rates are those of the benchmarks: no model has embedded anything here yet."
+    known["texts"] = rate
+    return (
+        known,
+        f"This installation embedded {rate:,.0f} texts/s; other rates are the benchmarks'.",
+    )
 
 
 def saved_plan(sync: SyncContext, *, plans: Sequence[ScopePlan]) -> dict[str, object]:

@@ -49,7 +49,12 @@ from sync_pipeline.settings.urls import (
     why_not_an_index_url,
 )
 
+MIN_CONNECTIONS: Final = 3
+"""A sync uses two at once where one database has source and state: a snapshot, and a record
+beside it. The third is for whatever is asked meanwhile."""
+
 Batch = Annotated[int, Field(ge=1, le=100_000), NOT_A_BOOL]
+Connections = Annotated[int, Field(ge=MIN_CONNECTIONS, le=1000), NOT_A_BOOL]
 Days = Annotated[int, Field(ge=1, le=3650), NOT_A_BOOL]
 Fraction = Annotated[float, Field(ge=0, le=1), NOT_A_BOOL]
 Seconds = Annotated[float, Field(gt=0, le=86_400), NOT_A_BOOL]
@@ -96,6 +101,9 @@ class SourceSettings(Section):
     PostgreSQL under `home`."""
     statement_timeout_seconds: Seconds = 600
     """Longest time one SQL statement may take."""
+    max_connections: Connections = 10
+    """Most connections of one process to this database, for the state too where it is there; half
+    of them stay open. `doctor` says how many the server allows."""
     stop_embedded_at_exit: bool = False
     """Stop the embedded PostgreSQL when the last process that uses it ends. Otherwise it stays up
     for the next command and for `psql`, until `sync-pipeline database stop`."""
@@ -111,6 +119,8 @@ class StateSettings(Section):
         default="sync_pipeline", alias="schema"
     )
     """Schema of those tables; created when it is missing."""
+    max_connections: Connections = 10
+    """Most connections of one process to this database, where it is not the source database."""
 
 
 class IndexSettings(Section):

@@ -96,6 +96,12 @@ def dagster_storage_url(state_url: str) -> str:
     return f"{base}?{'&'.join([*kept, f'options={options}'])}"
 
 
+def names_dagster_schema(url: str) -> bool:
+    """Whether an address has connections start in the schema that ``dagster_storage_url`` adds."""
+    options = parse_qs(urlsplit(url).query).get("options", [])
+    return any(f"search_path={DAGSTER_SCHEMA}" in option for option in options)
+
+
 def why_not_a_database_url(url: str) -> Mistake | None:
     """Judge the address of a PostgreSQL database."""
     read = read_address(url)

@@ -49,6 +49,12 @@ def source_errors(database: str) -> Iterator[None]:
 
 
 def _translate(error: sa.exc.SQLAlchemyError, *, database: str) -> SyncPipelineError:
+    if isinstance(error, sa.exc.TimeoutError):
+        return SourceUnavailableError(
+            f"no connection to the source database {database} became free: other threads of this "
+            "process hold them all. Nothing is deleted after an incomplete read.",
+            remedy="Run again, with fewer scopes at once or a larger `source.max_connections`.",
+        )
     origin = getattr(error, "orig", None)
     state = getattr(origin, "sqlstate", None) or ""
     if state in SCHEMA_STATES:
@@ -60,7 +66,7 @@ def _translate(error: sa.exc.SQLAlchemyError, *, database: str) -> SyncPipelineE
             f"(`DATABASE_URL`) says: {reason_of(origin or error)}.",
             remedy=f"To mend it, {advice}.",
         )
-    is_operational = isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError)
+    is_operational = isinstance(error, sa.exc.OperationalError)
     if state[:2] in TRANSIENT_CLASSES or (not state and is_operational):
         return SourceUnavailableError(
             f"the source database {database} cannot be read: {reason_of(origin or error)}. "

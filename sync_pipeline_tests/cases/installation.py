@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -41,29 +42,50 @@ class Case:
         self, *arguments: str, config: str = "sync_pipeline.yaml", **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Call the program; its output is read as UTF-8."""
-        inherited = {
-            key: value
-            for key, value in os.environ.items()
-            if not key.startswith(("SYNC_PIPELINE", "DATABASE", "STATE_", "QDRANT", "PG"))
-        }
         return subprocess.run(
             [sys.executable, "-m", "sync_pipeline", *arguments],
             cwd=self.folder,
-            env={
-                **inherited,
-                "DATABASE_URL": self.url,
-                "SYNC_PIPELINE_HOME": str(self.folder / "home"),
-                "SYNC_PIPELINE_CONFIG": str(self.folder / config),
-                "SYNC_PIPELINE__EMBEDDING__PROVIDER": "hashing",
-                "COLUMNS": "200",
-                **self.environment,
-                **environment,
-            },
+            env=self._environment(config=config, **environment),
             capture_output=True,
             encoding="utf-8",
             timeout=TIMEOUT_SECONDS,
             check=False,
         )
+
+    @contextmanager
+    def start(
+        self, *arguments: str, config: str = "sync_pipeline.yaml", **environment: str
+    ) -> Iterator[subprocess.Popen[str]]:
+        """Call the program and go on meanwhile; it is killed if it still runs at the end."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "sync_pipeline", *arguments],
+            cwd=self.folder,
+            env=self._environment(config=config, **environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def _environment(self, *, config: str, **environment: str) -> dict[str, str]:
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("SYNC_PIPELINE", "DATABASE", "STATE_", "QDRANT", "PG"))
+        }
+        return {
+            **inherited,
+            "DATABASE_URL": self.url,
+            "SYNC_PIPELINE_HOME": str(self.folder / "home"),
+            "SYNC_PIPELINE_CONFIG": str(self.folder / config),
+            "SYNC_PIPELINE__EMBEDDING__PROVIDER": "hashing",
+            "COLUMNS": "200",
+            **self.environment,
+            **environment,
+        }
 
     def ask(self, *arguments: str, **environment: str) -> dict[str, Any]:
         """Call the program with ``--json``; what it answers, whatever its exit code."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Final
 
 import pytest
 from sqlalchemy import Engine, text
@@ -23,7 +27,7 @@ def pings() -> list[int]:
 @pytest.fixture
 def own(database_url: str, pings: list[int]) -> Iterator[Engine]:
     """An engine with a single connection."""
-    engine = make_engine(database_url, pool_size=1)
+    engine = make_engine(database_url, max_connections=2)
     asked = engine.dialect.do_ping.args[0]  # type: ignore[attr-defined]  # a partial
 
     def count(connection: object) -> bool:
@@ -63,3 +67,62 @@ def test_a_connection_that_the_server_has_ended_is_replaced_though_it_was_just_u
 
     assert backend(own) != first
     assert len(pings) == 2
+
+
+def test_no_more_than_so_many_connections_are_open_and_half_of_them_are_kept(
+    database_url: str, engine: Engine
+) -> None:
+    bounded = make_engine(database_url, max_connections=4)
+    others = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+
+    def work(_: int) -> int:
+        with bounded.connect() as connection:
+            connection.execute(text("SELECT pg_sleep(0.1)"))
+            return int(connection.execute(others).scalar_one())
+
+    with ThreadPoolExecutor(12) as threads:
+        seen = list(threads.map(work, range(24)))
+    with engine.connect() as connection:
+        kept = connection.execute(others).scalar_one()
+    bounded.dispose()
+
+    assert max(seen) == 3  # the other ones
+    assert kept == 2
+
+
+FORKING: Final = """
+import gc, os, sys
+from sqlalchemy import text
+from sync_pipeline.database.engine import make_engine
+
+engine = make_engine(sys.argv[1])
+
+def session():
+    with engine.connect() as connection:
+        return connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+
+mine = session()
+reader, writer = os.pipe()
+if os.fork() == 0:
+    theirs = session()
+    engine.dispose()
+    gc.collect()
+    os.write(writer, str(theirs).encode())
+    os._exit(0)
+theirs = int(os.read(reader, 20))
+os.wait()
+assert mine != theirs, "the child used its parent's connection"
+assert session() == mine, "the child ended its parent's connection"
+print("apart")
+"""
+
+
+def test_a_forked_process_opens_connections_of_its_own(database_url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING, database_url], capture_output=True, text=True, check=False
+    )
+
+    assert (done.stdout, done.returncode) == ("apart\n", 0), done.stderr

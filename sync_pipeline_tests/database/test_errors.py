@@ -225,6 +225,15 @@ def test_a_url_that_is_not_one_of_postgresql_is_refused_without_repeating_it(url
     assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
+def test_spaces_of_the_options_reach_libpq_and_plus_signs_stay() -> None:
+    url = "postgresql://u@h/d?options=-csearch_path%3Da%20-cjit%3Doff&application_name=a%2Bb"
+
+    words = psycopg.conninfo.conninfo_to_dict(driver_url(url, "libpq"))
+
+    assert words["options"] == "-csearch_path=a -cjit=off"
+    assert words["application_name"] == "a+b"
+
+
 @pytest.mark.parametrize(
     ("driver", "expected"),
     [
