@@ -32,6 +32,7 @@ def examine(sync: Reading) -> list[Finding]:
         *_tables(sync),
         ask("index engine", lambda: _engine(sync)),
         ask("index", lambda: _index(sync)),
+        *_layout(sync),
         ask("embedding model", lambda: _model(sync)),
         ask("what comes first", lambda: _order(sync)),
         words_known(sync),
@@ -111,6 +112,22 @@ def _index(sync: Reading) -> str:
         f"{points}; among them documents of entities that the settings do not name: {others}. They "
         "are kept; `sync-pipeline entities remove NAME` removes them"
     )
+
+
+def _layout(sync: Reading) -> list[Finding]:
+    """How the collection that serves lies on the nodes of a server, where there is one."""
+    served = serving(sync)
+    if served is None:
+        return []
+    collection = served.spec.collection
+
+    def question() -> str:
+        with sync.store() as store:
+            return store.check_layout(collection)
+
+    with sync.store() as store:
+        has_layout = store.capabilities.has_layout
+    return [ask("index layout", question)] if has_layout else []
 
 
 def _order(sync: Reading) -> str:
