@@ -116,18 +116,21 @@ def _index(sync: Reading) -> str:
 
 def _layout(sync: Reading) -> list[Finding]:
     """How the collection that serves lies on the nodes of a server, where there is one."""
-    served = serving(sync)
-    if served is None:
-        return []
-    collection = served.spec.collection
 
-    def question() -> str:
+    def question(collection: str) -> str:
         with sync.store() as store:
             return store.check_layout(collection)
 
-    with sync.store() as store:
-        has_layout = store.capabilities.has_layout
-    return [ask("index layout", question)] if has_layout else []
+    try:
+        served = serving(sync)
+        with sync.store() as store:
+            has_layout = store.capabilities.has_layout
+    except SyncPipelineError:
+        # What is asked of the index before this says so.
+        return []
+    if served is None or not has_layout:
+        return []
+    return [ask("index layout", lambda: question(served.spec.collection))]
 
 
 def _order(sync: Reading) -> str:

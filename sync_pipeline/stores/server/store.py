@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -11,7 +12,12 @@ from qdrant_client import QdrantClient, models
 
 from sync_pipeline.core.batching import batched_by_size
 from sync_pipeline.core.cluster_options import ClusterOptions
-from sync_pipeline.core.errors import CollectionMissingError, InvalidVectorError, PermanentError
+from sync_pipeline.core.errors import (
+    CollectionMissingError,
+    ConfigurationError,
+    InvalidVectorError,
+    PermanentError,
+)
 from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY, TEXT, Payload
 from sync_pipeline.core.point import (
@@ -120,8 +126,7 @@ class ServerStore:
 
     def check_engine(self) -> str:
         """See ``VectorStore``."""
-        info = self._calls.ask("asking for its version", lambda client: client.info())
-        return require_recent(info.version, address=self._calls.address)
+        return self._require_recent(self._version())
 
     def check_layout(self, collection: str) -> str:
         """See ``VectorStore``."""
@@ -173,6 +178,8 @@ class ServerStore:
         Other options of a collection the server builds by itself, answering searches meanwhile.
         """
         check_name(spec.collection)
+        if spec.collection not in self._schemas:
+            self._refuse_old_server()
         is_created = self._create(spec)
         info = self._info(spec.collection)
         # The writes that follow need not ask again. One that is not ours is refused then.
@@ -413,6 +420,22 @@ class ServerStore:
         """See ``VectorStore``; a server does it by itself."""
         del collection
         return False
+
+    def _refuse_old_server(self) -> None:
+        """Once per process and collection, before anything of it is written."""
+        try:
+            version = self._version()
+        except ConfigurationError:
+            # A proxy may let through nothing but collections.
+            return
+        self._require_recent(version)
+
+    def _version(self) -> str:
+        return self._calls.ask("asking for its version", lambda client: client.info()).version
+
+    def _require_recent(self, version: str) -> str:
+        client = importlib.metadata.version("qdrant-client")
+        return require_recent(version, address=self._calls.address, client=client)
 
     def _create(self, spec: CollectionSpec) -> bool:
         def exists() -> bool:
