@@ -132,7 +132,7 @@ class ClusterSettings(Section):
 
     shard_number: Annotated[int, Field(ge=1, le=10_000), NOT_A_BOOL] | None = None
     """Parts that the points are cut into, a multiple of the nodes; 12 leave room to grow. Fixed
-    when the collection is made: another number takes `sync-pipeline index rebuild`."""
+    when the collection is made: another number takes `sync-pipeline index rebuild --yes`."""
     replication_factor: Copies | None = None
     """Copies of each part, on as many nodes. A number that is raised later makes no copies of what
     is there already; `doctor` says which are missing."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import pytest
 
 from sync_pipeline.core.cluster_options import ClusterOptions
 from sync_pipeline.core.errors import StoreUnavailableError, SyncPipelineError
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.embedding.bm25 import Bm25Encoder
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.embedders import Models
+from sync_pipeline.engine.generation import bind_generation
 from sync_pipeline.engine.questions.doctor import Finding, examine
 from sync_pipeline.engine.questions.verify import Verification, verify_scope
 from sync_pipeline.stores.server.store import lease_server_store
@@ -138,6 +141,36 @@ def test_doctor_says_how_the_index_lies_and_what_takes_a_rebuild(
     assert not other.ok
     assert "has 6 shards, and `index.cluster.shard_number` is 12" in other.detail
     assert "sync-pipeline index rebuild" in other.fix
+
+
+def test_another_number_of_shards_is_filled_beside_the_one_that_serves(
+    world: World, three: QdrantStub
+) -> None:
+    serving = context(world, three, ClusterOptions(shard_number=6, replication_factor=3))
+    world.put_many(*map(str, range(40)))
+    world.run(sync=serving)
+    texts = len(world.cache.vectors)
+    other = context(world, three, ClusterOptions(shard_number=12, replication_factor=3))
+    generation = bind_generation(
+        alias="documents_12",
+        entities=world.entities,
+        models=Models(world.embedder),
+        sparse=Bm25Encoder("english"),
+        store=other.store,
+        records=world.records,
+    )
+    beside = replace(other, alias="documents_12", generation=generation)
+
+    report = counts(world.run(sync=beside))
+
+    assert report == {"new": 40, "cache_hits": 40}
+    assert len(world.cache.vectors) == texts
+    assert looks(beside) == looks(serving) == {(40, 40, 40, 0, 0, 0, 0)}
+    with beside.store() as store:
+        target = store.alias_target("documents_12")
+        assert target == beside.spec.collection != serving.spec.collection
+        assert store.alias_target("documents") == serving.spec.collection
+        assert store.check_layout(str(target)).startswith("12 shards of 3 copies")
 
 
 def test_doctor_says_nothing_of_that_where_there_is_one_place_only(world: World) -> None:

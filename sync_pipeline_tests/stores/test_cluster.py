@@ -16,6 +16,7 @@ from sync_pipeline.core.errors import ConfigurationError, StoreUnavailableError
 from sync_pipeline.core.ports import VectorStore
 from sync_pipeline.stores.server.cluster import page_after
 from sync_pipeline.stores.server.store import lease_server_store
+from sync_pipeline_tests.conftest import REPOSITORY
 from sync_pipeline_tests.fakes.qdrant_stub import Asked, Fault, QdrantStub, Step, running_stub
 from sync_pipeline_tests.stores.samples import (
     COLLECTION,
@@ -394,14 +395,24 @@ def test_the_name_of_a_collection_does_not_depend_on_the_cluster(cluster: Qdrant
 # --- how it lies --------------------------------------------------------------------------
 
 
-def test_how_a_collection_lies_is_told(cluster: QdrantStub) -> None:
-    with opened(cluster, THREE) as store:
+def test_how_a_collection_lies_is_told_as_the_page_shows_it(cluster: QdrantStub) -> None:
+    page = (REPOSITORY / "docs" / "qdrant-cluster.md").read_text(encoding="utf-8")
+    with opened(cluster, ClusterOptions(shard_number=12, replication_factor=3)) as store:
+        store.ensure_collection(SPEC)
+        told = store.check_layout(COLLECTION)
+
+    assert told == (
+        "12 shards of 3 copies; writes are confirmed by 2, ordering medium; what is compared is "
+        "agreed on by majority"
+    )
+    assert f"`{told}`" in " ".join(page.split())
+
+
+def test_a_server_of_one_node_lies_in_one_place(stub: QdrantStub) -> None:
+    with opened(stub, None) as store:
         store.ensure_collection(SPEC)
 
-        assert store.check_layout(COLLECTION) == (
-            "6 shards of 3 copies; writes are confirmed by 2, ordering medium; what is compared "
-            "is read from majority"
-        )
+        assert store.check_layout(COLLECTION) == "1 shard, 1 copy"
 
 
 def test_another_number_of_shards_takes_a_rebuild(cluster: QdrantStub) -> None:

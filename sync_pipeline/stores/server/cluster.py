@@ -107,12 +107,13 @@ def require_layout(
     _require_known_copies(asked, options, where=where)
     _require_copies(copies, asked, where=where)
     _require_active(placed, where=where)
-    held = f"{len(copies)} shards of {asked} copies" if asked > 1 else f"{len(copies)} shards"
-    told = info.config.params.write_consistency_factor or 1
-    reads = "any copy" if options.comparing is None else f"{options.comparing}"
+    shards = f"{len(copies)} shard{'s' if len(copies) != 1 else ''}"
+    if asked == 1:
+        return f"{shards}, 1 copy"
+    confirming = info.config.params.write_consistency_factor or 1
     return (
-        f"{held}; writes are confirmed by {told}, ordering {options.ordering}; what is compared is "
-        f"read from {reads}"
+        f"{shards} of {asked} copies; writes are confirmed by {confirming}, ordering "
+        f"{options.ordering}; what is compared is agreed on by {options.comparing}"
     )
 
 
@@ -149,14 +150,14 @@ def _require_shards(info: models.CollectionInfo, options: ClusterOptions, *, whe
     raise ConfigurationError(
         f"{where} has {shards} shards, and `index.cluster.shard_number` is "
         f"{options.shard_number}: a collection keeps the number that it was made with.",
-        remedy="Make it anew with `sync-pipeline index rebuild` (from the cache, nothing is "
+        remedy="Make it anew with `sync-pipeline index rebuild --yes` (from the cache, nothing is "
         "embedded; searches miss what is not written yet), or beside the one that serves, as "
         "docs/qdrant-cluster.md says; or put the number back.",
     )
 
 
 def _require_known_copies(asked: int, options: ClusterOptions, *, where: str) -> None:
-    if asked == 1 or options.replication_factor is not None or options.read_consistency:
+    if asked == 1 or options.comparing is not None:
         return
     raise ConfigurationError(
         f"{where} keeps {asked} copies, and the settings do not say so: a sync compares with any "
