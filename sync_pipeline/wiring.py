@@ -301,6 +301,7 @@ def _store(settings: Settings, *, is_shared: bool = False) -> Lease[VectorStore]
         allows_plain_http=settings.index.allow_plain_http,
         timeout_seconds=int(settings.index.timeout_seconds),
         options=_index_options(settings),
+        cluster=settings.index.cluster.as_options(),
     )
 
 

@@ -16,6 +16,7 @@ from sync_pipeline.wiring import _embedder, _index_options, _store
 from sync_pipeline_tests.elsewhere import OTHER_MACHINE, elsewhere, lead_here
 from sync_pipeline_tests.embedding.service import DIMENSION, running_service
 from sync_pipeline_tests.fakes.qdrant_stub import running_stub
+from sync_pipeline_tests.stores.samples import SPEC
 
 PROXIES = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
 
@@ -71,6 +72,23 @@ def test_every_option_of_the_index_reaches_its_adapter() -> None:
 
     assert asdict(_index_options(load_settings(env=env))) == chosen
     assert _index_options(load_settings(env={})) == IndexOptions()
+
+
+@pytest.mark.process
+def test_the_cluster_s_settings_reach_the_server() -> None:
+    with running_stub(replicas=3) as stub:
+        env = {
+            "QDRANT_URL": stub.url,
+            "SYNC_PIPELINE__INDEX__CLUSTER__SHARD_NUMBER": "6",
+            "SYNC_PIPELINE__INDEX__CLUSTER__REPLICATION_FACTOR": "3",
+        }
+        settings = load_settings(env=env)
+
+        with _store(settings)() as store:
+            store.ensure_collection(SPEC)
+            told = store.check_layout(SPEC.collection)
+
+    assert told.startswith("6 shards of 3 copies; writes are confirmed by 2, ordering medium")
 
 
 @pytest.mark.process

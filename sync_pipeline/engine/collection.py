@@ -115,10 +115,16 @@ class BoundIndex:
         return self._store.count_by_entity(self._collection, scope_key=scope_key)
 
     def retrieve(
-        self, point_ids: Sequence[str], *, with_vectors: bool = False
+        self,
+        point_ids: Sequence[str],
+        *,
+        with_vectors: bool = False,
+        as_search: bool = False,
     ) -> list[StoredPoint]:
         """See ``VectorStore``."""
-        return self._store.retrieve(self._collection, point_ids, with_vectors=with_vectors)
+        return self._store.retrieve(
+            self._collection, point_ids, with_vectors=with_vectors, as_search=as_search
+        )
 
     def query(self, query: SearchQuery) -> list[tuple[float, StoredPoint]]:
         """See ``VectorStore``."""

@@ -222,7 +222,7 @@ def document_as(sync: SyncContext, document_id: str, *, scope: Scope) -> StoredP
     if served is None:
         return None
     with served.index() as index:
-        points = index.retrieve([point_id(document_id)])
+        points = index.retrieve([point_id(document_id)], as_search=True)
     for point in points:
         is_visible = point.scope_key in scope.visible_keys
         if is_visible and point.entity_type in served.entity_names:

@@ -9,7 +9,8 @@ from sync_pipeline.settings.model import Settings
 from sync_pipeline.settings.sections import Section
 
 Path = tuple[str, ...]
-"""Where a value is: ``("sync", "part_rows")``, or ``("entities",)``."""
+"""Where a value is: ``("sync", "part_rows")``, ``("index", "cluster", "shard_number")``, or
+``("entities",)``."""
 
 PREFIX: Final = "SYNC_PIPELINE__"
 SEPARATOR: Final = "__"
@@ -38,14 +39,20 @@ def section_of(annotation: object) -> type[Section] | None:
     return next((section for section in sections if section is not None), None)
 
 
-def paths() -> list[Path]:
+def own_section(field: Any) -> type[Section] | None:
+    """The section that a field is, by itself: not the item of a list, nor one with a name."""
+    annotation = field.annotation
+    is_section = isinstance(annotation, type) and issubclass(annotation, Section)
+    return annotation if is_section else None
+
+
+def paths(model: type[Section] = Settings) -> list[Path]:
     """Every value that can be set, in the order of the reference; a list counts as one value."""
     all_paths: list[Path] = []
-    for key, field in fields_of(Settings).items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            all_paths += [(key, inner) for inner in fields_of(field.annotation)]
-        else:
-            all_paths.append((key,))
+    for key, field in fields_of(model).items():
+        section = own_section(field)
+        inner: list[Path] = [()] if section is None else paths(section)
+        all_paths += [(key, *path) for path in inner]
     return all_paths
 
 

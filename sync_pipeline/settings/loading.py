@@ -17,6 +17,7 @@ from sync_pipeline.settings.gone import without_gone
 from sync_pipeline.settings.mistakes import mistakes_of
 from sync_pipeline.settings.model import Settings
 from sync_pipeline.settings.rules import repeated
+from sync_pipeline.settings.sections import Section
 from sync_pipeline.settings.yaml_file import read_yaml_file
 
 CONFIG_VARIABLE: Final = "SYNC_PIPELINE_CONFIG"
@@ -80,24 +81,31 @@ def nested(values: Mapping[keys.Path, object]) -> dict[Any, object]:
     """Arrange values as a file has them."""
     result: dict[Any, object] = {}
     for path, value in values.items():
-        key, *inner = path
-        result = merge(result, {key: {inner[0]: value} if inner else value})
+        *outer, last = path
+        arranged = {last: value}
+        for key in reversed(outer):
+            arranged = {key: arranged}
+        result = merge(result, arranged)
     return result
 
 
-def merge(weaker: Values, stronger: Values) -> dict[Any, object]:
-    """Lay one source over another, key by key within a section.
+def merge(
+    weaker: Values, stronger: Values, *, model: type[Section] = Settings
+) -> dict[Any, object]:
+    """Lay one source over another, key by key within a section, and within a section of that.
 
     A section of the weaker source that is no mapping stays, so that its mistake
-    is reported.
+    is reported. A mapping that is a value, such as ``search.weights``, is replaced as a whole.
     """
     merged = dict(weaker)
+    fields = keys.fields_of(model)
     for key, value in stronger.items():
         below = merged.get(key)
-        if not isinstance(value, Mapping) or below is None:
+        section = keys.own_section(fields[key]) if key in fields else None
+        if not isinstance(value, Mapping) or below is None or section is None:
             merged[key] = value
         elif isinstance(below, Mapping):
-            merged[key] = {**below, **value}
+            merged[key] = merge(below, value, model=section)
     return merged
 
 
@@ -105,8 +113,12 @@ def _winning(environment: Environment, overrides: Values) -> dict[keys.Path, str
     """Variables whose value was not overridden."""
 
     def is_overridden(path: keys.Path) -> bool:
-        section = overrides.get(path[0])
-        return path[-1] in section if isinstance(section, Mapping) else path[0] in overrides
+        values: object = overrides
+        for key in path:
+            if not isinstance(values, Mapping) or key not in values:
+                return False
+            values = values[key]
+        return True
 
     variables = environment.variables.items()
     return {path: name for path, name in variables if not is_overridden(path)}

@@ -74,9 +74,18 @@ def _line(details: ErrorDetails, variables: Mapping[Path, str]) -> str:
     )
     mistake = _mistake(details, location)
     got = _shown(details, location)
-    name = variables.get(location[:2]) or variables.get(location[:1])  # type: ignore[arg-type]
+    name = _variable(location, variables)
     place = written(location) if name is None else f"{name} ({written(location)})"
     return f"{place}: {mistake.what}{got}; fix: {mistake.fix}"
+
+
+def _variable(location: tuple[int | str, ...], variables: Mapping[Path, str]) -> str | None:
+    """The variable that a value came from: its own, or that of what it is a part of."""
+    for length in range(len(location), 0, -1):
+        name = variables.get(location[:length])  # type: ignore[arg-type]  # a number is in none
+        if name is not None:
+            return name
+    return None
 
 
 def _is_consequence(details: ErrorDetails) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from sync_pipeline.core.cluster_options import AgreementWord
 from sync_pipeline.core.entity import IDENTIFIER
 from sync_pipeline.core.payload import RESERVED_FIELDS
 from sync_pipeline.core.scope import GLOBAL_KEY, why_not_a_tenant_id
@@ -18,6 +19,9 @@ MISTAKE: Final = "mistake"
 
 HIDDEN_PART: Final = "<form>"
 """How a part of a mistake's place begins that only pydantic knows: which form a value has."""
+
+MAX_COPIES: Final = 100
+"""Most copies of a point that can be asked for."""
 
 BM25_VECTOR: Final = "bm25"
 """Equal to ``core.point.BM25_VECTOR``, whose module would bring numpy (0.1 s) along."""
@@ -71,6 +75,19 @@ NOT_A_BOOL: Final = BeforeValidator(_refuse_bool)
 def as_id(value: Any) -> Any:
     """Take the number 7 for the id ``7``."""
     return str(value) if type(value) is int else value
+
+
+def as_agreement(value: Any) -> Any:
+    """How many copies have to agree: a word, or a number that may have come as text."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    is_number = type(value) is int and 1 <= value <= MAX_COPIES
+    if is_number or value is None or value in get_args(AgreementWord):
+        return value
+    words = ", ".join(get_args(AgreementWord))
+    raise refusal(
+        Mistake("is no number of copies", f"write {words}, or a number from 1 to {MAX_COPIES}")
+    )
 
 
 def repeated(names: Iterable[object]) -> list[object]:

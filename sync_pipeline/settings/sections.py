@@ -22,13 +22,21 @@ from pydantic import (
 )
 
 from sync_pipeline.core.addresses import is_readable_on_the_way
+from sync_pipeline.core.cluster_options import (
+    AgreementWord,
+    ClusterOptions,
+    WriteOrdering,
+    most_of,
+)
 from sync_pipeline.core.fusion import MAX_WEIGHT, Fusion, FusionMethod
 from sync_pipeline.core.index_options import MIN_HNSW_LINKS, Quantization
 from sync_pipeline.core.run_order import MAX_PRIORITY, RunOrder
 from sync_pipeline.settings.calendar_rules import why_not_a_cron, why_not_a_timezone
 from sync_pipeline.settings.rules import (
+    MAX_COPIES,
     NOT_A_BOOL,
     Mistake,
+    as_agreement,
     as_id,
     checked,
     refusal,
@@ -44,6 +52,7 @@ from sync_pipeline.settings.urls import (
     DatabaseUrl,
     SmtpUrl,
     WebhookUrl,
+    is_embedded,
     why_not_a_staging_url,
     why_not_an_http_url,
     why_not_an_index_url,
@@ -61,6 +70,10 @@ Seconds = Annotated[float, Field(gt=0, le=86_400), NOT_A_BOOL]
 Weight = Annotated[int, Field(ge=1, le=MAX_WEIGHT), NOT_A_BOOL]
 Priority = Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY), NOT_A_BOOL]
 ScopeKey = Annotated[str, BeforeValidator(as_id), checked(why_not_a_scope_key)]
+Agreement = Annotated[
+    AgreementWord | Annotated[int, Field(ge=1, le=MAX_COPIES)], BeforeValidator(as_agreement)
+]
+Copies = Annotated[int, Field(ge=1, le=MAX_COPIES), NOT_A_BOOL]
 Key = Annotated[SecretStr, Field(min_length=1)]
 MailAddress = Annotated[str, checked(why_not_a_mail_address)]
 
@@ -123,6 +136,62 @@ class StateSettings(Section):
     """Most connections of one process to this database, where it is not the source database."""
 
 
+class ClusterSettings(Section):
+    """How a Qdrant cluster keeps the index (docs/qdrant-cluster.md); null is the server's own way.
+
+    Vectors and search graph on disk are `index.vectors_on_disk` and `index.hnsw_on_disk`.
+    """
+
+    shard_number: Annotated[int, Field(ge=1, le=10_000), NOT_A_BOOL] | None = None
+    """Parts that the points are cut into, a multiple of the nodes; 12 leave room to grow. Fixed
+    when the collection is made: another number takes `sync-pipeline index rebuild --yes`."""
+    replication_factor: Copies | None = None
+    """Copies of each part, on as many nodes. A number that is raised later makes no copies of what
+    is there already; `doctor` says which are missing."""
+    write_consistency_factor: Copies | None = None
+    """Copies that must have a write before it counts. Null: more than half, where there are
+    several."""
+    write_ordering: WriteOrdering | None = None
+    """`weak`, `medium` (all writes of a part go through one copy) or `strong` (always the same
+    copy; while its node is down nothing is written). Null: `medium` where there are several copies,
+    else `weak`."""
+    read_consistency: Agreement | None = None
+    """Copies that must agree on what a sync compares, confirms and verifies: `majority`, `quorum`,
+    `all`, or how many. Null: `majority` where there are several copies."""
+    search_consistency: Agreement | None = None
+    """The same for searches. Null: one copy answers, which is fastest."""
+    read_fan_out_factor: Annotated[int, Field(ge=0, le=MAX_COPIES), NOT_A_BOOL] | None = None
+    """Other copies that are asked at the same time, so that the fastest one answers."""
+    payload_on_disk: bool | None = None
+    """Read payloads from the disk when they are needed. Null: true."""
+
+    @field_validator("write_consistency_factor", "read_consistency", "search_consistency")
+    @classmethod
+    def _has_so_many_copies(cls, value: str | int | None, info: ValidationInfo) -> str | int | None:
+        if not isinstance(value, int) or "replication_factor" not in info.data:
+            return value
+        copies = info.data["replication_factor"]
+        if copies is None and value > 1:
+            raise refusal(
+                Mistake(
+                    "wants more copies than the server makes by itself",
+                    f"set index.cluster.replication_factor to {value} or more too",
+                )
+            )
+        if copies is not None and value > copies:
+            raise refusal(
+                Mistake(
+                    f"wants more copies than index.cluster.replication_factor makes, {copies}",
+                    f"write at most {copies}; {most_of(copies)} is more than half of them",
+                )
+            )
+        return value
+
+    def as_options(self) -> ClusterOptions:
+        """The same for the adapter."""
+        return ClusterOptions(**self.model_dump())
+
+
 class IndexSettings(Section):
     """The Qdrant index that is kept in step."""
 
@@ -161,6 +230,8 @@ class IndexSettings(Section):
     `hnsw_ef_construct`."""
     hnsw_on_disk: bool = False
     """Read the search graph from the disk when a search needs it."""
+    cluster: ClusterSettings = ClusterSettings()
+    """How a Qdrant cluster keeps the index."""
     keep_previous_days: Days = 7
     """How long a generation that served before is kept in step after another took its place, for
     `index rollback`. The maintenance job drops it then."""
@@ -180,6 +251,25 @@ class IndexSettings(Section):
     @classmethod
     def _protected(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         return _refuse_unprotected(key, url=info.data.get("url"), section="index", info=info)
+
+    @field_validator("cluster", mode="before")
+    @classmethod
+    def _may_be_empty(cls, value: object) -> object:
+        # `cluster:` with every line below it commented out is null, and means nothing.
+        return {} if value is None else value
+
+    @field_validator("cluster")
+    @classmethod
+    def _is_a_server(cls, cluster: ClusterSettings, info: ValidationInfo) -> ClusterSettings:
+        said = [name for name, value in cluster.model_dump().items() if value is not None]
+        if said and "url" in info.data and is_embedded(info.data["url"]):
+            raise refusal(
+                Mistake(
+                    f"has no effect on an embedded index: {', '.join(said)}",
+                    "set index.url (QDRANT_URL) to a Qdrant server, or leave this out",
+                )
+            )
+        return cluster
 
     @field_validator("quantization_always_ram", "quantization_rescore", "quantization_oversampling")
     @classmethod

@@ -162,6 +162,11 @@ def why_not_a_broker_url(url: str) -> Mistake | None:
     return None
 
 
+def is_embedded(index_url: str | None) -> bool:
+    """Whether an index is embedded; without an address it is."""
+    return index_url is None or index_url.startswith(EDGE_PREFIX)
+
+
 def why_not_an_index_url(url: str) -> Mistake | None:
     """Judge the address of an index: embedded or a server."""
     if url.startswith(EDGE_PREFIX):

@@ -3,7 +3,8 @@
 It reads requests with qdrant-client's own models, so that a request no server
 would understand is refused, and answers from an in-memory client. Where that
 client differs from a server (payload indexes, missing points), it is put right
-here. Only the routes that the adapter uses are there.
+here. Only the routes that the adapter uses are there. Told to, it keeps several copies of which
+some lag, as a cluster does.
 """
 
 from __future__ import annotations
@@ -14,19 +15,36 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
+from urllib.parse import parse_qsl
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 from qdrant_client import QdrantClient, models
 
+from sync_pipeline_tests.fakes.replicas import (
+    Condition,
+    Replicas,
+    TooFewReplicasError,
+    agreed,
+    agreed_count,
+    agreed_facets,
+)
 from sync_pipeline_tests.fakes.words import begins_as_typed
 
+T = TypeVar("T")
+
+_SERVERS_OWN: Final[dict[str, object]] = {
+    "shard_number": 1,
+    "replication_factor": 1,
+    "write_consistency_factor": 1,
+    "on_disk_payload": True,
+}
 _HTML: Final = b"<html><body>maintenance</body></html>"
 
 
@@ -77,11 +95,40 @@ class Answer:
     error: str | None = None
 
 
-class QdrantStub:
-    """The server's state, its script of faults, and its address while it runs."""
+class Parameters(BaseModel):
+    """What stands behind the ``?`` of a request."""
 
-    def __init__(self) -> None:
-        self.client = QdrantClient(":memory:")
+    model_config = ConfigDict(extra="forbid")
+
+    wait: bool | None = None
+    ordering: models.WriteOrdering | None = None
+    consistency: models.ReadConsistencyType | int | None = None
+    timeout: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request and how it was asked."""
+
+    method: str
+    path: str
+    parameters: Parameters
+
+
+class QdrantStub:
+    """The server's state, its script of faults, and its address while it runs.
+
+    Args:
+        replicas: How many copies it keeps of everything.
+    """
+
+    def __init__(self, replicas: int = 1) -> None:
+        self.replicas = Replicas(replicas)
+        self.client = self.replicas.clients[0]
+        self.asked: list[Asked] = []
+        """Every request that was carried out."""
+        self._parameters = Parameters()
+        """Of the request that is being carried out."""
         self.url = ""
         self.api_key: str | None = None
         """Requests without it are forbidden."""
@@ -99,6 +146,10 @@ class QdrantStub:
         """Per collection how it was last changed; the client in memory has no search index."""
         self.search_params: list[models.SearchParams | None] = []
         """How dense vectors were searched, in the order asked."""
+        self.created: dict[str, models.CreateCollection] = {}
+        """Per collection how it was asked for."""
+        self._params: dict[str, dict[str, object]] = {}
+        """Per collection how it is kept; the client in memory knows nothing of that."""
         self._late: list[tuple[str, str, bytes]] = []
         self._heard: list[str] = []
 
@@ -137,12 +188,18 @@ class QdrantStub:
         """Remember a request for ``replay_late``."""
         self._late.append((method, path, body))
 
-    def answer(self, method: str, path: str, body: bytes) -> Answer:
+    def answer(self, method: str, path: str, body: bytes, parameters: str = "") -> Answer:
         """Carry a request out."""
+        try:
+            asked = Asked(method, path, Parameters.model_validate(dict(parse_qsl(parameters))))
+        except ValidationError as error:
+            return Answer(400, error=f"Query deserialize error: {error.error_count()} errors")
         for wanted, pattern, handler in _ROUTES:
             match = re.fullmatch(pattern, path)
             if wanted == method and match is not None:
                 with self._lock:
+                    self.asked.append(asked)
+                    self._parameters = asked.parameters
                     return self._carry_out(handler, match.groups(), body)
         return Answer(404, error=f"no route {method} {path}")
 
@@ -153,6 +210,8 @@ class QdrantStub:
             return Answer(200, result=handler(self, *names, *([body] if body else [])))
         except ValidationError as error:
             return Answer(400, error=f"Format error in JSON body: {error.error_count()} errors")
+        except TooFewReplicasError as error:
+            return Answer(500, error=f"Service internal error: {error}")
         except KeyError as error:
             return Answer(404, error=f"Not found: No point with id {error} found")
         except ValueError as error:
@@ -187,30 +246,79 @@ class QdrantStub:
 
     def get_collection(self, name: str) -> object:
         info = self.client.get_collection(name)
-        return info.model_copy(update={"payload_schema": self._indexes.get(name, {})})
+        kept = {**_SERVERS_OWN, **self._params.get(name, {})}
+        params = info.config.params.model_copy(update=kept)
+        return info.model_copy(
+            update={
+                "payload_schema": self._indexes.get(name, {}),
+                "config": info.config.model_copy(update={"params": params}),
+            }
+        )
+
+    def get_cluster(self, name: str) -> object:
+        """Every shard has a copy on each node; those that lag say nothing of it."""
+        self.client.get_collection(name)
+        count = self._param(name, "shard_number")
+        return models.CollectionClusterInfo(
+            peer_id=0,
+            shard_count=count,
+            local_shards=[
+                models.LocalShardInfo(
+                    shard_id=shard, points_count=0, state=models.ReplicaState.ACTIVE
+                )
+                for shard in range(count)
+            ],
+            remote_shards=[
+                models.RemoteShardInfo(shard_id=shard, peer_id=peer, state=self._state(peer))
+                for peer in range(1, len(self.replicas.clients))
+                for shard in range(count)
+            ],
+            shard_transfers=[],
+        )
+
+    def _param(self, name: str, param: str) -> int:
+        info = self.get_collection(name)
+        assert isinstance(info, models.CollectionInfo)
+        return int(getattr(info.config.params, param))
+
+    def _state(self, peer: int) -> models.ReplicaState:
+        is_up = self.replicas.is_up(peer)
+        return models.ReplicaState.ACTIVE if is_up else models.ReplicaState.DEAD
 
     def collection_exists(self, name: str) -> object:
         return {"exists": self.client.collection_exists(name)}
 
     def create_collection(self, name: str, body: bytes) -> object:
         asked = models.CreateCollection.model_validate_json(body)
-        return self.client.create_collection(
-            name,
-            vectors_config=asked.vectors,
-            sparse_vectors_config=asked.sparse_vectors,
-            metadata=asked.metadata,
+        done = self.replicas.everywhere(
+            lambda client: client.create_collection(
+                name,
+                vectors_config=asked.vectors,
+                sparse_vectors_config=asked.sparse_vectors,
+                metadata=asked.metadata,
+            )
         )
+        self.created[name] = asked
+        self._params[name] = asked.model_dump(include=set(_SERVERS_OWN), exclude_none=True)
+        return done
 
     def update_collection(self, name: str, body: bytes) -> object:
         asked = models.UpdateCollection.model_validate_json(body)
-        self.options[name] = asked
-        return self.client.update_collection(
-            name, vectors_config=asked.vectors, metadata=asked.metadata
+        if asked.params is None:
+            self.options[name] = asked
+        else:
+            changed = asked.params.model_dump(exclude_none=True)
+            self._params[name] = {**self._params.get(name, {}), **changed}
+        return self.replicas.everywhere(
+            lambda client: client.update_collection(
+                name, vectors_config=asked.vectors, metadata=asked.metadata
+            )
         )
 
     def delete_collection(self, name: str) -> object:
         self._indexes.pop(name, None)
-        return self.client.delete_collection(name)
+        self._params.pop(name, None)
+        return self.replicas.everywhere(lambda client: client.delete_collection(name))
 
     def create_index(self, name: str, body: bytes) -> object:
         asked = models.CreateFieldIndex.model_validate_json(body)
@@ -229,42 +337,70 @@ class QdrantStub:
 
     def change_aliases(self, body: bytes) -> object:
         asked = models.ChangeAliasesOperation.model_validate_json(body)
-        return self.client.update_collection_aliases(asked.actions)
+        return self.replicas.everywhere(
+            lambda client: client.update_collection_aliases(asked.actions)
+        )
 
     def upsert(self, name: str, body: bytes) -> object:
-        asked = TypeAdapter(models.PointsList).validate_json(body)
-        return self.client.upsert(name, asked.points, update_filter=asked.update_filter)
+        def write(client: QdrantClient) -> object:
+            asked = TypeAdapter(models.PointsList).validate_json(body)
+            return client.upsert(name, asked.points, update_filter=asked.update_filter)
+
+        return self._write(name, write)
 
     def retrieve(self, name: str, body: bytes) -> object:
         asked = models.PointRequest.model_validate_json(body)
-        return self.client.retrieve(
-            name,
-            asked.ids,
-            with_payload=_or(asked.with_payload, default=True),
-            with_vectors=_or(asked.with_vector, default=False),
+        return self._read(
+            lambda client: client.retrieve(
+                name,
+                asked.ids,
+                with_payload=_or(asked.with_payload, default=True),
+                with_vectors=_or(asked.with_vector, default=False),
+            ),
+            agreed,
         )
 
     def delete(self, name: str, body: bytes) -> object:
         asked: models.PointsSelector = TypeAdapter(models.PointsSelector).validate_json(body)
-        return self.client.delete(name, points_selector=asked)
+        return self._write(name, lambda client: client.delete(name, points_selector=asked))
 
     def batch(self, name: str, body: bytes) -> object:
-        asked = models.UpdateOperations.model_validate_json(body)
-        return self.client.batch_update_points(name, asked.operations)
+        def write(client: QdrantClient) -> object:
+            asked = models.UpdateOperations.model_validate_json(body)
+            return client.batch_update_points(name, asked.operations)
+
+        return self._write(name, write)
+
+    def _write(self, name: str, act: Callable[[QdrantClient], object]) -> object:
+        self.client.get_collection(name)
+        factor = self._param(name, "write_consistency_factor")
+        return self.replicas.write(act, factor=factor)
+
+    def _read(
+        self, act: Callable[[QdrantClient], T], join: Callable[[Sequence[T], Condition], T]
+    ) -> T:
+        return self.replicas.read(act, consistency=self._parameters.consistency, join=join)
 
     def scroll(self, name: str, body: bytes) -> object:
         asked = models.ScrollRequest.model_validate_json(body)
         if (typed := _typed(asked.filter)) is not None:
             return self._complete(name, asked, typed)
-        points, following = self.client.scroll(
-            name,
-            scroll_filter=asked.filter,
-            limit=asked.limit or 10,
-            offset=asked.offset,
-            with_payload=_or(asked.with_payload, default=True),
-            with_vectors=_or(asked.with_vector, default=False),
+        limit = asked.limit or 10
+        points = self._read(
+            lambda client: client.scroll(
+                name,
+                scroll_filter=asked.filter,
+                limit=limit + 1,
+                offset=asked.offset,
+                with_payload=_or(asked.with_payload, default=True),
+                with_vectors=_or(asked.with_vector, default=False),
+            )[0],
+            agreed,
         )
-        return {"points": points, "next_page_offset": following}
+        # As the server does: a page that became shorter by disagreement is taken for the last.
+        points = sorted(points, key=lambda point: str(point.id))
+        following = points[limit].id if len(points) > limit else None
+        return {"points": points[:limit], "next_page_offset": following}
 
     def _complete(self, name: str, asked: models.ScrollRequest, typed: str) -> object:
         """By the words that begin as typed: the client in memory knows whole words only."""
@@ -283,15 +419,20 @@ class QdrantStub:
 
     def count(self, name: str, body: bytes) -> object:
         asked = models.CountRequest.model_validate_json(body)
-        return self.client.count(name, count_filter=asked.filter, exact=True)
+        return self._read(
+            lambda client: client.count(name, count_filter=asked.filter, exact=True), agreed_count
+        )
 
     def facet(self, name: str, body: bytes) -> object:
         asked = models.FacetRequest.model_validate_json(body)
         self.client.get_collection(name)
         if asked.key not in self._indexes.get(name, {}):
             raise ValueError(f"No appropriate index for faceting: `{asked.key}`")
-        return self.client.facet(
-            name, key=asked.key, facet_filter=asked.filter, limit=asked.limit or 10, exact=True
+        return self._read(
+            lambda client: client.facet(
+                name, key=asked.key, facet_filter=asked.filter, limit=asked.limit or 10, exact=True
+            ),
+            agreed_facets,
         )
 
     def query(self, name: str, body: bytes) -> object:
@@ -305,16 +446,22 @@ class QdrantStub:
         asks: list[models.QueryRequest | models.Prefetch] = [asked]
         asks += asked.prefetch if isinstance(asked.prefetch, list) else []
         self.search_params += [one.params for one in asks if one.using not in {None, "bm25"}]
-        return self.client.query_points(
-            name,
-            query=asked.query,
-            using=asked.using,
-            prefetch=asked.prefetch,
-            query_filter=asked.filter,
-            search_params=asked.params,
-            limit=asked.limit or 10,
-            with_payload=_or(asked.with_payload, default=False),
+        points = self._read(
+            lambda client: (
+                client.query_points(
+                    name,
+                    query=asked.query,
+                    using=asked.using,
+                    prefetch=asked.prefetch,
+                    query_filter=asked.filter,
+                    search_params=asked.params,
+                    limit=asked.limit or 10,
+                    with_payload=_or(asked.with_payload, default=False),
+                ).points
+            ),
+            agreed,
         )
+        return {"points": points}
 
 
 def _typed(matching: object) -> str | None:
@@ -336,6 +483,7 @@ _ROUTES: Final[tuple[tuple[str, str, Callable[..., object]], ...]] = (
     ("POST", "/collections/aliases", QdrantStub.change_aliases),
     ("GET", _NAME, QdrantStub.get_collection),
     ("GET", f"{_NAME}/exists", QdrantStub.collection_exists),
+    ("GET", f"{_NAME}/cluster", QdrantStub.get_cluster),
     ("PUT", _NAME, QdrantStub.create_collection),
     ("PATCH", _NAME, QdrantStub.update_collection),
     ("DELETE", _NAME, QdrantStub.delete_collection),
@@ -353,9 +501,9 @@ _ROUTES: Final[tuple[tuple[str, str, Callable[..., object]], ...]] = (
 
 
 @contextmanager
-def running_stub() -> Iterator[QdrantStub]:
+def running_stub(replicas: int = 1) -> Iterator[QdrantStub]:
     """A stub at ``stub.url`` on this machine, for the length of a ``with``."""
-    stub = QdrantStub()
+    stub = QdrantStub(replicas)
 
     class Handler(_Handler):
         pass
@@ -374,7 +522,7 @@ def running_stub() -> Iterator[QdrantStub]:
         thread.join()
         server.server_close()
         server.hang_up()
-        stub.client.close()
+        stub.replicas.close()
 
 
 class _Server(ThreadingHTTPServer):
@@ -426,7 +574,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _serve(self, method: Literal["GET", "PUT", "POST", "PATCH", "DELETE"]) -> None:
-        path = self.path.partition("?")[0]
+        path, _, parameters = self.path.partition("?")
         self.stub.hear(method, path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         refusal = self._refusal(body)
@@ -437,10 +585,10 @@ class _Handler(BaseHTTPRequestHandler):
         if step.fault in {Fault.OK, Fault.DUPLICATE_LATE}:
             if step.fault is Fault.DUPLICATE_LATE:
                 self.stub.keep_late(method, path, body)
-            self._reply(self.stub.answer(method, path, body))
+            self._reply(self.stub.answer(method, path, body, parameters))
             return
         if step.is_applied:
-            self.stub.answer(method, path, body)
+            self.stub.answer(method, path, body, parameters)
         self._fail(step)
 
     def _refusal(self, body: bytes) -> Answer | None:

@@ -105,6 +105,11 @@ class FakeVectorStore:
         with self._failing("check_engine"):
             return "fake store"
 
+    def check_layout(self, collection: str) -> str:
+        with self._failing("check_layout"):
+            self._existing(collection)
+            return "in memory, once"
+
     def alias_target(self, alias: str) -> str | None:
         with self._failing("alias_target"):
             return self._aliases.get(alias)
@@ -240,8 +245,14 @@ class FakeVectorStore:
             )
 
     def retrieve(
-        self, collection: str, point_ids: Sequence[str], *, with_vectors: bool = False
+        self,
+        collection: str,
+        point_ids: Sequence[str],
+        *,
+        with_vectors: bool = False,
+        as_search: bool = False,
     ) -> list[StoredPoint]:
+        del as_search
         with self._failing("retrieve"):
             check_ids(point_ids)
             points = self.points(collection)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from qdrant_client import QdrantClient
 
+from sync_pipeline.core.cluster_options import ClusterOptions
 from sync_pipeline.core.ports import VectorStore
 from sync_pipeline.stores.edge.store import lease_edge_store
 from sync_pipeline.stores.server.store import ServerStore, lease_server_store
@@ -41,6 +42,18 @@ def _real_server() -> Iterator[VectorStore]:
 @contextmanager
 def _stub_store() -> Iterator[VectorStore]:
     with running_stub() as stub, lease_server_store(stub.url, api_key=None)() as store:
+        yield store
+
+
+@contextmanager
+def _cluster_store() -> Iterator[VectorStore]:
+    """Three copies, of which one is always behind: the other two have to be enough."""
+    cluster = ClusterOptions(shard_number=6, replication_factor=3, search_consistency="majority")
+    with (
+        running_stub(replicas=3) as stub,
+        lease_server_store(stub.url, api_key=None, cluster=cluster)() as store,
+    ):
+        stub.replicas.lag(2)
         yield store
 
 
@@ -120,6 +133,8 @@ def _open(kind: str, folder: Path) -> AbstractContextManager[VectorStore]:
         return _memory_store()
     if kind == "stub":
         return _stub_store()
+    if kind == "cluster":
+        return _cluster_store()
     if kind == "server":
         return _real_server()
     return FakeVectorStore().lease()
@@ -132,6 +147,7 @@ def _open(kind: str, folder: Path) -> AbstractContextManager[VectorStore]:
         pytest.param("hosted", marks=pytest.mark.process),
         pytest.param("memory", marks=pytest.mark.index),
         pytest.param("stub", marks=pytest.mark.process),
+        pytest.param("cluster", marks=pytest.mark.process),
         pytest.param("server", marks=pytest.mark.server),
     ]
 )

@@ -51,6 +51,23 @@ def test_an_engine_says_what_it_is(empty_store: VectorStore) -> None:
     assert empty_store.check_engine()
 
 
+def test_a_store_says_where_a_collection_lies(
+    store: VectorStore, request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.params["empty_store"] == "memory":
+        pytest.skip("the client in memory knows of no nodes")
+
+    assert store.check_layout(COLLECTION)
+
+
+def test_where_a_missing_collection_lies_nobody_says(empty_store: VectorStore) -> None:
+    if not empty_store.capabilities.has_layout:
+        pytest.skip("what lies in one place is there or not")
+
+    with pytest.raises(CollectionMissingError, match=MISSING):
+        empty_store.check_layout(MISSING)
+
+
 def test_a_collection_is_made_once(empty_store: VectorStore) -> None:
     first = empty_store.ensure_collection(SPEC)
     second = empty_store.ensure_collection(SPEC)

@@ -7,6 +7,7 @@ import itertools
 import os
 import re
 import threading
+import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -32,7 +33,7 @@ from sync_pipeline.core.ports import VectorStore
 from sync_pipeline.stores.server.connection import close_connections, shared_connection
 from sync_pipeline.stores.server.schema import creation
 from sync_pipeline.stores.server.store import lease_server_store
-from sync_pipeline.stores.server.version import OLDEST_SERVER
+from sync_pipeline.stores.server.version import OLDEST_CLIENT, OLDEST_SERVER, require_recent
 from sync_pipeline_tests.conftest import REPOSITORY
 from sync_pipeline_tests.elsewhere import elsewhere, lead_here
 from sync_pipeline_tests.fakes.qdrant_stub import Fault, QdrantStub, Step
@@ -728,6 +729,41 @@ def test_a_server_that_is_too_old_is_refused_with_what_to_do(
         store.check_engine()
 
     assert str(caught.value.remedy).startswith("Upgrade the server")
+
+
+def test_nothing_is_made_on_a_server_that_is_too_old(stub: QdrantStub) -> None:
+    stub.version = "1.18.2"
+
+    with (
+        lease_server_store(stub.url, api_key=None)() as store,
+        pytest.raises(ConfigurationError, match=r"runs Qdrant 1\.18\.2"),
+    ):
+        store.ensure_collection(SPEC)
+
+    assert stub.client.get_collections().collections == []
+
+
+def test_a_proxy_that_hides_the_version_is_no_old_server(stub: QdrantStub) -> None:
+    stub.script(Fault.FORBIDDEN, route="GET /")
+
+    with lease_server_store(stub.url, api_key=None)() as store:
+        assert store.ensure_collection(SPEC) is True
+    assert stub.is_exhausted
+
+
+@pytest.mark.parametrize("client", ["1.19.2", "1.9.0", "0.11.7"])
+def test_a_client_that_is_too_old_is_refused_with_what_to_do(client: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"qdrant-client {client} is installed") as caught:
+        require_recent("1.20.0", address="http://q:6333", client=client)
+
+    assert "qdrant-client>=1.20" in str(caught.value.remedy)
+
+
+def test_the_package_asks_for_the_oldest_client() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    (asked,) = [it for it in project["project"]["dependencies"] if it.startswith("qdrant-client")]
+
+    assert asked.startswith(f"qdrant-client>={'.'.join(map(str, OLDEST_CLIENT))},")
 
 
 def test_ci_and_the_documents_name_the_versions_in_use() -> None:

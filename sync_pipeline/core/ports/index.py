@@ -43,7 +43,11 @@ class IndexReader(Protocol):
         """Exact number of points per entity."""
 
     def retrieve(
-        self, point_ids: Sequence[str], *, with_vectors: bool = False
+        self,
+        point_ids: Sequence[str],
+        *,
+        with_vectors: bool = False,
+        as_search: bool = False,
     ) -> list[StoredPoint]:
         """Read points by id."""
 

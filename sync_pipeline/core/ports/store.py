@@ -21,6 +21,9 @@ class StoreCapabilities:
 
     explicit_optimize: bool
     """Search indexes are built only when ``optimize`` is called."""
+    has_layout: bool = False
+    """Points may lie on several nodes, several times; ``check_layout`` has more to say than that
+    they are here."""
     max_batch_bytes: int = 8 * 2**20
     """Most bytes of one request."""
 
@@ -35,6 +38,15 @@ class StoreReader(Protocol):
 
         Raises:
             ConfigurationError: it is older than what the adapter works with.
+        """
+
+    def check_layout(self, collection: str) -> str:
+        """Where the points of a collection lie and how many times, for people.
+
+        Raises:
+            CollectionMissingError: there is none, and the store has a layout.
+            ConfigurationError: not as the settings ask for, and no sync can change that.
+            StoreUnavailableError: not everything of it can be reached now.
         """
 
     def alias_target(self, alias: str) -> str | None:
@@ -154,9 +166,22 @@ class VectorStore(StoreReader, Protocol):
         """
 
     def retrieve(
-        self, collection: str, point_ids: Sequence[str], *, with_vectors: bool = False
+        self,
+        collection: str,
+        point_ids: Sequence[str],
+        *,
+        with_vectors: bool = False,
+        as_search: bool = False,
     ) -> list[StoredPoint]:
-        """Read points by id, in no particular order; missing ones are left out."""
+        """Read points by id, in no particular order; missing ones are left out.
+
+        Args:
+            collection: Physical name.
+            point_ids: Which points.
+            with_vectors: Read their dense vectors too.
+            as_search: For an answer to an application: as fast as a search, and as little sure
+                to be the newest that was confirmed, where a store keeps points several times.
+        """
 
     def query(self, collection: str, query: SearchQuery) -> list[tuple[float, StoredPoint]]:
         """Search, best first: by ``query.fusion`` where several rankings are asked for.

@@ -32,6 +32,7 @@ def examine(sync: Reading) -> list[Finding]:
         *_tables(sync),
         ask("index engine", lambda: _engine(sync)),
         ask("index", lambda: _index(sync)),
+        *_layout(sync),
         ask("embedding model", lambda: _model(sync)),
         ask("what comes first", lambda: _order(sync)),
         words_known(sync),
@@ -111,6 +112,25 @@ def _index(sync: Reading) -> str:
         f"{points}; among them documents of entities that the settings do not name: {others}. They "
         "are kept; `sync-pipeline entities remove NAME` removes them"
     )
+
+
+def _layout(sync: Reading) -> list[Finding]:
+    """How the collection that serves lies on the nodes of a server, where there is one."""
+
+    def question(collection: str) -> str:
+        with sync.store() as store:
+            return store.check_layout(collection)
+
+    try:
+        served = serving(sync)
+        with sync.store() as store:
+            has_layout = store.capabilities.has_layout
+    except SyncPipelineError:
+        # What is asked of the index before this says so.
+        return []
+    if served is None or not has_layout:
+        return []
+    return [ask("index layout", lambda: question(served.spec.collection))]
 
 
 def _order(sync: Reading) -> str:

@@ -33,7 +33,8 @@ def best_passages(
     searched = {view: vectors[view] for view in sync.spec.long_views if view in vectors}
     if not searched or not points:
         return {}
-    stored = index.retrieve([point.point_id for point in points], with_vectors=True)
+    ids = [point.point_id for point in points]
+    stored = index.retrieve(ids, with_vectors=True, as_search=True)
     return {
         point.point_id: tuple(
             passage

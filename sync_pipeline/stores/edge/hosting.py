@@ -39,6 +39,7 @@ CALLS: Final = frozenset(
     {
         "alias_target",
         "check_engine",
+        "check_layout",
         "complete",
         "count",
         "count_by_entity",

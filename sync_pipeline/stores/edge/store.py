@@ -94,6 +94,10 @@ class EdgeStore:
         """See ``VectorStore``; the engine is a package of this program's own choice."""
         return f"Qdrant Edge {version('qdrant-edge-py')} inside this process"
 
+    def check_layout(self, collection: str) -> str:
+        """See ``VectorStore``; a collection is one folder here."""
+        return f"{collection} lies once, in a folder of this machine"
+
     def alias_target(self, alias: str) -> str | None:
         """See ``VectorStore``."""
         return self._index.aliases().get(alias)
@@ -239,9 +243,15 @@ class EdgeStore:
         return self._count_by(ENTITY_TYPE, collection, matching)
 
     def retrieve(
-        self, collection: str, point_ids: Sequence[str], *, with_vectors: bool = False
+        self,
+        collection: str,
+        point_ids: Sequence[str],
+        *,
+        with_vectors: bool = False,
+        as_search: bool = False,
     ) -> list[StoredPoint]:
-        """See ``VectorStore``."""
+        """See ``VectorStore``; a point is here once."""
+        del as_search
         check_ids(point_ids)
         if not point_ids or not self._index.has(collection):
             return []

@@ -104,5 +104,11 @@ class ServerCalls:
             remedy="Write it again; if that goes on, look at the server's log and disk.",
         )
 
+    def unanswered(self, doing: str) -> StoreUnavailableError:
+        """The error for an answer without what was asked for."""
+        return StoreUnavailableError(
+            f"{self.address} answered without a result ({doing}).", remedy="Ask again."
+        )
+
     def _errors(self, doing: str, collection: str | None) -> AbstractContextManager[None]:
         return server_errors(store=self.address, doing=doing, collection=collection)

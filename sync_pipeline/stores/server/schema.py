@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from qdrant_client import models
 
+from sync_pipeline.core.cluster_options import ClusterOptions
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.hashing import RENDERING_VERSION
 from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY
 from sync_pipeline.core.point import BM25_VECTOR, MAX_PREFIX, CollectionSpec
 from sync_pipeline.stores.checks import VectorSchema, VectorShape, vector_schema
+from sync_pipeline.stores.server.cluster import made_with, noted
 
 MAX_PAGE: Final = 100_000
 """Most points of a page and most scopes of one count; strict mode refuses more."""
@@ -40,7 +42,7 @@ TEXT_INDEX: Final = models.TextIndexParams(
 """Of the field ``text``, for ``complete``."""
 
 
-def creation(spec: CollectionSpec) -> dict[str, Any]:
+def creation(spec: CollectionSpec, cluster: ClusterOptions | None = None) -> dict[str, Any]:
     """Arguments of ``create_collection``.
 
     Qdrant's advice for many tenants is ``m=0`` with ``payload_m=16``: a graph per
@@ -53,7 +55,10 @@ def creation(spec: CollectionSpec) -> dict[str, Any]:
     Strict mode refuses absurd requests on the server too. Filters on fields without
     an index stay allowed: callers filter on any payload field inside a scope, and
     writes are conditional on ``source_revision``.
+
+    Points are spread over shards by their ids, never by tenant: see decision 0018.
     """
+    cluster = cluster or ClusterOptions()
     return {
         "vectors_config": {
             view: _vector_params(shape) for view, shape in vector_schema(spec).items()
@@ -63,6 +68,7 @@ def creation(spec: CollectionSpec) -> dict[str, Any]:
         },
         "hnsw_config": models.HnswConfigDiff(m=16, payload_m=16),
         "on_disk_payload": True,
+        **made_with(cluster),
         "strict_mode_config": models.StrictModeConfig(
             enabled=True,
             max_query_limit=MAX_PAGE,
@@ -77,6 +83,7 @@ def creation(spec: CollectionSpec) -> dict[str, Any]:
             "sparse_id": spec.sparse_id,
             "rendering_version": RENDERING_VERSION,
             _DESCRIPTION: spec.describe(),
+            **noted(cluster),
         },
     }
 

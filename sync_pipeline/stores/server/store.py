@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from qdrant_client import QdrantClient, models
 
 from sync_pipeline.core.batching import batched_by_size
-from sync_pipeline.core.errors import CollectionMissingError, InvalidVectorError, PermanentError
+from sync_pipeline.core.cluster_options import ClusterOptions
+from sync_pipeline.core.errors import (
+    CollectionMissingError,
+    ConfigurationError,
+    InvalidVectorError,
+    PermanentError,
+)
 from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.payload import ENTITY_TYPE, SCOPE_KEY, TEXT, Payload
 from sync_pipeline.core.point import (
@@ -33,6 +40,13 @@ from sync_pipeline.stores.checks import (
     schema_asked_for,
 )
 from sync_pipeline.stores.server.calls import ServerCalls
+from sync_pipeline.stores.server.cluster import (
+    agreement,
+    cluster_changes,
+    of_writes,
+    page_after,
+    require_layout,
+)
 from sync_pipeline.stores.server.connection import server_address, shared_connection
 from sync_pipeline.stores.server.requests import (
     completion_filter,
@@ -86,9 +100,10 @@ class ServerStore:
         sleep: How to wait between attempts.
         schemas: What is known of collections, shared by the stores of one client.
         options: Of the collections that are made, and of searches.
+        cluster: How those are spread and kept several times, and what reads and writes wait for.
     """
 
-    capabilities = StoreCapabilities(explicit_optimize=False)
+    capabilities = StoreCapabilities(explicit_optimize=False, has_layout=True)
 
     def __init__(
         self,
@@ -98,15 +113,36 @@ class ServerStore:
         sleep: Callable[[float], None] = time.sleep,
         schemas: dict[str, VectorSchema] | None = None,
         options: IndexOptions | None = None,
+        cluster: ClusterOptions | None = None,
     ) -> None:
         self._calls = ServerCalls(client, address=address, sleep=sleep)
         self._schemas = {} if schemas is None else schemas
         self._options = options or IndexOptions()
+        self._cluster = cluster or ClusterOptions()
+        self._written = of_writes(self._cluster)
+        # Of what is compared, confirmed and verified, and of what applications search.
+        self._compared = agreement(self._cluster.comparing)
+        self._searched = agreement(self._cluster.search_consistency)
 
     def check_engine(self) -> str:
         """See ``VectorStore``."""
-        info = self._calls.ask("asking for its version", lambda client: client.info())
-        return require_recent(info.version, address=self._calls.address)
+        return self._require_recent(self._version())
+
+    def check_layout(self, collection: str) -> str:
+        """See ``VectorStore``."""
+        info = self._info(collection)
+        placed = self._calls.ask(
+            "reading where a collection lies",
+            lambda client: client.collection_cluster_info(collection),
+            collection=collection,
+        )
+        return require_layout(
+            info,
+            placed,
+            options=self._cluster,
+            collection=collection,
+            address=self._calls.address,
+        )
 
     def alias_target(self, alias: str) -> str | None:
         """See ``VectorStore``."""
@@ -142,18 +178,15 @@ class ServerStore:
         Other options of a collection the server builds by itself, answering searches meanwhile.
         """
         check_name(spec.collection)
+        if spec.collection not in self._schemas:
+            self._refuse_old_server()
         is_created = self._create(spec)
         info = self._info(spec.collection)
         # The writes that follow need not ask again. One that is not ours is refused then.
         with suppress(PermanentError):
             self._keep_schema(spec.collection, info)
-        changes = option_changes(info, self._options, views=spec.views)
-        if changes:
-            self._calls.ask(
-                "changing a collection's options",
-                lambda client: client.update_collection(spec.collection, **changes),
-                collection=spec.collection,
-            )
+        self._change(spec.collection, option_changes(info, self._options, views=spec.views))
+        self._change(spec.collection, cluster_changes(info, self._cluster))
         for field in PAYLOAD_INDEXES.keys() - info.payload_schema.keys():
             self._index_payloads(spec.collection, field, PAYLOAD_INDEXES[field])
         return is_created
@@ -209,7 +242,7 @@ class ServerStore:
         )
 
         def is_gone(client: QdrantClient) -> bool:
-            left = _payloads(client, collection, point_ids, fields=OWNER_FIELDS)
+            left = self._payloads(client, collection, point_ids, fields=OWNER_FIELDS)
             return not any(
                 is_deletable(payload, scope_key=scope_key, up_to_revision=up_to_revision)
                 for payload in left.values()
@@ -218,7 +251,7 @@ class ServerStore:
         with suppress(CollectionMissingError):
             self._calls.write(
                 f"deleting {len(point_ids)} points",
-                lambda client: [client.delete(collection, points_selector=owned)],
+                lambda client: [client.delete(collection, points_selector=owned, **self._written)],
                 collection=collection,
                 is_applied=is_gone,
                 trusts_status=False,
@@ -271,17 +304,27 @@ class ServerStore:
         return self._count_by(ENTITY_TYPE, collection, matching)
 
     def retrieve(
-        self, collection: str, point_ids: Sequence[str], *, with_vectors: bool = False
+        self,
+        collection: str,
+        point_ids: Sequence[str],
+        *,
+        with_vectors: bool = False,
+        as_search: bool = False,
     ) -> list[StoredPoint]:
         """See ``VectorStore``."""
         check_ids(point_ids)
         if not point_ids:
             return []
+        consistency = self._searched if as_search else self._compared
         with suppress(CollectionMissingError):
             records = self._calls.ask(
                 "reading points",
                 lambda client: client.retrieve(
-                    collection, list(point_ids), with_payload=True, with_vectors=with_vectors
+                    collection,
+                    list(point_ids),
+                    with_payload=True,
+                    with_vectors=with_vectors,
+                    consistency=consistency,
                 ),
                 collection=collection,
             )
@@ -298,7 +341,9 @@ class ServerStore:
             answer = self._calls.ask(
                 "searching",
                 lambda client: client.query_points(
-                    collection, **query_arguments(query, self._options, schema=schema)
+                    collection,
+                    **query_arguments(query, self._options, schema=schema),
+                    consistency=self._searched,
                 ),
                 collection=collection,
             )
@@ -324,7 +369,9 @@ class ServerStore:
             answers = iter(
                 self._calls.ask(
                     "searching",
-                    lambda client: client.query_batch_points(collection, requests),
+                    lambda client: client.query_batch_points(
+                        collection, requests, consistency=self._searched
+                    ),
                     collection=collection,
                 )
             )
@@ -358,7 +405,11 @@ class ServerStore:
             records, _ = self._calls.ask(
                 "completing",
                 lambda client: client.scroll(
-                    collection, scroll_filter=matching, limit=limit, with_payload=True
+                    collection,
+                    scroll_filter=matching,
+                    limit=limit,
+                    with_payload=True,
+                    consistency=self._searched,
                 ),
                 collection=collection,
             )
@@ -369,6 +420,22 @@ class ServerStore:
         """See ``VectorStore``; a server does it by itself."""
         del collection
         return False
+
+    def _refuse_old_server(self) -> None:
+        """Once per process and collection, before anything of it is written."""
+        try:
+            version = self._version()
+        except ConfigurationError:
+            # A proxy may let through nothing but collections.
+            return
+        self._require_recent(version)
+
+    def _version(self) -> str:
+        return self._calls.ask("asking for its version", lambda client: client.info()).version
+
+    def _require_recent(self, version: str) -> str:
+        client = importlib.metadata.version("qdrant-client")
+        return require_recent(version, address=self._calls.address, client=client)
 
     def _create(self, spec: CollectionSpec) -> bool:
         def exists() -> bool:
@@ -382,7 +449,9 @@ class ServerStore:
         try:
             self._calls.ask(
                 "making a collection",
-                lambda client: client.create_collection(spec.collection, **creation(spec)),
+                lambda client: client.create_collection(
+                    spec.collection, **creation(spec, self._cluster)
+                ),
             )
         except RefusedError:
             # Another process was faster, or an attempt that timed out had worked.
@@ -397,7 +466,7 @@ class ServerStore:
         payloads = {point.point_id: point.payload for point in points}
 
         def is_applied(client: QdrantClient) -> bool:
-            stored = _payloads(client, collection, list(payloads))
+            stored = self._payloads(client, collection, list(payloads))
             return all(
                 point_id in stored and is_written(payload, over=stored[point_id])
                 for point_id, payload in payloads.items()
@@ -405,7 +474,9 @@ class ServerStore:
 
         self._calls.write(
             f"{len(points)} points",
-            lambda client: [client.upsert(collection, structs, update_filter=condition)],
+            lambda client: [
+                client.upsert(collection, structs, update_filter=condition, **self._written)
+            ],
             collection=collection,
             is_applied=is_applied,
         )
@@ -415,15 +486,23 @@ class ServerStore:
         payloads = dict(items)
 
         def is_applied(client: QdrantClient) -> bool:
-            stored = _payloads(client, collection, list(payloads))
+            stored = self._payloads(client, collection, list(payloads))
             return all(is_written(payloads[point_id], over=stored[point_id]) for point_id in stored)
 
         self._calls.write(
             f"{len(items)} payloads",
-            lambda client: client.batch_update_points(collection, operations),
+            lambda client: client.batch_update_points(collection, operations, **self._written),
             collection=collection,
             is_applied=is_applied,
         )
+
+    def _change(self, collection: str, changes: Mapping[str, Any]) -> None:
+        if changes:
+            self._calls.ask(
+                "changing a collection's options",
+                lambda client: client.update_collection(collection, **changes),
+                collection=collection,
+            )
 
     def _info(self, collection: str) -> models.CollectionInfo:
         return self._calls.ask(
@@ -438,7 +517,9 @@ class ServerStore:
         self._calls.write(
             f"indexing {field}",
             lambda client: [
-                client.create_payload_index(collection, field_name=field, field_schema=params)
+                client.create_payload_index(
+                    collection, field_name=field, field_schema=params, **self._written
+                )
             ],
             collection=collection,
             is_applied=lambda _: field in self._info(collection).payload_schema,
@@ -448,10 +529,26 @@ class ServerStore:
         with suppress(CollectionMissingError):
             return self._calls.ask(
                 "counting",
-                lambda client: client.count(collection, count_filter=matching, exact=True),
+                lambda client: self._ask_count(client, collection, matching),
                 collection=collection,
-            ).count
+            )
         return 0
+
+    def _ask_count(
+        self, client: QdrantClient, collection: str, matching: models.Filter | None
+    ) -> int:
+        if self._compared is None:
+            return client.count(collection, count_filter=matching, exact=True).count
+        # qdrant-client 1.20 has a consistency for counts in the interface that it is generated
+        # with, and not in its own method.
+        answer = client.http.points_api.count_points(
+            collection,
+            consistency=self._compared,
+            count_request=models.CountRequest(filter=matching, exact=True),
+        )
+        if answer.result is None:
+            raise self._calls.unanswered("counting")
+        return answer.result.count
 
     def _count_by(
         self, field: str, collection: str, matching: models.Filter | None
@@ -463,7 +560,12 @@ class ServerStore:
                 answer = self._calls.ask(
                     f"counting by {field}",
                     lambda client: client.facet(
-                        collection, key=field, facet_filter=matching, limit=MAX_PAGE, exact=True
+                        collection,
+                        key=field,
+                        facet_filter=matching,
+                        limit=MAX_PAGE,
+                        exact=True,
+                        consistency=self._compared,
                     ),
                     collection=collection,
                 )
@@ -531,11 +633,28 @@ class ServerStore:
                 offset=offset,
                 with_payload=list(fields),
                 with_vectors=False,
+                consistency=self._compared,
             ),
             collection=collection,
         )
         rows = [(str(record.id), record.payload or {}) for record in records]
+        if following is None and rows and self._compared is not None:
+            following = page_after(rows[-1][0])
         return rows, None if following is None else str(following)
+
+    def _payloads(
+        self,
+        client: QdrantClient,
+        collection: str,
+        point_ids: Sequence[str],
+        *,
+        fields: Sequence[str] | None = None,
+    ) -> dict[str, Payload]:
+        selected = True if fields is None else list(fields)
+        records = client.retrieve(
+            collection, list(point_ids), with_payload=selected, consistency=self._compared
+        )
+        return {str(record.id): record.payload or {} for record in records}
 
     def _cut(self, items: Sequence[Item], size_of: Callable[[Item], int]) -> Iterator[list[Item]]:
         return batched_by_size(
@@ -551,18 +670,6 @@ def _aliases(client: QdrantClient) -> dict[str, str]:
     return {entry.alias_name: entry.collection_name for entry in aliases}
 
 
-def _payloads(
-    client: QdrantClient,
-    collection: str,
-    point_ids: Sequence[str],
-    *,
-    fields: Sequence[str] | None = None,
-) -> dict[str, Payload]:
-    selected = True if fields is None else list(fields)
-    records = client.retrieve(collection, list(point_ids), with_payload=selected)
-    return {str(record.id): record.payload or {} for record in records}
-
-
 def lease_server_store(
     url: str,
     *,
@@ -571,6 +678,7 @@ def lease_server_store(
     timeout_seconds: float = 30,
     sleep: Callable[[float], None] = time.sleep,
     options: IndexOptions | None = None,
+    cluster: ClusterOptions | None = None,
 ) -> Lease[VectorStore]:
     """Lease a connection to a Qdrant server; nothing is sent before it is used.
 
@@ -583,6 +691,7 @@ def lease_server_store(
         timeout_seconds: Most seconds to connect, and between two parts of an answer.
         sleep: How to wait between attempts.
         options: Of the collections that are made, and of searches.
+        cluster: How those are spread and kept several times, and what reads and writes wait for.
 
     Raises:
         ConfigurationError: the address is wrong, or the key would be sent in the clear.
@@ -593,7 +702,12 @@ def lease_server_store(
     def lease() -> Iterator[VectorStore]:
         shared = shared_connection(url, api_key=api_key, timeout_seconds=timeout_seconds)
         yield ServerStore(
-            shared.client, address=address, sleep=sleep, schemas=shared.schemas, options=options
+            shared.client,
+            address=address,
+            sleep=sleep,
+            schemas=shared.schemas,
+            options=options,
+            cluster=cluster,
         )
 
     return lease
