@@ -10,6 +10,7 @@ from sync_pipeline.defs.jobs import (
     ASSETS,
     CHECKS,
     IN_PROCESS,
+    build_big_scope_job,
     build_maintenance_job,
     sync_scope_job,
 )
@@ -40,7 +41,7 @@ def build_definitions(*, settings: Settings | None = None, **overrides: object) 
     return dg.Definitions(
         assets=ASSETS,
         asset_checks=CHECKS,
-        jobs=[sync_scope_job, maintenance_job],
+        jobs=[sync_scope_job, build_big_scope_job(settings), maintenance_job],
         schedules=build_schedules(settings, maintenance_job=maintenance_job),
         sensors=[
             new_scope_sensor,

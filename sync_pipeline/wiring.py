@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.cleanup import CleanupPolicy
-from sync_pipeline.core.errors import SyncPipelineError
+from sync_pipeline.core.errors import BoundToOneMachineError, SyncPipelineError
 from sync_pipeline.core.gate import GatePolicy
 from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.ports import (
@@ -34,6 +34,7 @@ from sync_pipeline.engine.generation import (
     with_views,
 )
 from sync_pipeline.engine.questions.doctor import Finding, ask, examine
+from sync_pipeline.processes import machine_name
 from sync_pipeline.redaction import redact_logs
 from sync_pipeline.settings import Settings, dagster_storage_url, mask_url
 from sync_pipeline.settings.recipe import Recipe, model_recipe
@@ -82,6 +83,7 @@ class Installation:
     def doctor(self) -> list[Finding]:
         """Ask every part of the installation how it is."""
         return [
+            ask("machines", self._machines),
             ask("source database", lambda: mask_url(self.database_url)),
             ask("state tables", self._state),
             *self._connections(),
@@ -107,6 +109,13 @@ class Installation:
                 ask("connections for the state", lambda: told(self.state_engine, state))
             )
         return findings
+
+    def _machines(self) -> str:
+        if self.sync.unfit is not None:
+            raise self.sync.unfit
+        executor = self.settings.scale.executor
+        where = "on several machines" if self.settings.scale.is_on_many_machines else "on this one"
+        return f"runs are executed {where}, big scopes by the executor {executor}"
 
     def _dagster(self) -> str:
         from sync_pipeline.database.capacity import check_dagster_storage
@@ -261,6 +270,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         if settings.view_models
         else settings.embedding.price_per_million_tokens,
         feed=PostgresChangeFeed(source_engine, schema=schema),
+        unfit=_why_unfit(settings),
     )
     return Installation(
         settings=settings,
@@ -270,6 +280,14 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         database_url=driver_url(source_url, "libpq"),
         dagster_storage_url=settings.dagster_url or dagster_storage_url(state_url),
     )
+
+
+def _why_unfit(settings: Settings) -> SyncPipelineError | None:
+    keys = settings.bound_to_one_machine
+    if not keys:
+        return None
+    machine = settings.scale.machine_name or machine_name()
+    return BoundToOneMachineError(keys=keys, executor=settings.scale.executor, machine=machine)
 
 
 def _embedded_url(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""``migrate``, ``database url``, ``doctor``, ``dev``, ``dagster``: what the pipeline stands on."""
+"""``migrate``, ``database``, ``doctor``, ``dev``, ``worker``, ``dagster``: what all stands on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sync_pipeline.cli import render
 from sync_pipeline.cli.command import HandsOn, command
 from sync_pipeline.cli.failures import FAILED
 from sync_pipeline.cli.invocation import Invocation
-from sync_pipeline.operations.ports import DagsterProgram
+from sync_pipeline.operations.ports import DagsterProgram, Queue
 
 app = typer.Typer()
 database_app = typer.Typer(help="The database in use.", no_args_is_help=True)
@@ -130,6 +130,34 @@ def dagster(
         arguments=arguments or [],
         is_behind_proxy=behind_auth_proxy,
     )
+
+
+@command(app, "worker")
+def worker(
+    invocation: Invocation,
+    *,
+    queue: Annotated[
+        list[Queue] | None,
+        typer.Option(
+            help="runs: whole runs; steps: parts of big scopes. May be given twice; all by default."
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option(help="Tasks at once, of each queue.", min=1, max=1024)
+    ] = 1,
+) -> None:
+    """Execute runs on this machine, as a Celery worker; the model stays loaded.
+
+    Needs `scale.executor: celery` and `pip install 'sync-pipeline[celery]'`. Stopped once, it
+    finishes the tasks that have begun; stopped twice, other workers do them again.
+    """
+    _let_children_find_settings(invocation)
+    queues = list(dict.fromkeys(queue or Queue))
+    invocation.tell(f"Working on {' and '.join(queues)}; stop with Ctrl-C.")
+    code = invocation.orchestrator.run_workers(
+        invocation.settings, queues=queues, concurrency=concurrency
+    )
+    raise typer.Exit(code)
 
 
 def _let_children_find_settings(invocation: Invocation) -> None:

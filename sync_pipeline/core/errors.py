@@ -323,6 +323,22 @@ class PermanentError(SyncPipelineError):
     """Trying again gives the same answer."""
 
 
+class BoundToOneMachineError(ConfigurationError):
+    """Several machines would each look somewhere else."""
+
+    def __init__(self, *, keys: Sequence[str], executor: str, machine: str) -> None:
+        self.keys = tuple(keys)
+        named = ", ".join(f"`{key}`" for key in keys)
+        super().__init__(
+            f"`scale.executor` is {executor}, so several machines execute runs, and {named} "
+            f"{'lead' if len(keys) > 1 else 'leads'} to a place of this machine ({machine}): each "
+            "would fill its own and report success.",
+            remedy=f"Set {named} to what all of them reach: a PostgreSQL server, a Qdrant server, "
+            "an object store such as s3://BUCKET/PREFIX. A folder that all of them share needs "
+            "`scale.shares_folders: true`.",
+        )
+
+
 class CollectionMissingError(PermanentError):
     """The index has no collection of this name."""
 

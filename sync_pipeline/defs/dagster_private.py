@@ -11,14 +11,20 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
+import click
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,
+)
 from dagster._core.execution.plan.objects import StepFailureData
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import (
     MAX_RETRIES_TAG,
     PARTITION_NAME_TAG,
     PRIORITY_TAG,
+    RETRY_STRATEGY_TAG,
     WILL_RETRY_TAG,
 )
 
@@ -28,9 +34,15 @@ __all__ = [
     "NO_OUTPUT_CAPTURE",
     "PARTITION_NAME_TAG",
     "PRIORITY_TAG",
+    "RETRY_STRATEGY_TAG",
     "WILL_RETRY_TAG",
+    "CheckRunHealthResult",
     "InstanceRef",
     "StepFailureData",
+    "UnresolvedAssetJobDefinition",
+    "WorkerStatus",
+    "code_server_program",
+    "daemon_program",
     "remember_tables",
 ]
 
@@ -47,6 +59,20 @@ _TABLE_QUESTIONS: Final = {
     "run_storage": ("has_run_stats_index_cols", "has_backfill_id_column"),
 }
 """Methods of Dagster's storages that ask PostgreSQL for its catalogue."""
+
+
+def daemon_program() -> tuple[click.Group, click.Command]:
+    """The command line of the daemon, and its command that runs it."""
+    from dagster._daemon.cli import cli, run_command  # noqa: PLC0415 - takes a second
+
+    return cli, run_command
+
+
+def code_server_program() -> click.Command:
+    """The command that starts a code server."""
+    from dagster._cli.code_server import start_command  # noqa: PLC0415 - as the other
+
+    return start_command
 
 
 def remember_tables(instance: dg.DagsterInstance) -> None:

@@ -10,8 +10,9 @@ from pydantic import Field
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.asset_checks import scope_checks
 from sync_pipeline.defs.assets import exported_documents, stale_cleanup, upserted_points
+from sync_pipeline.defs.dagster_private import RETRY_STRATEGY_TAG, UnresolvedAssetJobDefinition
 from sync_pipeline.defs.embedding import embedded_documents
-from sync_pipeline.defs.executors import kept_alive
+from sync_pipeline.defs.executors import big_scope_executor, kept_alive
 from sync_pipeline.defs.failures import as_dagster_failures
 from sync_pipeline.defs.io_managers import delete_manifests
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
@@ -38,6 +39,8 @@ from sync_pipeline.settings import Settings
 ASSETS = (exported_documents, embedded_documents, upserted_points, stale_cleanup)
 CHECKS = (scope_checks,)
 
+BIG_SCOPE_JOB: Final = "sync_big_scope_job"
+
 LEFTOVERS_LOOK_BACK: Final = timedelta(days=7)
 """The job runs daily; this covers a week in which it did not."""
 
@@ -51,6 +54,21 @@ sync_scope_job = dg.define_asset_job(
     executor_def=IN_PROCESS,
     description="Brings one scope in step: export, embed, upsert, clean up, check.",
 )
+
+
+def build_big_scope_job(settings: Settings) -> UnresolvedAssetJobDefinition:
+    """The same for a scope so big that its steps are shared out among workers.
+
+    Tried again as a whole: a step that is skipped because an earlier run had done it would work
+    on files that this run does not have, and everything embedded is in the cache anyway.
+    """
+    return dg.define_asset_job(
+        BIG_SCOPE_JOB,
+        selection=dg.AssetSelection.assets(*ASSETS),
+        executor_def=big_scope_executor(settings),
+        tags={RETRY_STRATEGY_TAG: "ALL_STEPS"},
+        description="Brings one big scope in step, its missing texts embedded by several workers.",
+    )
 
 
 def run_config(options: RunOptions, *, scope: Scope) -> dict[str, Any]:

@@ -35,7 +35,7 @@ MAX_SILENCE: Final = timedelta(minutes=5)
 """How long a run that has started may take to its first sign of life; less than a second is
 usual."""
 
-JOB_NAMES: Final = frozenset({"sync_scope_job", "maintenance_job"})
+JOB_NAMES: Final = frozenset({"sync_scope_job", "sync_big_scope_job", "maintenance_job"})
 """Jobs whose runs give signs of life."""
 ASSET_NAMES: Final = frozenset(
     {"exported_documents", "embedded_documents", "upserted_points", "stale_cleanup"}

@@ -153,6 +153,8 @@ class SyncContext:
     keeps_in_step: bool = False
     """Whether this generation is only kept in step beside the one of the settings: it is not
     made where it is missing, and says nothing of rows that cannot become documents."""
+    unfit: SyncPipelineError | None = None
+    """Why nothing may be synced with these settings, though it could be."""
     unsettled: SyncPipelineError | None = None
     """Why nobody knows whether the model is a known one under another name. Until that is known
     no generation is made of it."""

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 import sqlalchemy as sa
+import yaml
 from dagster_postgres.utils import DagsterPostgresException
 
 from sync_pipeline.core.capacity import schema_lost
@@ -23,7 +24,11 @@ from sync_pipeline.core.errors import (
     StateEncodingError,
     SyncPipelineError,
 )
+from sync_pipeline.defs.celery_options import RUNS_QUEUE, celery_options
 from sync_pipeline.defs.dagster_private import NO_OUTPUT_CAPTURE, InstanceRef, remember_tables
+from sync_pipeline.settings import Settings
+from sync_pipeline.settings.keys import PREFIX, WELL_KNOWN
+from sync_pipeline.settings.loading import CONFIG_VARIABLE
 from sync_pipeline.settings.urls import DAGSTER_SCHEMA, names_dagster_schema
 
 if TYPE_CHECKING:
@@ -31,6 +36,10 @@ if TYPE_CHECKING:
 
 HOME_VARIABLE: Final = "DAGSTER_HOME"
 URL_VARIABLE: Final = "SYNC_PIPELINE_DAGSTER_URL"
+BROKER_VARIABLE: Final = "SYNC_PIPELINE_BROKER_URL"
+RESULT_VARIABLE: Final = "SYNC_PIPELINE_RESULT_URL"
+PASSED_ON: Final = (*WELL_KNOWN, PREFIX, CONFIG_VARIABLE, "AWS_", "GOOGLE_")
+"""How the variables begin that containers of runs need: our settings, and keys of object stores."""
 FILE_NAME: Final = "dagster.yaml"
 UNTRANSLATABLE: Final = "22P05"
 """SQLSTATE of a character that the database's encoding lacks."""
@@ -57,14 +66,17 @@ def prepare_instance(
     """
     url = installation.dagster_storage_url
     chosen_home = environment.get(HOME_VARIABLE)
-    home = Path(chosen_home) if chosen_home else installation.settings.dagster_path
+    settings = installation.settings
+    home = Path(chosen_home) if chosen_home else settings.dagster_path
     if not chosen_home:
-        _write_settings(home, max_runs=installation.settings.schedule.max_concurrent_runs)
+        _write_settings(home, text=instance_settings(settings, environment=environment))
     _create_schema(url)
+    celery = {BROKER_VARIABLE: settings.broker_url, RESULT_VARIABLE: settings.result_url}
     return {
         HOME_VARIABLE: str(home.absolute()),
         URL_VARIABLE: url,
         "DAGSTER_DISABLE_TELEMETRY": "1",
+        **{name: value for name, value in celery.items() if value is not None},
     }
 
 
@@ -93,9 +105,50 @@ def open_instance(
             yield instance
 
 
-def instance_settings(*, max_runs: int) -> str:
-    """Text of the ``dagster.yaml`` that we ship, with this limit on concurrent runs."""
-    return re.sub(r"(?<=max_concurrent_runs: )\d+", str(max_runs), shipped_settings(), count=1)
+def instance_settings(settings: Settings, *, environment: Mapping[str, str]) -> str:
+    """Text of the ``dagster.yaml`` that we ship, with what the settings say.
+
+    Args:
+        settings: How many runs at once, who executes them, and how long they may wait for that.
+        environment: Containers of runs are given those of its variables that settings read.
+    """
+    text = shipped_settings()
+    for key, number in (
+        ("max_concurrent_runs", settings.schedule.max_concurrent_runs),
+        ("start_timeout_seconds", settings.scale.seconds_to_start),
+    ):
+        text = re.sub(rf"(?<={key}: )\d+", str(number), text, count=1)
+    launcher = _launcher(settings, environment=environment)
+    if launcher is None:
+        return text
+    return f"{text}\n{yaml.safe_dump({'run_launcher': launcher}, sort_keys=False)}"
+
+
+def _launcher(settings: Settings, *, environment: Mapping[str, str]) -> dict[str, Any] | None:
+    """Who executes whole runs; None: a process that Dagster starts on its own machine.
+
+    On Kubernetes Dagster's chart writes that itself, with what it knows of the cluster.
+    """
+    scale = settings.scale
+    if scale.executor == "celery":
+        config: dict[str, Any] = {
+            "broker": {"env": BROKER_VARIABLE},
+            "backend": {"env": RESULT_VARIABLE},
+            "default_queue": RUNS_QUEUE,
+            "config_source": celery_options(default_queue=RUNS_QUEUE),
+        }
+        module, name = "sync_pipeline.hosting.celery_launcher", "CeleryRunLauncher"
+    elif scale.executor == "docker":
+        passed_on = sorted(name for name in environment if name.startswith(PASSED_ON))
+        config = {
+            "image": scale.image,
+            "env_vars": [HOME_VARIABLE, URL_VARIABLE, *passed_on],
+            **({"network": scale.network} if scale.network else {}),
+        }
+        module, name = "dagster_docker", "DockerRunLauncher"
+    else:
+        return None
+    return {"module": module, "class": name, "config": config}
 
 
 def shipped_settings() -> str:
@@ -106,8 +159,7 @@ def shipped_settings() -> str:
     return file.read_text(encoding="utf-8")
 
 
-def _write_settings(home: Path, *, max_runs: int) -> None:
-    text = instance_settings(max_runs=max_runs)
+def _write_settings(home: Path, *, text: str) -> None:
     target = home / FILE_NAME
     try:
         home.mkdir(parents=True, exist_ok=True)

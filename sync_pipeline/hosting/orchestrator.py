@@ -26,6 +26,7 @@ from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExp
 from sync_pipeline.hosting.dev import run_dev
 from sync_pipeline.hosting.instance import open_instance
 from sync_pipeline.hosting.programs import become
+from sync_pipeline.hosting.worker import run_workers
 from sync_pipeline.operations.ports import DagsterProgram
 from sync_pipeline.settings import Settings
 from sync_pipeline.wiring import open_installation
@@ -117,6 +118,15 @@ class DagsterOrchestrator:
             port=port,
             environment=os.environ,
             is_behind_proxy=is_behind_proxy,
+        )
+
+    def run_workers(self, settings: Settings, *, queues: Sequence[str], concurrency: int) -> int:
+        """Work on queues of Celery until stopped; see ``worker.run_workers``."""
+        return run_workers(
+            open_installation(settings),
+            queues=queues,
+            concurrency=concurrency,
+            environment=os.environ,
         )
 
     def become_dagster(

@@ -15,6 +15,7 @@ import click
 
 from sync_pipeline.core.addresses import is_this_machine
 from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.defs.dagster_private import code_server_program, daemon_program
 from sync_pipeline.hosting.instance import prepare_instance
 from sync_pipeline.operations.ports import DagsterProgram
 
@@ -154,8 +155,7 @@ def _ask_webserver(arguments: Sequence[str], *, environment: Mapping[str, str]) 
 
 
 def _ask_daemon(arguments: Sequence[str]) -> _Asked:
-    from dagster._daemon.cli import cli, run_command  # noqa: PLC0415 - takes a second
-
+    cli, run_command = daemon_program()
     if arguments and arguments[0] in cli.commands and arguments[0] != _RUN:
         return _Asked(tuple(arguments), {})
     own = arguments[1:] if arguments and arguments[0] == _RUN else arguments
@@ -163,9 +163,7 @@ def _ask_daemon(arguments: Sequence[str]) -> _Asked:
 
 
 def _ask_code_server(arguments: Sequence[str]) -> _Asked:
-    from dagster._cli.code_server import start_command  # noqa: PLC0415 - as the others
-
-    return _Asked(("code-server", "start", *arguments), _read(start_command, arguments))
+    return _Asked(("code-server", "start", *arguments), _read(code_server_program(), arguments))
 
 
 def _read(command: click.Command, arguments: Sequence[str]) -> dict[str, Any]:

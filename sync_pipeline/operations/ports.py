@@ -27,6 +27,15 @@ class DagsterProgram(StrEnum):
     """Its command line."""
 
 
+class Queue(StrEnum):
+    """What a worker does."""
+
+    RUNS = "runs"
+    """Whole runs."""
+    STEPS = "steps"
+    """Steps of big scopes."""
+
+
 class RunService(Protocol):
     """Runs the HTTP service until it is stopped."""
 
@@ -130,6 +139,21 @@ class Orchestrator(Protocol):
 
         Returns:
             Their exit code; 0 where they were stopped by a signal.
+        """
+
+    def run_workers(self, settings: Settings, *, queues: Sequence[str], concurrency: int) -> int:
+        """Execute what runs and big scopes leave to workers, until stopped.
+
+        Args:
+            settings: Of the installation.
+            queues: ``runs``, ``steps`` or both.
+            concurrency: Tasks at once, of each queue.
+
+        Returns:
+            The exit code.
+
+        Raises:
+            ConfigurationError: the settings leave nothing to workers.
         """
 
     def become_dagster(

@@ -172,6 +172,18 @@ class Settings(Section):
         return broker if broker is None or broker.startswith(("redis", "sentinel")) else "rpc://"
 
     @property
+    def bound_to_one_machine(self) -> tuple[str, ...]:
+        """Keys whose value leads somewhere else on every machine, where there are several."""
+        if not self.scale.is_on_many_machines:
+            return ()
+        is_bound = {
+            "source.url": self.source_url is None,
+            "index.url": self.embedded_index_path is not None,
+            "staging.url": not (self.scale.shares_folders or "://" in self.staging_url),
+        }
+        return tuple(key for key, bound in is_bound.items() if bound)
+
+    @property
     def secret_values(self) -> list[str]:
         """Every key and password, for redaction; of an address its password."""
         urls = (

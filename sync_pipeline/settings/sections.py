@@ -600,6 +600,9 @@ class ScaleSettings(Section):
     start_timeout_seconds: Annotated[int, Field(ge=30, le=604_800), NOT_A_BOOL] | None = None
     """How long a run may wait for a worker, a pod or a container before it fails. Null: 3 minutes
     on this machine, an hour with `celery`, `k8s` or `docker`."""
+    shares_folders: bool = False
+    """Whether all machines see the same files under the same paths, so that `staging.url` may be a
+    folder."""
     image: Annotated[str, Field(min_length=1)] | None = None
     """Image of the containers of `docker`."""
     network: Annotated[str, Field(min_length=1)] | None = None

@@ -94,6 +94,7 @@ class FakeOrchestrator:
         self._sync = sync
         self.forgotten: list[str] = []
         self.dev_addresses: list[tuple[str, int]] = []
+        self.worked: list[tuple[list[str], int]] = []
         self.became: list[tuple[DagsterProgram, tuple[str, ...], bool]] = []
 
     def run_scopes(
@@ -124,6 +125,10 @@ class FakeOrchestrator:
 
     def run_dev(self, settings: Settings, *, host: str, port: int, is_behind_proxy: bool) -> int:
         self.dev_addresses.append((host, port))
+        return 0
+
+    def run_workers(self, settings: Settings, *, queues: Sequence[str], concurrency: int) -> int:
+        self.worked.append(([*queues], concurrency))
         return 0
 
     def become_dagster(

@@ -26,12 +26,6 @@ PLATFORM: Final = DEPLOY / "platform" / "render.yaml"
 OURS: Final = re.compile(r"\bSYNC_PIPELINE_[A-Z0-9_]+\b")
 PROGRAM: Final = "sync-pipeline"
 
-COMING_COMMANDS: Final = frozenset({"worker"})
-"""Commands that another change adds; whoever merges both takes them out."""
-COMING_VARIABLES: Final = frozenset(
-    {"SYNC_PIPELINE__SCALE__EXECUTOR", "SYNC_PIPELINE__SCALE__BROKER_URL"}
-)
-"""Settings that another change adds; whoever merges both takes them out."""
 OF_COMPOSE: Final = frozenset({"SYNC_PIPELINE_IMAGE"})
 """Variables that only compose.yaml reads."""
 

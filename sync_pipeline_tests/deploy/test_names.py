@@ -13,8 +13,6 @@ from sync_pipeline.operations.ports import DagsterProgram
 from sync_pipeline.settings import load_settings
 from sync_pipeline_tests.conftest import REPOSITORY
 from sync_pipeline_tests.deploy.files import (
-    COMING_COMMANDS,
-    COMING_VARIABLES,
     COMPOSE,
     DEPLOY,
     OF_COMPOSE,
@@ -47,8 +45,6 @@ def test_every_command_is_one_that_the_program_has(path: Path) -> None:
     top = typer.Context(program, info_name="sync-pipeline")
 
     for words in commands(path):
-        if words[0] in COMING_COMMANDS:
-            continue
         command, rest, context = program, words, top
         while hasattr(command, "commands"):
             assert rest[0] in command.commands, (path, words)
@@ -74,22 +70,7 @@ def test_every_program_of_dagster_in_them_is_one_that_there_is() -> None:
 def test_every_variable_of_ours_is_one_that_the_settings_read(path: Path) -> None:
     used = set(OURS.findall(path.read_text(encoding="utf-8")))
 
-    assert used - known_variables() - COMING_VARIABLES - OF_COMPOSE == set()
-
-
-def test_what_is_still_to_come_is_still_used() -> None:
-    text = "\n".join(path.read_text(encoding="utf-8") for path in all_files())
-
-    assert all(name in text for name in COMING_VARIABLES)
-    assert {words[0] for path in WITH_COMMANDS for words in commands(path)} >= COMING_COMMANDS
-
-
-def test_nothing_that_has_come_is_waited_for() -> None:
-    """Fails once both changes are merged: then take it out of the lists in ``files.py``."""
-    program = typer.main.get_command(app)
-
-    assert COMING_COMMANDS.isdisjoint(getattr(program, "commands", {}))
-    assert COMING_VARIABLES.isdisjoint(known_variables())
+    assert used - known_variables() - OF_COMPOSE == set()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from sync_pipeline.hosting.dev import PROGRAM
 from sync_pipeline.hosting.instance import instance_settings
+from sync_pipeline.settings import Settings
 from sync_pipeline_tests.conftest import REPOSITORY
 
 FOUND_ANOTHER = "Found a dagster instance configuration value (dagster.yaml)"
@@ -40,7 +41,8 @@ def greeting(*start: str, folder: Path, home: Path) -> str:
 @pytest.mark.dagster
 @pytest.mark.slow
 def test_dev_says_nothing_of_what_only_its_authors_can_do_something_about(tmp_path: Path) -> None:
-    (tmp_path / "dagster.yaml").write_text(instance_settings(max_runs=4), encoding="utf-8")
+    shipped = instance_settings(Settings(), environment={})
+    (tmp_path / "dagster.yaml").write_text(shipped, encoding="utf-8")
 
     said = greeting("-m", PROGRAM, folder=tmp_path, home=tmp_path / "home")
 

@@ -42,13 +42,14 @@ def installation(database_url: str, tmp_path: Path) -> Installation:
 def test_the_file_at_the_top_is_what_is_copied() -> None:
     shipped = (REPOSITORY / "dagster.yaml").read_text(encoding="utf-8")
 
-    assert instance_settings(max_runs=4) == shipped
+    assert instance_settings(Settings(), environment={}) == shipped
 
 
 def test_only_the_limit_on_runs_is_changed_in_it() -> None:
-    before = yaml.safe_load(instance_settings(max_runs=4))
+    before = yaml.safe_load(instance_settings(Settings(), environment={}))
+    more = Settings(schedule=ScheduleSettings(max_concurrent_runs=9))
 
-    after = yaml.safe_load(instance_settings(max_runs=9))
+    after = yaml.safe_load(instance_settings(more, environment={}))
 
     assert after["concurrency"]["runs"].pop("max_concurrent_runs") == 9
     assert before["concurrency"]["runs"].pop("max_concurrent_runs") == 4

@@ -20,7 +20,7 @@ import psutil
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.hosting.instance import instance_settings
-from sync_pipeline.settings import load_settings
+from sync_pipeline.settings import Settings, load_settings
 from sync_pipeline.wiring import open_installation
 from sync_pipeline_tests.reliability.catalogue import Found
 from sync_pipeline_tests.reliability.crash_driver import points
@@ -91,7 +91,8 @@ class DevInstance:
         self._process: subprocess.Popen[bytes] | None = None
         dagster_home = home / "dagster"
         dagster_home.mkdir()
-        (dagster_home / "dagster.yaml").write_text(_faster(instance_settings(max_runs=4)))
+        shipped = instance_settings(Settings(), environment={})
+        (dagster_home / "dagster.yaml").write_text(_faster(shipped))
         self._port, self.service_port = _free_port(), _free_port()
         self._env = {
             **program_environment(home, database=database),

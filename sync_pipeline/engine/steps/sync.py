@@ -32,8 +32,11 @@ def begin_scope(
     """Step 1 of a sync: every other generation is brought in step, then the scope is exported.
 
     Raises:
+        BoundToOneMachineError: several machines would each fill a database or an index of its own.
         SyncPipelineError: see ``export_scope`` and ``beside.keep_others_in_step``.
     """
+    if sync.unfit is not None:
+        raise sync.unfit
     beside = keep_others_in_step(sync, scope=scope, run_id=run_id, fence=fence, mode=mode)
     export = export_scope(sync, scope=scope, run_id=run_id, fence=fence, mode=mode)
     return replace(export, answered=beside.answered, out_of_step=beside.out_of_step)
