@@ -45,12 +45,22 @@ def sync(
         Path | None,
         typer.Option(help="Apply exactly this saved plan, or nothing where it is out of date."),
     ] = None,
+    submit: Annotated[
+        bool,
+        typer.Option(
+            "--submit",
+            help="Leave it to the instance's queue and workers, and follow it from here.",
+        ),
+    ] = False,
 ) -> None:
     """Bring the index in step with the source.
 
     Each scope is one run in Dagster's history. Scopes whose rows are as they
     were at their last full sync are skipped. A scope that fails does not keep the
     others from being synced; the exit code is 1 then.
+
+    With --submit Dagster's daemon starts the runs, on this machine or another. Ctrl-C ends the
+    waiting and not the runs.
     """
     from sync_pipeline.engine.context import RunOptions
 
@@ -72,7 +82,12 @@ def sync(
         options=options,
         force=force,
     )
-    reports = work.reports(run_sync(invocation, work.due, options))
+    done = (
+        follow_submitted(invocation, work.due, options, force=force)
+        if submit
+        else run_sync(invocation, work.due, options)
+    )
+    reports = work.reports(done)
     duration_seconds = time.perf_counter() - began
     invocation.answer(
         sync_summary(
@@ -110,6 +125,30 @@ def run_sync(
                 progress=bars,
                 should_stop=should_stop,
                 on_report=lambda _report: bars.finish_scope(),
+            ),
+            tell=invocation.tell,
+        )
+
+
+def follow_submitted(
+    invocation: Invocation, scopes: Sequence[Scope], options: RunOptions, *, force: bool
+) -> list[ScopeReport]:
+    """Leave scopes to the queue, and wait for them with progress bars until done or interrupted."""
+    from sync_pipeline.operations.submitting import follow_sync, submit_sync
+
+    if not scopes:
+        return []
+    sync = invocation.installation.sync
+    request = submit_sync(sync, scopes, options=options, force=force)
+    invocation.tell(f"Asked for {len(scopes)} runs: request {request.request_id}.")
+    with open_bars(invocation.err, scopes=len(scopes)) as bars:
+        return run_stoppable(
+            lambda should_stop: follow_sync(
+                sync,
+                request,
+                should_stop=should_stop,
+                on_report=lambda _report: bars.finish_scope(),
+                tell=invocation.tell,
             ),
             tell=invocation.tell,
         )
