@@ -28,7 +28,12 @@ def answer_signals() -> None:
         signal.signal(number, signal.default_int_handler)
 
 
-def run_stoppable(work: Callable[[Callable[[], bool]], T], *, tell: Callable[[str], None]) -> T:
+def run_stoppable(
+    work: Callable[[Callable[[], bool]], T],
+    *,
+    tell: Callable[[str], None],
+    stopping: str = STOPPING,
+) -> T:
     """Do ``work`` in a thread of its own while this one listens for SIGINT and SIGTERM.
 
     Dagster installs its own handlers in the main thread, which break a step off
@@ -37,6 +42,7 @@ def run_stoppable(work: Callable[[Callable[[], bool]], T], *, tell: Callable[[st
     Args:
         work: Is given what it must ask between batches: whether to stop.
         tell: Shows one line to whoever sent the signal.
+        stopping: That line.
 
     Raises:
         KeyboardInterrupt: at the second signal; ``work`` ends with the process.
@@ -54,7 +60,7 @@ def run_stoppable(work: Callable[[Callable[[], bool]], T], *, tell: Callable[[st
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
-        tell(STOPPING)
+        tell(stopping)
 
     with _handled_by(on_signal):
         thread = threading.Thread(target=run, name="work", daemon=True)

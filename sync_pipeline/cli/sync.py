@@ -151,6 +151,7 @@ def follow_submitted(
                 tell=invocation.tell,
             ),
             tell=invocation.tell,
+            stopping="Not waiting any longer; the runs go on.",
         )
 
 
