@@ -30,13 +30,12 @@ def big_scope_executor(settings: Settings) -> dg.ExecutorDefinition:
     """
     scale = settings.scale
     try:
-        executor = _EXECUTORS[scale.executor](settings)
+        return _EXECUTORS[scale.executor](settings)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"`scale.executor` is {scale.executor}, and {error.name} is not installed.",
             remedy=f"Install it with `pip install 'sync-pipeline[{scale.executor}]'`.",
         ) from error
-    return kept_alive(executor)
 
 
 def _celery(settings: Settings) -> dg.ExecutorDefinition:
@@ -65,12 +64,12 @@ def _docker(_settings: Settings) -> dg.ExecutorDefinition:
     from dagster_docker import docker_executor  # noqa: PLC0415 - an extra
 
     # Containers are as those that the launcher makes for runs.
-    return docker_executor
+    return kept_alive(docker_executor)
 
 
 _EXECUTORS: Final[Mapping[str, Callable[[Settings], dg.ExecutorDefinition]]] = {
-    "in_process": lambda _: dg.in_process_executor,
-    "multiprocess": lambda _: dg.multiprocess_executor,
+    "in_process": lambda _: kept_alive(dg.in_process_executor),
+    "multiprocess": lambda _: kept_alive(dg.multiprocess_executor),
     "celery": _celery,
     "k8s": _k8s,
     "docker": _docker,
@@ -80,9 +79,10 @@ _EXECUTORS: Final[Mapping[str, Callable[[Settings], dg.ExecutorDefinition]]] = {
 def _configured(
     definition: dg.ExecutorDefinition, config: Mapping[str, Any]
 ) -> dg.ExecutorDefinition:
-    """The executor with its settings inside, where no run's config can be seen or changed."""
+    """Keep it alive, with its settings inside, where no run can show or change them."""
     given = {key: value for key, value in config.items() if value is not None}
-    return definition.configured(lambda _: given, name=definition.name, config_schema={})
+    alive = kept_alive(definition)
+    return alive.configured(lambda _: given, name=alive.name, config_schema={})
 
 
 def kept_alive(definition: dg.ExecutorDefinition) -> dg.ExecutorDefinition:

@@ -501,7 +501,7 @@ _ROUTES: Final[tuple[tuple[str, str, Callable[..., object]], ...]] = (
 
 
 @contextmanager
-def running_stub(replicas: int = 1) -> Iterator[QdrantStub]:
+def running_stub(replicas: int = 1, *, address: str = "127.0.0.1") -> Iterator[QdrantStub]:
     """A stub at ``stub.url`` on this machine, for the length of a ``with``."""
     stub = QdrantStub(replicas)
 
@@ -509,9 +509,9 @@ def running_stub(replicas: int = 1) -> Iterator[QdrantStub]:
         pass
 
     Handler.stub = stub
-    server = _Server(("127.0.0.1", 0), Handler)
+    server = _Server((address, 0), Handler)
     server.stub = stub
-    stub.url = f"http://127.0.0.1:{server.server_port}"
+    stub.url = f"http://{address}:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:

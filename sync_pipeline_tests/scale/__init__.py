@@ -1,0 +1,1 @@
+"""Several machines on one: hosts in namespaces, a broker, an object store, workers."""
