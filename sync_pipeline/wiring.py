@@ -400,4 +400,5 @@ def _options(settings: Settings) -> SyncOptions:
         ),
         keep_generations_seconds=settings.index.keep_previous_days * 86_400,
         run_order=settings.scopes.as_run_order(),
+        groups=settings.schedule.as_group_policy(),
     )

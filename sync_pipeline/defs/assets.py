@@ -19,7 +19,7 @@ from sync_pipeline.core.reports import Counts, ScopeReport, Step, shown_counts
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.failures import RETRIES, as_dagster_failures
 from sync_pipeline.defs.partitions import scope_partitions
-from sync_pipeline.defs.recording import Reached, record_success, recording_failure
+from sync_pipeline.defs.recording import record_success, recording_failure
 from sync_pipeline.defs.run_history import name_process
 from sync_pipeline.defs.stopping import stopping_on_signals
 from sync_pipeline.engine.context import SyncContext
@@ -28,6 +28,7 @@ from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExp
 from sync_pipeline.engine.steps.cleanup import clean_scope
 from sync_pipeline.engine.steps.embed import embed_scope
 from sync_pipeline.engine.steps.sync import (
+    Reached,
     begin_scope,
     current_applied,
     current_changes,
@@ -210,7 +211,7 @@ def stale_cleanup(
     may, nothing is, and what was written before stays.
     """
     with _scope_step(context, sync, reached=upserted_points) as step:
-        limited = _with_limit(step.sync, config)
+        limited = with_limit(step.sync, config)
         applied = current_applied(
             limited, applied=upserted_points, run_id=step.run_id, fence=step.fence
         )
@@ -242,7 +243,7 @@ def _with_switch(
     return report if switched is None else switched.noted(report)
 
 
-def _with_limit(sync: SyncContext, config: CleanupConfig) -> SyncContext:
+def with_limit(sync: SyncContext, config: CleanupConfig) -> SyncContext:
     """The context with this run's own limit on deletes, if it has one."""
     fraction = config.max_deleted_fraction
     policy = sync.options.cleanup

@@ -16,7 +16,9 @@ import psutil
 
 from sync_pipeline.core.ports import ScopeLeases, SyncRuns
 from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG
+from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.defs.recording import history_now, record_killed
+from sync_pipeline.defs.run_scopes import GROUP_JOB, scope_keys
 
 CHUNK: Final = 200
 """Runs read at once."""
@@ -54,7 +56,7 @@ class RetentionReport:
     successful_runs: int
     failed_runs: int
     kept_as_latest: int
-    """Old successful runs kept because their scope has none that is newer."""
+    """Old runs kept because a scope of theirs has none that is newer."""
 
 
 def delete_old_runs(
@@ -98,7 +100,7 @@ def _delete_runs(
             break
         for record in records:
             run = record.dagster_run
-            if run.is_success and _is_latest_success(instance, run=run, latest=latest):
+            if _is_latest(instance, run=run, latest=latest):
                 kept += 1
                 continue
             # The output of its process is a file of its own; deleting the run leaves it there.
@@ -107,6 +109,35 @@ def _delete_runs(
             deleted += 1
         after = records[-1].create_timestamp
     return deleted, kept
+
+
+def _is_latest(
+    instance: dg.DagsterInstance, *, run: dg.DagsterRun, latest: dict[str, str | None]
+) -> bool:
+    """Whether Dagster would show a scope as "missing" without this run."""
+    if run.job_name == GROUP_JOB:
+        return _holds_latest(instance, run=run)
+    return run.is_success and _is_latest_success(instance, run=run, latest=latest)
+
+
+def _holds_latest(instance: dg.DagsterInstance, *, run: dg.DagsterRun) -> bool:
+    """Whether a partition that still exists was last materialized by this run of a group.
+
+    Also one that has failed has brought scopes in step; and of most scopes only the first run
+    has materialized all assets.
+    """
+    made: dict[dg.AssetKey, dict[str, int]] = {}
+    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+    existing = set(instance.get_dynamic_partitions(PARTITIONS_NAME))
+    for record in instance.get_records_for_run(run.run_id, of_type=kind).records:
+        asset_key, partition = record.asset_key, record.partition_key
+        if asset_key is not None and partition is not None and partition in existing:
+            made.setdefault(asset_key, {})[partition] = record.storage_id
+    for asset_key, own in made.items():
+        last = instance.get_latest_storage_id_by_partition(asset_key, kind, set(own))
+        if any(last.get(partition) == storage_id for partition, storage_id in own.items()):
+            return True
+    return False
 
 
 def _is_latest_success(
@@ -130,7 +161,7 @@ def _is_latest_success(
 
 
 def iter_failed_runs(instance: dg.DagsterInstance, *, since: datetime) -> Iterator[tuple[str, str]]:
-    """Yield partition key and run id of runs that have ended without success since then."""
+    """Yield scope key and run id of runs that have ended without success since then."""
     cursor: str | None = None
     while records := instance.get_run_records(
         dg.RunsFilter(
@@ -142,8 +173,8 @@ def iter_failed_runs(instance: dg.DagsterInstance, *, since: datetime) -> Iterat
     ):
         for record in records:
             run = record.dagster_run
-            if PARTITION_NAME_TAG in run.tags:
-                yield run.tags[PARTITION_NAME_TAG], run.run_id
+            for key in scope_keys(run):
+                yield key, run.run_id
         cursor = records[-1].dagster_run.run_id
 
 
@@ -200,7 +231,7 @@ def _is_over(instance: dg.DagsterInstance, *, record: dg.RunRecord, now: datetim
     tag = run.tags.get(PROCESS_TAG)
     if tag is not None and not _is_inherited(instance, run=run):
         return is_dead(tag)
-    if PARTITION_NAME_TAG not in run.tags:
+    if not scope_keys(run):
         return False
     if run.status is dg.DagsterRunStatus.NOT_STARTED:
         # Made, but never queued: who made it was killed.

@@ -66,7 +66,13 @@ def test_dagster_accepts_every_setting(installation: Installation) -> None:
             {"key": "dagster/partition", "value": {"applyLimitPerUniqueValue": True}, "limit": 1}
         ]
         assert instance.run_monitoring_enabled
-        assert instance.run_monitoring_max_runtime_seconds == 14400
+        assert instance.run_monitoring_max_runtime_seconds == 82_800
+        for daemon in ("schedules", "sensors", "backfills"):
+            assert instance.get_settings(daemon) == {
+                "use_threads": True,
+                "num_workers": 4,
+                "num_submit_workers": 4,
+            }
         assert instance.get_settings("run_monitoring")["free_slots_after_run_end_seconds"] == 60
         assert instance.run_retries_enabled
         assert instance.run_retries_max_retries == 2

@@ -1,0 +1,77 @@
+"""Which scopes share a run, and which have one of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sync_pipeline.core.scope import Scope
+
+FEW_SMALL: Final = 20
+"""Up to so many small scopes have a run each: there a run can be watched, stopped and repeated
+per tenant, and what runs cost does not matter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupPolicy:
+    """How small scopes are packed; the settings' section ``schedule``."""
+
+    small_rows: int = 5_000
+    """A scope with fewer rows is small; 0 lets every scope have its own run."""
+    max_rows: int = 20_000
+    """Most rows of a group."""
+    max_scopes: int = 100
+    """Most scopes of a group."""
+
+    def is_small(self, scope: Scope, *, rows: int | None) -> bool:
+        """Whether a scope may share a run; global and what nobody has counted may not."""
+        return not scope.is_global and rows is not None and rows < self.small_rows
+
+
+@dataclass(slots=True)
+class _OpenGroup:
+    """A group that scopes of one priority are added to."""
+
+    members: list[Scope]
+    rows: int
+
+
+def cut_runs(
+    scopes: Sequence[Scope],
+    *,
+    rows: Mapping[Scope, int],
+    priority: Callable[[Scope], int],
+    policy: GroupPolicy,
+) -> list[tuple[Scope, ...]]:
+    """Cut scopes into runs: large ones alone, small ones of one priority together.
+
+    Args:
+        scopes: In the order in which they are to be synced.
+        rows: How many each has; a scope that is missing here gets its own run.
+        priority: Of a scope; a run has one.
+        policy: What is small, and how much a group holds.
+
+    Returns:
+        The scopes of each run. A group stands where its first scope stood, and keeps their order.
+    """
+    small = {scope for scope in scopes if policy.is_small(scope, rows=rows.get(scope))}
+    if len(small) <= FEW_SMALL:
+        return [(scope,) for scope in scopes]
+    runs: list[list[Scope]] = []
+    groups: dict[int, _OpenGroup] = {}
+    for scope in scopes:
+        if scope not in small:
+            runs.append([scope])
+            continue
+        group = groups.get(priority(scope))
+        if group is None or not _fits(group, rows[scope], policy=policy):
+            group = groups[priority(scope)] = _OpenGroup([], 0)
+            runs.append(group.members)
+        group.members.append(scope)
+        group.rows += rows[scope]
+    return [tuple(members) for members in runs]
+
+
+def _fits(group: _OpenGroup, rows: int, *, policy: GroupPolicy) -> bool:
+    return len(group.members) < policy.max_scopes and group.rows + rows <= policy.max_rows
