@@ -14,7 +14,7 @@ from sync_pipeline.core.errors import (
     TransientError,
 )
 from sync_pipeline.core.ports import SyncRun
-from sync_pipeline.core.reports import Counts, ScopeReport, Step, SyncMode, shown_counts
+from sync_pipeline.core.reports import Counts, ScopeReport, SyncMode, shown_counts
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.assets import (
     CleanupConfig,
@@ -49,11 +49,13 @@ GROUP_TAG: Final = "sync_pipeline/group"
 MAX_PARENTS: Final = 10
 """How far back a repeated run looks for what was done already."""
 
-_BEFORE_CLEANUP: Final[Mapping[Step, dg.AssetsDefinition]] = {
-    "export": exported_documents,
-    "embed": embedded_documents,
-    "upsert": upserted_points,
-}
+SHOWN_COUNTS: Final = (
+    "rows", "quarantined", "new", "changed", "payload_changed", "embedded_texts", "failed",
+)  # fmt: skip
+"""Of the steps before the last what a materialization shows where it is not 0; all counts of a
+scope are in the record of its runs. Each costs 150 bytes, of which there are 10,000 a night."""
+
+_BEFORE_CLEANUP: Final = (exported_documents, embedded_documents, upserted_points)
 
 
 class GroupConfig(dg.Config):
@@ -131,10 +133,12 @@ class _Tally:
 )
 def sync_scopes_of_group(
     context: dg.OpExecutionContext, config: GroupConfig, sync: dg.ResourceParam[SyncContext]
-) -> Iterator[dg.AssetMaterialization | dg.Output[None]]:
+) -> None:
     """Bring every scope of the group in step; its partition is materialized as soon as it is.
 
-    A repeated run, and a repeated step, leave out what the attempts before have done.
+    A repeated run, and a repeated step, leave out what the attempts before have done. Not a
+    generator: each time such a one is resumed Dagster puts its own answer to signals in place of
+    ours.
     """
     name_process(context.instance, run=context.run)
     is_last = context.retry_number >= RETRIES.max_retries
@@ -164,14 +168,15 @@ def sync_scopes_of_group(
             record_member(sync, member, run_id=context.run.run_id, started_at=began_at)
             tally.take(member)
             if member.is_in_step:
-                yield from _materializations(member, unseen=unseen.get(key, ()))
+                for event in _materializations(member, unseen=unseen.get(key, ())):
+                    context.log_event(event)
             if member.report.status == "failed":
                 _show_failed(context.instance, run=context.run, key=key)
             began_at = history_now()
         said = _switch(context, sync) if tally.synced else {}
         _finish(stoppable, tally)
-    yield dg.Output(
-        None, metadata={**tally.facts(), "seconds": round(sync.seconds() - began, 3), **said}
+    context.add_output_metadata(
+        {**tally.facts(), "seconds": round(sync.seconds() - began, 3), **said}
     )
 
 
@@ -260,43 +265,38 @@ def _settled(
 
 def _unseen_partitions(
     instance: dg.DagsterInstance, *, keys: Sequence[str]
-) -> dict[str, list[tuple[Step, dg.AssetKey]]]:
+) -> dict[str, list[dg.AssetKey]]:
     """By scope key the assets before the last that Dagster does not show as materialized.
 
     One event of the last asset says that a scope is in step. Of the others one is written where
     the partition page would be wrong without it: mostly at the first sync.
     """
-    unseen: dict[str, list[tuple[Step, dg.AssetKey]]] = {}
-    for step, asset in _BEFORE_CLEANUP.items():
+    unseen: dict[str, list[dg.AssetKey]] = {}
+    for asset in _BEFORE_CLEANUP:
         statuses = instance.get_status_by_partition(asset.key, list(keys), scope_partitions) or {}
         for key in keys:
             if statuses.get(key) is not MATERIALIZED:
-                unseen.setdefault(key, []).append((step, asset.key))
+                unseen.setdefault(key, []).append(asset.key)
     return unseen
 
 
 def _materializations(
-    member: Member, *, unseen: Sequence[tuple[Step, dg.AssetKey]]
+    member: Member, *, unseen: Sequence[dg.AssetKey]
 ) -> Iterator[dg.AssetMaterialization]:
-    """What tells Dagster that a scope is in step; of what was done, the counts above 0."""
+    """What tells Dagster that a scope is in step; what was done stands with the last asset."""
     report = member.report
-    for step, asset_key in unseen:
-        yield dg.AssetMaterialization(
-            asset_key, partition=report.scope_key, metadata=_above_zero(shown_counts(step, report))
-        )
+    for asset_key in unseen:
+        yield dg.AssetMaterialization(asset_key, partition=report.scope_key)
+    numbers = report.numbers()
     yield dg.AssetMaterialization(
         stale_cleanup.key,
         partition=report.scope_key,
         metadata={
-            **_above_zero(report.numbers()),
+            **{name: numbers[name] for name in SHOWN_COUNTS if numbers[name]},
             **shown_counts("cleanup", report),
             "seconds": round(report.seconds.total, 3),
         },
     )
-
-
-def _above_zero(counts: Mapping[str, int]) -> dict[str, int]:
-    return {name: count for name, count in counts.items() if count}
 
 
 def _show_failed(instance: dg.DagsterInstance, *, run: dg.DagsterRun, key: str) -> None:

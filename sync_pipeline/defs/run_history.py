@@ -126,18 +126,25 @@ def _holds_latest(instance: dg.DagsterInstance, *, run: dg.DagsterRun) -> bool:
     Also one that has failed has brought scopes in step; and of most scopes only the first run
     has materialized all assets.
     """
-    made: dict[dg.AssetKey, dict[str, int]] = {}
     kind = dg.DagsterEventType.ASSET_MATERIALIZATION
-    existing = set(instance.get_dynamic_partitions(PARTITIONS_NAME))
-    for record in instance.get_records_for_run(run.run_id, of_type=kind).records:
-        asset_key, partition = record.asset_key, record.partition_key
-        if asset_key is not None and partition is not None and partition in existing:
-            made.setdefault(asset_key, {})[partition] = record.storage_id
-    for asset_key, own in made.items():
-        last = instance.get_latest_storage_id_by_partition(asset_key, kind, set(own))
-        if any(last.get(partition) == storage_id for partition, storage_id in own.items()):
-            return True
-    return False
+    made = instance.get_records_for_run(run.run_id, of_type=kind).records
+    assets = {record.asset_key for record in made if record.asset_key is not None}
+    scopes = set(scope_keys(run)) & set(instance.get_dynamic_partitions(PARTITIONS_NAME))
+    return bool(scopes) and any(
+        run.run_id in _latest_runs(instance, asset_key, partitions=scopes) for asset_key in assets
+    )
+
+
+def _latest_runs(
+    instance: dg.DagsterInstance, asset_key: dg.AssetKey, *, partitions: set[str]
+) -> set[str]:
+    """Ids of the runs that have materialized these partitions last."""
+    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+    last = instance.get_latest_storage_id_by_partition(asset_key, kind, partitions)
+    if not last:
+        return set()
+    chosen = dg.AssetRecordsFilter(asset_key=asset_key, storage_ids=list(last.values()))
+    return {it.run_id for it in instance.fetch_materializations(chosen, limit=len(last)).records}
 
 
 def _is_latest_success(
