@@ -68,7 +68,8 @@ def advance_requests(
             _follow(instance, sync, request)
         else:
             waiting = _start(instance, sync.requests, request)
-            runs = in_runs(sync, waiting)[: MAX_NEW_RUNS - len(needed)]
+            room = MAX_NEW_RUNS - len(needed)
+            runs = in_runs(sync, waiting)[:room] if room else []
             needed += [_needed(request, run, order=sync.options.run_order) for run in runs]
     return len(is_open), needed
 

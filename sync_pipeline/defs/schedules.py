@@ -25,8 +25,9 @@ NIGHTLY: Final = "nightly_sync_schedule"
 MAX_NIGHTLY_RUNS: Final = 500
 """Most runs that the tick of a night asks for by itself; it has one tick."""
 
-MAX_LISTED: Final = 1_000
-"""Most requests among which that of an earlier attempt of the tick is looked for."""
+MAX_LISTED: Final = 100
+"""Most requests, of the newest and of the oldest open ones, among which that of an earlier attempt
+of the tick, or of an earlier night, is looked for."""
 
 
 def priority_tags(priority: int) -> dict[str, str]:
