@@ -400,5 +400,8 @@ def _options(settings: Settings) -> SyncOptions:
         ),
         keep_generations_seconds=settings.index.keep_previous_days * 86_400,
         run_order=settings.scopes.as_run_order(),
-        groups=settings.schedule.as_group_policy(),
+        groups=replace(
+            settings.schedule.as_group_policy(),
+            one_at_a_time=settings.embedded_index_path is not None,
+        ),
     )

@@ -13,6 +13,7 @@ from sync_pipeline.core.errors import (
     SyncPipelineError,
     TransientError,
 )
+from sync_pipeline.core.grouping import GroupPolicy
 from sync_pipeline.core.ports import SyncRun
 from sync_pipeline.core.reports import Counts, ScopeReport, SyncMode, shown_counts
 from sync_pipeline.core.scope import Scope
@@ -45,6 +46,9 @@ from sync_pipeline.engine.switching import go_live_when_filled
 
 GROUP_TAG: Final = "sync_pipeline/group"
 """Run tag for people: how many scopes, and the first of them."""
+
+LANE_TAG: Final = "sync_pipeline/one_at_a_time"
+"""Run tag of groups that wait for one another; ``dagster.yaml`` has the limit."""
 
 MAX_PARENTS: Final = 10
 """How far back a repeated run looks for what was done already."""
@@ -209,6 +213,7 @@ def group_request(
     scopes: Sequence[Scope],
     *,
     priority: int,
+    policy: GroupPolicy,
     mode: SyncMode = "full",
     max_deleted_fraction: float | None = None,
     run_key: str | None = None,
@@ -219,6 +224,7 @@ def group_request(
     Args:
         scopes: What to sync, in this order.
         priority: Queued runs with a greater one are started first.
+        policy: Whether groups wait for one another.
         mode: Which rows to look at.
         max_deleted_fraction: As in ``RunOptions``.
         run_key: Asked for twice under one key, it is one run; None makes every request a run.
@@ -236,6 +242,7 @@ def group_request(
         tags={
             GROUP_TAG: f"{len(scopes)} scopes, first {scopes[0].key}",
             **({PRIORITY_TAG: str(priority)} if priority else {}),
+            **({LANE_TAG: "embedded index"} if policy.one_at_a_time else {}),
             **(tags or {}),
         },
     )

@@ -14,7 +14,6 @@ import dagster as dg
 
 from sync_pipeline.core.ports import SyncRequest, SyncRequests, SyncRuns
 from sync_pipeline.core.reports import SyncMode
-from sync_pipeline.core.run_order import RunOrder
 from sync_pipeline.core.scope import GLOBAL_KEY, Scope, why_not_a_tenant_id
 from sync_pipeline.defs.dagster_private import (
     NOT_FINISHED_STATUSES,
@@ -24,7 +23,7 @@ from sync_pipeline.defs.groups import group_request
 from sync_pipeline.defs.jobs import run_config, sync_scope_job
 from sync_pipeline.defs.run_scopes import GROUP_JOB, scope_keys
 from sync_pipeline.defs.schedules import priority_tags
-from sync_pipeline.engine.context import RunOptions, SyncContext
+from sync_pipeline.engine.context import RunOptions, SyncContext, SyncOptions
 from sync_pipeline.engine.questions.due import in_runs
 
 REQUEST_TAG: Final = "sync_pipeline/request"
@@ -70,17 +69,18 @@ def advance_requests(
             waiting = _start(instance, sync.requests, request)
             room = MAX_NEW_RUNS - len(needed)
             runs = in_runs(sync, waiting)[:room] if room else []
-            needed += [_needed(request, run, order=sync.options.run_order) for run in runs]
+            needed += [_needed(request, run, options=sync.options) for run in runs]
     return len(is_open), needed
 
 
-def _needed(request: SyncRequest, run: Sequence[Scope], *, order: RunOrder) -> dg.RunRequest:
-    priority = order.priority(run[0])
+def _needed(request: SyncRequest, run: Sequence[Scope], *, options: SyncOptions) -> dg.RunRequest:
+    priority = options.run_order.priority(run[0])
     if len(run) == 1:
         return run_request(request, run[0], priority=priority)
     return group_request(
         run,
         priority=priority,
+        policy=options.groups,
         mode=_mode(request),
         max_deleted_fraction=request.max_deleted_fraction,
         run_key=f"{request.request_id}/group of {len(run)} from {run[0].key}",

@@ -91,7 +91,9 @@ def _asked(
         run_requests=[
             sync_request(run[0], priority=priority(run[0]), mode=mode)
             if len(run) == 1
-            else group_request(run, priority=priority(run[0]), mode=mode)
+            else group_request(
+                run, priority=priority(run[0]), policy=sync.options.groups, mode=mode
+            )
             for run in runs
         ],
     )

@@ -21,7 +21,7 @@ from sync_pipeline.core.grouping import GroupPolicy
 from sync_pipeline.core.ports import SyncRun
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.definitions import build_definitions
-from sync_pipeline.defs.groups import group_request, sync_group_job
+from sync_pipeline.defs.groups import LANE_TAG, group_request, sync_group_job
 from sync_pipeline.defs.jobs import ASSETS
 from sync_pipeline.defs.partitions import scope_partitions
 from sync_pipeline.defs.recording import record_killed
@@ -55,7 +55,10 @@ def fill(world: World, count: int, *, rows: int = 2) -> list[str]:
 
 def config(keys: Sequence[str], **more: Any) -> dict[str, Any]:
     scopes = [Scope.from_key(key) for key in keys]
-    return {**dict(group_request(scopes, priority=0, **more).run_config or {}), **QUIET}
+    return {
+        **dict(group_request(scopes, priority=0, policy=GroupPolicy(), **more).run_config or {}),
+        **QUIET,
+    }
 
 
 def run_group(
@@ -430,6 +433,18 @@ def test_retries_wait_after_a_group_for_the_scopes_that_it_failed_and_no_others(
 
     assert isinstance(found, dg.SensorResult)
     assert [request.partition_key for request in found.run_requests or []] == ["t000"]
+
+
+def test_groups_wait_for_one_another_where_the_index_admits_one_process() -> None:
+    scopes = [Scope("acme"), Scope("globex")]
+
+    embedded, server = (
+        group_request(scopes, priority=3, policy=policy).tags
+        for policy in (GroupPolicy(one_at_a_time=True), GroupPolicy())
+    )
+
+    assert set(embedded) - set(server) == {LANE_TAG}
+    assert server["dagster/priority"] == "3"
 
 
 def test_small_rows_of_0_in_the_settings_switch_groups_off() -> None:

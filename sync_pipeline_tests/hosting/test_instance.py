@@ -12,6 +12,7 @@ from dagster._core.scheduler import DagsterDaemonScheduler
 from sqlalchemy import Engine, event, text
 
 from sync_pipeline.core.errors import ConfigurationError, SourceUnavailableError
+from sync_pipeline.defs.groups import LANE_TAG
 from sync_pipeline.hosting.instance import instance_settings, open_instance, prepare_instance
 from sync_pipeline.settings import (
     DatabaseUrl,
@@ -63,7 +64,8 @@ def test_dagster_accepts_every_setting(installation: Installation) -> None:
         assert queue is not None
         assert queue.max_concurrent_runs == 7
         assert queue.tag_concurrency_limits == [
-            {"key": "dagster/partition", "value": {"applyLimitPerUniqueValue": True}, "limit": 1}
+            {"key": "dagster/partition", "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
+            {"key": LANE_TAG, "limit": 1},
         ]
         assert instance.run_monitoring_enabled
         assert instance.run_monitoring_max_runtime_seconds == 82_800
