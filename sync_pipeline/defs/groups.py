@@ -169,13 +169,14 @@ def sync_scopes_of_group(
             if isinstance(member.error, TransientError) and not (member.is_busy or is_last):
                 tally.passing[key] = member.error
                 continue
-            record_member(sync, member, run_id=context.run.run_id, started_at=began_at)
-            tally.take(member)
             if member.is_in_step:
                 for event in _materializations(member, unseen=unseen.get(key, ())):
                     context.log_event(event)
             if member.report.status == "failed":
                 _show_failed(context.instance, run=context.run, key=key)
+            # Last: what is recorded is not done again, should the process be killed here.
+            record_member(sync, member, run_id=context.run.run_id, started_at=began_at)
+            tally.take(member)
             began_at = history_now()
         said = _switch(context, sync) if tally.synced else {}
         _finish(stoppable, tally)

@@ -25,8 +25,6 @@ class Member:
     """Whether the scope was synced; a check may have failed all the same."""
     error: Exception | None = None
     """What ended it, or kept the index from being checked."""
-    generation: str | None = None
-    """The collection that was written."""
 
     @property
     def is_busy(self) -> bool:
@@ -85,7 +83,6 @@ def sync_member(sync: SyncContext, *, scope: Scope, run_id: str, mode: SyncMode)
         report=report,
         mode=_mode(reached, asked=mode),
         is_in_step=report.stopped_reason is None,
-        generation=reached.staged.collection if isinstance(reached, AppliedChanges) else None,
     )
     return _checked(sync, member, scope=scope, seed=run_id) if member.is_in_step else member
 
