@@ -5,25 +5,20 @@ from __future__ import annotations
 import dagster as dg
 
 from sync_pipeline.defs.alerts import build_alert_sensors
+from sync_pipeline.defs.dagster_private import with_bound_jobs
+from sync_pipeline.defs.executors import IN_PROCESS
+from sync_pipeline.defs.groups import build_group_job
 from sync_pipeline.defs.io_managers import staged_manifests
 from sync_pipeline.defs.jobs import (
     ASSETS,
     CHECKS,
-    IN_PROCESS,
     build_big_scope_job,
     build_maintenance_job,
     sync_scope_job,
 )
 from sync_pipeline.defs.resources import SyncResource
 from sync_pipeline.defs.schedules import build_schedules
-from sync_pipeline.defs.sensors import (
-    changed_rows_sensor,
-    dead_runs_sensor,
-    new_scope_sensor,
-    retry_failed_sensor,
-    sync_request_sensor,
-    waiting_runs_sensor,
-)
+from sync_pipeline.defs.sensors import SYNC_SENSORS, dead_runs_sensor, waiting_runs_sensor
 from sync_pipeline.redaction import redact_logs
 from sync_pipeline.settings import Settings, load_settings
 
@@ -38,22 +33,22 @@ def build_definitions(*, settings: Settings | None = None, **overrides: object) 
     """
     settings = Settings() if settings is None else settings
     maintenance_job = build_maintenance_job(settings)
+    resources = {"sync": SyncResource(), "staged_manifests": staged_manifests} | overrides
+    big_scope_job = build_big_scope_job(settings)
+    group_job = build_group_job(sync=resources["sync"])
     return dg.Definitions(
         assets=ASSETS,
         asset_checks=CHECKS,
-        jobs=[sync_scope_job, build_big_scope_job(settings), maintenance_job],
+        jobs=[sync_scope_job, big_scope_job, group_job, maintenance_job],
         schedules=build_schedules(settings, maintenance_job=maintenance_job),
         sensors=[
-            new_scope_sensor,
-            changed_rows_sensor,
-            retry_failed_sensor,
-            sync_request_sensor,
+            *with_bound_jobs(SYNC_SENSORS, [sync_scope_job, big_scope_job, group_job]),
             dead_runs_sensor,
             # Without priorities runs are started in the order in which they were asked for.
             *([waiting_runs_sensor] if settings.scopes.priority else []),
             *build_alert_sensors(settings.alerts),
         ],
-        resources={"sync": SyncResource(), "staged_manifests": staged_manifests} | overrides,
+        resources=resources,
         # Also for runs that the UI starts from assets, where each step would be a process of its
         # own otherwise.
         executor=IN_PROCESS,

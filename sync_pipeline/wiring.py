@@ -456,4 +456,9 @@ def _options(settings: Settings) -> SyncOptions:
         ),
         keep_generations_seconds=settings.index.keep_previous_days * 86_400,
         run_order=settings.scopes.as_run_order(),
+        groups=replace(
+            settings.schedule.as_group_policy(),
+            big_rows=settings.scale.big_rows,
+            one_at_a_time=settings.embedded_index_path is not None,
+        ),
     )

@@ -24,6 +24,7 @@
     ├── PermanentError             trying again gives the same answer
     │   ├── CollectionMissingError the index has no such collection
     │   ├── OutOfStepError         a generation that is kept in step is not
+    │   ├── GroupFailedError       scopes of a group failed; its others are in step
     │   ├── MassDeletionRefusedError
     │   ├── ScopeHasRowsError      a tenant that is to be removed still has rows
     │   ├── IncompleteExportError  an export ended early; nothing may be deleted from it
@@ -58,12 +59,19 @@ from sync_pipeline.core.remedy import (
     VerifyScopes,
 )
 from sync_pipeline.core.reports import ASKED_TO_STOP, Counts
+from sync_pipeline.core.shortening import beginning
 
 MESSAGE_PARTS: Final = frozenset({"what", "remedy"})
 """Attributes of every error that its text is made of; all others are its facts."""
 
 _LINES_LISTED: Final = 100
 """Most lines of a file that one message names."""
+
+_SCOPES_NAMED: Final = 10
+"""Most scopes of a group that one message names."""
+
+_ERROR_CHARACTERS: Final = 300
+"""How much of the error of each it tells."""
 
 
 class SyncPipelineError(Exception):
@@ -370,6 +378,38 @@ class OutOfStepError(PermanentError):
         )
 
 
+class GroupFailedError(PermanentError):
+    """Scopes of a group failed; every other one of it was brought in step.
+
+    Attributes:
+        failed: How many.
+        names: Keys of the first of them, with the error of each.
+    """
+
+    def __init__(
+        self, *, scopes: int, synced: int, skipped: int, errors: Mapping[str, str], not_begun: int
+    ) -> None:
+        self.scopes = scopes
+        self.synced = synced
+        self.skipped = skipped
+        self.not_begun = not_begun
+        self.failed = len(errors)
+        named = list(errors.items())[:_SCOPES_NAMED]
+        self.names = tuple(
+            f"{key!r}: {beginning(error, length=_ERROR_CHARACTERS)}" for key, error in named
+        )
+        more = len(errors) - len(named)
+        rest = f", {skipped} were busy" if skipped else ""
+        rest += f", {not_begun} were not begun" if not_begun else ""
+        listed = "".join(f"\n  - {name}" for name in self.names)
+        super().__init__(
+            f"{len(errors)} of {scopes} scopes of this group failed ({synced} are in step{rest}):"
+            f"{listed}" + (f"\n  - and {more} more" if more > 0 else "") + "\n",
+            remedy="Mend what they say, then re-execute this run from failure: only what is not "
+            "in step runs again. `sync-pipeline sync ID` syncs one of them by itself.",
+        )
+
+
 class MassDeletionRefusedError(PermanentError):
     """A cleanup wanted to delete more of an entity of a scope than its policy allows."""
 
@@ -559,3 +599,16 @@ class StoppedError(SyncPipelineError):
         self.stopped_reason = ASKED_TO_STOP
         self.counts = counts
         super().__init__(what)
+
+
+OUTAGES: Final = (
+    SourceUnavailableError,
+    StoreUnavailableError,
+    StoreLockedError,
+    OutOfSpaceError,
+    ModelChangedError,
+)
+"""Errors that the next scope would meet as well."""
+
+MAX_OUTAGES: Final = 2
+"""After so many scopes in a row that met an outage the rest is not tried: each costs minutes."""

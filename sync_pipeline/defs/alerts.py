@@ -13,6 +13,7 @@ from sync_pipeline.core.remedy import SyncScopes
 from sync_pipeline.defs.alert_channels import Channel, open_channels, send
 from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG, WILL_RETRY_TAG, StepFailureData
 from sync_pipeline.defs.failures import ERROR_FACT
+from sync_pipeline.defs.run_scopes import GROUP_JOB
 from sync_pipeline.redaction import redact
 from sync_pipeline.settings import AlertSettings
 
@@ -36,6 +37,8 @@ class Alert:
     @property
     def rerun(self) -> str:
         """How to try again."""
+        if self.job == GROUP_JOB:
+            return "re-execute the run from failure in the user interface"
         if self.scope_key is None:
             return f"start {self.job} again in the user interface"
         return SyncScopes(scope_key=self.scope_key).words

@@ -125,7 +125,7 @@ def stale_cleanup(
     may, nothing is, and what was written before stays.
     """
     with scope_step(context, sync, reached=upserted_points) as step:
-        limited = _with_limit(step.sync, config)
+        limited = with_limit(step.sync, config)
         applied = current_applied(
             limited, applied=upserted_points, run_id=step.run_id, fence=step.fence
         )
@@ -157,7 +157,7 @@ def _with_switch(
     return report if switched is None else switched.noted(report)
 
 
-def _with_limit(sync: SyncContext, config: CleanupConfig) -> SyncContext:
+def with_limit(sync: SyncContext, config: CleanupConfig) -> SyncContext:
     """The context with this run's own limit on deletes, if it has one."""
     fraction = config.max_deleted_fraction
     policy = sync.options.cleanup

@@ -1,39 +1,46 @@
 """What we need of Dagster that it does not offer to others: the one place that an update can break.
 
 In Dagster 1.13 the spelling of the tags is documented and the constants are not exported; the
-statuses that a run can still leave, and what a failed step said, have no public name; and
-``DagsterInstance.get`` takes no settings of the caller. Nothing else imports a module of Dagster
-whose name begins with an underscore.
+statuses that a run can still leave, those of partitions, what a failed step said, and what a run
+plans to make, have no public name; and ``DagsterInstance.get`` takes no settings of the caller.
+Nothing else imports a module of Dagster whose name begins with an underscore.
 """
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import click
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )
+from dagster._core.events import AssetMaterializationPlannedData
 from dagster._core.execution.plan.objects import StepFailureData
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 from dagster._core.storage.tags import (
     MAX_RETRIES_TAG,
     PARTITION_NAME_TAG,
     PRIORITY_TAG,
+    RESUME_RETRY_TAG,
     RETRY_STRATEGY_TAG,
     WILL_RETRY_TAG,
 )
 
 __all__ = [
+    "MATERIALIZED",
     "MAX_RETRIES_TAG",
     "NOT_FINISHED_STATUSES",
     "NO_OUTPUT_CAPTURE",
     "PARTITION_NAME_TAG",
     "PRIORITY_TAG",
+    "RESUME_RETRY_TAG",
     "RETRY_STRATEGY_TAG",
     "WILL_RETRY_TAG",
     "CheckRunHealthResult",
@@ -43,7 +50,9 @@ __all__ = [
     "WorkerStatus",
     "code_server_program",
     "daemon_program",
+    "materialization_planned",
     "remember_tables",
+    "with_bound_jobs",
 ]
 
 NO_OUTPUT_CAPTURE: Final = {
@@ -53,6 +62,34 @@ NO_OUTPUT_CAPTURE: Final = {
     }
 }
 """Settings of an instance that leaves standard output to the terminal."""
+
+MATERIALIZED: Final = AssetPartitionStatus.MATERIALIZED
+"""How ``DagsterInstance.get_status_by_partition`` calls a partition that is shown as done."""
+
+
+def materialization_planned(
+    *, job_name: str, step_key: str, asset_key: dg.AssetKey, partition: str
+) -> dg.DagsterEvent:
+    """The event of a run that means to materialize a partition.
+
+    A run that ends with a failure, and has not done so, has the partition shown as failed.
+    """
+    return dg.DagsterEvent.build_asset_materialization_planned_event(
+        job_name, step_key, AssetMaterializationPlannedData(asset_key, partition=partition)
+    )
+
+
+def with_bound_jobs(
+    sensors: Sequence[dg.SensorDefinition], jobs: Sequence[Any]
+) -> list[dg.SensorDefinition]:
+    """The sensors with these jobs, whose resources are bound.
+
+    Dagster would do it itself, and warn each time of its own parameter ``owners`` being in beta.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return [sensor.with_updated_jobs(jobs) for sensor in sensors]
+
 
 _TABLE_QUESTIONS: Final = {
     "event_log_storage": ("has_table", "has_asset_key_col"),

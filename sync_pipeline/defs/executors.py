@@ -106,6 +106,10 @@ def kept_alive(definition: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
     )
 
 
+IN_PROCESS: Final = kept_alive(dg.in_process_executor)
+"""Executes all steps of a run in the process that was started for it."""
+
+
 class _KeptAlive(dg.Executor):
     """An executor with signs of life around what it does; in all else the one that it was."""
 

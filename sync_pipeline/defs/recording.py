@@ -14,22 +14,16 @@ from typing import Any, Final
 
 import dagster as dg
 
-from sync_pipeline.core.errors import StoppedError
+from sync_pipeline.core.errors import StoppedError, SyncPipelineError
 from sync_pipeline.core.ports import SyncRun, SyncRuns
 from sync_pipeline.core.reports import Counts, ScopeReport
-from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG
-from sync_pipeline.defs.failures import Fact
+from sync_pipeline.defs.failures import ERROR_FACT, STOPPED_FACT, Fact, error_facts
+from sync_pipeline.defs.run_scopes import group_config, scope_keys
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.staged import (
-    AppliedChanges,
-    StagedChanges,
-    StagedComparison,
-    StagedExport,
-)
+from sync_pipeline.engine.group import Member
+from sync_pipeline.engine.staged import AppliedChanges
+from sync_pipeline.engine.steps.sync import Reached
 from sync_pipeline.redaction import redact
-
-Reached = StagedExport | StagedComparison | StagedChanges | AppliedChanges
-"""How far a run came: what its last finished step handed over."""
 
 KILLED: Final = "the run was ended from outside"
 
@@ -108,8 +102,38 @@ def record_failed_checks(sync: SyncContext, *, run_id: str, scope_key: str, erro
     )
 
 
+def record_member(sync: SyncContext, member: Member, *, run_id: str, started_at: datetime) -> None:
+    """Record what became of one scope of a group; of one that is tried again nothing is."""
+    report, error = member.report, member.error
+    facts: dict[str, Fact] = {}
+    if isinstance(error, SyncPipelineError):
+        facts = {ERROR_FACT: type(error).__name__, **error_facts(error)}
+    elif error is not None:
+        facts = {ERROR_FACT: type(error).__name__}
+    elif report.stopped_reason is not None:
+        facts = {ERROR_FACT: StoppedError.__name__, STOPPED_FACT: report.stopped_reason}
+    _without_failing(
+        lambda: sync.runs.record(
+            SyncRun(
+                run_id=run_id,
+                scope_key=report.scope_key,
+                mode=member.mode,
+                status=report.status,
+                started_at=started_at,
+                finished_at=history_now(),
+                counts=Counts(**report.numbers()),
+                seconds=report.seconds,
+                error=None if report.status == "success" else redact(str(report.error)),
+                facts=facts,
+            )
+        )
+    )
+
+
 def record_killed(runs: SyncRuns, record: dg.RunRecord, *, why: str) -> None:
     """Record a run that could not do so itself.
+
+    Of a group those scopes whose outcome is not recorded: one was in hand, the others had no turn.
 
     Args:
         runs: Where to.
@@ -117,29 +141,29 @@ def record_killed(runs: SyncRuns, record: dg.RunRecord, *, why: str) -> None:
         why: What became of it.
     """
     run, now, error = record.dagster_run, history_now(), f"{KILLED}: {why}"
-    scope_key = run.tags.get(PARTITION_NAME_TAG)
-    if scope_key is None:
-        return
+    keys = scope_keys(run)
 
     def write() -> None:
-        if runs.get_many([run.run_id]):
-            runs.record_failure(
-                run_id=run.run_id, scope_key=scope_key, error=error, finished_at=now
-            )
-            return
-        runs.record(
-            SyncRun(
-                run_id=run.run_id,
-                scope_key=scope_key,
-                mode=_asked_mode(run),
-                status="failed",
-                started_at=_moment(record.start_time) or record.create_timestamp,
-                finished_at=now,
-                error=error,
-            )
-        )
+        known = {it.scope_key: it.status for it in runs.get_many([run.run_id])}
+        for key in keys:
+            if key not in known:
+                runs.record(
+                    SyncRun(
+                        run_id=run.run_id,
+                        scope_key=key,
+                        mode=_asked_mode(run),
+                        status="failed",
+                        started_at=_moment(record.start_time) or record.create_timestamp,
+                        finished_at=now,
+                        error=error,
+                    )
+                )
+            elif len(keys) == 1:
+                # Its checks were still to come; of a group a scope is recorded after them.
+                runs.record_failure(run_id=run.run_id, scope_key=key, error=error, finished_at=now)
 
-    _without_failing(write)
+    if keys:
+        _without_failing(write)
 
 
 def _without_failing(record: Callable[[], None]) -> None:
@@ -168,6 +192,9 @@ def _mode_of(reached: Reached) -> str:
 
 def _asked_mode(run: dg.DagsterRun) -> str:
     """The mode in the run config; ``full`` where it says none."""
+    grouped = group_config(run).get("mode")
+    if grouped is not None:
+        return str(grouped)
     config: Any = run.run_config
     for name in ("ops", "exported_documents", "config", "mode"):
         config = config.get(name) if isinstance(config, Mapping) else None

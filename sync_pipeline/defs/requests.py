@@ -7,22 +7,25 @@ whatever dies in between, it is asked for again, and a run that exists is not as
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import dagster as dg
 
-from sync_pipeline.core.ports import SyncRequest, SyncRequests
+from sync_pipeline.core.grouping import PlannedRun
+from sync_pipeline.core.ports import SyncRequest, SyncRequests, SyncRuns
 from sync_pipeline.core.reports import SyncMode
-from sync_pipeline.core.run_order import RunOrder
 from sync_pipeline.core.scope import GLOBAL_KEY, Scope, why_not_a_tenant_id
 from sync_pipeline.defs.dagster_private import (
     NOT_FINISHED_STATUSES,
-    PARTITION_NAME_TAG,
     WILL_RETRY_TAG,
 )
-from sync_pipeline.defs.jobs import run_config
+from sync_pipeline.defs.groups import group_request
+from sync_pipeline.defs.jobs import job_of, run_config
+from sync_pipeline.defs.run_scopes import GROUP_JOB, scope_keys
 from sync_pipeline.defs.schedules import priority_tags
-from sync_pipeline.engine.context import RunOptions
+from sync_pipeline.engine.context import RunOptions, SyncContext, SyncOptions
+from sync_pipeline.engine.questions.due import in_runs
 
 REQUEST_TAG: Final = "sync_pipeline/request"
 """Run tag that names the request which a run answers."""
@@ -44,7 +47,7 @@ _ENDED: Final = [
 
 
 def advance_requests(
-    instance: dg.DagsterInstance, requests: SyncRequests, *, order: RunOrder
+    instance: dg.DagsterInstance, sync: SyncContext
 ) -> tuple[int, list[dg.RunRequest]]:
     """Follow open requests, and say which runs they still need.
 
@@ -52,35 +55,55 @@ def advance_requests(
 
     Args:
         instance: Where runs are.
-        requests: What was asked for, the oldest first.
-        order: Says which queued runs are started first.
+        sync: What was asked for, the oldest first; which runs are started first, and what shares
+            one.
 
     Returns:
         How many are open, and at most ``MAX_NEW_RUNS`` runs.
     """
-    is_open = requests.list_open(limit=MAX_REQUESTS)
+    is_open = sync.requests.list_open(limit=MAX_REQUESTS)
     needed: list[dg.RunRequest] = []
     for request in is_open:
         if request.status == "started":
-            _follow(instance, requests, request)
+            _follow(instance, sync, request)
         else:
-            limit = MAX_NEW_RUNS - len(needed)
-            needed += [
-                run_request(request, scope, priority=order.priority(scope))
-                for scope in _start(instance, requests, request, limit=limit)
-            ]
+            waiting = _start(instance, sync.requests, request)
+            room = MAX_NEW_RUNS - len(needed)
+            runs = in_runs(sync, waiting)[:room] if room else []
+            needed += [_needed(request, run, options=sync.options) for run in runs]
     return len(is_open), needed
 
 
-def run_request(request: SyncRequest, scope: Scope, *, priority: int) -> dg.RunRequest:
+def _needed(request: SyncRequest, run: PlannedRun, *, options: SyncOptions) -> dg.RunRequest:
+    priority = options.run_order.priority(run.first)
+    if not run.is_group:
+        return run_request(request, run.first, priority=priority, is_big=run.is_big)
+    return group_request(
+        run.scopes,
+        priority=priority,
+        policy=options.groups,
+        mode=_mode(request),
+        max_deleted_fraction=request.max_deleted_fraction,
+        run_key=f"{request.request_id}/group of {len(run.scopes)} from {run.first.key}",
+        tags={REQUEST_TAG: request.request_id},
+    )
+
+
+def _mode(request: SyncRequest) -> SyncMode:
+    return "incremental" if request.mode == "incremental" else "full"
+
+
+def run_request(
+    request: SyncRequest, scope: Scope, *, priority: int, is_big: bool = False
+) -> dg.RunRequest:
     """Ask for the run of one scope of a request; asked for twice, it is one run."""
-    mode: SyncMode = "incremental" if request.mode == "incremental" else "full"
     options = RunOptions(
-        mode=mode,
+        mode=_mode(request),
         max_deleted_fraction=request.max_deleted_fraction,
         approve_deletions=request.approve_deletions,
     )
     return dg.RunRequest(
+        job_name=job_of(is_big=is_big),
         partition_key=scope.key,
         run_key=f"{request.request_id}/{scope.key}",
         run_config=run_config(options, scope=scope),
@@ -92,9 +115,9 @@ def run_request(request: SyncRequest, scope: Scope, *, priority: int) -> dg.RunR
 
 
 def _start(
-    instance: dg.DagsterInstance, requests: SyncRequests, request: SyncRequest, *, limit: int
+    instance: dg.DagsterInstance, requests: SyncRequests, request: SyncRequest
 ) -> list[Scope]:
-    """Note the runs that there are by now, and say which scopes need one next."""
+    """Note the runs that there are by now, and say which scopes still need one."""
     unusable = [key for key in request.scope_keys if not _is_scope_key(key)]
     if unusable:
         # Nothing of ours writes such a request; left open it would fail every tick.
@@ -102,42 +125,83 @@ def _start(
             request.request_id, status="failed", error=f"it names no scopes: {_listed(unusable)}"
         )
         return []
-    # More than these were never asked for: what waits is asked for in order.
-    keys = [*request.waiting_keys[:MAX_NEW_RUNS]]
-    tags: dict[str, str | Sequence[str]] = {
-        REQUEST_TAG: request.request_id,
-        PARTITION_NAME_TAG: keys,
-    }
-    runs = _latest(instance.get_runs(dg.RunsFilter(tags=tags)))
-    waiting = [key for key in request.waiting_keys if key not in runs]
-    if runs:
-        requests.record_runs(
-            request.request_id,
-            run_ids={key: run.run_id for key, run in runs.items()},
-            status="pending" if waiting else "started",
+    # Runs of ticks before the last one are recorded; it asked for no more than half of these.
+    runs = _latest(
+        instance.get_runs(
+            dg.RunsFilter(tags={REQUEST_TAG: request.request_id}), limit=2 * MAX_NEW_RUNS
         )
-    return [Scope.from_key(key) for key in waiting[:limit]]
+    )
+    new = {key: run.run_id for key, run in runs.items() if key in set(request.waiting_keys)}
+    waiting = [key for key in request.waiting_keys if key not in runs]
+    if new or not waiting:
+        requests.record_runs(
+            request.request_id, run_ids=new, status="pending" if waiting else "started"
+        )
+    return [Scope.from_key(key) for key in waiting]
 
 
-def _follow(instance: dg.DagsterInstance, requests: SyncRequests, request: SyncRequest) -> None:
+def _follow(instance: dg.DagsterInstance, sync: SyncContext, request: SyncRequest) -> None:
     """Record what became of a request, once none of its runs is under way."""
     tags = {REQUEST_TAG: request.request_id}
     if instance.get_runs_count(dg.RunsFilter(tags=tags, statuses=list(NOT_FINISHED_STATUSES))):
         return
-    latest = _latest(instance.get_runs(dg.RunsFilter(tags=tags, statuses=_ENDED)))
-    failed = [key for key in request.scope_keys if key not in latest or not latest[key].is_success]
+    runs = instance.get_runs(dg.RunsFilter(tags=tags, statuses=_ENDED))
+    endings = _endings(sync.runs, runs)
+    failed = [key for key in request.scope_keys if key not in endings or not endings[key].success]
+    latest = _latest(runs)
     if any(key in latest and _is_tried_again(latest[key]) for key in failed):
         return
     repeated = {
-        key: run.run_id for key, run in latest.items() if request.run_ids.get(key) != run.run_id
+        key: ending.run_id
+        for key, ending in endings.items()
+        if request.run_ids.get(key) != ending.run_id
     }
     if repeated:
-        requests.record_runs(request.request_id, run_ids=repeated, status="started")
-    if failed:
-        error = f"{len(failed)} of {len(request.scope_keys)} scopes failed: {_listed(failed)}"
-        requests.record_end(request.request_id, status="failed", error=error)
+        sync.requests.record_runs(request.request_id, run_ids=repeated, status="started")
+    if not failed:
+        sync.requests.record_end(request.request_id, status="done")
+        return
+    busy = [key for key in failed if key in endings and endings[key].was_busy]
+    if len(busy) < len(failed):
+        others = [key for key in failed if key not in busy]
+        error = f"{len(others)} of {len(request.scope_keys)} scopes failed: {_listed(others)}"
+        error += f"; {len(busy)} were busy" if busy else ""
     else:
-        requests.record_end(request.request_id, status="done")
+        error = f"{len(busy)} of {len(request.scope_keys)} scopes were busy: {_listed(busy)}"
+    sync.requests.record_end(request.request_id, status="failed", error=error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """What became of a scope of a request."""
+
+    run_id: str
+    success: bool
+    was_busy: bool = False
+    """Whether a group left it to another run."""
+
+
+def _endings(recorded: SyncRuns, runs: Sequence[dg.DagsterRun]) -> dict[str, _Ending]:
+    """By scope key the outcome in the newest run that had it; of a group, as it is recorded.
+
+    A group that was repeated from failure has left out what the one before had done.
+
+    Args:
+        recorded: What groups record of each of their scopes.
+        runs: Of one request, all ended, newest first.
+    """
+    groups = [run.run_id for run in runs if run.job_name == GROUP_JOB]
+    known = {(it.run_id, it.scope_key): it for it in recorded.get_many(groups)} if groups else {}
+    endings: dict[str, _Ending] = {}
+    for run in runs:
+        for key in scope_keys(run):
+            member = known.get((run.run_id, key))
+            if key in endings or (member is None and run.job_name == GROUP_JOB):
+                continue
+            success = run.is_success if member is None else member.status == "success"
+            was_busy = member is not None and member.status == "skipped"
+            endings[key] = _Ending(run.run_id, success, was_busy)
+    return endings
 
 
 def _latest(runs: Sequence[dg.DagsterRun]) -> dict[str, dg.DagsterRun]:
@@ -148,7 +212,8 @@ def _latest(runs: Sequence[dg.DagsterRun]) -> dict[str, dg.DagsterRun]:
     """
     latest: dict[str, dg.DagsterRun] = {}
     for run in runs:
-        latest.setdefault(run.tags[PARTITION_NAME_TAG], run)
+        for key in scope_keys(run):
+            latest.setdefault(key, run)
     return latest
 
 

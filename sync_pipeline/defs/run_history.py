@@ -15,7 +15,9 @@ import dagster as dg
 from sync_pipeline.core.liveness import SILENT_LEASES, WHOLE_RUN, Heartbeat, why_dead
 from sync_pipeline.core.ports import RunHeartbeats
 from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG
+from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.defs.recording import history_now, record_killed
+from sync_pipeline.defs.run_scopes import GROUP_JOB, scope_keys
 from sync_pipeline.engine.context import SyncContext
 
 CHUNK: Final = 200
@@ -35,7 +37,7 @@ MAX_SILENCE: Final = timedelta(minutes=5)
 """How long a run that has started may take to its first sign of life; less than a second is
 usual."""
 
-JOB_NAMES: Final = frozenset({"sync_scope_job", "sync_big_scope_job", "maintenance_job"})
+JOB_NAMES: Final = frozenset({"sync_scope_job", "sync_big_scope_job", GROUP_JOB, "maintenance_job"})
 """Jobs whose runs give signs of life."""
 ASSET_NAMES: Final = frozenset(
     {"exported_documents", "embedded_documents", "upserted_points", "stale_cleanup"}
@@ -73,7 +75,7 @@ class RetentionReport:
     successful_runs: int
     failed_runs: int
     kept_as_latest: int
-    """Old successful runs kept because their scope has none that is newer."""
+    """Old runs kept because a scope of theirs has none that is newer."""
 
 
 def delete_old_runs(
@@ -117,7 +119,7 @@ def _delete_runs(
             break
         for record in records:
             run = record.dagster_run
-            if run.is_success and _is_latest_success(instance, run=run, latest=latest):
+            if _is_latest(instance, run=run, latest=latest):
                 kept += 1
                 continue
             # The output of its process is a file of its own; deleting the run leaves it there.
@@ -126,6 +128,42 @@ def _delete_runs(
             deleted += 1
         after = records[-1].create_timestamp
     return deleted, kept
+
+
+def _is_latest(
+    instance: dg.DagsterInstance, *, run: dg.DagsterRun, latest: dict[str, str | None]
+) -> bool:
+    """Whether Dagster would show a scope as "missing" without this run."""
+    if run.job_name == GROUP_JOB:
+        return _holds_latest(instance, run=run)
+    return run.is_success and _is_latest_success(instance, run=run, latest=latest)
+
+
+def _holds_latest(instance: dg.DagsterInstance, *, run: dg.DagsterRun) -> bool:
+    """Whether a partition that still exists was last materialized by this run of a group.
+
+    Also one that has failed has brought scopes in step; and of most scopes only the first run
+    has materialized all assets.
+    """
+    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+    made = instance.get_records_for_run(run.run_id, of_type=kind).records
+    assets = {record.asset_key for record in made if record.asset_key is not None}
+    scopes = set(scope_keys(run)) & set(instance.get_dynamic_partitions(PARTITIONS_NAME))
+    return bool(scopes) and any(
+        run.run_id in _latest_runs(instance, asset_key, partitions=scopes) for asset_key in assets
+    )
+
+
+def _latest_runs(
+    instance: dg.DagsterInstance, asset_key: dg.AssetKey, *, partitions: set[str]
+) -> set[str]:
+    """Ids of the runs that have materialized these partitions last."""
+    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+    last = instance.get_latest_storage_id_by_partition(asset_key, kind, partitions)
+    if not last:
+        return set()
+    chosen = dg.AssetRecordsFilter(asset_key=asset_key, storage_ids=list(last.values()))
+    return {it.run_id for it in instance.fetch_materializations(chosen, limit=len(last)).records}
 
 
 def _is_latest_success(
@@ -149,7 +187,7 @@ def _is_latest_success(
 
 
 def iter_failed_runs(instance: dg.DagsterInstance, *, since: datetime) -> Iterator[tuple[str, str]]:
-    """Yield partition key and run id of runs that have ended without success since then."""
+    """Yield scope key and run id of runs that have ended without success since then."""
     cursor: str | None = None
     while records := instance.get_run_records(
         dg.RunsFilter(
@@ -161,8 +199,8 @@ def iter_failed_runs(instance: dg.DagsterInstance, *, since: datetime) -> Iterat
     ):
         for record in records:
             run = record.dagster_run
-            if PARTITION_NAME_TAG in run.tags:
-                yield run.tags[PARTITION_NAME_TAG], run.run_id
+            for key in scope_keys(run):
+                yield key, run.run_id
         cursor = records[-1].dagster_run.run_id
 
 

@@ -1,41 +1,42 @@
 """What reacts to the source."""
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
 
 from sync_pipeline.core.errors import TransientError
+from sync_pipeline.core.ports import SyncRuns
+from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.run_order import OVERDUE
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.dagster_private import (
     NOT_FINISHED_STATUSES,
-    PARTITION_NAME_TAG,
     PRIORITY_TAG,
 )
 from sync_pipeline.defs.failures import withholding_foreign_messages
-from sync_pipeline.defs.jobs import sync_scope_job
+from sync_pipeline.defs.groups import group_request, sync_group_job
+from sync_pipeline.defs.jobs import sync_big_scope_job, sync_scope_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME, scope_partitions
-from sync_pipeline.defs.requests import advance_requests
+from sync_pipeline.defs.requests import MAX_NEW_RUNS, advance_requests
 from sync_pipeline.defs.run_history import close_dead_runs
+from sync_pipeline.defs.run_scopes import GROUP_JOB, scope_keys
 from sync_pipeline.defs.schedules import priority_tags, sync_request
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.questions.due import in_run_order
+from sync_pipeline.engine.questions.due import in_run_order, in_runs
 from sync_pipeline.engine.questions.follow import pending_scopes
 from sync_pipeline.engine.questions.retries import due_retries
 
-MAX_NEW_SCOPES: Final = 200
-"""Most scopes added by one tick, which has 60 seconds; the next one finds the others."""
+SYNC_JOBS: Final = (sync_scope_job, sync_big_scope_job, sync_group_job)
+"""Jobs that a request may be for; ``definitions`` has those of the settings in their place."""
 
-MAX_RETRIED_SCOPES: Final = 200
-"""Most scopes that one tick asks for because of failed documents."""
+MAX_NEW_SCOPES: Final = 2_000
+"""Most new scopes that one tick looks at, which has 60 seconds; the next one finds the others."""
 
 RETRY_PAUSE: Final = timedelta(minutes=10)
 """How long retries wait after a run of their scope that failed as a whole: it tried no document,
 so they are still due."""
-
-MAX_CHANGED_SCOPES: Final = 200
-"""Most scopes that one tick asks for, see ``pending_scopes`` for which."""
 
 MAX_RAISED_RUNS: Final = 200
 """Most queued runs that one tick looks at, the oldest first: these are started before all others,
@@ -43,7 +44,7 @@ and then it is the turn of the next ones."""
 
 
 @dg.sensor(
-    job=sync_scope_job,
+    jobs=SYNC_JOBS,
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Asks for an incremental sync of every scope that the change feed names.",
@@ -66,20 +67,44 @@ def changed_rows_sensor(
     if not pending:
         return dg.SkipReason("no scope has changes")
     busy = _busy_scopes(context.instance)
-    scopes = [scope for scope in pending if scope.key not in busy][:MAX_CHANGED_SCOPES]
+    scopes = [scope for scope in pending if scope.key not in busy]
     if not scopes:
         return dg.SkipReason(f"{len(pending)} scopes have changes, and all of them have a run")
-    keys = [scope.key for scope in scopes]
+    try:
+        return _asked(sync, scopes, priority=pending.__getitem__, mode="incremental")
+    except TransientError as error:
+        return dg.SkipReason(f"how many rows changed scopes have cannot be asked now: {error}")
+
+
+def _asked(
+    sync: SyncContext,
+    scopes: Sequence[Scope],
+    *,
+    priority: Callable[[Scope], int],
+    mode: SyncMode,
+) -> dg.SensorResult:
+    """Ask for the sync of scopes: ``MAX_NEW_RUNS`` runs at most, many small scopes in one.
+
+    Raises:
+        TransientError: it cannot be asked now which of them are small.
+    """
+    runs = in_runs(sync, scopes, priority=priority)[:MAX_NEW_RUNS]
+    keys = [scope.key for run in runs for scope in run.scopes]
     return dg.SensorResult(
         dynamic_partitions_requests=[scope_partitions.build_add_request(keys)],
         run_requests=[
-            sync_request(scope, priority=pending[scope], mode="incremental") for scope in scopes
+            group_request(
+                run.scopes, priority=priority(run.first), policy=sync.options.groups, mode=mode
+            )
+            if run.is_group
+            else sync_request(run.first, priority=priority(run.first), mode=mode, is_big=run.is_big)
+            for run in runs
         ],
     )
 
 
 @dg.sensor(
-    job=sync_scope_job,
+    jobs=SYNC_JOBS,
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Asks for a sync of every scope with failed documents whose next try has come.",
@@ -97,51 +122,43 @@ def retry_failed_sensor(
         due = due_retries(sync)
     except TransientError as error:
         return dg.SkipReason(f"the record cannot be read now: {error}")
-    busy = _busy_scopes(context.instance) | _lately_failed_scopes(context.instance)
+    busy = _busy_scopes(context.instance) | _lately_failed_scopes(context.instance, sync.runs)
     order = sync.options.run_order
     waiting = {Scope.from_key(key): count for key, count in due.items() if key not in busy}
-    scopes = order.sort(waiting)[:MAX_RETRIED_SCOPES]
+    scopes = order.sort(waiting)
     if not scopes:
         return dg.SkipReason(
             f"{sum(due.values())} failed documents are due; their scopes have a run, or had one "
             f"that failed in the last {RETRY_PAUSE.total_seconds() / 60:.0f} minutes"
         )
-    return dg.SensorResult(
-        dynamic_partitions_requests=[
-            scope_partitions.build_add_request([scope.key for scope in scopes])
-        ],
-        run_requests=[
-            sync_request(scope, priority=order.priority(scope), mode="incremental")
-            for scope in scopes
-        ],
-    )
+    try:
+        return _asked(sync, scopes, priority=order.priority, mode="incremental")
+    except TransientError as error:
+        return dg.SkipReason(f"how many rows those scopes have cannot be asked now: {error}")
 
 
 def _busy_scopes(instance: dg.DagsterInstance) -> set[str]:
-    """Scopes with a run that has not ended."""
-    waiting = dg.RunsFilter(job_name=sync_scope_job.name, statuses=list(NOT_FINISHED_STATUSES))
-    return _scopes_of_runs(instance, waiting)
+    """Scopes with a run that has not ended, of their own or of a group."""
+    waiting = instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES)))
+    return {key for run in waiting for key in scope_keys(run)}
 
 
-def _lately_failed_scopes(instance: dg.DagsterInstance) -> set[str]:
-    failed = dg.RunsFilter(
-        job_name=sync_scope_job.name,
-        statuses=[dg.DagsterRunStatus.FAILURE],
-        updated_after=datetime.now(tz=UTC) - RETRY_PAUSE,
+def _lately_failed_scopes(instance: dg.DagsterInstance, recorded: SyncRuns) -> set[str]:
+    """Scopes whose run has failed as a whole; of a group those that are not in step by it."""
+    failed = instance.get_runs(
+        dg.RunsFilter(
+            statuses=[dg.DagsterRunStatus.FAILURE],
+            updated_after=datetime.now(tz=UTC) - RETRY_PAUSE,
+        )
     )
-    return _scopes_of_runs(instance, failed)
-
-
-def _scopes_of_runs(instance: dg.DagsterInstance, runs_filter: dg.RunsFilter) -> set[str]:
-    return {
-        run.tags[PARTITION_NAME_TAG]
-        for run in instance.get_runs(runs_filter)
-        if PARTITION_NAME_TAG in run.tags
-    }
+    groups = [run.run_id for run in failed if run.job_name == GROUP_JOB]
+    members = recorded.get_many(groups) if groups else []
+    done = {(it.run_id, it.scope_key) for it in members if it.status == "success"}
+    return {key for run in failed for key in scope_keys(run) if (run.run_id, key) not in done}
 
 
 @dg.sensor(
-    job=sync_scope_job,
+    jobs=SYNC_JOBS,
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Adds a partition for every new tenant and asks for its first sync.",
@@ -162,14 +179,9 @@ def new_scope_sensor(
         return dg.SkipReason(f"no new scope among the {len(scopes)} in the source")
     try:
         chosen = in_run_order(sync, new)[:MAX_NEW_SCOPES]
+        return _asked(sync, chosen, priority=sync.options.run_order.priority, mode="full")
     except TransientError as error:
-        return dg.SkipReason(f"the source cannot be asked for its newest changes now: {error}")
-    keys = [scope.key for scope in chosen]
-    order = sync.options.run_order
-    return dg.SensorResult(
-        dynamic_partitions_requests=[scope_partitions.build_add_request(keys)],
-        run_requests=[sync_request(scope, priority=order.priority(scope)) for scope in chosen],
-    )
+        return dg.SkipReason(f"the source cannot be asked for newest changes and rows now: {error}")
 
 
 @dg.sensor(
@@ -189,7 +201,6 @@ def waiting_runs_sensor(
     max_wait = sync.options.run_order.max_wait
     waiting = context.instance.get_run_records(
         dg.RunsFilter(
-            job_name=sync_scope_job.name,
             statuses=[dg.DagsterRunStatus.QUEUED],
             created_before=datetime.now(tz=UTC) - max_wait,
         ),
@@ -197,16 +208,13 @@ def waiting_runs_sensor(
         ascending=True,
     )
     wanted = priority_tags(OVERDUE)
-    raised = [
-        record.dagster_run.run_id
-        for record in waiting
-        if record.dagster_run.tags.get(PRIORITY_TAG) != wanted[PRIORITY_TAG]
-    ]
+    syncs = [record.dagster_run for record in waiting if scope_keys(record.dagster_run)]
+    raised = [run.run_id for run in syncs if run.tags.get(PRIORITY_TAG) != wanted[PRIORITY_TAG]]
     for run_id in raised:
         context.instance.add_run_tags(run_id, wanted)
     minutes = max_wait.total_seconds() / 60
     return dg.SkipReason(
-        f"{len(waiting)} runs have waited longer than {minutes:g} minutes; "
+        f"{len(syncs)} runs have waited longer than {minutes:g} minutes; "
         f"{len(raised)} of them were put before all others just now"
     )
 
@@ -230,7 +238,7 @@ def dead_runs_sensor(
 
 
 @dg.sensor(
-    job=sync_scope_job,
+    jobs=SYNC_JOBS,
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Turns the syncs that somebody asked the service for into runs, and follows them.",
@@ -241,15 +249,23 @@ def sync_request_sensor(
 ) -> dg.SensorResult | dg.SkipReason:
     """Read the open requests; remembers nothing, for they say themselves how far they are."""
     try:
-        open_count, requested = advance_requests(
-            context.instance, sync.requests, order=sync.options.run_order
-        )
+        open_count, requested = advance_requests(context.instance, sync)
     except TransientError as error:
         return dg.SkipReason(f"the requests cannot be read now: {error}")
     if not requested:
         return dg.SkipReason(f"{open_count} requests are open, and none of them needs a new run")
-    keys = list(dict.fromkeys(str(request.partition_key) for request in requested))
+    # The scopes of a group get their partitions when it runs.
+    keys = list(dict.fromkeys(it.partition_key for it in requested if it.partition_key))
     return dg.SensorResult(
-        dynamic_partitions_requests=[scope_partitions.build_add_request(keys)],
+        dynamic_partitions_requests=[scope_partitions.build_add_request(keys)] if keys else [],
         run_requests=requested,
     )
+
+
+SYNC_SENSORS: Final = (
+    new_scope_sensor,
+    changed_rows_sensor,
+    retry_failed_sensor,
+    sync_request_sensor,
+)
+"""Those that ask for syncs, of one scope or of a group."""

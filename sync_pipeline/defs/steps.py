@@ -13,11 +13,12 @@ from sync_pipeline.core.ports import Fence
 from sync_pipeline.core.reports import Counts, Step, shown_counts
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.failures import as_dagster_failures
-from sync_pipeline.defs.recording import Reached, recording_failure
+from sync_pipeline.defs.recording import recording_failure
 from sync_pipeline.defs.stopping import stopping_on_signals
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.heartbeat import beating
 from sync_pipeline.engine.lease import scope_lease
+from sync_pipeline.engine.steps.sync import Reached
 from sync_pipeline.engine.stopping import counted
 
 StepContext = dg.AssetExecutionContext | dg.OpExecutionContext

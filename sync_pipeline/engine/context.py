@@ -15,6 +15,7 @@ from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import StoppedError, SyncPipelineError
 from sync_pipeline.core.fusion import Fusion
 from sync_pipeline.core.gate import GatePolicy
+from sync_pipeline.core.grouping import GroupPolicy
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import CollectionSpec
 from sync_pipeline.core.ports import (
@@ -113,6 +114,8 @@ class SyncOptions:
     """How long a generation that served before is kept in step, to go back to."""
     run_order: RunOrder = field(default_factory=RunOrder)
     """Which scopes are synced first; the settings' section ``scopes``."""
+    groups: GroupPolicy = field(default_factory=GroupPolicy)
+    """Which scopes share a run."""
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 
 import dagster as dg
 
+from sync_pipeline.core.errors import MAX_OUTAGES, OUTAGES
 from sync_pipeline.core.ports import Progress, StopSignal
 from sync_pipeline.core.reports import Counts, ScopeReport
 from sync_pipeline.core.scope import Scope
@@ -34,19 +35,7 @@ from sync_pipeline.wiring import open_installation
 ORIGIN_TAG: Final = "sync_pipeline/origin"
 """Run tag that tells runs of the command line from those that Dagster started."""
 
-OUTAGES: Final = frozenset(
-    {
-        "SourceUnavailableError",
-        "StoreUnavailableError",
-        "StoreLockedError",
-        "OutOfSpaceError",
-        "ModelChangedError",
-    }
-)
-"""Errors that the next scope would meet as well."""
-
-MAX_OUTAGES: Final = 2
-"""After so many scopes in a row that met an outage the rest is not tried: each costs minutes."""
+_OUTAGES: Final = frozenset(kind.__name__ for kind in OUTAGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +154,7 @@ def run_scopes(
         if reason is None:
             config = _run_config(options, scope=scope)
             run = _run_scope(instance, job, sync, scope=scope, config=config)
-            outages = outages + 1 if run.error_name in OUTAGES else 0
+            outages = outages + 1 if run.error_name in _OUTAGES else 0
             report = run.report
         else:
             report = ScopeReport(scope_key=scope.key, status="skipped", error=reason)

@@ -51,8 +51,8 @@ class FollowedRequest:
     request: SyncRequest
     scope_keys: Sequence[str]
     """The scopes of this page, in their order."""
-    runs: Mapping[str, SyncRun]
-    """By run id, those that have ended."""
+    runs: Mapping[tuple[str, str], SyncRun]
+    """By run id and scope key, those that have ended."""
 
 
 def read_scope_words(words: Sequence[str], *, among: ScopeDirectory) -> list[ScopeChoice]:
@@ -233,8 +233,10 @@ def follow_request(
         return None
     keys = request.scope_keys[offset : offset + limit]
     run_ids = [request.run_ids[key] for key in keys if key in request.run_ids]
-    runs = sync.runs.get_many(run_ids) if run_ids else []
-    return FollowedRequest(request=request, scope_keys=keys, runs={run.run_id: run for run in runs})
+    runs = sync.runs.get_many([*set(run_ids)]) if run_ids else []
+    return FollowedRequest(
+        request=request, scope_keys=keys, runs={(run.run_id, run.scope_key): run for run in runs}
+    )
 
 
 def _request_retries(

@@ -29,6 +29,7 @@ from sync_pipeline.core.cluster_options import (
     most_of,
 )
 from sync_pipeline.core.fusion import MAX_WEIGHT, Fusion, FusionMethod
+from sync_pipeline.core.grouping import GroupPolicy
 from sync_pipeline.core.index_options import MIN_HNSW_LINKS, Quantization
 from sync_pipeline.core.run_order import MAX_PRIORITY, RunOrder
 from sync_pipeline.settings.calendar_rules import why_not_a_cron, why_not_a_timezone
@@ -463,11 +464,26 @@ class ScheduleSettings(Section):
     timezone: Annotated[str, checked(why_not_a_timezone)] = "UTC"
     """Time zone of the schedule, e.g. `Europe/Prague`."""
     max_concurrent_runs: Annotated[int, Field(ge=1, le=1000), NOT_A_BOOL] = 4
-    """Most scopes synced at the same time."""
+    """Most runs at the same time, each of one scope or of a group of small ones."""
+    group_rows: Annotated[int, Field(ge=0, le=1_000_000), NOT_A_BOOL] = 5_000
+    """Tenants with fewer rows share runs where more than twenty of them are due. 0: every scope
+    has a run of its own."""
+    rows_per_group: Annotated[int, Field(ge=1, le=10_000_000), NOT_A_BOOL] = 20_000
+    """Most rows of the tenants that share a run."""
+    scopes_per_group: Annotated[int, Field(ge=2, le=1_000), NOT_A_BOOL] = 100
+    """Most tenants that share a run."""
     run_retention_days: Days = 14
     """How long successful runs stay in the run history."""
     failed_run_retention_days: Days = 90
     """How long failed runs stay in the run history."""
+
+    def as_group_policy(self) -> GroupPolicy:
+        """Which scopes share a run, for the engine."""
+        return GroupPolicy(
+            small_rows=self.group_rows,
+            max_rows=self.rows_per_group,
+            max_scopes=self.scopes_per_group,
+        )
 
 
 class StagingSettings(Section):
@@ -634,6 +650,11 @@ class ScaleSettings(Section):
     def is_on_many_machines(self) -> bool:
         """Whether steps or runs may be executed by another machine than this one."""
         return self.executor in {"celery", "k8s", "docker"}
+
+    @property
+    def big_rows(self) -> int | None:
+        """Rows above which a scope is shared out; None where there is nobody to share with."""
+        return None if self.executor == "in_process" else self.big_scope_rows
 
     @property
     def seconds_to_start(self) -> int:

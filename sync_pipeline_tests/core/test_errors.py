@@ -20,6 +20,9 @@ EXAMPLES = [
     errors.CollectionMissingError(collection="documents_1", store="the index"),
     errors.RejectedPointError(document_id="d", reason="too odd"),
     errors.IsolationError(scope_key="acme", document_ids=["d"]),
+    errors.GroupFailedError(
+        scopes=9, synced=5, skipped=1, errors={"acme": "too odd", "globex": "x" * 999}, not_begun=1
+    ),
 ]
 
 

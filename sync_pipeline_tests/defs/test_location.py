@@ -64,7 +64,7 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
         },
         "sensors": {
             sensor.name: {
-                "job": sensor.job_name if sensor.targets else None,
+                "jobs": [target.job_name for target in sensor.targets],
                 "minimum_interval_seconds": sensor.minimum_interval_seconds,
                 "status": sensor.default_status.value,
             }

@@ -8,16 +8,20 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
 
 from sync_pipeline.core.errors import SourceUnavailableError
+from sync_pipeline.core.grouping import GroupPolicy
 from sync_pipeline.core.ports import SyncRequest
+from sync_pipeline.core.scope import Scope
 from sync_pipeline.definitions import build_definitions
 from sync_pipeline.defs.failures import WithheldError
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.defs.requests import MAX_NEW_RUNS, REQUEST_TAG
 from sync_pipeline.defs.sensors import sync_request_sensor
 from sync_pipeline.engine.context import SyncOptions
-from sync_pipeline.operations.requests import request_sync
+from sync_pipeline.operations.requests import follow_request, request_sync
 from sync_pipeline_tests.defs.conftest import QUIET, set_rows
 from sync_pipeline_tests.engine.world import World
 
@@ -324,6 +328,85 @@ def test_a_request_for_more_scopes_than_one_tick_may_ask_for_gets_all_of_them(
     assert started == scope_keys
     assert now(world, request).status == "started"
     assert set(now(world, request).run_ids) == set(scope_keys)
+
+
+def create_group(
+    world: World, instance: dg.DagsterInstance, requested: dg.RunRequest, **run: Any
+) -> dg.DagsterRun:
+    """What the daemon makes of a request for a group."""
+    job = build_definitions(sync=world.sync).resolve_job_def("sync_group_job")
+    run_config = {**(requested.run_config or {}), **QUIET}
+    return instance.create_run_for_job(job, run_config=run_config, tags=dict(requested.tags), **run)
+
+
+def execute(world: World, instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    job = build_definitions(sync=world.sync).resolve_job_def("sync_group_job")
+    return execute_run(InMemoryJob(job), run, instance).success
+
+
+def test_a_request_for_many_small_scopes_shares_runs_and_knows_each_of_them(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    scope_keys = [f"t{number:02}" for number in range(30)]
+    set_rows(world, **{key: [f"{key}-{row}" for row in range(30)] for key in scope_keys})
+    world.set_options(groups=GroupPolicy(max_scopes=20))
+    for key in scope_keys:
+        world.run(key)
+    # One of them will be refused, one is busy.
+    world.remove(*(f"t03-{row}" for row in range(29)))
+    world.leases.acquire(scope=Scope("t25"), owner="another", ttl_seconds=600)
+    request = ask(world, *scope_keys, mode="incremental")
+
+    groups = tick(world, instance)
+    first, second = (create_group(world, instance, it) for it in groups)
+    assert tick(world, instance) == []
+    assert now(world, request).status == "started"
+    assert now(world, request).run_ids == dict.fromkeys(scope_keys[:20], first.run_id) | (
+        dict.fromkeys(scope_keys[20:], second.run_id)
+    )
+    assert not execute(world, instance, first)
+    assert execute(world, instance, second)
+    tick(world, instance)
+
+    found = now(world, request)
+    assert (found.status, found.error) == (
+        "failed",
+        "1 of 30 scopes failed: 't03'; 1 were busy",
+    )
+    followed = follow_request(world.sync, request.request_id, scope=None, limit=30)
+    assert followed is not None
+    assert followed.runs[first.run_id, "t03"].status == "failed"
+    assert followed.runs[first.run_id, "t04"].status == "success"
+    assert followed.runs[second.run_id, "t25"].status == "skipped"
+
+
+def test_a_group_of_a_request_that_is_repeated_from_failure_counts_with_the_one_before(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    scope_keys = [f"t{number:02}" for number in range(21)]
+    set_rows(world, **{key: [f"{key}-{row}" for row in range(30)] for key in scope_keys})
+    for key in scope_keys:
+        world.run(key)
+    world.remove(*(f"t03-{row}" for row in range(29)))
+    request = ask(world, *scope_keys)
+    (requested,) = tick(world, instance)
+    first = create_group(world, instance, requested)
+    tick(world, instance)
+    assert not execute(world, instance, first)
+    world.put_many(*(f"t03-{row}" for row in range(29)), tenant_id="t03")
+    second = create_group(
+        world, instance, requested, parent_run_id=first.run_id, root_run_id=first.run_id
+    )
+    instance.add_run_tags(second.run_id, {"dagster/is_resume_retry": "true"})
+    resumed = instance.get_run_by_id(second.run_id)
+    assert resumed is not None
+    assert execute(world, instance, resumed)
+
+    tick(world, instance)
+
+    found = now(world, request)
+    assert (found.status, found.error) == ("done", None)
+    assert found.run_ids == dict.fromkeys(scope_keys, first.run_id) | {"t03": second.run_id}
 
 
 def test_a_request_that_names_what_can_be_no_scope_fails_and_holds_up_no_other(

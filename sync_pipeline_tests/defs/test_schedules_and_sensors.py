@@ -19,6 +19,7 @@ from dagster._core.remote_origin import (
 
 from sync_pipeline.core.changes import Operation
 from sync_pipeline.core.errors import SourceUnavailableError
+from sync_pipeline.core.grouping import GroupPolicy
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.point import Point, SparseVector
 from sync_pipeline.core.ports import EntityResult, Fence
@@ -26,11 +27,13 @@ from sync_pipeline.core.run_order import RunOrder
 from sync_pipeline.definitions import build_definitions
 from sync_pipeline.defs.failures import WithheldError
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
+from sync_pipeline.defs.requests import MAX_NEW_RUNS
 from sync_pipeline.defs.sensors import (
     MAX_NEW_SCOPES,
     changed_rows_sensor,
     new_scope_sensor,
     retry_failed_sensor,
+    sync_request_sensor,
     waiting_runs_sensor,
 )
 from sync_pipeline.settings import ScopeSettings, Settings
@@ -194,8 +197,129 @@ def test_of_ten_thousand_tenants_only_those_that_changed_are_asked_for_by_one_di
 
     requests = evaluate_nightly(world, instance)
 
-    assert [request.partition_key for request in requests] == tenants[42::100]
+    assert requests == []
+    (asked,) = world.requests.list_open(limit=10)
+    assert list(asked.scope_keys) == tenants[42::100]
     assert digest.call_count == 1
+
+
+def small_tenants(world: World, count: int, *, rows: int = 1) -> list[str]:
+    """Make so many tenants of a few rows the only ones; their keys."""
+    tenants = [f"tenant-{number:05d}" for number in range(count)]
+    set_rows(world, everyone=["g1"])
+    world.source.tables["materials"] += [
+        {
+            **row_of(world, "g1"),
+            "id": f"{tenant}-{row}",
+            "tenant_id": tenant,
+            "is_global": False,
+        }
+        for tenant in tenants
+        for row in range(rows)
+    ]
+    return tenants
+
+
+def groups_asked(
+    world: World, instance: dg.DagsterInstance, sensor: dg.SensorDefinition
+) -> list[dg.RunRequest]:
+    found = evaluate_sensor(world, instance, sensor=sensor)
+    assert isinstance(found, dg.SensorResult)
+    for added in found.dynamic_partitions_requests or []:
+        instance.add_dynamic_partitions(PARTITIONS_NAME, [*added.partition_keys])
+    return list(found.run_requests or [])
+
+
+def scopes_of(request: dg.RunRequest) -> list[str]:
+    if request.job_name == "sync_scope_job":
+        return [str(request.partition_key)]
+    return list(request.run_config["ops"]["sync_group"]["config"]["scope_keys"])
+
+
+def test_a_first_night_of_ten_thousand_tenants_is_one_request_that_becomes_a_hundred_runs(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    tenants = small_tenants(world, 10_000)
+    world.set_options(run_order=RunOrder(priorities={"tenant-00007": 5}))
+
+    at_night = evaluate_nightly(world, instance)
+    again = evaluate_nightly(world, instance)
+    asked = groups_asked(world, instance, sync_request_sensor)
+
+    # A scope of a priority of its own has a run of its own; so has global.
+    assert [it.partition_key for it in at_night] == ["tenant-00007", "global"]
+    assert [it.run_key for it in at_night] == [it.run_key for it in again]
+    assert len(world.requests.list_recent(limit=10)) == 1
+    assert len(asked) == 100
+    assert {it.job_name for it in asked} == {"sync_group_job"}
+    assert [key for it in asked for key in scopes_of(it)] == [
+        tenant for tenant in tenants if tenant != "tenant-00007"
+    ]
+    assert max(len(scopes_of(it)) for it in asked) == 100
+
+
+def test_more_large_tenants_than_one_tick_may_ask_for_are_asked_for_by_a_request(
+    world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sync_pipeline.defs.schedules.MAX_NIGHTLY_RUNS", 10)
+    world.set_options(groups=GroupPolicy(small_rows=0))
+    tenants = small_tenants(world, 30)
+
+    at_night = evaluate_nightly(world, instance)
+    asked = groups_asked(world, instance, sync_request_sensor)
+
+    assert [it.partition_key for it in at_night] == ["global", *tenants[:9]]
+    assert [it.partition_key for it in asked] == tenants[9:]
+
+
+def test_what_waits_since_an_earlier_night_is_not_asked_for_again(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    tenants = small_tenants(world, 30)
+    evaluate_nightly(world, instance)
+    world.put("new-tenant-row", tenant_id="new-tenant")
+
+    evaluate_nightly(world, instance, at=NIGHT + timedelta(days=1))
+
+    first, second = world.requests.list_open(limit=10)
+    assert list(first.scope_keys) == tenants
+    assert list(second.scope_keys) == ["new-tenant"]
+
+
+def test_many_new_tenants_get_their_first_sync_in_groups_cut_by_their_rows(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    world.set_options(groups=GroupPolicy(small_rows=50, max_rows=60))
+    tenants = small_tenants(world, 30, rows=20)
+    world.put_many(*(f"big-{row}" for row in range(60)), tenant_id="big")
+
+    asked = groups_asked(world, instance, new_scope_sensor)
+
+    assert [scopes_of(it) for it in asked] == [
+        ["global"],
+        ["big"],
+        *(tenants[first : first + 3] for first in range(0, 30, 3)),
+    ]
+    assert set(instance.get_dynamic_partitions(PARTITIONS_NAME)) == {"global", "big", *tenants}
+
+
+def test_changes_of_many_small_tenants_share_runs_by_their_recorded_rows(
+    world: World, instance: dg.DagsterInstance, feed: FakeChangeFeed
+) -> None:
+    tenants = small_tenants(world, 40)
+    pretend_synced(world)
+    world.source.is_available = False
+    for tenant in tenants:
+        feed.record(
+            Operation.UPDATE, entity_type="material", db_id=f"{tenant}-0", old=tenant, new=tenant
+        )
+
+    found = evaluate_changes(world, instance, feed=feed)
+
+    assert isinstance(found, dg.SensorResult)
+    (group,) = found.run_requests or []
+    assert scopes_of(group) == tenants
+    assert group.run_config["ops"]["sync_group"]["config"]["mode"] == "incremental"
 
 
 def test_a_run_of_a_night_is_never_taken_for_one_of_another(
@@ -299,12 +423,26 @@ def test_a_source_that_cannot_be_reached_is_named_by_the_sensor(
 def test_one_tick_adds_a_bounded_number_of_tenants(
     world: World, instance: dg.DagsterInstance
 ) -> None:
-    set_rows(world, **{f"t{number:04}": [f"x{number}"] for number in range(MAX_NEW_SCOPES + 50)})
+    small_tenants(world, MAX_NEW_SCOPES + 50)
 
-    found = evaluate_sensor(world, instance)
+    first = groups_asked(world, instance, new_scope_sensor)
+    second = groups_asked(world, instance, new_scope_sensor)
 
-    assert isinstance(found, dg.SensorResult)
-    assert len(found.run_requests or []) == MAX_NEW_SCOPES
+    assert sum(len(scopes_of(it)) for it in first) == MAX_NEW_SCOPES
+    assert len(first) <= MAX_NEW_SCOPES / 100 + 1
+    assert sum(len(scopes_of(it)) for it in second) == 51
+
+
+def test_one_tick_asks_for_a_bounded_number_of_runs(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    world.set_options(groups=GroupPolicy(small_rows=0))
+    small_tenants(world, MAX_NEW_RUNS + 50)
+
+    first = groups_asked(world, instance, new_scope_sensor)
+    second = groups_asked(world, instance, new_scope_sensor)
+
+    assert (len(first), len(second)) == (MAX_NEW_RUNS, 51)
 
 
 @pytest.mark.parametrize("sensor", [new_scope_sensor, retry_failed_sensor, changed_rows_sensor])

@@ -12,6 +12,7 @@ from dagster._core.scheduler import DagsterDaemonScheduler
 from sqlalchemy import Engine, event, text
 
 from sync_pipeline.core.errors import ConfigurationError, SourceUnavailableError
+from sync_pipeline.defs.groups import LANE_TAG
 from sync_pipeline.hosting.instance import instance_settings, open_instance, prepare_instance
 from sync_pipeline.settings import (
     DatabaseUrl,
@@ -64,10 +65,17 @@ def test_dagster_accepts_every_setting(installation: Installation) -> None:
         assert queue is not None
         assert queue.max_concurrent_runs == 7
         assert queue.tag_concurrency_limits == [
-            {"key": "dagster/partition", "value": {"applyLimitPerUniqueValue": True}, "limit": 1}
+            {"key": "dagster/partition", "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
+            {"key": LANE_TAG, "limit": 1},
         ]
         assert instance.run_monitoring_enabled
-        assert instance.run_monitoring_max_runtime_seconds == 14400
+        assert instance.run_monitoring_max_runtime_seconds == 82_800
+        for daemon in ("schedules", "sensors", "backfills"):
+            assert instance.get_settings(daemon) == {
+                "use_threads": True,
+                "num_workers": 4,
+                "num_submit_workers": 4,
+            }
         assert instance.get_settings("run_monitoring")["free_slots_after_run_end_seconds"] == 60
         assert instance.run_retries_enabled
         assert instance.run_retries_max_retries == 2

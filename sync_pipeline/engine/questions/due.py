@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from sync_pipeline.core.changes import EntityDigest
+from sync_pipeline.core.grouping import FEW_SMALL, PlannedRun, cut_runs
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.index import points_by_entity
@@ -76,6 +77,52 @@ def in_run_order(sync: Reading, rows: Mapping[Scope, int]) -> list[Scope]:
     if order.is_recent_first and len(rows) > 1:
         newest = sync.source.newest_by_scope(sync.entities)
     return order.sort(rows, newest=newest)
+
+
+def in_runs(
+    sync: Reading,
+    scopes: Sequence[Scope],
+    *,
+    priority: Callable[[Scope], int] | None = None,
+    rows: Mapping[Scope, int] | None = None,
+) -> list[PlannedRun]:
+    """Cut scopes into runs: large ones alone, many small ones together, see ``cut_runs``.
+
+    Where there are few scopes, and no workers for big ones, nobody is asked for their rows.
+
+    Args:
+        sync: Says what is small.
+        scopes: In the order in which they are to be synced.
+        priority: Of a scope; by default that of the settings.
+        rows: How many each has; by default what its last sync recorded, and where one was never
+            synced a count of the source.
+
+    Raises:
+        TransientError: record or source cannot be asked now.
+    """
+    policy = sync.options.groups
+    are_few = len(scopes) <= FEW_SMALL or not policy.small_rows
+    if not scopes or (are_few and policy.big_rows is None):
+        return [PlannedRun(scopes=(scope,)) for scope in scopes]
+    rows = _known_rows(sync, scopes) if rows is None else rows
+    runs = cut_runs(
+        scopes,
+        rows=rows,
+        priority=priority or sync.options.run_order.priority,
+        policy=policy,
+    )
+    return [
+        PlannedRun(scopes=run, is_big=len(run) == 1 and policy.is_big(rows=rows.get(run[0])))
+        for run in runs
+    ]
+
+
+def _known_rows(sync: Reading, scopes: Sequence[Scope]) -> dict[Scope, int]:
+    records = read_records(sync)
+    if all(scope.key in records for scope in scopes):
+        return {scope: records[scope.key].rows for scope in scopes}
+    counted = sync.source.count_by_scope(sync.entities)
+    return {scope: counted.get(scope.key, 0) for scope in scopes}
 
 
 @dataclass(frozen=True, slots=True)

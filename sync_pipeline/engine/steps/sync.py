@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sync_pipeline.core.errors import StoppedError
@@ -24,6 +24,9 @@ from sync_pipeline.engine.steps.cleanup import clean_scope
 from sync_pipeline.engine.steps.embed import embed_scope
 from sync_pipeline.engine.steps.export import export_scope
 from sync_pipeline.engine.steps.upsert import upsert_scope
+
+Reached = StagedExport | StagedComparison | StagedChanges | AppliedChanges
+"""How far a sync came: what its last finished step handed over."""
 
 
 def begin_scope(
@@ -113,8 +116,17 @@ def sync_scope(
     run_id: str,
     mode: SyncMode = "full",
     planned: str | None = None,
+    on_reached: Callable[[Reached], None] | None = None,
 ) -> ScopeReport:
     """Bring one scope in step: export, embed, upsert, clean up. What the Dagster job does.
+
+    Args:
+        sync: The ports.
+        scope: Which one.
+        run_id: Owns the lease and what is staged.
+        mode: Which rows to look at.
+        planned: The changes of a saved plan; None for whatever is found.
+        on_reached: Told after each step but the last what it handed over.
 
     Returns:
         What was done; of a run that was stopped, until then.
@@ -122,12 +134,22 @@ def sync_scope(
     Raises:
         SyncPipelineError: as the steps do; what was written before stays.
     """
-    reached: StagedExport | StagedChanges | AppliedChanges | None = None
+    reached: Reached | None = None
+
+    def reach(step: Reached) -> None:
+        nonlocal reached
+        reached = step
+        if on_reached is not None:
+            on_reached(step)
+
     try:
         with scope_lease(sync, scope=scope, owner=run_id) as fence:
-            reached = export = begin_scope(sync, scope=scope, run_id=run_id, fence=fence, mode=mode)
-            reached = staged = embed_scope(sync, export=export, fence=fence, planned=planned)
-            reached = applied = upsert_scope(sync, staged=staged, fence=fence)
+            export = begin_scope(sync, scope=scope, run_id=run_id, fence=fence, mode=mode)
+            reach(export)
+            staged = embed_scope(sync, export=export, fence=fence, planned=planned)
+            reach(staged)
+            applied = upsert_scope(sync, staged=staged, fence=fence)
+            reach(applied)
             return clean_scope(sync, applied=applied, fence=fence)
     except StoppedError as stop:
         nothing = ScopeReport(scope_key=scope.key, status="failed", run_id=run_id)

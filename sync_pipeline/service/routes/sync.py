@@ -276,7 +276,7 @@ def _run(followed: FollowedRequest, scope_key: str) -> RequestRun:
     run_id = followed.request.run_ids.get(scope_key)
     if run_id is None:
         return RequestRun(scope_key=scope_key, run_id=None, status="waiting")
-    ended = followed.runs.get(run_id)
+    ended = followed.runs.get((run_id, scope_key))
     if ended is None:
         return RequestRun(scope_key=scope_key, run_id=run_id, status="running")
     return RequestRun(
