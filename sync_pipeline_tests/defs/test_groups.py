@@ -360,7 +360,7 @@ def test_a_group_whose_process_was_killed_has_failed_for_the_scopes_that_are_not
         "t002": "failed",
         "t003": "failed",
     }
-    assert found["t001"].error == "the process of this run was killed"
+    assert found["t001"].error == "the run was ended from outside: its process was killed"
 
 
 def test_what_failed_groups_left_in_the_staging_area_is_found_per_scope(

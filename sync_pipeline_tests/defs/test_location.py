@@ -136,7 +136,7 @@ print([name for name in heavy if name in sys.modules])
 
     assert loaded.stderr == ""
     assert loaded.stdout.splitlines() == [
-        "['__ASSET_JOB', 'maintenance_job', 'sync_big_scope_job', 'sync_scope_job']",
+        "['__ASSET_JOB', 'maintenance_job', 'sync_big_scope_job', 'sync_group_job', 'sync_scope_job']",
         "[]",
     ]
     assert list(tmp_path.iterdir()) == []

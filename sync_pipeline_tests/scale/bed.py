@@ -25,6 +25,7 @@ import psycopg
 import pytest
 
 from sync_pipeline.database.urls import driver_url
+from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.engine.questions.verify import verify_scope
 from sync_pipeline.hosting.instance import instance_settings, open_instance
 from sync_pipeline.settings import Settings, load_settings
@@ -178,6 +179,22 @@ class Bed:
         (self.folder / "here" / "dagster.yaml").write_text(text)
         with open_instance(self.installation(), environment=environment) as instance:
             yield instance
+
+    def know(self, *scope_keys: str) -> None:
+        """Add partitions, so that no sensor asks for a first sync by itself."""
+        with self.instance() as instance:
+            instance.add_dynamic_partitions(PARTITIONS_NAME, list(scope_keys))
+
+    def submit(self, *words: str) -> subprocess.Popen[str]:
+        """Leave a sync to the queue, in the background; it is answered in JSON."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "sync_pipeline", "--json", "sync", *words, "--submit"],
+            env={**self.environment, "SYNC_PIPELINE_HOME": str(self.folder / "cli")},
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
 
     def sql(self, statement: LiteralString, **values: object) -> None:
         """Change the source."""
