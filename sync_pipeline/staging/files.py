@@ -24,6 +24,10 @@ from sync_pipeline.core.errors import (
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _PRIVATE: Final = 0o700
+_STORE_LIBRARIES: Final = frozenset(
+    {"botocore", "aiobotocore", "aiohttp", "google", "gcsfs", "azure", "adlfs"}
+)
+_ABOUT_CREDENTIALS: Final = ("Credential", "Token", "Auth", "Profile")
 
 
 class Files:
@@ -132,6 +136,12 @@ class Files:
             yield
         except only as error:
             raise _translated(error, action=action, location=self.locate(path)) from error
+        except Exception as error:
+            # Object stores' libraries have errors of their own beside the system's.
+            ours = _translated_foreign(error, action=action, location=self.locate(path))
+            if ours is None:
+                raise
+            raise ours from error
 
 
 def _file_system(url: str) -> tuple[AbstractFileSystem, str]:
@@ -171,6 +181,22 @@ def _translated(error: OSError, *, action: str, location: str) -> SyncPipelineEr
         f"could not {action} {location}: {reason}.",
         remedy="Repair the staging area or choose another one, then run the step again.",
     )
+
+
+def _translated_foreign(
+    error: Exception, *, action: str, location: str
+) -> SyncPipelineError | None:
+    """The error of ours for one of an object store's library; None for any other."""
+    if type(error).__module__.partition(".")[0] not in _STORE_LIBRARIES:
+        return None
+    name = type(error).__name__
+    if any(word in name for word in _ABOUT_CREDENTIALS):
+        return ConfigurationError(
+            f"could not {action} {location}: no usable credentials for that store ({name}).",
+            remedy="Give them the way its library reads them: AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS, or the role of the machine.",
+        )
+    return TransientError(f"could not {action} {location}: {name}.", remedy="Try again later.")
 
 
 def _make_private_folder(folder: Path) -> None:

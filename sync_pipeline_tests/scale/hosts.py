@@ -25,6 +25,7 @@ IP: Final = shutil.which("ip") or "/usr/sbin/ip"
 LOOPBACK: Final = "127.0.0.1"
 _STOP_SECONDS: Final = 60
 _numbers = itertools.count(1)
+_links = itertools.count(1)
 
 
 @cache
@@ -58,7 +59,9 @@ class Network:
         if self.bridge is None:
             return
         self.hosts += 1
-        inside, outside = f"sp{os.getpid() % 10000}i{self.hosts}", f"{self.bridge}o{self.hosts}"
+        # A link of an earlier test may still be on its way out.
+        number = f"{os.getpid() % 10000}x{next(_links)}"
+        inside, outside = f"si{number}", f"so{number}"
         address = f"{self.address.rpartition('.')[0]}.{10 + self.hosts}/24"
         _ip("netns", "add", name)
         _ip("link", "add", outside, "type", "veth", "peer", "name", inside)
@@ -85,7 +88,7 @@ def network() -> Iterator[Network]:
         yield Network()
         return
     number = os.getpid() % 200 + 20
-    bridge = f"sp{os.getpid() % 10000}b"
+    bridge = f"sb{os.getpid() % 10000}x{next(_links)}"
     address = f"10.213.{number}.1"
     _ip("link", "add", bridge, "type", "bridge")
     try:
