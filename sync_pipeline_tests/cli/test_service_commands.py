@@ -178,3 +178,25 @@ def test_a_dagster_program_finds_the_settings_file(
     run("dagster", "--config", "other.yaml", "daemon")
 
     assert os.environ["SYNC_PIPELINE_CONFIG"] == str(Path("other.yaml").absolute())
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        pytest.param([], (["runs", "steps"], 1), id="both queues by default"),
+        pytest.param(["--queue", "steps", "--concurrency", "3"], (["steps"], 3), id="as said"),
+    ],
+)
+def test_a_worker_does_what_it_is_told(
+    run: CommandLine, words: list[str], expected: tuple[list[str], int]
+) -> None:
+    result = run("worker", *words)
+
+    assert result.exit_code == 0
+    assert run.orchestrator.worked == [expected]
+    assert "stop with Ctrl-C" in result.stderr
+
+
+def test_a_queue_that_there_is_not_is_refused(run: CommandLine) -> None:
+    assert run("worker", "--queue", "others").exit_code == 2
+    assert run.orchestrator.worked == []

@@ -187,7 +187,7 @@ class Bed:
 
     def submit(self, *words: str) -> subprocess.Popen[str]:
         """Leave a sync to the queue, in the background; it is answered in JSON."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "sync_pipeline", "--json", "sync", *words, "--submit"],
             env={**self.environment, "SYNC_PIPELINE_HOME": str(self.folder / "cli")},
             cwd=self.folder,
@@ -195,6 +195,8 @@ class Bed:
             stderr=subprocess.DEVNULL,
             text=True,
         )
+        self._stack.callback(_give_up, process)
+        return process
 
     def sql(self, statement: LiteralString, **values: object) -> None:
         """Change the source."""
@@ -323,6 +325,11 @@ def _start(words: list[str], *, log: Path) -> subprocess.Popen[bytes]:
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     process.wait()
+
+
+def _give_up(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
 
 
 def _free_port(address: str) -> int:

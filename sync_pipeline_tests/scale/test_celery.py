@@ -200,8 +200,8 @@ def test_a_run_on_another_host_is_stopped_after_its_batch_and_leaves_the_scope_f
     with bed.instance() as instance:
         run = the_run(instance)
         assert run is not None
-        stop = f"dg.DagsterInstance.get().run_coordinator.cancel_run({run.run_id!r})"
-        program = f"import dagster as dg; {stop}"
+        stop = f"instance.run_coordinator.cancel_run({run.run_id!r})"
+        program = f"import dagster as dg; instance = dg.DagsterInstance.get(); {stop}"
         environment = {**control.environment, **_variables(bed)}
         command = [sys.executable, "-c", program]
         subprocess.run(command, env=environment, check=True, timeout=SECONDS)
@@ -214,8 +214,7 @@ def test_a_run_on_another_host_is_stopped_after_its_batch_and_leaves_the_scope_f
         seconds=2 * LEASE_SECONDS,
         what="free scope",
     )
-    submitted.terminate()
-    submitted.wait()
+    submitted.communicate(timeout=SECONDS)
     assert answer_of(bed.submit("tenant", "acme", "--force"))["ok"]
     assert bed.verify() == []
 

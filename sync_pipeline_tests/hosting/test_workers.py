@@ -1,0 +1,149 @@
+"""Workers: what Dagster is told of them, and what they do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.hosting.instance import instance_settings
+from sync_pipeline.hosting.worker import make_app, require_celery
+from sync_pipeline.settings import Settings, load_settings
+
+pytestmark = pytest.mark.dagster
+
+BROKER = "redis://:s3cret@broker:6379/0"
+
+
+def scaled(**scale: object) -> Settings:
+    return load_settings(env={}, overrides={"scale": scale})
+
+
+def told(settings: Settings, **environment: str) -> dict[str, Any]:
+    """What Dagster reads."""
+    text = instance_settings(settings, environment=environment)
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+CELERY = scaled(executor="celery", broker_url=BROKER)
+
+
+def test_whole_runs_are_tasks_where_there_are_workers_and_no_password_is_written() -> None:
+    launcher = told(CELERY)["run_launcher"]
+
+    assert launcher["class"] == "CeleryRunLauncher"
+    assert launcher["config"]["default_queue"] == "runs"
+    assert "s3cret" not in instance_settings(CELERY, environment={})
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds"),
+    [
+        pytest.param(Settings(), 180, id="on this machine"),
+        pytest.param(CELERY, 3600, id="for a worker"),
+        pytest.param(
+            scaled(executor="celery", broker_url=BROKER, start_timeout_seconds=900), 900, id="said"
+        ),
+    ],
+)
+def test_a_run_may_wait_longer_where_it_waits_for_others(settings: Settings, seconds: int) -> None:
+    assert told(settings)["run_monitoring"]["start_timeout_seconds"] == seconds
+
+
+def test_containers_get_the_variables_of_the_settings_and_no_others() -> None:
+    settings = scaled(executor="docker", image="registry/sync-pipeline:1", network="inner")
+
+    config = told(
+        settings,
+        DATABASE_URL="postgresql://u:s3cret@db/x",
+        SYNC_PIPELINE__SEARCH__FUSION="rrf",
+        AWS_REGION="eu",
+        PATH="/usr/bin",
+    )["run_launcher"]["config"]
+
+    assert (config["image"], config["network"]) == ("registry/sync-pipeline:1", "inner")
+    assert config["env_vars"] == [
+        "DAGSTER_HOME",
+        "SYNC_PIPELINE_DAGSTER_URL",
+        "AWS_REGION",
+        "DATABASE_URL",
+        "SYNC_PIPELINE__SEARCH__FUSION",
+    ]
+
+
+@pytest.mark.parametrize("executor", ["in_process", "multiprocess", "k8s"])
+def test_others_start_runs_as_dagster_or_its_chart_does(executor: str) -> None:
+    assert "run_launcher" not in told(scaled(executor=executor))
+
+
+@pytest.fixture
+def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The launcher as Dagster makes it from the file, with a broker in this process."""
+    monkeypatch.setenv("SYNC_PIPELINE_BROKER_URL", "memory://")
+    monkeypatch.setenv("SYNC_PIPELINE_RESULT_URL", "cache+memory://")
+    launched = {"run_launcher": told(CELERY)["run_launcher"]}
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(launched))
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        yield instance.run_launcher
+
+
+def run_of(launcher: Any, **tags: str) -> dg.DagsterRun:
+    @dg.job
+    def any_job() -> None:
+        """Does nothing."""
+
+    instance: dg.DagsterInstance = launcher._instance
+    return instance.create_run_for_job(any_job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+
+
+def test_a_run_that_is_no_task_is_not_asked_for_and_not_stopped(launcher: Any) -> None:
+    """Those of the command line and of the follower are in the same history."""
+    run = run_of(launcher)
+
+    assert launcher.check_run_worker_health(run).status.value == "RUNNING"
+    assert launcher.terminate(run.run_id) is False
+    assert launcher.terminate("no such run") is False
+
+
+def test_a_task_that_celery_has_forgotten_is_left_to_its_signs_of_life(launcher: Any) -> None:
+    run = run_of(launcher, **{"dagster-celery/task_id": "forgotten"})
+
+    assert launcher.check_run_worker_health(run).status.value == "RUNNING"
+
+
+def test_a_task_that_failed_has_failed(launcher: Any) -> None:
+    launcher.celery.backend.store_result("task-1", RuntimeError("killed"), "FAILURE")
+    run = run_of(launcher, **{"dagster-celery/task_id": "task-1"})
+
+    assert launcher.check_run_worker_health(run).status.value == "FAILED"
+
+
+def test_a_run_that_is_stopped_is_seen_to_be_stopping(launcher: Any) -> None:
+    run = run_of(launcher, **{"dagster-celery/task_id": "task-2"})
+
+    launcher.terminate(run.run_id)
+
+    found = launcher._instance.get_run_by_id(run.run_id)
+    assert found.status is dg.DagsterRunStatus.CANCELING
+
+
+def test_a_worker_does_runs_and_steps_and_keeps_no_second_task_waiting() -> None:
+    app = make_app(CELERY, queue="steps")
+
+    assert {"execute_job", "resume_job", "execute_plan"} <= set(app.tasks)
+    assert app.conf.task_default_queue == "steps"
+    assert app.conf.task_acks_late is False
+    assert app.conf.worker_prefetch_multiplier == 1
+    assert app.conf.worker_max_tasks_per_child is None
+
+
+def test_a_worker_that_nobody_would_ask_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="no run is ever given to a worker") as refused:
+        require_celery(Settings())
+
+    assert "Set `scale.executor: celery`" in str(refused.value)
