@@ -1,6 +1,6 @@
-"""Fills the measured parts of ``docs/long-runs.md`` from the newest results of these runs.
+"""Fills the measured parts of ``docs/long-runs.md`` and ``docs/scaling.md`` from kept results.
 
-The page is written by hand but for what stands between ``<!-- measured: NAME -->`` and
+The pages are written by hand but for what stands between ``<!-- measured: NAME -->`` and
 ``<!-- end -->``. ``python -m benchmarks.acceptance.page`` renews those.
 """
 
@@ -19,18 +19,21 @@ from benchmarks.page import table
 from benchmarks.results import RESULTS_FOLDER, Figure, Outcome, Results
 
 PAGE: Final = REPOSITORY / "docs" / "long-runs.md"
+PAGES: Final = (PAGE, REPOSITORY / "docs" / "scaling.md")
 FOLDER: Final = RESULTS_FOLDER / "acceptance"
-SUITES: Final = ("model-change", "tools-catalogue")
+SUITES: Final = ("model-change", "tools-catalogue", "fan-out")
 
 _PART: Final = re.compile(r"(<!-- measured: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    renewed = renew(text, kept())
-    if renewed != text:
-        PAGE.write_text(renewed, encoding="utf-8")
-        print("wrote docs/long-runs.md")
+    results = kept()
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        renewed = renew(text, results)
+        if renewed != text:
+            page.write_text(renewed, encoding="utf-8")
+            print(f"wrote {page.relative_to(REPOSITORY)}")
 
 
 def kept(folder: Path = FOLDER) -> dict[str, Results]:

@@ -17,7 +17,8 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.failures import RETRIES
 from sync_pipeline.defs.io_managers import IO_MANAGER_KEY
 from sync_pipeline.defs.partitions import scope_partitions
-from sync_pipeline.defs.steps import scope_step, shown
+from sync_pipeline.defs.run_scopes import BIG_SCOPE_JOB
+from sync_pipeline.defs.steps import ScopeStep, scope_step, shown
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.lease import shared_lease
 from sync_pipeline.engine.staged import (
@@ -67,7 +68,7 @@ def compare_documents(
         comparison = compare_scope(
             step.sync, export=export, fence=step.fence, planned=config.change_digest
         )
-        is_shared_out = comparison.missing_texts > step.sync.options.fan_out_texts
+        is_shared_out = _is_shared_out(context, comparison, step=step)
         if not is_shared_out:
             comparison = embed_missing(step.sync, comparison=comparison)
             # Mapped ops hold it from now on; without any nobody does.
@@ -77,6 +78,14 @@ def compare_documents(
     if is_shared_out:
         for number in range(len(comparison.missing)):
             yield dg.DynamicOutput(number, output_name="parts", mapping_key=f"part_{number:04d}")
+
+
+def _is_shared_out(
+    context: dg.OpExecutionContext, comparison: StagedComparison, *, step: ScopeStep
+) -> bool:
+    """Whether parts become steps: in a job whose executor has others do them, where it pays."""
+    limit = step.sync.options.fan_out_texts
+    return context.run.job_name == BIG_SCOPE_JOB and comparison.missing_texts > limit
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from sync_pipeline.defs.run_history import (
     delete_old_runs,
     iter_failed_runs,
 )
+from sync_pipeline.defs.run_scopes import BIG_SCOPE_JOB
 from sync_pipeline.defs.stopping import stopping_on_signals
 from sync_pipeline.engine.context import RunOptions, SyncContext
 from sync_pipeline.engine.index import optimize_index
@@ -38,8 +39,6 @@ from sync_pipeline.settings import Settings
 
 ASSETS = (exported_documents, embedded_documents, upserted_points, stale_cleanup)
 CHECKS = (scope_checks,)
-
-BIG_SCOPE_JOB: Final = "sync_big_scope_job"
 
 LEFTOVERS_LOOK_BACK: Final = timedelta(days=7)
 """The job runs daily; this covers a week in which it did not."""

@@ -17,7 +17,7 @@ from sync_pipeline.core.ports import RunHeartbeats
 from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.defs.recording import history_now, record_killed
-from sync_pipeline.defs.run_scopes import GROUP_JOB, scope_keys
+from sync_pipeline.defs.run_scopes import BIG_SCOPE_JOB, GROUP_JOB, scope_keys
 from sync_pipeline.engine.context import SyncContext
 
 CHUNK: Final = 200
@@ -37,7 +37,7 @@ MAX_SILENCE: Final = timedelta(minutes=5)
 """How long a run that has started may take to its first sign of life; less than a second is
 usual."""
 
-JOB_NAMES: Final = frozenset({"sync_scope_job", "sync_big_scope_job", GROUP_JOB, "maintenance_job"})
+JOB_NAMES: Final = frozenset({"sync_scope_job", BIG_SCOPE_JOB, GROUP_JOB, "maintenance_job"})
 """Jobs whose runs give signs of life."""
 ASSET_NAMES: Final = frozenset(
     {"exported_documents", "embedded_documents", "upserted_points", "stale_cleanup"}
@@ -274,6 +274,10 @@ def _why_over(
     """Why a run can never end by itself, None where it can."""
     run = record.dagster_run
     if beats:
+        why = why_dead(beats, silent_seconds=silent_seconds, ended_steps=())
+        if why is None:
+            return None
+        # Only then are the events of the run worth reading.
         ended = _ended_steps(instance, run_id=run.run_id, beats=beats)
         return why_dead(beats, silent_seconds=silent_seconds, ended_steps=ended)
     # The instance may have runs of other programs.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn
 
 import dagster as dg
 
-from sync_pipeline.core.errors import MAX_OUTAGES, OUTAGES
+from sync_pipeline.core.errors import MAX_OUTAGES, OUTAGES, SyncPipelineError
 from sync_pipeline.core.ports import Progress, StopSignal
 from sync_pipeline.core.reports import Counts, ScopeReport
 from sync_pipeline.core.scope import Scope
@@ -218,7 +219,9 @@ def _run_scope(
                 MAX_RETRIES_TAG: "0",
             },
         )
-    sync.heartbeats.forget([run_id])
+    # What is left of them is forgotten by whoever looks for dead runs next.
+    with suppress(SyncPipelineError):
+        sync.heartbeats.forget([run_id])
     report = _report(_outputs(result), scope=scope, run_id=result.run_id)
     ending = _ending(result)
     if ending is None:

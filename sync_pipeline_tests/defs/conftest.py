@@ -48,13 +48,14 @@ def run_job(
     scope_key: str,
     cleanup: dict[str, Any] | None = None,
     assets: list[str] | None = None,
+    job_name: str = "sync_scope_job",
 ) -> dg.ExecuteInProcessResult:
-    """Run ``sync_scope_job`` for one scope; failures are in the result."""
+    """Run a job of one scope; failures are in the result."""
     instance.add_dynamic_partitions(PARTITIONS_NAME, [scope_key])
     config: dict[str, Any] = dict(QUIET)
     if cleanup is not None:
         config["ops"] = {"stale_cleanup": {"config": cleanup}}
-    job = build_definitions(sync=sync).resolve_job_def("sync_scope_job")
+    job = build_definitions(sync=sync).resolve_job_def(job_name)
     return job.execute_in_process(
         instance=instance,
         partition_key=scope_key,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sync_pipeline.core.errors import ConfigurationError, TransientError
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.defs.run_scopes import BIG_SCOPE_JOB
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.staged import StagedExport
 from sync_pipeline.engine.steps.compare import Comparison, iter_comparisons
@@ -32,6 +33,17 @@ def world(world: World) -> World:
     return world
 
 
+def test_in_the_job_of_all_other_scopes_nothing_is_mapped(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    """One process does all of it, and shows it as one."""
+    result = run_job(instance, world.sync, scope_key="acme")
+
+    assert mapped(result) == []
+    assert metadata_of(result, "embedded_documents")["embedded_texts"] == 20
+    assert world.is_clean()
+
+
 def mapped(result: dg.ExecuteInProcessResult) -> list[str]:
     """Mapping keys of the parts that were embedded by steps of their own."""
     return sorted(
@@ -44,7 +56,7 @@ def mapped(result: dg.ExecuteInProcessResult) -> list[str]:
 def test_missing_texts_are_embedded_by_a_step_for_each_part(
     world: World, instance: dg.DagsterInstance
 ) -> None:
-    result = run_job(instance, world.sync, scope_key="acme")
+    result = run_job(instance, world.sync, scope_key="acme", job_name=BIG_SCOPE_JOB)
 
     assert result.success
     assert mapped(result) == ["part_0000", "part_0001", "part_0002", "part_0003"]
@@ -58,7 +70,7 @@ def test_missing_texts_are_embedded_by_a_step_for_each_part(
 def test_each_part_shows_who_embedded_it_how_much_and_for_how_long(
     world: World, instance: dg.DagsterInstance
 ) -> None:
-    result = run_job(instance, world.sync, scope_key="acme")
+    result = run_job(instance, world.sync, scope_key="acme", job_name=BIG_SCOPE_JOB)
 
     outputs = [
         event.step_output_data
@@ -76,7 +88,7 @@ def test_each_part_shows_who_embedded_it_how_much_and_for_how_long(
 def test_where_nothing_is_missing_nothing_is_mapped_and_the_scope_is_compared_once(
     world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_job(instance, world.sync, scope_key="acme")
+    run_job(instance, world.sync, scope_key="acme", job_name=BIG_SCOPE_JOB)
     compared: list[str] = []
 
     def look(sync: SyncContext, *, export: StagedExport) -> Iterator[Comparison]:
@@ -85,7 +97,7 @@ def test_where_nothing_is_missing_nothing_is_mapped_and_the_scope_is_compared_on
 
     monkeypatch.setattr("sync_pipeline.engine.steps.change_set.iter_comparisons", look)
 
-    result = run_job(instance, world.sync, scope_key="acme")
+    result = run_job(instance, world.sync, scope_key="acme", job_name=BIG_SCOPE_JOB)
 
     assert mapped(result) == []
     assert metadata_of(result, "embedded_documents")["unchanged"] == 20
@@ -97,7 +109,7 @@ def test_as_few_texts_as_the_limit_are_embedded_where_they_were_compared(
 ) -> None:
     world.remove("19")
 
-    result = run_job(instance, world.sync, scope_key="acme")
+    result = run_job(instance, world.sync, scope_key="acme", job_name=BIG_SCOPE_JOB)
 
     assert mapped(result) == []
     assert "parts" not in metadata_of(result, "embedded_documents")
@@ -109,7 +121,7 @@ def test_a_text_that_one_part_finds_refused_is_blamed_and_the_rest_is_written(
 ) -> None:
     world.put("20", name=f"bad {POISON}")
 
-    result = run_job(instance, world.sync, scope_key="acme")
+    result = run_job(instance, world.sync, scope_key="acme", job_name=BIG_SCOPE_JOB)
 
     assert result.success
     assert metadata_of(result, "embedded_documents")["failed"] == 1
@@ -122,7 +134,7 @@ def test_a_part_that_fails_for_good_fails_the_run_and_the_next_one_embeds_what_i
     world.embedder.failures = {
         call: ConfigurationError("the key is wrong") for call in range(3, 60)
     }
-    failed = run_job(instance, world.sync, scope_key="acme")
+    failed = run_job(instance, world.sync, scope_key="acme", job_name=BIG_SCOPE_JOB)
     assert not failed.success
     (recorded,) = world.runs.list_recent(limit=10)
     assert recorded.status == "failed"
@@ -131,7 +143,7 @@ def test_a_part_that_fails_for_good_fails_the_run_and_the_next_one_embeds_what_i
 
     world.embedder.failures = {}
     world.clock.advance(seconds=61)
-    result = run_job(instance, world.sync, scope_key="acme")
+    result = run_job(instance, world.sync, scope_key="acme", job_name=BIG_SCOPE_JOB)
 
     assert result.success
     assert metadata_of(result, "embedded_documents")["embedded_texts"] == 20 - kept
@@ -157,7 +169,7 @@ def test_a_run_that_takes_the_scope_while_parts_are_embedded_is_not_undone(
 
     monkeypatch.setattr(world.embedder, "embed", then_another_run)
 
-    result = run_job(instance, world.sync, scope_key="acme")
+    result = run_job(instance, world.sync, scope_key="acme", job_name=BIG_SCOPE_JOB)
 
     assert result.success
     assert taken
@@ -170,7 +182,7 @@ def test_a_transient_error_in_a_part_is_tried_again_there_alone(
 ) -> None:
     world.embedder.failures = {2: TransientError("busy", retry_after_seconds=0.0)}
 
-    result = run_job(instance, world.sync, scope_key="acme")
+    result = run_job(instance, world.sync, scope_key="acme", job_name=BIG_SCOPE_JOB)
 
     retried = [str(event.step_key) for event in result.all_events if event.is_step_up_for_retry]
     assert result.success

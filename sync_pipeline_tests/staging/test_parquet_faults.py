@@ -9,7 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from sync_pipeline.core.errors import ConfigurationError, OutOfSpaceError, PermanentError
+from sync_pipeline.core.errors import (
+    ConfigurationError,
+    OutOfSpaceError,
+    PermanentError,
+    TransientError,
+)
 from sync_pipeline.staging import parquet
 from sync_pipeline.staging.parquet import ParquetStaging
 
@@ -219,3 +224,38 @@ def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(PermanentError, match=r"could not write .*file/rows"):
         stage(tmp_path / "file", "a")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("variables", "expected", "told"),
+    [
+        pytest.param(
+            {}, ConfigurationError, "no usable credentials for that store", id="no credentials"
+        ),
+        pytest.param(
+            {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
+            TransientError,
+            "EndpointConnectionError",
+            id="nobody answers",
+        ),
+    ],
+)
+def test_what_an_object_store_does_not_do_is_told_as_ours(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    variables: dict[str, str],
+    expected: type[Exception],
+    told: str,
+) -> None:
+    import s3fs  # noqa: PLC0415 - takes a second
+
+    nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_DEFAULT_REGION": "us-east-1"}
+    nothing = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path), "AWS_MAX_ATTEMPTS": "1"}
+    for name, value in (nowhere | nothing | variables).items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+
+    with pytest.raises(expected, match=told):
+        ParquetStaging("s3://bucket/prefix").write_manifest("name", {"a": 1})
