@@ -17,7 +17,7 @@ export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup demo dev test fast check format docs soak chaos bench bench-service bench-canaries bench-retrieval bench-backup bench-row-bytes scale-tenants bench-full model-change acceptance-tools clean
+.PHONY: help setup demo dev test fast check format docs soak chaos bench bench-service bench-canaries bench-retrieval bench-backup bench-row-bytes scale scale-tenants bench-full model-change acceptance-tools clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -95,6 +95,11 @@ bench-full: setup $(BENCH_VENV)/.ready ## Measure everything, then renew docs/pe
 
 model-change: setup ## Change the model of 55,000 documents: kills, a writer, a reader; ACCEPTANCE_ARGS
 	$(BIN)/python -m benchmarks.acceptance.model_change $(ACCEPTANCE_ARGS)
+	$(BIN)/python -m benchmarks.acceptance.page
+
+scale: setup ## Several machines: acceptance tests on hosts in namespaces, then fan-out
+	SYNC_PIPELINE_SCALE=1 $(BIN)/python -m pytest sync_pipeline_tests/scale
+	$(BIN)/python -m benchmarks.acceptance.fan_out $(ACCEPTANCE_ARGS)
 	$(BIN)/python -m benchmarks.acceptance.page
 
 scale-tenants: setup ## Measure groups of small tenants, and a night of 10,000; ACCEPTANCE_ARGS

@@ -1,4 +1,4 @@
-"""Takes the pictures of docs/scaling.md: ``python docs/photograph_scaling.py``.
+"""Takes the pictures of docs/scaling.md: ``python -m docs.photograph_scaling``.
 
 A backfill of all partitions is started in Dagster's interface, as an operator does, and executed
 by workers on two hosts, namespaces of this machine. One host is killed in the middle. Needs root,
@@ -42,7 +42,9 @@ def main() -> None:
             "SYNC_PIPELINE__SCALE__BIG_SCOPE_ROWS": "20000",
             "SYNC_PIPELINE__SCHEDULE__GROUP_ROWS": "0",
         }
-        with bed(server.create(), folder / "bed", **more) as made:
+        shared = folder / "bed"
+        shared.mkdir()
+        with bed(server.create(), shared, **more) as made:
             os.environ.update(
                 {name: value for name, value in made.environment.items() if "AWS_" in name}
             )
@@ -82,9 +84,6 @@ def photograph(made: Bed) -> None:
                 seconds=SECONDS,
                 what="first runs that ended",
             )
-            page.goto("/runs")
-            page.wait_for_timeout(4000)
-            page.screenshot(path=IMAGES / "scaling-runs.png")
             first.crash()
             print("killed one host:", dict(runs_by_status(instance)))
             wait_for(
@@ -93,9 +92,6 @@ def photograph(made: Bed) -> None:
                 what="run that was ended",
             )
             wait_for(lambda: _is_over(instance, keys) or None, seconds=SECONDS, what="end of all")
-            page.goto("/runs")
-            page.wait_for_timeout(4000)
-            page.screenshot(path=IMAGES / "scaling-retried.png")
             failed = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))[0]
             page.goto(f"/runs/{failed.run_id}")
             page.wait_for_timeout(6000)
@@ -114,8 +110,10 @@ def start_backfill(page: Page) -> None:
     page.goto(GROUP)
     page.get_by_role("button", name="Materialize all").click()
     page.wait_for_timeout(3000)
+    page.get_by_role("button", name="All", exact=True).click()
+    page.wait_for_timeout(1000)
     page.screenshot(path=IMAGES / "scaling-backfill.png")
-    page.get_by_role("button", name="Launch").last.click()
+    page.get_by_role("button", name="Launch backfill").click()
     page.wait_for_timeout(3000)
 
 
