@@ -18,8 +18,7 @@ from benchmarks.numbers_shown import limit_shown, shown
 from benchmarks.page import table
 from benchmarks.results import RESULTS_FOLDER, Figure, Outcome, Results
 
-PAGE: Final = REPOSITORY / "docs" / "long-runs.md"
-PAGES: Final = (PAGE, REPOSITORY / "docs" / "scaling.md")
+PAGES: Final = (REPOSITORY / "docs" / "long-runs.md", REPOSITORY / "docs" / "scaling.md")
 FOLDER: Final = RESULTS_FOLDER / "acceptance"
 SUITES: Final = ("model-change", "tools-catalogue", "fan-out")
 

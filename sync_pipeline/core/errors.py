@@ -14,7 +14,8 @@
     │   ├── ModelChangedError      another model answers under the name of the known one
     │   ├── NothingSyncedError     there is no index to search yet
     │   ├── IndexMismatchError     the index was built with another model or views
-    │   └── NewerPayloadError      a newer program has written to the index
+    │   ├── NewerPayloadError      a newer program has written to the index
+    │   └── BoundToOneMachineError several machines would each look somewhere else
     ├── TransientError             trying again later can help
     │   ├── RateLimitedError       the other side asked to wait; costs no attempt
     │   ├── SourceUnavailableError PostgreSQL cannot be reached
@@ -270,6 +271,22 @@ class NewerPayloadError(ConfigurationError):
         )
 
 
+class BoundToOneMachineError(ConfigurationError):
+    """Several machines would each look somewhere else."""
+
+    def __init__(self, *, keys: Sequence[str], executor: str, machine: str) -> None:
+        self.keys = tuple(keys)
+        named = ", ".join(f"`{key}`" for key in keys)
+        super().__init__(
+            f"`scale.executor` is {executor}, so several machines execute runs, and {named} "
+            f"{'lead' if len(keys) > 1 else 'leads'} to a place of this machine ({machine}): each "
+            "would fill its own and report success.",
+            remedy=f"Set {named} to what all of them reach: a PostgreSQL server, a Qdrant server, "
+            "an object store such as s3://BUCKET/PREFIX. A folder that all of them share needs "
+            "`scale.shares_folders: true`.",
+        )
+
+
 class TransientError(SyncPipelineError):
     """Trying again later can help.
 
@@ -329,22 +346,6 @@ class ScopeBusyError(TransientError):
 
 class PermanentError(SyncPipelineError):
     """Trying again gives the same answer."""
-
-
-class BoundToOneMachineError(ConfigurationError):
-    """Several machines would each look somewhere else."""
-
-    def __init__(self, *, keys: Sequence[str], executor: str, machine: str) -> None:
-        self.keys = tuple(keys)
-        named = ", ".join(f"`{key}`" for key in keys)
-        super().__init__(
-            f"`scale.executor` is {executor}, so several machines execute runs, and {named} "
-            f"{'lead' if len(keys) > 1 else 'leads'} to a place of this machine ({machine}): each "
-            "would fill its own and report success.",
-            remedy=f"Set {named} to what all of them reach: a PostgreSQL server, a Qdrant server, "
-            "an object store such as s3://BUCKET/PREFIX. A folder that all of them share needs "
-            "`scale.shares_folders: true`.",
-        )
 
 
 class CollectionMissingError(PermanentError):
