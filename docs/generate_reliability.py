@@ -228,16 +228,24 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
     ),
     34: Scenario(
         "Two runs of one scope, or one that wakes up late",
-        "One writer per scope, by a lease with a rising token; who lost it stops.",
+        "One writer per scope, by a lease with a rising token that is renewed beside the work; who "
+        "lost it stops.",
         (
+            "engine/test_lease.py::test_a_step_that_writes_nothing_for_three_lease_times_keeps_its_scope",
             "database/test_scope_leases_contract.py::test_a_run_that_lost_its_lease_is_stopped_before_it_writes",
         ),
     ),
     35: Scenario(
-        "A run whose processes are all dead",
-        "It is closed: by the next command or start of `dev`, by the daily job, or by Dagster's "
-        "own limit.",
+        "A run whose processes are all dead, or whose machine is lost",
+        "It is ended when it has given no sign of life for three lease times, on whatever machine "
+        "it was, or at once where that is this one; then it is tried again.",
         (
+            "defs/test_dead_runs.py::test_a_run_whose_machine_was_lost_is_ended_after_three_lease_times",
+            "defs/test_dead_runs.py::test_a_healthy_run_between_two_steps_is_left_alone",
+            (
+                "scale/test_celery.py::"
+                "test_a_host_that_is_lost_costs_its_batches_in_flight_and_the_retry_runs_on_the_other"
+            ),
             "defs/test_dead_runs.py::test_a_run_whose_process_was_killed_on_this_machine_is_ended_at_once",
         ),
     ),
