@@ -21,7 +21,8 @@ import dagster as dg
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.home import Server
-from sync_pipeline_tests.scale.bed import Bed, bed, fill, runs_by_status, wait_for
+from sync_pipeline_tests.reliability.dev_instance import wait_for
+from sync_pipeline_tests.scale.bed import Bed, bed, fill, runs_by_status
 from sync_pipeline_tests.service.browsing import CHROMIUM
 
 IMAGES: Final = Path(__file__).resolve().parent / "images"

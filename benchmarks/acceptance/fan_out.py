@@ -27,7 +27,8 @@ from benchmarks.acceptance.ending import tell
 from benchmarks.home import Server, require
 from benchmarks.machine import machine_facts, package_versions
 from benchmarks.results import Figure, Limit, Outcome, Results
-from sync_pipeline_tests.scale.bed import TEXTS_PER_SECOND, Bed, bed, facts_of_parts, fill, wait_for
+from sync_pipeline_tests.reliability.dev_instance import wait_for
+from sync_pipeline_tests.scale.bed import TEXTS_PER_SECOND, Bed, bed, facts_of_parts, fill
 
 TITLE: Final = "One big scope over several workers"
 TEXTS: Final = 20_000

@@ -37,6 +37,9 @@ MAX_SILENCE: Final = timedelta(minutes=5)
 """How long a run that has started may take to its first sign of life; less than a second is
 usual."""
 
+OLDER_PROCESS_TAG: Final = "sync_pipeline/process"
+"""Run tag by which a release before the signs of life named the process of a run."""
+
 JOB_NAMES: Final = frozenset({"sync_scope_job", BIG_SCOPE_JOB, GROUP_JOB, "maintenance_job"})
 """Jobs whose runs give signs of life."""
 ASSET_NAMES: Final = frozenset(
@@ -280,8 +283,8 @@ def _why_over(
         # Only then are the events of the run worth reading.
         ended = _ended_steps(instance, run_id=run.run_id, beats=beats)
         return why_dead(beats, silent_seconds=silent_seconds, ended_steps=ended)
-    # The instance may have runs of other programs.
-    if not is_ours(run):
+    # The instance may have runs of other programs, and of a release that gave no signs of life.
+    if not is_ours(run) or OLDER_PROCESS_TAG in run.tags:
         return None
     if run.status is dg.DagsterRunStatus.NOT_STARTED:
         begun = record.create_timestamp

@@ -207,6 +207,16 @@ def test_runs_of_other_programs_in_the_same_instance_are_never_ended(
     assert close_dead_runs(instance, world.sync, clock=later(timedelta(days=3))) == 0
 
 
+def test_a_run_that_an_older_release_is_at_work_on_is_left_to_it(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    """While the program is changed, worker after worker: it gives no signs of life."""
+    run = start(instance)
+    instance.add_run_tags(run.run_id, {"sync_pipeline/process": "anywhere:7:1"})
+
+    assert close_dead_runs(instance, world.sync, clock=later(timedelta(hours=1))) == 0
+
+
 def test_a_run_that_came_to_its_end_meanwhile_is_not_ended_again(
     world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

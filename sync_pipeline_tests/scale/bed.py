@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final, LiteralString, TypeVar
+from typing import Any, Final, LiteralString
 
 import dagster as dg
 import numpy as np
@@ -31,9 +31,8 @@ from sync_pipeline.hosting.instance import instance_settings, open_instance
 from sync_pipeline.settings import Settings, load_settings
 from sync_pipeline.wiring import Installation, open_installation
 from sync_pipeline_tests.fakes.qdrant_stub import running_stub
+from sync_pipeline_tests.reliability.dev_instance import wait_for
 from sync_pipeline_tests.scale.hosts import Host, Network, host, network
-
-T = TypeVar("T")
 
 REDIS: Final = shutil.which("redis-server")
 needs_redis: Final = pytest.mark.skipif(
@@ -46,19 +45,6 @@ TEXTS_PER_SECOND: Final = 500
 FASTER: Final[Mapping[str, int]] = {"poll_interval_seconds": 2, "cancel_timeout_seconds": 60}
 """Seconds of Dagster's run monitoring."""
 START_SECONDS: Final = 180
-
-
-def wait_for(found: Callable[[], T | None], *, seconds: float, what: str) -> T:
-    """Ask again and again until there is an answer.
-
-    Raises:
-        AssertionError: there was none in time.
-    """
-    deadline = time.monotonic() + seconds
-    while (answer := found()) is None:
-        assert time.monotonic() < deadline, f"after {seconds:.0f} seconds there was no {what}"
-        time.sleep(0.2)
-    return answer
 
 
 @dataclass(slots=True)

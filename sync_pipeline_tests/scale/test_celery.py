@@ -16,13 +16,13 @@ import pytest
 
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.run_history import close_dead_runs
+from sync_pipeline_tests.reliability.dev_instance import wait_for
 from sync_pipeline_tests.scale.bed import (
     LEASE_SECONDS,
     Bed,
     facts_of_parts,
     fill,
     needs_redis,
-    wait_for,
 )
 from sync_pipeline_tests.scale.hosts import Host
 
