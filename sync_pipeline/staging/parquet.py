@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -149,9 +150,11 @@ class ParquetStaging:
             marker = None if content is None else _Marker.from_json(content)
         if marker is None:
             raise PermanentError(
-                f"there is no staged dataset {name!r} at {self._files.locate(folder)}: the step "
-                "that writes it has not finished, or a later step has removed it.",
-                remedy="Run that step again.",
+                f"there is no staged dataset {name!r} at {self.location}, as "
+                f"{socket.gethostname()} sees it: the step that writes it has not finished, a "
+                "later step has removed it, or it ran on a machine that sees another place.",
+                remedy="Run that step again. Where several machines run steps, `staging.url` has "
+                "to be a place that all of them reach.",
             )
         return ParquetDataset(self._files, name=name, folder=folder, marker=marker)
 
