@@ -17,6 +17,12 @@ export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 
+# What has to hold on several machines; all but those that take minutes are in `make test` too.
+SCALE_TESTS := sync_pipeline_tests/scale sync_pipeline_tests/defs/test_dead_runs.py \
+	sync_pipeline_tests/defs/test_groups.py sync_pipeline_tests/hosting/test_group_weight.py \
+	sync_pipeline_tests/stores/test_cluster.py sync_pipeline_tests/engine/test_cluster.py \
+	sync_pipeline_tests/deploy
+
 .PHONY: help setup demo dev test fast check format docs soak chaos bench bench-service bench-canaries bench-retrieval bench-backup bench-row-bytes scale scale-tenants bench-full model-change acceptance-tools clean
 
 help: ## List the targets
@@ -98,7 +104,7 @@ model-change: setup ## Change the model of 55,000 documents: kills, a writer, a 
 	$(BIN)/python -m benchmarks.acceptance.page
 
 scale: setup ## Several machines: acceptance tests on hosts in namespaces, then fan-out
-	SYNC_PIPELINE_SCALE=1 $(BIN)/python -m pytest sync_pipeline_tests/scale
+	SYNC_PIPELINE_SCALE=1 $(BIN)/python -m pytest $(SCALE_TESTS)
 	$(BIN)/python -m benchmarks.acceptance.fan_out $(ACCEPTANCE_ARGS)
 	$(BIN)/python -m benchmarks.acceptance.page
 
