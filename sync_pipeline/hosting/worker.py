@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 QUEUES: Final = (RUNS_QUEUE, STEPS_QUEUE)
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_LOOK_SECONDS: Final = 0.2
 
 
 def require_celery(settings: Settings) -> None:
@@ -132,26 +134,42 @@ def _work(settings: Settings, *, queue: str, concurrency: int) -> int:
 
 
 def _run_together(commands: Sequence[Sequence[str]], *, environment: Mapping[str, str]) -> int:
-    """Run programs until all have ended; one that ends unasked ends the others."""
+    """Run programs until all have ended; one that ends unasked ends the others.
+
+    Returns:
+        The exit code of the first that ended.
+    """
     children = [
         subprocess.Popen(command, env=dict(environment), process_group=0)  # noqa: S603 - ours
         for command in commands
     ]
+    is_asked = False
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
+        nonlocal is_asked
+        is_asked = True
         for child in children:
             child.send_signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in _SIGNALS}
     try:
-        pid, status = os.wait()
-        for child in children:
-            if child.pid == pid:
-                child.returncode = os.waitstatus_to_exitcode(status)
-            else:
+        first = _wait_for_one(children)
+        # A second signal would take the tasks away that the others are finishing.
+        if not is_asked:
+            for child in children:
                 child.terminate()
-        codes = [child.wait() for child in children]
+        for child in children:
+            child.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return max(map(abs, codes))
+    return abs(first)
+
+
+def _wait_for_one(children: Sequence[subprocess.Popen[bytes]]) -> int:
+    """Wait until one has ended; its exit code."""
+    while True:
+        for child in children:
+            if (code := child.poll()) is not None:
+                return code
+        time.sleep(_LOOK_SECONDS)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import yaml
 
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.hosting.instance import instance_settings
-from sync_pipeline.hosting.worker import make_app, require_celery
+from sync_pipeline.hosting.worker import _run_together, make_app, require_celery
 from sync_pipeline.settings import Settings, load_settings
 
 pytestmark = pytest.mark.dagster
@@ -147,3 +150,43 @@ def test_a_worker_that_nobody_would_ask_is_refused() -> None:
         require_celery(Settings())
 
     assert "Set `scale.executor: celery`" in str(refused.value)
+
+
+STUBBORN = """
+import signal, sys, time
+asked = []
+signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+print("up", flush=True)
+seconds = float(sys.argv[1])
+while not asked:
+    time.sleep(0.01)
+time.sleep(seconds)
+sys.exit(3 if len(asked) > 1 else 0)
+"""
+"""Ends some seconds after it was asked to, and with 3 where it was asked twice."""
+
+TOGETHER = """
+import os, sys
+from sync_pipeline.hosting.worker import _run_together
+programs = [[sys.executable, "-c", sys.argv[1], seconds] for seconds in sys.argv[2:]]
+sys.exit(_run_together(programs, environment=os.environ))
+"""
+
+
+@pytest.mark.process
+def test_the_worker_that_takes_longer_to_stop_is_not_hurried_by_the_one_that_is_idle() -> None:
+    command = [sys.executable, "-c", TOGETHER, STUBBORN, "0", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as both:
+        assert both.stdout is not None
+        assert [both.stdout.readline() for _ in range(2)] == ["up\n", "up\n"]
+        both.terminate()
+
+        assert both.wait(timeout=30) == 0
+
+
+@pytest.mark.process
+def test_a_worker_that_dies_takes_the_other_along_so_that_both_are_started_again() -> None:
+    dies = [sys.executable, "-c", "import sys; sys.exit(7)"]
+    stays = [sys.executable, "-c", STUBBORN, "0"]
+
+    assert _run_together([dies, stays], environment=os.environ) == 7
