@@ -139,10 +139,7 @@ def _run_together(commands: Sequence[Sequence[str]], *, environment: Mapping[str
     Returns:
         The exit code of the first that ended.
     """
-    children = [
-        subprocess.Popen(command, env=dict(environment), process_group=0)  # noqa: S603 - ours
-        for command in commands
-    ]
+    children: list[subprocess.Popen[bytes]] = []
     is_asked = False
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
@@ -151,8 +148,12 @@ def _run_together(commands: Sequence[Sequence[str]], *, environment: Mapping[str
         for child in children:
             child.send_signal(number)
 
+    # Before the first one starts, which inherits a signal that is ignored.
     before = {number: signal.signal(number, pass_on) for number in _SIGNALS}
     try:
+        for command in commands:
+            child = subprocess.Popen(command, env=dict(environment), process_group=0)  # noqa: S603 - ours
+            children.append(child)
         first = _wait_for_one(children)
         # A second signal would take the tasks away that the others are finishing.
         if not is_asked:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -153,40 +155,52 @@ def test_a_worker_that_nobody_would_ask_is_refused() -> None:
 
 
 STUBBORN = """
-import signal, sys, time
+import pathlib, signal, sys, time
 asked = []
 signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
-print("up", flush=True)
-seconds = float(sys.argv[1])
+pathlib.Path(sys.argv[1]).touch()
 while not asked:
     time.sleep(0.01)
-time.sleep(seconds)
-sys.exit(3 if len(asked) > 1 else 0)
+time.sleep(float(sys.argv[2]))
+pathlib.Path(sys.argv[1]).write_text(str(len(asked)))
 """
-"""Ends some seconds after it was asked to, and with 3 where it was asked twice."""
+"""Ends some seconds after it was asked to, and leaves how often it was."""
 
-TOGETHER = """
-import os, sys
-from sync_pipeline.hosting.worker import _run_together
-programs = [[sys.executable, "-c", sys.argv[1], seconds] for seconds in sys.argv[2:]]
-sys.exit(_run_together(programs, environment=os.environ))
-"""
+
+def stubborn(file: Path, *, seconds: float) -> list[str]:
+    return [sys.executable, "-c", STUBBORN, str(file), str(seconds)]
 
 
 @pytest.mark.process
-def test_the_worker_that_takes_longer_to_stop_is_not_hurried_by_the_one_that_is_idle() -> None:
-    command = [sys.executable, "-c", TOGETHER, STUBBORN, "0", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as both:
-        assert both.stdout is not None
-        assert [both.stdout.readline() for _ in range(2)] == ["up\n", "up\n"]
-        both.terminate()
+@pytest.mark.timeout(60)
+def test_the_worker_that_takes_longer_to_stop_is_not_hurried_by_the_one_that_is_idle(
+    tmp_path: Path,
+) -> None:
+    idle, busy = tmp_path / "idle", tmp_path / "busy"
 
-        assert both.wait(timeout=30) == 0
+    def stop_once_both_are_up() -> None:
+        while not (idle.exists() and busy.exists()):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stopper = threading.Thread(target=stop_once_both_are_up, daemon=True)
+    stopper.start()
+    commands = [stubborn(idle, seconds=0), stubborn(busy, seconds=1)]
+
+    code = _run_together(commands, environment=os.environ)
+
+    stopper.join()
+    assert code == 0
+    assert (idle.read_text(), busy.read_text()) == ("1", "1")
 
 
 @pytest.mark.process
-def test_a_worker_that_dies_takes_the_other_along_so_that_both_are_started_again() -> None:
+@pytest.mark.timeout(60)
+def test_a_worker_that_dies_takes_the_other_along_so_that_both_are_started_again(
+    tmp_path: Path,
+) -> None:
     dies = [sys.executable, "-c", "import sys; sys.exit(7)"]
-    stays = [sys.executable, "-c", STUBBORN, "0"]
 
-    assert _run_together([dies, stays], environment=os.environ) == 7
+    code = _run_together([dies, stubborn(tmp_path / "other", seconds=0)], environment=os.environ)
+
+    assert code == 7
