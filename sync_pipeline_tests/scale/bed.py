@@ -239,7 +239,7 @@ def bed(database_url: str, folder: Path, **settings: str) -> Iterator[Bed]:
             "QDRANT_URL": stub.url,
             "AWS_ENDPOINT_URL": endpoint,
             "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",  # pragma: allowlist secret
+            "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": "eu-central-1",
             "SYNC_PIPELINE__ENTITIES": json.dumps([ENTITY]),
             "SYNC_PIPELINE__STAGING__URL": "s3://staging/of-this-test",
