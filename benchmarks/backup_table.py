@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmarks.measured_page import renew_page
 from benchmarks.numbers_shown import shown
 from benchmarks.page import table
 from benchmarks.results import RESULTS_FOLDER, Figure, Results
@@ -23,21 +24,13 @@ _PART: Final = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", flags=re.DO
 
 
 def main(arguments: Sequence[str]) -> int:
-    text = PAGE.read_text(encoding="utf-8")
-    renewed = renew(text, Results.read(newest()))
-    if renewed == text:
-        return 0
-    if "--check" in arguments:
-        print("docs/backup-and-restore.md is out of date: run `python -m benchmarks.backup_table`")
-        return 1
-    PAGE.write_text(renewed, encoding="utf-8")
-    print("wrote docs/backup-and-restore.md")
-    return 0
-
-
-def newest() -> Path:
-    """The youngest results file."""
-    return max(FOLDER.glob("????-??-??-*.json"))
+    return renew_page(
+        PAGE,
+        folder=FOLDER,
+        renew=renew,
+        module="benchmarks.backup_table",
+        check="--check" in arguments,
+    )
 
 
 def renew(text: str, results: Results) -> str:

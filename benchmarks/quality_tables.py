@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmarks.measured_page import renew_page
 from benchmarks.page import table
 from benchmarks.results import RESULTS_FOLDER, Outcome, Results
 from benchmarks.retrieval import DEFAULT, FORMER, FUSIONS, NDCG, PARTS
@@ -44,21 +45,13 @@ _PART: Final = re.compile(r"(<!-- measured: (?P<name>\w+) -->\n).*?(<!-- end -->
 
 
 def main(arguments: Sequence[str]) -> int:
-    text = PAGE.read_text(encoding="utf-8")
-    renewed = renew(text, Results.read(newest()))
-    if renewed == text:
-        return 0
-    if "--check" in arguments:
-        print("docs/search-quality.md is out of date: run `python -m benchmarks.quality_tables`")
-        return 1
-    PAGE.write_text(renewed, encoding="utf-8")
-    print("wrote docs/search-quality.md")
-    return 0
-
-
-def newest() -> Path:
-    """The youngest results file."""
-    return max(FOLDER.glob("????-??-??-*.json"))
+    return renew_page(
+        PAGE,
+        folder=FOLDER,
+        renew=renew,
+        module="benchmarks.quality_tables",
+        check="--check" in arguments,
+    )
 
 
 def renew(text: str, results: Results) -> str:

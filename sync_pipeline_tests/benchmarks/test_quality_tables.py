@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import cross_language
-from benchmarks.quality_tables import PAGE, newest, renew
+from benchmarks.measured_page import newest_in
+from benchmarks.quality_tables import FOLDER, PAGE, renew
 from benchmarks.results import Results
 from benchmarks.retrieval import DEFAULT, FUSIONS, PARTS
 from sync_pipeline.core.fusion import Fusion
@@ -17,7 +18,7 @@ from sync_pipeline.core.fusion import Fusion
 @pytest.fixture(scope="module")
 def results() -> Results:
     """The newest."""
-    return Results.read(newest())
+    return Results.read(newest_in(FOLDER))
 
 
 def test_the_committed_page_is_what_the_newest_results_give(results: Results) -> None:
@@ -78,7 +79,7 @@ def test_what_stood_in_a_part_before_is_replaced(results: Results) -> None:
 
 
 def test_committed_results_name_no_folder_of_the_machine() -> None:
-    text = newest().read_text(encoding="utf-8")
+    text = newest_in(FOLDER).read_text(encoding="utf-8")
 
     assert not any(place in text for place in ("/tmp", "/home", "/work", "/root"))  # noqa: S108 - looked for, not used
 

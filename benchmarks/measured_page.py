@@ -1,0 +1,42 @@
+"""Renews what the results say in a page that is otherwise written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.home import REPOSITORY
+from benchmarks.results import Results
+
+
+def newest_in(folder: Path) -> Path:
+    """The youngest results file of a folder."""
+    return max(folder.glob("????-??-??-*.json"))
+
+
+def renew_page(
+    page: Path, *, folder: Path, renew: Callable[[str, Results], str], module: str, check: bool
+) -> int:
+    """Write the page as the youngest results have it.
+
+    Args:
+        page: The page.
+        folder: Where its results are.
+        renew: Gives the text of the page with its measured parts renewed.
+        module: What a person runs to renew it.
+        check: Write nothing, and say where the page is out of date.
+
+    Returns:
+        The exit code: 1 where a checked page is out of date.
+    """
+    text = page.read_text(encoding="utf-8")
+    renewed = renew(text, Results.read(newest_in(folder)))
+    if renewed == text:
+        return 0
+    shown = page.relative_to(REPOSITORY)
+    if check:
+        print(f"{shown} is out of date: run `python -m {module}`")
+        return 1
+    page.write_text(renewed, encoding="utf-8")
+    print(f"wrote {shown}")
+    return 0
