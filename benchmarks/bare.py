@@ -105,7 +105,7 @@ def embed(texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
     found: dict[str, NDArray[np.float32]] = {}
     for start in range(0, len(distinct), embedder.max_batch):
         chunk = distinct[start : start + embedder.max_batch]
-        found.update(zip(chunk, embedder.embed(chunk), strict=True))
+        found.update(zip(chunk, embedder.embed(chunk).vectors, strict=True))
     return found
 
 

@@ -223,7 +223,7 @@ def main() -> None:
             embedder.embed(texts)
             done = len(texts)
         else:
-            done = len([embedder.embed_queries([text])[0] for text in texts[:QUERIES]])
+            done = len([embedder.embed_queries([text]).vectors[0] for text in texts[:QUERIES]])
         print(done / (time.perf_counter() - began), flush=True)
 
 

@@ -59,7 +59,7 @@ def measure(bench: Workbench) -> Outcome:
         with _spoilt(plain, spoil):
             return farthest(measure_canaries(plain))
 
-    alone = {canary_key(text): plain.embed([text])[0] for text in CANARY_TEXTS}
+    alone = {canary_key(text): plain.embed([text]).vectors[0] for text in CANARY_TEXTS}
     prompted = SentenceTransformersEmbedder(
         dtype="float32", device="cpu", document_prompt="passage: "
     )

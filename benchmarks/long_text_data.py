@@ -99,7 +99,7 @@ def long_vectors() -> LongVectors:
         np.savez(
             half,
             whole=embed_all(embedder, [text.text for text in texts]),
-            queries=embedder.embed_queries(queries),
+            queries=embedder.embed_queries(queries).vectors,
             **{
                 f"passages_{tokens}": embed_all(embedder, [*itertools.chain.from_iterable(parts)])
                 for tokens, parts in cut.items()

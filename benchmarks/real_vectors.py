@@ -50,7 +50,7 @@ def real_vectors(size: CatalogueSize) -> RealVectors:
         _write(
             path,
             documents=embed_all(embedder, texts),
-            queries=embedder.embed_queries(searched),
+            queries=embedder.embed_queries(searched).vectors,
         )
     kept = np.load(path)
     place = {text: number for number, text in enumerate(texts)}
@@ -70,7 +70,7 @@ def embed_all(embedder: SentenceTransformersEmbedder, texts: list[str]) -> NDArr
     order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
     vectors = np.empty((len(texts), embedder.dimension), dtype=np.float32)
     for places in batched(order, embedder.max_batch):
-        vectors[places] = embedder.embed([texts[place] for place in places])
+        vectors[places] = embedder.embed([texts[place] for place in places]).vectors
     return vectors
 
 

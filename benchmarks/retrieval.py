@@ -234,7 +234,7 @@ def time_candidates() -> dict[int, list[float]]:
     """Milliseconds of the engine per search, by the number of candidates."""
     sync = open_installation(load_settings()).sync
     texts = sample_texts(CatalogueSize(), TIMED_SEARCHES)
-    vectors = sync.models.main.embed_queries(texts)
+    vectors = sync.models.main.embed_queries(texts).vectors
     taken: dict[int, list[float]] = {candidates: [] for candidates in TIMED_CANDIDATES}
     with sync.index() as index:
         for text, vector in zip(texts, vectors, strict=True):

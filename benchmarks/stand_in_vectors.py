@@ -24,7 +24,7 @@ def main() -> None:
     texts = _distinct_texts(sync)
     embedder = HashingEmbedder(dimension=sync.models.main.dimension)
     for keys in batched(texts, CHUNK):
-        vectors = embedder.embed([texts[key] for key in keys])
+        vectors = embedder.embed([texts[key] for key in keys]).vectors
         sync.cache.put(model_id=sync.models.main.model_id, text_hashes=keys, vectors=vectors)
 
 

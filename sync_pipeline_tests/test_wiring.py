@@ -100,7 +100,7 @@ def test_the_embedding_service_gets_its_key_in_the_clear_where_the_settings_allo
         )
 
         embedder = _embedder(settings.embedding)
-        vectors = embedder.embed(["bolt"])
+        vectors = embedder.embed(["bolt"]).vectors
 
     assert vectors.shape == (1, DIMENSION)
     assert service.keys == ["Bearer s3cret"]

@@ -41,7 +41,7 @@ class Provider:
             self.refused += 1
             said = {"message": "this text is refused", "type": "invalid_request_error"}
             return 400, {"error": said}
-        vectors = self.embedder.embed(texts)
+        vectors = self.embedder.embed(texts).vectors
         documents = [text for text in texts if text not in CANARY_TEXTS]
         self.embedded += documents
         self.canaries += len(texts) - len(documents)

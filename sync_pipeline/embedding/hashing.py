@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.embedding.vectors import normalised
 
@@ -41,8 +42,8 @@ class HashingEmbedder:
         self.max_batch = max_batch
         self.model_id = f"hashing-{dimension}-v1"
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed texts, shape ``(len(texts), dimension)``; the first call in a process warns."""
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        """Embed texts; the first call in a process warns."""
         _warn_once()
         words_of = [text.lower().split() for text in texts]
         places_of: dict[str, int] = {}
@@ -58,10 +59,15 @@ class HashingEmbedder:
         vectors = sums.reshape(len(texts), self.dimension).astype(np.float32)
         # Words can cancel each other; every text needs a direction.
         vectors[~vectors.any(axis=1), 0] = 1
-        return normalised(vectors)
+        return Embedded(
+            vectors=normalised(vectors),
+            counts=[TokenCount(tokens=len(words), unknown=0) for words in words_of],
+            truncated=self.find_truncated(texts),
+            provider="hashing",
+        )
 
-    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed search texts, shape ``(len(texts), dimension)``: as documents are."""
+    def embed_queries(self, texts: Sequence[str]) -> Embedded:
+        """Embed search texts: as documents are."""
         return self.embed(texts)
 
     def find_truncated(self, texts: Sequence[str]) -> list[bool]:

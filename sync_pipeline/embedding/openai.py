@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sync_pipeline.core.addresses import is_this_machine
 from sync_pipeline.core.batching import batched_by_size
+from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.errors import ConfigurationError, TransientError, UnusableProxyError
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import check_vectors
@@ -105,7 +106,7 @@ class OpenAIEmbedder:
         fingerprint = digest(self._revision, self._document_prompt)[:8]
         return f"openai:{self._model}:{self.dimension}:{fingerprint}"
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str]) -> Embedded:
         """Embed documents, keeping their order.
 
         Raises:
@@ -115,12 +116,12 @@ class OpenAIEmbedder:
         """
         return self._embed(texts, prompt=self._document_prompt)
 
-    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed search texts with the query prompt, shape ``(len(texts), dimension)``."""
+    def embed_queries(self, texts: Sequence[str]) -> Embedded:
+        """Embed search texts with the query prompt."""
         return self._embed(texts, prompt=self._query_prompt)
 
-    def _embed(self, texts: Sequence[str], *, prompt: str) -> NDArray[np.float32]:
-        vectors = [
+    def _embed(self, texts: Sequence[str], *, prompt: str) -> Embedded:
+        parts = [
             self._request(batch)
             for batch in batched_by_size(
                 (prompt + text for text in texts),
@@ -129,9 +130,13 @@ class OpenAIEmbedder:
                 size_of=len,
             )
         ]
-        if not vectors:
-            return np.empty((0, self.dimension), dtype=np.float32)
-        return np.concatenate(vectors)
+        empty = np.empty((0, self.dimension), dtype=np.float32)
+        return Embedded(
+            vectors=np.concatenate([empty, *parts]),
+            counts=self.count_unknown(texts),
+            truncated=self.find_truncated(texts),
+            provider="openai",
+        )
 
     def find_truncated(self, texts: Sequence[str]) -> list[bool]:
         """None: these services refuse a text beyond the window and do not say how long it is.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from sync_pipeline.core.embedded import Embedded, joined
 from sync_pipeline.core.errors import ModelUnavailableError
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.vocabulary import TokenCount
@@ -26,6 +26,7 @@ from sync_pipeline.tuning import reusing_large_blocks
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+PROVIDER: Final = "sentence-transformers"
 _CALLS_PER_BATCH: Final = 4
 """A call may hold several passes, so that the pass can be cut by tokens instead of texts."""
 _CPU_PASS_TOKENS: Final = 512
@@ -111,7 +112,6 @@ class SentenceTransformersEmbedder:
         self._batch_size = batch_size
         self._wanted_query_prompt = query_prompt
         self._wanted_document_prompt = document_prompt
-        self._counted: Mapping[str, TokenCount] = {}
 
     @cached_property
     def model_id(self) -> str:
@@ -134,8 +134,8 @@ class SentenceTransformersEmbedder:
             )
         return size
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed documents, keeping their order, shape ``(len(texts), dimension)``.
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        """Embed documents, keeping their order.
 
         Raises:
             MemoryError: the batch is too large; try a smaller one.
@@ -144,25 +144,37 @@ class SentenceTransformersEmbedder:
         loaded = self._load()
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         with loaded.lock, _memory_errors(), reusing_large_blocks():
-            for places in self._passes(loaded, texts):
+            tokens = loaded.tokens(texts)
+            for places in self._passes(loaded, tokens):
                 vectors[places] = loaded.model.encode_document(
                     [texts[place] for place in places],
                     prompt=self._document_prompt,
                     batch_size=len(places),
                     show_progress_bar=False,
                 )
-        return normalised(vectors)
+        return Embedded(
+            vectors=normalised(vectors),
+            counts=loaded.unknown_counts(tokens),
+            truncated=self.find_truncated(texts),
+            provider=PROVIDER,
+        )
 
-    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed search texts with the query prompt, shape ``(len(texts), dimension)``."""
+    def embed_queries(self, texts: Sequence[str]) -> Embedded:
+        """Embed search texts with the query prompt."""
         if not texts:
-            return np.empty((0, self.dimension), dtype=np.float32)
+            return joined([], dimension=self.dimension, provider=PROVIDER)
         loaded = self._load()
         with loaded.lock, _memory_errors():
             vectors = loaded.model.encode_query(
                 list(texts), prompt=self._query_prompt, show_progress_bar=False
             )
-        return normalised(np.asarray(vectors, dtype=np.float32))
+            tokens = loaded.tokens(texts)
+        return Embedded(
+            vectors=normalised(np.asarray(vectors, dtype=np.float32)),
+            counts=loaded.unknown_counts(tokens),
+            truncated=[False] * len(texts),
+            provider=PROVIDER,
+        )
 
     def find_truncated(self, texts: Sequence[str]) -> list[bool]:
         """Say per text whether it is longer than the model's window (its tail is ignored).
@@ -213,12 +225,8 @@ class SentenceTransformersEmbedder:
     def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
         """Count tokens and unknown ones, without the model and without prompts.
 
-        The last call of ``embed`` counted those of its texts already. Nothing is unknown for the
-        rare model without a fast tokenizer.
+        Nothing is unknown for the rare model without a fast tokenizer.
         """
-        counts = self._counted
-        if all(text in counts for text in texts):
-            return [counts[text] for text in texts]
         if self._tokenizer is None:
             return [TokenCount(tokens=-(-len(text.encode()) // 3), unknown=0) for text in texts]
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
@@ -241,12 +249,10 @@ class SentenceTransformersEmbedder:
         tokenizer.no_padding()
         return tokenizer
 
-    def _passes(self, loaded: _LoadedModel, texts: Sequence[str]) -> Iterator[list[int]]:
+    def _passes(self, loaded: _LoadedModel, tokens: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         """Positions of the texts of each pass through the model."""
         is_cpu = loaded.model.device.type == "cpu"
         window = loaded.model.max_seq_length
-        tokens = loaded.tokens(texts)
-        self._counted = dict(zip(texts, loaded.unknown_counts(tokens), strict=True))
         lengths = [min(len(ids), window or len(ids)) for ids in tokens]
         return plan_passes(
             lengths,

@@ -12,9 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.canaries import (
     CANARY_TEXTS,
@@ -27,8 +24,9 @@ from sync_pipeline.core.canaries import (
     cosines,
     lowest_cosine,
 )
+from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.errors import ModelChangedError, PermanentError
-from sync_pipeline.core.point import Vector, check_vectors
+from sync_pipeline.core.point import Vector
 from sync_pipeline.core.ports import Embedder, ModelCanaries, ModelCanariesReader
 from sync_pipeline.engine.bisect import apply_bisecting
 from sync_pipeline.engine.context import SyncContext
@@ -163,7 +161,7 @@ def measure_canaries(embedder: Embedder) -> Canaries:
 
 
 def _embed_each(
-    embed: Callable[[Sequence[str]], NDArray[np.float32]],
+    embed: Callable[[Sequence[str]], Embedded],
     embedder: Embedder,
     texts: Sequence[str],
     *,
@@ -172,19 +170,15 @@ def _embed_each(
     """The vectors of those texts that the provider takes."""
     origin = f"the model {embedder.model_id}"
 
-    def embed_checked(run: Sequence[str]) -> NDArray[np.float32]:
-        vectors = embed(run)
-        check_vectors(vectors, dimension=embedder.dimension, origin=origin)
-        if len(vectors) != len(run):
-            raise PermanentError(f"{origin} returned {len(vectors)} vectors for {len(run)} texts")
-        return vectors
+    def embed_checked(run: Sequence[str]) -> Embedded:
+        return embed(run).checked(count=len(run), dimension=embedder.dimension, origin=origin)
 
     found: dict[str, Vector] = {}
     for batch in batched(texts, embedder.max_batch):
-        for run, vectors in apply_bisecting(
+        for run, embedded in apply_bisecting(
             batch, embed_checked, blame=lambda _, error: refused.append(error)
         ):
-            found.update(zip(run, vectors, strict=True))
+            found.update(zip(run, embedded.vectors, strict=True))
     return found
 
 

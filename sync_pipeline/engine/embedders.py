@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
+from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.ports import Embedder
 from sync_pipeline.core.vocabulary import TokenCount
 
@@ -60,11 +58,11 @@ class StandingFor:
         """See ``Embedder``."""
         return self._embedder.dimension
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str]) -> Embedded:
         """See ``Embedder``."""
         return self._embedder.embed(texts)
 
-    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed_queries(self, texts: Sequence[str]) -> Embedded:
         """See ``Embedder``."""
         return self._embedder.embed_queries(texts)
 

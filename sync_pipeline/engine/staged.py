@@ -76,12 +76,11 @@ MISSING_SCHEMA = pa.schema(
         "text_hash": pa.string(),
         "text": pa.string(),
         "views": pa.list_(pa.string()),
-        "is_truncated": pa.bool_(),
         "piece": pa.int64(),
     }
 )
-"""Columns of distinct texts without a vector: of which model, for which views, whether longer than
-the model's window, and whose turn it is: texts of one piece may be embedded in any order."""
+"""Columns of distinct texts without a vector: of which model, for which views, and whose turn it
+is: texts of one piece may be embedded in any order."""
 
 TOUCHED_SCHEMA = pa.schema({"point_id": pa.string()})
 """Columns of the point ids that an incremental sync looks at, in ascending order."""

@@ -10,10 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sync_pipeline.core.point import Vector
+from sync_pipeline.core.embedded import Embedded, joined
 from sync_pipeline.core.ports import Embedder
 from sync_pipeline.engine.embedders import StandingFor
 from sync_pipeline.service.problems import BusyError
@@ -30,7 +27,7 @@ class _Waiting:
     text: str
     taken_at: float = 0.0
     """When its pass began, by ``time.perf_counter``."""
-    vector: Future[Vector] = field(default_factory=Future)
+    answer: Future[Embedded] = field(default_factory=Future)
 
 
 class SharedQueries(StandingFor):
@@ -46,14 +43,14 @@ class SharedQueries(StandingFor):
         super().__init__(embedder)
         self._max_waiting = max_waiting
         self._on_busy = on_busy
-        self._known: OrderedDict[str, Vector] = OrderedDict()
+        self._known: OrderedDict[str, Embedded] = OrderedDict()
         self._waiting: list[_Waiting] = []
         self._changed = threading.Condition()
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="query encoder", daemon=True)
         self._thread.start()
 
-    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed_queries(self, texts: Sequence[str]) -> Embedded:
         """See ``Embedder``.
 
         Raises:
@@ -72,11 +69,12 @@ class SharedQueries(StandingFor):
             waiting = [_Waiting(text) for text in new]
             self._waiting += waiting
             self._changed.notify()
-        ready |= {text.text: text.vector.result() for text in waiting}
+        ready |= {text.text: text.answer.result() for text in waiting}
         if waiting:
             note("waiting", waiting[0].taken_at - asked)
             note("embedding", time.perf_counter() - waiting[0].taken_at)
-        return np.stack([ready[text] for text in texts])
+        answers = [ready[text] for text in texts]
+        return joined(answers, dimension=self.dimension, provider=answers[0].provider)
 
     def close(self) -> None:
         """End the thread; what waits is embedded before."""
@@ -85,7 +83,7 @@ class SharedQueries(StandingFor):
             self._changed.notify()
         self._thread.join()
 
-    def _remembered(self, text: str) -> Vector:
+    def _remembered(self, text: str) -> Embedded:
         self._known.move_to_end(text)
         return self._known[text]
 
@@ -105,14 +103,14 @@ class SharedQueries(StandingFor):
     def _answer(self, together: Sequence[_Waiting]) -> None:
         texts = list(dict.fromkeys(waiting.text for waiting in together))
         try:
-            vectors = dict(zip(texts, self._embedder.embed_queries(texts), strict=True))
+            answers = dict(zip(texts, self._embedder.embed_queries(texts).by_text(), strict=True))
         except BaseException as error:  # noqa: BLE001 - it ends in the callers' threads
             for waiting in together:
-                waiting.vector.set_exception(error)
+                waiting.answer.set_exception(error)
             return
         with self._changed:
-            self._known.update(vectors)
+            self._known.update(answers)
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         for waiting in together:
-            waiting.vector.set_result(vectors[waiting.text])
+            waiting.answer.set_result(answers[waiting.text])

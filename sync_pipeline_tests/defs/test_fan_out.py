@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.errors import ConfigurationError, TransientError
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.run_scopes import BIG_SCOPE_JOB
@@ -157,15 +156,15 @@ def test_a_run_that_takes_the_scope_while_parts_are_embedded_is_not_undone(
     embed = world.embedder.embed
     taken: list[str] = []
 
-    def then_another_run(texts: Sequence[str]) -> NDArray[np.float32]:
-        vectors = embed(texts)
+    def then_another_run(texts: Sequence[str]) -> Embedded:
+        embedded = embed(texts)
         if not taken and world.embedder.embedded:
             taken.append("taken")
             for lease in list(world.leases.held):
                 world.leases.release_dead(owner=world.leases.held[lease].owner)
             world.put("new")
             world.run()
-        return vectors
+        return embedded
 
     monkeypatch.setattr(world.embedder, "embed", then_another_run)
 

@@ -69,7 +69,7 @@ def embedder(request: pytest.FixtureRequest) -> Iterator[Embedder]:
 def test_vectors_are_normalised_float32_rows_of_the_announced_dimension(
     embedder: Embedder,
 ) -> None:
-    vectors = embedder.embed(TEXTS)
+    vectors = embedder.embed(TEXTS).vectors
 
     assert vectors.shape == (len(TEXTS), embedder.dimension)
     assert vectors.dtype == np.float32
@@ -78,9 +78,9 @@ def test_vectors_are_normalised_float32_rows_of_the_announced_dimension(
 
 
 def test_order_is_kept_and_batches_do_not_matter(embedder: Embedder) -> None:
-    together = embedder.embed(TEXTS)
+    together = embedder.embed(TEXTS).vectors
 
-    alone = np.concatenate([embedder.embed([text]) for text in TEXTS])
+    alone = np.concatenate([embedder.embed([text]).vectors for text in TEXTS])
 
     cosines = (together * alone).sum(axis=1)
     # bfloat16 rounds a little differently for each shape of a batch.
@@ -89,46 +89,54 @@ def test_order_is_kept_and_batches_do_not_matter(embedder: Embedder) -> None:
 
 
 def test_the_same_text_twice_gets_the_same_vector(embedder: Embedder) -> None:
-    vectors = embedder.embed([TEXTS[0], TEXTS[1], TEXTS[0]])
+    vectors = embedder.embed([TEXTS[0], TEXTS[1], TEXTS[0]]).vectors
 
     assert vectors[0] @ vectors[2] > 0.9999
     assert vectors[0] @ vectors[1] < 0.99
 
 
 def test_queries_are_normalised_rows_in_their_order(embedder: Embedder) -> None:
-    vectors = embedder.embed_queries(TEXTS[:2])
+    vectors = embedder.embed_queries(TEXTS[:2]).vectors
 
     assert vectors.shape == (2, embedder.dimension)
     assert vectors.dtype == np.float32
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
     for text, vector in zip(TEXTS[:2], vectors, strict=True):
-        assert embedder.embed_queries([text])[0] @ vector > 0.999
-    assert embedder.embed_queries([]).shape == (0, embedder.dimension)
+        assert embedder.embed_queries([text]).vectors[0] @ vector > 0.999
+    assert embedder.embed_queries([]).vectors.shape == (0, embedder.dimension)
 
 
 def test_a_full_batch_is_accepted(embedder: Embedder) -> None:
     texts = [f"{TEXTS[place % 2]} {place}" for place in range(embedder.max_batch)]
 
-    assert embedder.embed(texts).shape == (embedder.max_batch, embedder.dimension)
+    assert embedder.embed(texts).vectors.shape == (embedder.max_batch, embedder.dimension)
 
 
 def test_no_texts_give_no_vectors(embedder: Embedder) -> None:
-    assert embedder.embed([]).shape == (0, embedder.dimension)
+    assert embedder.embed([]).vectors.shape == (0, embedder.dimension)
     assert embedder.find_truncated([]) == []
     assert embedder.count_unknown([]) == []
 
 
-def test_the_tokens_of_each_text_are_counted_alike_before_and_after_it_is_embedded(
+def test_an_answer_says_per_text_what_it_took_as_counting_and_looking_at_it_alone_do(
     embedder: Embedder,
 ) -> None:
-    before = embedder.count_unknown(TEXTS)
-    embedder.embed(TEXTS)
+    answer = embedder.embed(TEXTS)
 
-    after = embedder.count_unknown(TEXTS)
+    assert answer.counts == embedder.count_unknown(TEXTS)
+    assert answer.truncated == embedder.find_truncated(TEXTS)
+    assert all(count.tokens > 0 for count in answer.counts)
+    assert [count.unknown for count in answer.counts] == [0] * len(TEXTS)
+    assert answer.tokens >= sum(count.tokens for count in answer.counts) > 0
+    assert answer.provider
 
-    assert after == before
-    assert all(count.tokens > 0 for count in after)
-    assert [count.unknown for count in after] == [0] * len(TEXTS)
+
+def test_a_search_text_s_answer_says_what_it_took_too(embedder: Embedder) -> None:
+    answer = embedder.embed_queries(TEXTS[:2])
+
+    assert answer.counts == embedder.count_unknown(TEXTS[:2])
+    assert len(answer.truncated) == 2
+    assert answer.tokens > 0
 
 
 @pytest.mark.process

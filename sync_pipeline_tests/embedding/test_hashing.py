@@ -40,8 +40,10 @@ def test_making_one_does_not_warn(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_texts_that_share_words_are_nearer() -> None:
-    plaster, plaster_too, paint = HashingEmbedder().embed(
-        ["штукатурка гипсовая 30 кг", "штукатурка гипсовая 25 кг", "краска фасадная 9 л"]
+    plaster, plaster_too, paint = (
+        HashingEmbedder()
+        .embed(["штукатурка гипсовая 30 кг", "штукатурка гипсовая 25 кг", "краска фасадная 9 л"])
+        .vectors
     )
 
     assert plaster @ plaster_too > 0.5 > abs(float(plaster @ paint))
@@ -51,7 +53,7 @@ def test_texts_that_share_words_are_nearer() -> None:
 def test_every_text_gets_a_direction(texts: list[str], dimension: int) -> None:
     encodable = [text.encode(errors="ignore").decode() for text in texts]
 
-    vectors = HashingEmbedder(dimension=dimension).embed(encodable)
+    vectors = HashingEmbedder(dimension=dimension).embed(encodable).vectors
 
     assert vectors.shape == (len(texts), dimension)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
@@ -63,7 +65,7 @@ def test_too_few_dimensions_are_refused() -> None:
 
 
 def test_the_vectors_of_this_version_never_change() -> None:
-    vector = HashingEmbedder(dimension=8).embed(["Gypsum plaster"])[0]
+    vector = HashingEmbedder(dimension=8).embed(["Gypsum plaster"]).vectors[0]
 
     assert HashingEmbedder().model_id == "hashing-384-v1"
     assert (vector * np.sqrt(14)).round(4).tolist() == [3, -1, -1, -1, -1, 1, 0, 0]

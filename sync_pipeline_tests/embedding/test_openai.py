@@ -52,10 +52,10 @@ def answer_of(*embeddings: object) -> bytes:
 
 def test_vectors_come_in_the_order_asked_whatever_the_answer_s_order() -> None:
     with running_service() as service:
-        vectors = client_of(service).embed(TEXTS)
+        vectors = client_of(service).embed(TEXTS).vectors
 
     fake = FakeEmbedder(dimension=DIMENSION)
-    assert np.allclose(vectors, fake.embed(TEXTS), atol=1e-6)
+    assert np.allclose(vectors, fake.embed(TEXTS).vectors, atol=1e-6)
 
 
 def test_the_request_names_model_and_key_and_goes_to_the_embeddings_path() -> None:
@@ -106,7 +106,7 @@ def test_prompts_are_put_before_documents_and_queries() -> None:
             document_prompt="passage: ",
         )
         client.embed(["a"])
-        client.embed_queries(["b"])[0]
+        client.embed_queries(["b"])
 
     assert service.texts() == ["passage: a", "query: b"]
 
@@ -164,7 +164,7 @@ def test_the_id_changes_with_model_dimension_revision_and_document_prompt() -> N
 )
 def test_one_transient_failure_is_not_noticed(answer: Answer) -> None:
     with running_service(answer) as service:
-        vectors = client_of(service).embed(TEXTS)
+        vectors = client_of(service).embed(TEXTS).vectors
 
     assert vectors.shape == (3, DIMENSION)
     assert len(service.requests) == 2
@@ -366,7 +366,7 @@ def test_a_closed_client_opens_again() -> None:
         client.close()
         client.close()
 
-        assert client.embed_queries(["a"])[0].shape == (DIMENSION,)
+        assert client.embed_queries(["a"]).vectors[0].shape == (DIMENSION,)
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks4://127.0.0.1:9", "ftp://x"])
@@ -393,4 +393,4 @@ def test_s67_a_proxy_of_the_environment_is_not_used_to_this_machine(
         monkeypatch.setenv(name, "socks5://127.0.0.1:9")
 
     with running_service() as service:
-        assert client_of(service).embed(TEXTS).shape == (len(TEXTS), DIMENSION)
+        assert client_of(service).embed(TEXTS).vectors.shape == (len(TEXTS), DIMENSION)

@@ -62,9 +62,11 @@ def test_importing_and_making_one_reads_and_loads_nothing() -> None:
 
 @pytest.mark.model
 def test_vectors_carry_meaning() -> None:
-    plaster, paint, cement = SentenceTransformersEmbedder(device="cpu").embed(TEXTS)
+    plaster, paint, cement = SentenceTransformersEmbedder(device="cpu").embed(TEXTS).vectors
 
-    query = SentenceTransformersEmbedder(device="cpu").embed_queries(["wall coating colour"])[0]
+    query = (
+        SentenceTransformersEmbedder(device="cpu").embed_queries(["wall coating colour"]).vectors[0]
+    )
 
     assert query @ paint > max(query @ plaster, query @ cement)
 
@@ -74,7 +76,7 @@ def test_bfloat16_and_float32_agree_and_have_different_ids() -> None:
     exact = SentenceTransformersEmbedder(device="cpu", dtype="float32")
     rounded = SentenceTransformersEmbedder(device="cpu", dtype="bfloat16")
 
-    cosines = (exact.embed(TEXTS) * rounded.embed(TEXTS)).sum(axis=1)
+    cosines = (exact.embed(TEXTS).vectors * rounded.embed(TEXTS).vectors).sum(axis=1)
 
     assert cosines.min() > 0.999
     assert exact.model_id != rounded.model_id
@@ -117,8 +119,8 @@ def test_the_document_prompt_counts_towards_the_window_and_changes_vectors() -> 
     prompted = SentenceTransformersEmbedder(device="cpu", document_prompt="passage: ")
 
     assert prompted.find_truncated(["plaster " * 254]) == [True]
-    assert plain.embed(TEXTS[:1])[0] @ prompted.embed(TEXTS[:1])[0] < 0.99
-    assert plain.embed_queries(["a"])[0] @ prompted.embed_queries(["a"])[0] > 0.9999
+    assert plain.embed(TEXTS[:1]).vectors[0] @ prompted.embed(TEXTS[:1]).vectors[0] < 0.99
+    assert plain.embed_queries(["a"]).vectors[0] @ prompted.embed_queries(["a"]).vectors[0] > 0.9999
 
 
 @pytest.mark.model
@@ -132,13 +134,13 @@ def test_embedders_of_one_process_share_the_model() -> None:
 @pytest.mark.model
 def test_threads_can_embed_at_the_same_time() -> None:
     embedder = SentenceTransformersEmbedder(device="cpu")
-    expected = embedder.embed(TEXTS)
+    expected = embedder.embed(TEXTS).vectors
     found: list[float] = []
 
     def embed() -> None:
         for _ in range(5):
-            vectors = embedder.embed(TEXTS)
-            embedder.embed_queries([TEXTS[0]])[0]
+            vectors = embedder.embed(TEXTS).vectors
+            embedder.embed_queries([TEXTS[0]])
             embedder.find_truncated(["plaster " * 300])
             found.append(float((vectors * expected).sum(axis=1).min()))
 
@@ -221,7 +223,7 @@ def test_a_copy_elsewhere_gives_the_same_vectors(tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(find_model(BUNDLED, revision=None), folder)
 
-    vectors = SentenceTransformersEmbedder(model=str(folder), device="cpu").embed(TEXTS)
+    vectors = SentenceTransformersEmbedder(model=str(folder), device="cpu").embed(TEXTS).vectors
 
-    expected = SentenceTransformersEmbedder(device="cpu").embed(TEXTS)
+    expected = SentenceTransformersEmbedder(device="cpu").embed(TEXTS).vectors
     assert np.allclose(vectors, expected, atol=1e-6)

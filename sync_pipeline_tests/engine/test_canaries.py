@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sync_pipeline.core.canaries import CANARY_TEXTS, DOCUMENT_KEYS, QUERY_KEY
+from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.errors import (
     ModelChangedError,
     ModelUnavailableError,
@@ -250,8 +251,8 @@ class AskingEmbedder(FakeEmbedder):
 
     prompt = "query: "
 
-    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return np.stack([self.vector(self.prompt + text) for text in texts])
+    def embed_queries(self, texts: Sequence[str]) -> Embedded:
+        return self._answer(texts, np.stack([self.vector(self.prompt + text) for text in texts]))
 
 
 def test_a_search_text_is_recorded_where_it_is_embedded_otherwise(world: World) -> None:
@@ -434,7 +435,7 @@ def test_a_new_model_that_cannot_be_loaded_stops_the_run_before_anything_is_read
 class MissingEmbedder(FakeEmbedder):
     """A model that cannot be loaded."""
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str]) -> Embedded:
         raise ModelUnavailableError(model=self.model_id, reason="no such file")
 
 
@@ -445,7 +446,7 @@ class PickyEmbedder(FakeEmbedder):
         super().__init__()
         self.refuses = refuses
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str]) -> Embedded:
         refused = sum(map(self.refuses, texts))
         if refused:
             raise PermanentError(f"the provider refuses {refused} of {len(texts)} texts")

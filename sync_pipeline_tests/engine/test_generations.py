@@ -9,11 +9,10 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from sync_pipeline.core.changes import Operation
+from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.errors import (
     ConfigurationError,
     IndexMismatchError,
@@ -500,7 +499,7 @@ def test_a_model_that_could_not_be_compared_writes_nothing_and_searches_go_on(
 class LostQueries(FakeEmbedder):
     """Documents as they should be; every search text gets the vector of another one."""
 
-    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed_queries(self, texts: Sequence[str]) -> Embedded:
         return super().embed_queries([f"something else than {text}" for text in texts])
 
 

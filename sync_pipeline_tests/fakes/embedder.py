@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sync_pipeline.core.canaries import CANARY_TEXTS
+from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.vocabulary import TokenCount
@@ -95,7 +96,7 @@ class FakeEmbedder:
         self.canaries: list[str] = []
         self.calls = 0
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str]) -> Embedded:
         if texts and set(texts) <= set(CANARY_TEXTS):
             return self._embed_canaries(texts)
         self.calls += 1
@@ -108,18 +109,15 @@ class FakeEmbedder:
         poisoned = sum(self.poison in text for text in texts)
         if poisoned:
             raise PermanentError(f"the model refuses {poisoned} of {len(texts)} texts")
-        vectors = np.array([self.vector(text) for text in texts], dtype=np.float32)
-        vectors = vectors.reshape(len(texts), self.dimension)
+        vectors = self._vectors(texts)
         self.embedded += texts
-        return vectors if self.spoil is None else self.spoil(vectors)
+        return self._answer(texts, vectors if self.spoil is None else self.spoil(vectors))
 
-    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed_queries(self, texts: Sequence[str]) -> Embedded:
         if texts and set(texts) <= set(CANARY_TEXTS):
             return self._embed_canaries(texts)
         self.queries += texts
-        if not texts:
-            return np.empty((0, self.dimension), dtype=np.float32)
-        return np.stack([self.vector(text) for text in texts])
+        return self._answer(texts, self._vectors(texts))
 
     def find_truncated(self, texts: Sequence[str]) -> list[bool]:
         return [len(text) > self.max_characters for text in texts]
@@ -133,10 +131,22 @@ class FakeEmbedder:
             for words in (text.split() for text in texts)
         ]
 
-    def _embed_canaries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def _embed_canaries(self, texts: Sequence[str]) -> Embedded:
         assert len(texts) <= self.max_batch, f"{len(texts)} texts in a call"
         self.canaries += texts
-        return np.stack([self.vector(text) for text in texts])
+        return self._answer(texts, self._vectors(texts))
+
+    def _answer(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> Embedded:
+        return Embedded(
+            vectors=vectors,
+            counts=self.count_unknown(texts),
+            truncated=self.find_truncated(texts),
+            provider="fake",
+        )
+
+    def _vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        vectors = np.array([self.vector(text) for text in texts], dtype=np.float32)
+        return vectors.reshape(len(texts), self.dimension)
 
     def vector(self, text: str) -> NDArray[np.float32]:
         """The right vector of a text."""

@@ -26,10 +26,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sync_pipeline.core.cleanup import CleanupPolicy
+from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.errors import ScopeBusyError, SyncPipelineError
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.ports import Embedder, EmbeddingCache
@@ -106,7 +104,7 @@ class LoggedEmbedder:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._embedder, name)
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str]) -> Embedded:
         note(self._log, "embed", [digest(text) for text in texts])
         return self._embedder.embed(texts)
 

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.errors import TransientError
 from sync_pipeline.service.encoding import MAX_TOGETHER, REMEMBERED, SharedQueries
 from sync_pipeline.service.problems import BusyError
@@ -26,7 +26,7 @@ class SlowEmbedder(FakeEmbedder):
         self.is_asked = threading.Event()
         self.error: Exception | None = None
 
-    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed_queries(self, texts: Sequence[str]) -> Embedded:
         self.passes.append(list(texts))
         self.is_asked.set()
         assert self.may_go.wait(10)
@@ -58,13 +58,13 @@ def test_texts_that_come_during_a_pass_share_the_next_one(
         while len(shared._waiting) < 6:
             pass
         embedder.may_go.set()
-        vectors = [other.result(10)[0] for other in others]
+        vectors = [other.result(10).vectors[0] for other in others]
 
     assert embedder.passes[0] == ["first"]
     assert [sorted(together) for together in embedder.passes[1:]] == [
         ["text 0", "text 1", "text 2"]
     ]
-    assert first.result().shape == (1, embedder.dimension)
+    assert first.result().vectors.shape == (1, embedder.dimension)
     for number, vector in enumerate(vectors):
         assert vector == pytest.approx(embedder.vector(f"text {number % 3}"))
 
@@ -72,7 +72,7 @@ def test_texts_that_come_during_a_pass_share_the_next_one(
 def test_a_text_is_embedded_once(embedder: SlowEmbedder, shared: SharedQueries) -> None:
     embedder.may_go.set()
 
-    vectors = [shared.embed_queries(["a", "b", "a"]) for _ in range(3)]
+    vectors = [shared.embed_queries(["a", "b", "a"]).vectors for _ in range(3)]
 
     assert embedder.passes == [["a", "b"]]
     assert all(np.array_equal(it, vectors[0]) for it in vectors)
@@ -103,7 +103,7 @@ def test_one_batch_may_be_longer_than_what_may_wait(
 ) -> None:
     embedder.may_go.set()
 
-    vectors = shared.embed_queries([f"text {n}" for n in range(100)])
+    vectors = shared.embed_queries([f"text {n}" for n in range(100)]).vectors
 
     assert vectors.shape == (100, embedder.dimension)
     assert max(map(len, embedder.passes)) <= MAX_TOGETHER
@@ -119,7 +119,7 @@ def test_an_error_ends_in_every_caller_of_its_pass_and_nowhere_else(
         shared.embed_queries(["a"])
     embedder.error = None
 
-    assert shared.embed_queries(["a"]).shape == (1, embedder.dimension)
+    assert shared.embed_queries(["a"]).vectors.shape == (1, embedder.dimension)
 
 
 def test_only_the_last_vectors_are_remembered(

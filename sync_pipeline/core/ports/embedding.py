@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sync_pipeline.core.point import (
-    SparseVector,
-)
+from sync_pipeline.core.embedded import Embedded
+from sync_pipeline.core.point import SparseVector
 from sync_pipeline.core.vocabulary import TokenCount
 
 
@@ -32,14 +28,14 @@ class Embedder(Protocol):
     def dimension(self) -> int:
         """Length of every vector."""
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str]) -> Embedded:
         """Embed documents, keeping their order.
 
         Args:
             texts: Non-empty strings; at most ``max_batch`` of them.
 
         Returns:
-            One L2-normalised row per text, shape ``(len(texts), dimension)``.
+            Per text one L2-normalised row, its tokens, and whether its tail was not read.
 
         Raises:
             ModelUnavailableError: the model cannot be loaded as configured.
@@ -48,14 +44,14 @@ class Embedder(Protocol):
             MemoryError: the batch is too large; try a smaller one.
         """
 
-    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed_queries(self, texts: Sequence[str]) -> Embedded:
         """Embed search texts with the model's query prompt, in one pass where it can be.
 
         Args:
             texts: Non-empty strings; at most ``max_batch`` of them.
 
         Returns:
-            One L2-normalised row per text, shape ``(len(texts), dimension)``. Errors as ``embed``.
+            As ``embed``, with the same errors.
         """
 
     def find_truncated(self, texts: Sequence[str]) -> list[bool]:
@@ -73,8 +69,8 @@ class Embedder(Protocol):
     def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
         """Count per text its tokens, and those that the model's vocabulary lacks, in their order.
 
-        Nothing is unknown where the provider's tokenizer is not at hand. Right after
-        ``embed`` of the same texts it costs next to nothing. Loads no model.
+        Nothing is unknown where the provider's tokenizer is not at hand. What ``embed`` answers
+        says the same of its texts. Loads no model.
         """
 
 

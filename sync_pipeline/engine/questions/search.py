@@ -309,7 +309,7 @@ def _embed_texts(sync: Reading, requests: Sequence[SearchRequest]) -> dict[tuple
         (model_id, text): vector
         for model_id, found in texts.items()
         for part in batched(sorted(found), embedders[model_id].max_batch)
-        for text, vector in zip(part, embedders[model_id].embed_queries(part), strict=True)
+        for text, vector in zip(part, embedders[model_id].embed_queries(part).vectors, strict=True)
     }
 
 

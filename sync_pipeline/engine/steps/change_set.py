@@ -152,7 +152,7 @@ class _Staging:
         self.stale_rows += self._write("stale_points", self.stale, comparison.gone)
         for model_id, texts in needed_texts(views).items():
             of_model = [view for view in views if view.spec.model_id == model_id]
-            self._hold(model_id, texts, views=of_model, truncated=truncated)
+            self._hold(model_id, texts, views=of_model)
         # Without ranks nothing comes before anything else.
         self.pieces += has_ranks(self.sync)
 
@@ -176,14 +176,7 @@ class _Staging:
         folder = dataset_name(step, scope=self.export.scope, run_id=self.export.run_id)
         return f"{folder}/{number:06d}"
 
-    def _hold(
-        self,
-        model_id: str,
-        texts: Mapping[str, str],
-        *,
-        views: Sequence[ViewTexts],
-        truncated: set[str],
-    ) -> None:
+    def _hold(self, model_id: str, texts: Mapping[str, str], *, views: Sequence[ViewTexts]) -> None:
         """Keep the texts of one part that have no vector, each once."""
         missing = self._missing(model_id, texts)
         self.counts += Counts(texts=len(texts), cache_hits=len(texts) - len(missing))
@@ -196,7 +189,6 @@ class _Staging:
                 model_id,
                 {key: texts[key] for key in missing[start:stop]},
                 views=views,
-                truncated=truncated,
                 piece=self.pieces,
             )
             self.held.append(table)
@@ -247,7 +239,6 @@ def _missing_table(
     texts: Mapping[str, str],
     *,
     views: Sequence[ViewTexts],
-    truncated: set[str],
     piece: int,
 ) -> pa.Table:
     names = [[view.spec.name for view in views if key in view.texts] for key in texts]
@@ -257,7 +248,6 @@ def _missing_table(
             "text_hash": list(texts),
             "text": list(texts.values()),
             "views": names,
-            "is_truncated": [key in truncated for key in texts],
             "piece": [piece] * len(texts),
         },
         schema=MISSING_SCHEMA,

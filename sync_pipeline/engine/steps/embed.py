@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from sync_pipeline.core.batching import batched, by_length
+from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.errors import PermanentError
-from sync_pipeline.core.point import check_vectors
 from sync_pipeline.core.ports import Embedder, Fence
 from sync_pipeline.core.reports import Counts
 from sync_pipeline.core.scope import Scope
@@ -116,7 +114,6 @@ class _Text:
 
     text: str
     views: Sequence[str]
-    is_truncated: bool
 
 
 def embed_part(
@@ -177,7 +174,7 @@ def _iter_turns(table: pa.Table) -> Iterator[tuple[str, dict[str, _Text]]]:
         texts: dict[str, dict[str, _Text]] = {}
         for row in piece.to_pylist():
             texts.setdefault(row["model_id"], {})[row["text_hash"]] = _Text(
-                row["text"], row["views"], row["is_truncated"]
+                row["text"], row["views"]
             )
         yield from texts.items()
 
@@ -205,14 +202,13 @@ def _embed_texts(
     to_embed = {key: text.text for key, text in texts.items() if key in missing}
     tally.counts += Counts(cache_hits=len(texts) - len(to_embed))
     began = sync.seconds()
-    for keys, counts in _embed_batches(sync, embedder, scope=scope, texts=to_embed, tally=tally):
-        embedded = [texts[key] for key in keys]
+    for keys, embedded in _embed_batches(sync, embedder, scope=scope, texts=to_embed, tally=tally):
         tally.counts += Counts(
             embedded_texts=len(keys),
-            embedded_tokens=sum(count.tokens for count in counts),
-            truncated=sum(text.is_truncated for text in embedded),
+            embedded_tokens=embedded.tokens,
+            truncated=sum(embedded.truncated),
         )
-        tally.note(counts, views=[text.views for text in embedded])
+        tally.note(embedded.counts, views=[texts[key].views for key in keys])
         sync.progress.advance("embed", done=done_before + tally.counts.embedded_texts, total=total)
     if len(to_embed) >= _ENOUGH_TO_MEASURE:
         sync.rates.record(
@@ -229,40 +225,37 @@ def _embed_batches(
     scope: Scope,
     texts: Mapping[str, str],
     tally: _Tally,
-) -> Iterator[tuple[list[str], list[TokenCount]]]:
+) -> Iterator[tuple[list[str], Embedded]]:
     """Embed distinct texts, longest first, and cache each batch at once.
 
     Yields:
-        Per batch the hashes of the texts that were embedded, and the tokens of each.
+        Per batch the hashes of the texts that were embedded, and the answer.
     """
     keys, values = list(texts), list(texts.values())
 
-    def embed(run: Sequence[int]) -> NDArray[np.float32]:
-        chosen = [values[position] for position in run]
-        vectors = embedder.embed(chosen)
-        origin = f"the model {embedder.model_id}"
-        check_vectors(vectors, dimension=embedder.dimension, origin=origin)
-        if len(vectors) != len(run):
-            raise PermanentError(f"{origin} returned {len(vectors)} vectors for {len(run)} texts")
-        return vectors
+    def embed(run: Sequence[int]) -> Embedded:
+        embedded = embedder.embed([values[position] for position in run])
+        return embedded.checked(
+            count=len(run),
+            dimension=embedder.dimension,
+            origin=f"the model {embedder.model_id}",
+        )
 
     def blame(position: int, error: PermanentError) -> None:
         tally.refused[keys[position]] = RefusedText.of(error)
 
-    def keep(done: tuple[Sequence[int], NDArray[np.float32]]) -> None:
-        run, vectors = done
+    def keep(done: tuple[Sequence[int], Embedded]) -> None:
+        run, embedded = done
         sync.cache.put(
             model_id=sync.cache_key(scope, embedder.model_id),
             text_hashes=[keys[position] for position in run],
-            vectors=vectors,
+            vectors=embedded.vectors,
         )
 
     chunk = min(sync.options.embed_chunk_size, embedder.max_batch)
     with record_behind(keep) as keep_behind:
         for batch in batched(by_length(values), chunk):
             sync.checkpoint(scope=scope)
-            for run, vectors in apply_bisecting(batch, embed, blame=blame):
-                keep_behind((run, vectors))
-                done = [values[at] for at in run]
-                # What was embedded last costs nothing to count.
-                yield [keys[at] for at in run], embedder.count_unknown(done)
+            for run, embedded in apply_bisecting(batch, embed, blame=blame):
+                keep_behind((run, embedded))
+                yield [keys[at] for at in run], embedded
