@@ -27,6 +27,10 @@ class Embedded:
     """Who computed it: ``sentence-transformers``, ``hashing``, or a service's host."""
     stated_tokens: int | None = None
     """What the provider says that it took, prompts included; None where it says nothing."""
+    calls: int = 1
+    """Requests that the provider answered with vectors, or passes through a model here."""
+    unanswered_calls: int = 0
+    """Requests before, of the same texts, whose end nobody knows: they may be charged too."""
 
     @property
     def tokens(self) -> int:
@@ -43,6 +47,7 @@ class Embedded:
                 counts=[count],
                 truncated=[is_cut],
                 provider=self.provider,
+                calls=0,
             )
             for place, (count, is_cut) in enumerate(zip(self.counts, self.truncated, strict=True))
         ]
@@ -81,4 +86,6 @@ def joined(parts: Sequence[Embedded], *, dimension: int, provider: str) -> Embed
         truncated=[is_cut for part in parts for is_cut in part.truncated],
         provider=provider,
         stated_tokens=sum(stated) if parts and len(stated) == len(parts) else None,
+        calls=sum(part.calls for part in parts),
+        unanswered_calls=sum(part.unanswered_calls for part in parts),
     )

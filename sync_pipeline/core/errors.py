@@ -292,12 +292,20 @@ class TransientError(SyncPipelineError):
 
     Attributes:
         retry_after_seconds: How long the other side asked to wait, if it did.
+        unanswered_calls: Requests whose end nobody knows: what they asked for may be done, and
+            charged.
     """
 
     def __init__(
-        self, what: str, *, remedy: Remedy | str = NOTHING, retry_after_seconds: float | None = None
+        self,
+        what: str,
+        *,
+        remedy: Remedy | str = NOTHING,
+        retry_after_seconds: float | None = None,
+        unanswered_calls: int = 0,
     ) -> None:
         self.retry_after_seconds = retry_after_seconds
+        self.unanswered_calls = unanswered_calls
         super().__init__(what, remedy=remedy)
 
 

@@ -40,6 +40,8 @@ class HashingEmbedder:
             raise ValueError(f"{dimension} dimensions are fewer than {_FEATURES_PER_WORD}")
         self.dimension = dimension
         self.max_batch = max_batch
+        self.max_batch_bytes: int | None = None
+        self.concurrency = 1
         self.model_id = f"hashing-{dimension}-v1"
 
     def embed(self, texts: Sequence[str]) -> Embedded:

@@ -77,6 +77,8 @@ class OpenAIEmbedder:
         retries: Retries = Retries(),  # noqa: B008 - frozen
     ) -> None:
         self.max_batch = max_batch
+        self.max_batch_bytes: int | None = _MAX_REQUEST_CHARACTERS
+        self.concurrency = 1
         self._model = model
         self._url = checked_url(
             base_url or OPENAI_URL,

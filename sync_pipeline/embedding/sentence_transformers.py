@@ -105,6 +105,8 @@ class SentenceTransformersEmbedder:
         document_prompt: str | None = None,
     ) -> None:
         self.max_batch = batch_size * _CALLS_PER_BATCH
+        self.max_batch_bytes: int | None = None
+        self.concurrency = 1
         self._model = model
         self._revision = revision
         self._wanted_dtype = dtype

@@ -46,6 +46,8 @@ class StandingFor:
 
     def __init__(self, embedder: Embedder) -> None:
         self.max_batch = embedder.max_batch
+        self.max_batch_bytes = embedder.max_batch_bytes
+        self.concurrency = embedder.concurrency
         self._embedder = embedder
 
     @property

@@ -85,6 +85,8 @@ class FakeEmbedder:
         self.model_id = model_id
         self.dimension = dimension
         self.max_batch = max_batch
+        self.max_batch_bytes: int | None = None
+        self.concurrency = 1
         self.failures = dict(failures or {})
         self.spoil = spoil
         self.max_texts_in_memory = max_texts_in_memory

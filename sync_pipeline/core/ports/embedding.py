@@ -19,6 +19,11 @@ class Embedder(Protocol):
 
     max_batch: int
     """Most texts one call accepts."""
+    max_batch_bytes: int | None
+    """Most bytes of UTF-8 that one call should have, so that it is one request; None where it
+    does not matter. A single text may have more."""
+    concurrency: int
+    """Calls worth having under way at the same time; 1 where more make nothing faster."""
 
     @property
     def model_id(self) -> str:
