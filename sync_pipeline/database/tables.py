@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Double,
     Identity,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Numeric,
     Table,
     Text,
     Uuid,
@@ -57,6 +59,7 @@ def state_tables(schema: str) -> MetaData:
     _sync_request(metadata)
     _sync_run(metadata)
     _run_heartbeat(metadata)
+    _spending(metadata)
     return metadata
 
 
@@ -345,4 +348,60 @@ def _run_heartbeat(metadata: MetaData) -> None:
         Column("step_key", KEY, primary_key=True),
         Column("process", Text, nullable=False),
         Column("beat_at", MOMENT, nullable=False, server_default=func.now()),
+    )
+
+
+def _spending(metadata: MetaData) -> None:
+    Table(
+        "embedding_usage",
+        metadata,
+        Column("day", Date, primary_key=True),
+        Column("scope_key", KEY, primary_key=True),
+        Column("model_id", KEY, primary_key=True),
+        Column("run_id", KEY, primary_key=True),
+        Column("purpose", KEY, primary_key=True),
+        Column("provider", KEY, primary_key=True),
+        *(
+            Column(name, kind, nullable=False, server_default=text("0"))
+            for name, kind in (
+                ("calls", BigInteger),
+                ("texts", BigInteger),
+                ("tokens", BigInteger),
+                ("cost", Numeric),
+                ("unconfirmed_calls", BigInteger),
+                ("unconfirmed_tokens", BigInteger),
+                ("unconfirmed_cost", Numeric),
+            )
+        ),
+        Column("updated_at", MOMENT, nullable=False, server_default=func.now()),
+    )
+    Table(
+        "embedding_budget",
+        metadata,
+        Column("kind", KEY, primary_key=True),
+        Column("key", KEY, primary_key=True),
+        *(
+            Column(name, kind, nullable=False, server_default=text("0"))
+            for name, kind in (
+                ("tokens", BigInteger),
+                ("cost", Numeric),
+                ("reserved_tokens", BigInteger),
+                ("reserved_cost", Numeric),
+            )
+        ),
+        Column("updated_at", MOMENT, nullable=False, server_default=func.now()),
+    )
+    Table(
+        "embedding_reservation",
+        metadata,
+        Column("call_id", Uuid(as_uuid=False), primary_key=True),
+        Column("day", Date, nullable=False),
+        Column("scope_key", KEY, nullable=False),
+        Column("model_id", KEY, nullable=False),
+        Column("run_id", KEY, nullable=False),
+        Column("purpose", KEY, nullable=False),
+        Column("tokens", BigInteger, nullable=False),
+        Column("cost", Numeric, nullable=False),
+        Column("budgets", JSONB, nullable=False),
+        Column("made_at", MOMENT, nullable=False, server_default=func.now()),
     )

@@ -12,6 +12,7 @@ from sync_pipeline.core.ports import (
     EmbeddingCache,
     Generations,
     IndexState,
+    Ledger,
     ModelCanaries,
     Quarantine,
     RunHeartbeats,
@@ -21,6 +22,7 @@ from sync_pipeline.core.ports import (
     SyncRuns,
 )
 from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
+from sync_pipeline.database.embedding_ledger import PostgresLedger
 from sync_pipeline.database.generations import PostgresGenerations
 from sync_pipeline.database.index_state import PostgresIndexState
 from sync_pipeline.database.model_canaries import PostgresModelCanaries
@@ -35,6 +37,7 @@ from sync_pipeline_tests.fakes.state import (
     FakeEmbeddingCache,
     FakeGenerations,
     FakeIndexState,
+    FakeLedger,
     FakeModelCanaries,
     FakeQuarantine,
     FakeRunHeartbeats,
@@ -160,3 +163,8 @@ def requests(engine_or_fake: Engine | None) -> SyncRequests:
 @pytest.fixture
 def runs(engine_or_fake: Engine | None) -> SyncRuns:
     return PostgresSyncRuns(engine_or_fake) if engine_or_fake else FakeSyncRuns()
+
+
+@pytest.fixture
+def ledger(engine_or_fake: Engine | None) -> Ledger:
+    return PostgresLedger(engine_or_fake) if engine_or_fake else FakeLedger()

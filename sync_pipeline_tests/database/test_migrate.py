@@ -30,6 +30,7 @@ ALL_REVISIONS = [
     "r0007_canaries",
     "r0008_views",
     "r0009_run_heartbeat",
+    "r0010_spending",
 ]
 AT_ONCE = Retries(attempts=1)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from copy import copy
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import astuple, dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal, Self
 
 import numpy as np
@@ -24,12 +25,14 @@ from sync_pipeline.core.point import CollectionSpec, PointDigests
 from sync_pipeline.core.ports import (
     LONGEST_USE_SECONDS,
     MAX_LEASE_SECONDS,
+    RESERVED_FOR_SECONDS,
     CachedVectors,
     CacheSlice,
     CacheUse,
     DocumentRecord,
     EntityResult,
     EntitySnapshot,
+    Exhausted,
     ExpectedHits,
     FailedDocument,
     Fence,
@@ -37,6 +40,7 @@ from sync_pipeline.core.ports import (
     LeaseHolder,
     MarkFence,
     RequestStatus,
+    Reservation,
     ScopeSnapshot,
     StateRow,
     SyncRequest,
@@ -44,6 +48,7 @@ from sync_pipeline.core.ports import (
     ViewCounts,
 )
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.core.spending import Amount, Budget, Entry, LedgerRow, Taken
 
 Clock = Callable[[], datetime]
 
@@ -1166,3 +1171,97 @@ class FakeSyncRuns:
         for key in old:
             del self.runs[key]
         return len(old)
+
+
+class FakeLedger:
+    """``Ledger`` in dictionaries, safe for threads of one process.
+
+    Args:
+        clock: Tells how old a reservation is.
+    """
+
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self.taken: dict[tuple[Entry, str], Taken] = {}
+        self.spent_of: dict[tuple[str, str], Amount] = {}
+        self.reserved: dict[str, tuple[Reservation, datetime]] = {}
+
+    def book(self, entry: Entry, *, provider: str, taken: Taken) -> None:
+        with self._lock:
+            self._add(entry, provider=provider, taken=taken)
+
+    def reserve(
+        self, entry: Entry, *, amount: Amount, budgets: Sequence[Budget]
+    ) -> Reservation | Exhausted:
+        with self._lock:
+            self._sweep()
+            for budget in budgets:
+                spent = self.spent_of.get((budget.kind, budget.key), Amount())
+                reserved = self._reserved(budget)
+                if not budget.limit.admits(spent + reserved + amount):
+                    return Exhausted(budget=budget, spent=spent, reserved=reserved)
+            reservation = Reservation(
+                call_id=str(uuid.uuid4()), entry=entry, amount=amount, budgets=tuple(budgets)
+            )
+            self.reserved[reservation.call_id] = reservation, self._clock()
+            return reservation
+
+    def settle(self, reservation: Reservation, *, provider: str, taken: Taken) -> list[Amount]:
+        with self._lock:
+            if self.reserved.pop(reservation.call_id, None) is not None:
+                self._add(reservation.entry, provider=provider, taken=taken)
+                self._spend(reservation.budgets, taken.amount)
+        return self.spent(reservation.budgets)
+
+    def rows(self, *, first: date, last: date) -> list[LedgerRow]:
+        rows = [
+            LedgerRow(entry=entry, provider=provider, taken=taken)
+            for (entry, provider), taken in self.taken.items()
+            if first <= entry.day <= last
+        ]
+        return sorted(rows, key=lambda row: (*astuple(row.entry), row.provider))
+
+    def spent(self, budgets: Sequence[Budget]) -> list[Amount]:
+        with self._lock:
+            return [
+                self.spent_of.get((it.kind, it.key), Amount()) + self._reserved(it)
+                for it in budgets
+            ]
+
+    def forget_runs(self, *, before: date) -> int:
+        old = [key for key in self.taken if key[0].day < before and key[0].run_id]
+        for entry, provider in old:
+            taken = self.taken.pop((entry, provider))
+            self._add(replace(entry, run_id=""), provider=provider, taken=taken)
+        return len(old)
+
+    def _add(self, entry: Entry, *, provider: str, taken: Taken) -> None:
+        key = entry, provider
+        self.taken[key] = self.taken.get(key, Taken()) + taken
+
+    def _spend(self, budgets: Sequence[Budget], amount: Amount) -> None:
+        for budget in budgets:
+            key = budget.kind, budget.key
+            self.spent_of[key] = self.spent_of.get(key, Amount()) + amount
+
+    def _reserved(self, budget: Budget) -> Amount:
+        keys = [
+            reservation.amount
+            for reservation, _ in self.reserved.values()
+            if any((it.kind, it.key) == (budget.kind, budget.key) for it in reservation.budgets)
+        ]
+        return sum(keys, Amount())
+
+    def _sweep(self) -> None:
+        oldest = self._clock() - timedelta(seconds=RESERVED_FOR_SECONDS)
+        for call_id, (reservation, made_at) in list(self.reserved.items()):
+            if made_at < oldest:
+                del self.reserved[call_id]
+                unconfirmed = Taken(
+                    unconfirmed_calls=1,
+                    unconfirmed_tokens=reservation.amount.tokens,
+                    unconfirmed_cost=reservation.amount.cost,
+                )
+                self._add(reservation.entry, provider="", taken=unconfirmed)
+                self._spend(reservation.budgets, unconfirmed.amount)

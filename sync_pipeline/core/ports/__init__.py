@@ -55,6 +55,13 @@ from sync_pipeline.core.ports.scopes import (
     ScopeStatesReader,
 )
 from sync_pipeline.core.ports.source import RowSource, SourceSnapshot, Weakness
+from sync_pipeline.core.ports.spending import (
+    RESERVED_FOR_SECONDS,
+    Exhausted,
+    Ledger,
+    LedgerReader,
+    Reservation,
+)
 from sync_pipeline.core.ports.staging import Dataset, DatasetWriter, StagingArea
 from sync_pipeline.core.ports.state import (
     DocumentRecord,
@@ -73,6 +80,7 @@ __all__ = [
     "LONGEST_USE_SECONDS",
     "MARK_MARGIN_SECONDS",
     "MAX_LEASE_SECONDS",
+    "RESERVED_FOR_SECONDS",
     "CacheSlice",
     "CacheUse",
     "CachedVectors",
@@ -87,6 +95,7 @@ __all__ = [
     "EntityResult",
     "EntitySnapshot",
     "EntityTrouble",
+    "Exhausted",
     "ExpectedHits",
     "FailedDocument",
     "Fence",
@@ -100,6 +109,8 @@ __all__ = [
     "Lease",
     "LeaseHolder",
     "LeasesReader",
+    "Ledger",
+    "LedgerReader",
     "MarkFence",
     "ModelCanaries",
     "ModelCanariesReader",
@@ -109,6 +120,7 @@ __all__ = [
     "QuarantineReader",
     "RecordedScope",
     "RequestStatus",
+    "Reservation",
     "RowSource",
     "RunHeartbeats",
     "ScopeLeases",
