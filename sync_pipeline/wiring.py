@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,10 +24,11 @@ from sync_pipeline.core.ports import (
     ModelCanaries,
     VectorStore,
 )
+from sync_pipeline.core.spending import Purpose
 from sync_pipeline.engine.canaries import as_known, settle_model
 from sync_pipeline.engine.collection import OpenRecords, Records
 from sync_pipeline.engine.context import SyncContext, SyncOptions
-from sync_pipeline.engine.embedders import Models
+from sync_pipeline.engine.embedders import Models, PricedEmbedder
 from sync_pipeline.engine.generation import (
     Generation,
     OpenGeneration,
@@ -171,7 +173,8 @@ def _with_known_model(sync: SyncContext) -> SyncContext:
     Where that cannot be found out now, questions are answered and nothing is written.
     """
     try:
-        models = sync.models.each(lambda model: settle_model(model, sync.canaries))
+        meter = sync.meter(purpose=Purpose.CANARIES)
+        models = sync.models.each(lambda model: settle_model(model, sync.canaries, meter=meter))
     except SyncPipelineError as error:
         _log.warning("a model cannot be compared with the known ones now: %s", error)
         return replace(sync, unsettled=error)
@@ -190,6 +193,7 @@ def stop_embedded_services(settings: Settings) -> bool:
 
 def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
+    from sync_pipeline.database.embedding_ledger import PostgresLedger
     from sync_pipeline.database.embedding_rates import PostgresEmbeddingRates
     from sync_pipeline.database.engine import make_engine
     from sync_pipeline.database.generations import PostgresGenerations
@@ -259,16 +263,13 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         cache=PostgresEmbeddingCache(state_engine, schema),
         canaries=canaries,
         rates=PostgresEmbeddingRates(state_engine, schema),
+        ledger=PostgresLedger(state_engine, schema),
         quarantine=PostgresQuarantine(state_engine, schema),
         requests=PostgresSyncRequests(state_engine, schema),
         runs=PostgresSyncRuns(state_engine, schema),
         staging=ParquetStaging(settings.staging_url),
         options=_options(settings),
         fusion=settings.search.as_fusion(),
-        # Of tokens of several models nobody has said what they cost.
-        price_per_million_tokens=None
-        if settings.view_models
-        else settings.embedding.price_per_million_tokens,
         feed=PostgresChangeFeed(source_engine, schema=schema),
         unfit=_why_unfit(settings),
     )
@@ -339,6 +340,15 @@ def _index_options(settings: Settings) -> IndexOptions:
 
 
 def _embedder(embedding: ModelSettings) -> Embedder:
+    embedder = _unpriced(embedding)
+    price = getattr(embedding, "price_per_million_tokens", None)
+    if price is None:
+        return embedder
+    tariff = replace(embedder.tariff, price_per_million_tokens=Decimal(str(price)))
+    return PricedEmbedder(embedder, tariff=tariff)
+
+
+def _unpriced(embedding: ModelSettings) -> Embedder:
     if embedding.provider == "hashing":
         from sync_pipeline.embedding.hashing import HashingEmbedder
 

@@ -38,6 +38,8 @@
     │   ├── SupersededError        a newer run has written this scope
     │   ├── IsolationError         a search result of another scope; never shown
     │   └── OutOfSpaceError        a disk or quota is full
+    ├── PostponedError             texts have to wait; nothing is wrong with them
+    │   └── BudgetExceededError    a budget does not admit what they would take
     └── StoppedError               asked to stop; the batch in flight was finished
 
 Messages say what happened, where, with which numbers, and what to do; the last is a value
@@ -61,6 +63,7 @@ from sync_pipeline.core.remedy import (
 )
 from sync_pipeline.core.reports import ASKED_TO_STOP, Counts
 from sync_pipeline.core.shortening import beginning
+from sync_pipeline.core.spending import Amount, Budget, BudgetKind, money
 
 MESSAGE_PARTS: Final = frozenset({"what", "remedy"})
 """Attributes of every error that its text is made of; all others are its facts."""
@@ -594,6 +597,56 @@ class IsolationError(PermanentError):
 
 class OutOfSpaceError(PermanentError):
     """A disk or a quota is full; retrying would only repeat it."""
+
+
+class PostponedError(SyncPipelineError):
+    """Texts cannot be embedded now, through no fault of theirs.
+
+    Their documents are pending: found by their words meanwhile, and caught up later.
+
+    Attributes:
+        retry_after_seconds: When it is worth trying again.
+    """
+
+    def __init__(
+        self, what: str, *, remedy: Remedy | str = NOTHING, retry_after_seconds: float
+    ) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(what, remedy=remedy)
+
+
+class BudgetExceededError(PostponedError):
+    """A budget does not admit what a call may take; the call was not made.
+
+    Attributes:
+        budget_kind: ``run``, ``month`` or ``tenant``.
+        budget_key: Which one.
+        tokens_left: How many tokens of this model it still admits.
+        tokens_needed: How many the call may take.
+    """
+
+    def __init__(
+        self, *, budget: Budget, spent: Amount, tokens_left: int, tokens_needed: int
+    ) -> None:
+        self.budget_kind = str(budget.kind)
+        self.budget_key = budget.key
+        self.tokens_left = tokens_left
+        self.tokens_needed = tokens_needed
+        is_of_run = budget.kind is BudgetKind.RUN
+        next_one = "run" if is_of_run else "month"
+        super().__init__(
+            f"{budget.name} is used up: {spent.tokens:,} tokens, {money(spent.cost)} of "
+            f"{budget.limit.told()}; the next call may take {tokens_needed:,} tokens, and "
+            f"{tokens_left:,} are left. What is left over is pending and found by its words: "
+            f"the next {next_one} has a budget of its own,",
+            remedy=Remedy.of("or raise ", ChangeSetting(budget.setting), " and run it again"),
+            retry_after_seconds=_RUN_AGAIN_SECONDS if is_of_run else _MONTH_AGAIN_SECONDS,
+        )
+
+
+_RUN_AGAIN_SECONDS: Final = 60.0
+_MONTH_AGAIN_SECONDS: Final = 3_600.0
+"""Somebody may raise the budget before the month ends."""
 
 
 class StoppedError(SyncPipelineError):

@@ -65,6 +65,8 @@ class Counts:
     """Payloads that the index has confirmed, of points that were not written."""
     failed: int = 0
     """Documents that could not be embedded or written, in all steps."""
+    pending: int = 0
+    """Documents written without some of their vectors, which wait: for a budget, for a provider."""
     indexed: int = 0
     """Points before the first one was deleted; measured once the last one was."""
     points_deleted: int = 0
@@ -90,7 +92,7 @@ STEP_COUNTS: Final[Mapping[Step, tuple[str, ...]]] = {
     "export": ("rows", "documents", "archived", "quarantined", "dropped_values"),
     "embed": (
         "new", "changed", "payload_changed", "unchanged", "stale", "repaired", "texts",
-        "cache_hits", "embedded_texts", "embedded_tokens", "truncated", "failed",
+        "cache_hits", "embedded_texts", "embedded_tokens", "truncated", "failed", "pending",
     ),
     "upsert": ("points_written", "payloads_written", "failed"),
     "cleanup": ("indexed", "points_deleted", "moved_away"),

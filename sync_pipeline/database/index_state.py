@@ -46,6 +46,9 @@ keeps no transaction open."""
 
 _HASH_CHARACTERS: Final = 32
 
+_RETRIED: Final = ("failed", "pending")
+"""What becomes of documents that are tried again by themselves."""
+
 MAX_ERROR_CHARACTERS: Final = 500
 
 
@@ -97,7 +100,10 @@ class PostgresIndexState:
         self._execute("recording synced documents", index_state_statements.RECORD_SYNCED, values)
 
     def record_failed(self, *, scope: Scope, failures: Sequence[FailedDocument]) -> None:
-        """Record failures; the next try is after 2, 4, 8, ... minutes, at most a day."""
+        """Record failures; the next try is after 2, 4, 8, ... minutes, at most a day.
+
+        Those that are only pending say themselves when.
+        """
         distinct = {failure.document_id: failure for failure in failures}.values()
         if not distinct:
             return
@@ -107,7 +113,9 @@ class PostgresIndexState:
             "point_ids": [failure.point_id for failure in distinct],
             "entity_types": [failure.entity_type for failure in distinct],
             "db_ids": [failure.db_id for failure in distinct],
-            "view_statuses": [_view_status(failure.views) for failure in distinct],
+            "statuses": [failure.status for failure in distinct],
+            "waits": [failure.retry_after_seconds for failure in distinct],
+            "view_statuses": [_view_status(failure) for failure in distinct],
             "error_codes": [failure.error_code for failure in distinct],
         }
         errors = [_storable(failure.error) for failure in distinct]
@@ -276,15 +284,15 @@ class PostgresIndexState:
         return records[0] if records else None
 
     def list_failed(
-        self,
-        *,
-        scope: Scope | None = None,
-        only_due: bool = False,
-        limit: int | None = None,
+        self, *, scope: Scope | None = None, limit: int | None = None
     ) -> list[DocumentRecord]:
         """Documents whose last attempt failed, by scope key and id."""
-        conditions = self._failed(scope=scope, only_due=only_due)
+        conditions = self._unsynced("failed", scope=scope)
         return self._records(*conditions, limit=limit)
+
+    def list_due(self, *, scope: Scope) -> list[DocumentRecord]:
+        """Failed and pending documents whose next try has come."""
+        return self._records(*self._unsynced(*_RETRIED, scope=scope), self._is_due())
 
     def list_documents(
         self,
@@ -324,8 +332,8 @@ class PostgresIndexState:
         document_ids: Sequence[str] | None = None,
         entity_types: Sequence[str] | None = None,
     ) -> dict[str, int]:
-        """Let the time of the next try of failed documents come at once."""
-        conditions = self._failed(scope=scope)
+        """Let the time of the next try of failed and pending documents come at once."""
+        conditions = self._unsynced(*_RETRIED, scope=scope)
         if entity_types is not None:
             conditions.append(self._is_of(entity_types))
         if document_ids is not None:
@@ -344,8 +352,8 @@ class PostgresIndexState:
         )
 
     def count_due_retries(self, *, entity_types: Sequence[str] | None = None) -> dict[str, int]:
-        """Per scope key the failed documents whose next try has come."""
-        is_due = self._failed(only_due=True)
+        """Per scope key how many ``list_due`` would list."""
+        is_due = [*self._unsynced(*_RETRIED), self._is_due()]
         if entity_types is not None:
             is_due.append(self._is_of(entity_types))
         query = select(self._table.c.scope_key).where(*is_due)
@@ -357,18 +365,17 @@ class PostgresIndexState:
         chosen = literal(list(entity_types), ARRAY(Text))
         return self._table.c.entity_type == any_(chosen)
 
-    def _failed(
-        self, *, scope: Scope | None = None, only_due: bool = False
-    ) -> list[ColumnElement[bool]]:
+    def _unsynced(self, *statuses: str, scope: Scope | None = None) -> list[ColumnElement[bool]]:
         columns = self._table.c
-        conditions = [columns.collection == self._collection, columns.status == "failed"]
+        conditions = [columns.collection == self._collection, columns.status.in_(statuses)]
         if scope is not None:
             conditions.append(columns.scope_key == scope.key)
-        if only_due:
-            # No wait is longer than a day: the clock was set back since that was written.
-            was_set_back = columns.next_retry_at > func.now() + timedelta(hours=25)
-            conditions.append((columns.next_retry_at <= func.now()) | was_set_back)
         return conditions
+
+    def _is_due(self) -> ColumnElement[bool]:
+        # No wait is longer than a day: the clock was set back since that was written.
+        at = self._table.c.next_retry_at
+        return (at <= func.now()) | (at > func.now() + timedelta(hours=25))
 
     def _records(
         self,
@@ -492,15 +499,15 @@ def _owner(collection: str, scope: Scope) -> dict[str, str | None]:
     }
 
 
-def _view_status(failed: Sequence[str]) -> str | None:
+def _view_status(failure: FailedDocument) -> str | None:
     """What ``view_status`` says; NULL where it is the whole document."""
-    return json.dumps(dict.fromkeys(failed, "failed")) if failed else None
+    return json.dumps(dict.fromkeys(failure.views, failure.status)) if failure.views else None
 
 
 def _document_record(row: RowMapping) -> DocumentRecord:
     values = dict(row)
     status: Mapping[str, str] = values.pop("view_status") or {}
-    failed = sorted(view for view, its_status in status.items() if its_status == "failed")
+    failed = sorted(view for view, its_status in status.items() if its_status in _RETRIED)
     return DocumentRecord(**values, failed_views=failed)
 
 

@@ -67,30 +67,36 @@ INSERT INTO {table} AS known (
 )
 SELECT
     %(collection)s, given.document_id, given.point_id::uuid, %(scope)s, %(scope_key)s,
-    %(tenant_id)s, given.entity_type, given.db_id, 'failed', given.view_status::jsonb,
-    given.error_code, given.error, 1, now() + interval '2 minutes', now()
+    %(tenant_id)s, given.entity_type, given.db_id, given.status, given.view_status::jsonb,
+    given.error_code, given.error, CASE WHEN given.waits IS NULL THEN 1 ELSE 0 END,
+    now() + coalesce(given.waits * interval '1 second', interval '2 minutes'), now()
 FROM unnest(
     %(document_ids)b::text[], %(point_ids)b::text[], %(entity_types)b::text[],
-    %(db_ids)b::text[], %(view_statuses)b::text[], %(error_codes)b::text[], %(errors)b::text[]
-) AS given (document_id, point_id, entity_type, db_id, view_status, error_code, error)
+    %(db_ids)b::text[], %(statuses)b::text[], %(waits)b::float8[], %(view_statuses)b::text[],
+    %(error_codes)b::text[], %(errors)b::text[]
+) AS given (
+    document_id, point_id, entity_type, db_id, status, waits, view_status, error_code, error
+)
 ORDER BY given.document_id
 ON CONFLICT (collection, document_id) DO UPDATE SET
-    status = 'failed',
+    status = excluded.status,
     view_status = excluded.view_status,
     error_code = excluded.error_code,
     last_error = excluded.last_error,
-    retry_count = known.retry_count + 1,
-    next_retry_at = now() + least(
+    retry_count = known.retry_count + excluded.retry_count,
+    next_retry_at = CASE WHEN excluded.status = 'failed' THEN now() + least(
         interval '1 minute' * power(2, least(known.retry_count + 1, 20)), interval '24 hours'
-    ),
+    ) ELSE excluded.next_retry_at END,
     last_sync_attempt_at = now(),
     updated_at = now()
 """)
 
 COUNT_BY_VIEW: Final = sql.SQL("""
 SELECT scope_key, entity_type, view,
-    count(*) FILTER (WHERE status <> 'failed'), count(*) FILTER (WHERE status = 'failed'),
-    count(*) FILTER (WHERE is_truncated)
+    count(*) FILTER (WHERE status NOT IN ('failed', 'pending')),
+    count(*) FILTER (WHERE status = 'failed'),
+    count(*) FILTER (WHERE is_truncated),
+    count(*) FILTER (WHERE status = 'pending')
 FROM {view_status}
 WHERE collection = %(collection)s
     AND (%(scope_key)s::text IS NULL OR scope_key = %(scope_key)s)

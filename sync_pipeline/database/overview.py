@@ -128,7 +128,7 @@ class PostgresOverview:
             func.count().label("scopes"),
             *(
                 total(columns[name]).label(name)
-                for name in ("rows", "possible", "synced", "failed", "quarantined")
+                for name in ("rows", "possible", "synced", "failed", "pending", "quarantined")
             ),
             number(columns.failed > 0).label("failed_scopes"),
             number(columns.blocked_deletions.is_not(None)).label("blocked"),
@@ -278,6 +278,7 @@ class PostgresOverview:
                         "rows": recorded.c.rows,
                         "documents": recorded.c.documents,
                         "failed": failed.c.failed,
+                        "pending": failed.c.pending,
                         "quarantined": quarantined.c.quarantined,
                     }.items()
                 ),
@@ -338,11 +339,14 @@ class PostgresOverview:
     def _failed(self, entity_types: Sequence[str]) -> Select[Any]:
         """Answered by the partial index of what is not synced."""
         columns = self._document.c
+
+        def count(status: str) -> ColumnElement[Any]:
+            return func.count().filter(columns.status == status).label(status)
+
         return (
-            select(columns.scope_key, func.count().label("failed"))
+            select(columns.scope_key, count("failed"), count("pending"))
             .where(
                 columns.collection == self._collection,
-                columns.status == "failed",
                 columns.status != "synced",
                 columns.entity_type == _one_of(entity_types),
             )
@@ -393,7 +397,8 @@ def _judged(counted: CTE) -> CTE:
     """Add what ``RecordedScope`` works out, so that the database can sort by it."""
     columns = counted.c
     possible = func.greatest(columns.rows - columns.quarantined, 0)
-    synced = func.least(func.greatest(columns.documents - columns.failed, 0), possible)
+    in_step = columns.documents - columns.failed - columns.pending
+    synced = func.least(func.greatest(in_step, 0), possible)
     severity = case(
         (columns.blocked_deletions.is_not(None), 4),
         (or_(columns.failed > 0, columns.is_cut_off), 3),

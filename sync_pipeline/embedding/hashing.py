@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sync_pipeline.core.embedded import Embedded
+from sync_pipeline.core.spending import FREE
 from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.embedding.vectors import normalised
 
@@ -42,6 +43,7 @@ class HashingEmbedder:
         self.max_batch = max_batch
         self.max_batch_bytes: int | None = None
         self.concurrency = 1
+        self.tariff = FREE
         self.model_id = f"hashing-{dimension}-v1"
 
     def embed(self, texts: Sequence[str]) -> Embedded:
@@ -79,6 +81,10 @@ class HashingEmbedder:
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Count the words."""
         return sum(len(text.split()) for text in texts)
+
+    def most_tokens(self, texts: Sequence[str]) -> int:
+        """As many as it counts."""
+        return sum(count.tokens for count in self.count_unknown(texts))
 
     def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
         """No word is unknown: each has a hash."""

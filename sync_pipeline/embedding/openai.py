@@ -23,6 +23,7 @@ from sync_pipeline.core.errors import ConfigurationError, TransientError, Unusab
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import check_vectors
 from sync_pipeline.core.retrying import Retries
+from sync_pipeline.core.spending import Tariff
 from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.embedding.openai_interface import checked_url, read_vectors, refusal
 from sync_pipeline.embedding.vectors import normalised
@@ -36,6 +37,7 @@ _KNOWN_DIMENSIONS: Final = {
 }
 _MAX_REQUEST_CHARACTERS: Final = 200_000
 """OpenAI takes 300,000 tokens a request; a token is rarely less than a character."""
+_TOKENS_AROUND_A_TEXT: Final = 8
 _TIMEOUT: Final = httpx.Timeout(60, connect=10)
 
 
@@ -79,6 +81,7 @@ class OpenAIEmbedder:
         self.max_batch = max_batch
         self.max_batch_bytes: int | None = _MAX_REQUEST_CHARACTERS
         self.concurrency = 1
+        self.tariff = Tariff(is_service=True)
         self._model = model
         self._url = checked_url(
             base_url or OPENAI_URL,
@@ -153,6 +156,11 @@ class OpenAIEmbedder:
         English has more bytes to a token (4), other languages fewer.
         """
         return sum(-(-len(text.encode()) // 3) for text in texts)
+
+    def most_tokens(self, texts: Sequence[str]) -> int:
+        """A token is at least a byte, and a service may put a few of its own around a text."""
+        prompt = max(len(self._document_prompt.encode()), len(self._query_prompt.encode()))
+        return sum(len(text.encode()) + prompt + _TOKENS_AROUND_A_TEXT for text in texts)
 
     def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
         """Nothing is known to be unknown: the service's tokenizer is not at hand."""

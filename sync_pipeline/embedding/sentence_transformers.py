@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from sync_pipeline.core.embedded import Embedded, joined
 from sync_pipeline.core.errors import ModelUnavailableError
 from sync_pipeline.core.hashing import digest
+from sync_pipeline.core.spending import FREE
 from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.embedding.model_folder import BUNDLED, ModelFolder, find_model, read_model
 from sync_pipeline.embedding.precision import Dtype, choose_dtype
@@ -107,6 +108,7 @@ class SentenceTransformersEmbedder:
         self.max_batch = batch_size * _CALLS_PER_BATCH
         self.max_batch_bytes: int | None = None
         self.concurrency = 1
+        self.tariff = FREE
         self._model = model
         self._revision = revision
         self._wanted_dtype = dtype
@@ -223,6 +225,10 @@ class SentenceTransformersEmbedder:
         if self._tokenizer is None:
             return sum(-(-len(text.encode()) // 3) for text in prompted)
         return sum(len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(prompted))
+
+    def most_tokens(self, texts: Sequence[str]) -> int:
+        """As many as it counts."""
+        return sum(count.tokens for count in self.count_unknown(texts))
 
     def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
         """Count tokens and unknown ones, without the model and without prompts.

@@ -31,6 +31,7 @@ from sync_pipeline.core.ports import Embedder, ModelCanaries, ModelCanariesReade
 from sync_pipeline.engine.bisect import apply_bisecting
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.embedders import KnownEmbedder
+from sync_pipeline.engine.metering import Meter
 from sync_pipeline.engine.staged import StagedExport, hash_column, text_column
 
 _log: Final = logging.getLogger(__name__)
@@ -49,22 +50,31 @@ def as_known(embedder: Embedder, canaries: ModelCanariesReader) -> Embedder:
     return KnownEmbedder(embedder, model_id=str(known))
 
 
-def settle_model(embedder: Embedder, canaries: ModelCanaries) -> Embedder:
+def settle_model(
+    embedder: Embedder, canaries: ModelCanaries, *, meter: Meter | None = None
+) -> Embedder:
     """Find out whether a model that nobody has seen is a known one under another id.
 
     Loads it for that, once for ever; loads nothing where it is known, or where there is none to
     compare with. Called before anything is named by the model: a generation's collection, embed
     hashes, cache keys.
 
+    Args:
+        embedder: The model.
+        canaries: Of known ones.
+        meter: Books what that takes.
+
     Returns:
         The embedder under the id by which its model is known.
 
     Raises:
         ModelUnavailableError: it cannot be loaded.
+        BudgetExceededError: a budget does not admit it.
     """
     model_id = embedder.model_id
     if canaries.is_worth_comparing(model_id=model_id, dimension=embedder.dimension):
-        known = canaries.record(model_id=model_id, canaries=measure_canaries(embedder))
+        asked = embedder if meter is None else meter.on(embedder)
+        known = canaries.record(model_id=model_id, canaries=measure_canaries(asked))
         if known != model_id:
             _log.info("the model %s is known as %s: its vectors are used", model_id, known)
     return as_known(embedder, canaries)

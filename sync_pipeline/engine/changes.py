@@ -13,7 +13,7 @@ import pyarrow as pa
 from sync_pipeline.core.diff import Action
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.ports import FailedDocument, StateRow
-from sync_pipeline.engine.staged import RefusedText, hash_column, passages_column
+from sync_pipeline.engine.staged import UnembeddedText, hash_column, passages_column
 
 POINT_ACTIONS: Final = (Action.NEW, Action.CHANGED)
 """Actions that write a point, and so need its vectors."""
@@ -26,19 +26,26 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Views of a document whose text the model refuses; it is searchable by the others."""
+    """Views of a document that have no vector: it is searchable by the others, and by words."""
 
     views: Sequence[str]
     error_code: str
     """Class name of the first error."""
     error: str
     """Its message."""
+    retry_after_seconds: float | None = None
+    """When they are tried again, where all of them only have to wait."""
 
     @classmethod
-    def of(cls, error: PermanentError | RefusedText, *, views: Sequence[str]) -> Self:
+    def of(cls, error: PermanentError | UnembeddedText, *, views: Sequence[str]) -> Self:
         """Note an error of these views."""
-        text = error if isinstance(error, RefusedText) else RefusedText.of(error)
-        return cls(views=tuple(views), error_code=text.error_code, error=text.error)
+        text = error if isinstance(error, UnembeddedText) else UnembeddedText.of(error)
+        return cls(
+            views=tuple(views),
+            error_code=text.error_code,
+            error=text.error,
+            retry_after_seconds=text.retry_after_seconds,
+        )
 
     def to_json(self) -> str:
         """As a change set keeps it."""
@@ -64,7 +71,7 @@ class Change:
     truncated: tuple[str, ...] = ()
     """Views of whose text only a part has a vector."""
     refusal: Refusal | None = None
-    """Of the views whose text the model refuses, where others have a vector."""
+    """Of the views without a vector, where others have one or all have to wait."""
 
     @property
     def writes_point(self) -> bool:
@@ -99,6 +106,7 @@ class Change:
             error_code=refusal.error_code,
             error=refusal.error,
             views=refusal.views,
+            retry_after_seconds=refusal.retry_after_seconds,
         )
 
 

@@ -26,6 +26,7 @@ from sync_pipeline.core.ports import (
     Index,
     IndexState,
     Lease,
+    Ledger,
     ModelCanaries,
     Overview,
     Progress,
@@ -44,6 +45,7 @@ from sync_pipeline.core.ports import (
 from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.run_order import RunOrder
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.core.spending import BudgetPolicy, Purpose
 from sync_pipeline.engine.collection import BoundCollection, OpenRecords, open_collection
 from sync_pipeline.engine.embedders import Models
 from sync_pipeline.engine.generation import (
@@ -52,6 +54,7 @@ from sync_pipeline.engine.generation import (
     bind_generation,
     open_none,
 )
+from sync_pipeline.engine.metering import Meter
 
 
 class SilentProgress:
@@ -116,6 +119,8 @@ class SyncOptions:
     """Which scopes are synced first; the settings' section ``scopes``."""
     groups: GroupPolicy = field(default_factory=GroupPolicy)
     """Which scopes share a run."""
+    budgets: BudgetPolicy = field(default_factory=BudgetPolicy)
+    """What embedding may cost; the settings' section ``budget``."""
 
 
 @dataclass(slots=True)
@@ -147,6 +152,7 @@ class SyncContext:
     cache: EmbeddingCache
     canaries: ModelCanaries
     rates: EmbeddingRates
+    ledger: Ledger
     quarantine: Quarantine
     requests: SyncRequests
     runs: SyncRuns
@@ -161,8 +167,6 @@ class SyncContext:
     unsettled: SyncPipelineError | None = None
     """Why nobody knows whether the model is a known one under another name. Until that is known
     no generation is made of it."""
-    price_per_million_tokens: float | None = None
-    """What the embedding provider charges, for estimates."""
     feed: ChangeFeed | None = None
     """Where the source can tell which rows changed."""
 
@@ -282,6 +286,23 @@ class SyncContext:
         archive = () if entity.archive is None else (repr(entity.archive),)
         config = digest(self.spec.collection, repr(entity), *archive)
         return scope_digest(config=config, entities={entity.name: rows} if rows else {})
+
+    def meter(
+        self,
+        *,
+        scope: Scope | None = None,
+        run_id: str = "",
+        purpose: Purpose = Purpose.DOCUMENTS,
+    ) -> Meter:
+        """What books the calls of models, and keeps them within their budgets."""
+        return Meter(
+            ledger=self.ledger,
+            policy=self.options.budgets,
+            now=self.now,
+            scope=scope,
+            run_id=run_id,
+            purpose=purpose,
+        )
 
     def cache_key(self, scope: Scope, model_id: str) -> str:
         """Under which key the cache keeps vectors of a model for ``scope``."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.ports import Embedder
+from sync_pipeline.core.spending import Tariff
 from sync_pipeline.core.vocabulary import TokenCount
 
 
@@ -48,6 +49,7 @@ class StandingFor:
         self.max_batch = embedder.max_batch
         self.max_batch_bytes = embedder.max_batch_bytes
         self.concurrency = embedder.concurrency
+        self.tariff = embedder.tariff
         self._embedder = embedder
 
     @property
@@ -76,6 +78,10 @@ class StandingFor:
         """See ``Embedder``."""
         return self._embedder.count_tokens(texts)
 
+    def most_tokens(self, texts: Sequence[str]) -> int:
+        """See ``Embedder``."""
+        return self._embedder.most_tokens(texts)
+
     def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
         """See ``Embedder``."""
         return self._embedder.count_unknown(texts)
@@ -95,3 +101,11 @@ class KnownEmbedder(StandingFor):
     def model_id(self) -> str:
         """The id that it is known by."""
         return self._model_id
+
+
+class PricedEmbedder(StandingFor):
+    """An embedder whose tokens cost something."""
+
+    def __init__(self, embedder: Embedder, *, tariff: Tariff) -> None:
+        super().__init__(embedder)
+        self.tariff = tariff

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         IndexStateReader,
         Lease,
         LeasesReader,
+        LedgerReader,
         ModelCanariesReader,
         Overview,
         Progress,
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
         StoreReader,
     )
     from sync_pipeline.core.scope import Scope
+    from sync_pipeline.core.spending import Purpose
     from sync_pipeline.engine.context import SyncOptions
     from sync_pipeline.engine.embedders import Models
     from sync_pipeline.engine.generation import Generation, OpenGeneration
+    from sync_pipeline.engine.metering import Meter
 
 
 class RecordsReader(Protocol):
@@ -94,6 +97,8 @@ class Reading(Protocol):
     @property
     def canaries(self) -> ModelCanariesReader: ...
     @property
+    def ledger(self) -> LedgerReader: ...
+    @property
     def rates(self) -> EmbeddingRatesReader: ...
     @property
     def quarantine(self) -> QuarantineReader: ...
@@ -105,8 +110,6 @@ class Reading(Protocol):
     def embedders(self) -> Mapping[str, Embedder]: ...
     @property
     def sparse(self) -> SparseEncoder: ...
-    @property
-    def price_per_million_tokens(self) -> float | None: ...
 
     @property
     def options(self) -> SyncOptions: ...
@@ -127,6 +130,11 @@ class Reading(Protocol):
 
     def entity_digest(self, entity: Entity, rows: EntityDigest | None) -> str:
         """Condense what the documents of an entity of one scope depend on."""
+
+    def meter(
+        self, *, scope: Scope | None = None, run_id: str = "", purpose: Purpose = ...
+    ) -> Meter:
+        """What books the calls of models."""
 
     def cache_key(self, scope: Scope, model_id: str) -> str:
         """Under which key the cache keeps vectors of a model for ``scope``."""

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sync_pipeline.core.document import Document
-from sync_pipeline.core.errors import PermanentError
+from sync_pipeline.core.errors import PermanentError, PostponedError
 from sync_pipeline.core.payload import content_digest, revision_at
 from sync_pipeline.core.point import PointDigests, StoredPoint
 from sync_pipeline.core.ports import Dataset, StagingArea
@@ -385,18 +385,26 @@ class _ChangeSet(_Manifest):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefusedText:
-    """A text that the model refuses."""
+class UnembeddedText:
+    """A text that has no vector: the model refuses it, or it has to wait."""
 
     error_code: str
     """Class name of the error."""
     error: str
     """Its message."""
+    retry_after_seconds: float | None = None
+    """When it is tried again, where it has to wait through no fault of its own."""
 
     @classmethod
-    def of(cls, error: PermanentError) -> Self:
+    def of(cls, error: PermanentError | PostponedError) -> Self:
         """Note an error."""
-        return cls(error_code=type(error).__name__, error=str(error))
+        waits = error.retry_after_seconds if isinstance(error, PostponedError) else None
+        return cls(error_code=type(error).__name__, error=str(error), retry_after_seconds=waits)
+
+    @property
+    def is_postponed(self) -> bool:
+        """Whether it has to wait, and is not refused."""
+        return self.retry_after_seconds is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -408,14 +416,14 @@ class EmbeddedTexts:
     seconds: float
     unknown: Mapping[str, Mapping[str, int]]
     """Per view what the model knows of them."""
-    refused: Mapping[str, RefusedText]
-    """By embed hash."""
+    unembedded: Mapping[str, UnembeddedText]
+    """By embed hash those without a vector."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what ``to_dict`` wrote."""
-        refused = {key: RefusedText(**error) for key, error in values["refused"].items()}
-        return cls(**{**values, "counts": Counts(**values["counts"]), "refused": refused})
+        unembedded = {key: UnembeddedText(**why) for key, why in values["unembedded"].items()}
+        return cls(**{**values, "counts": Counts(**values["counts"]), "unembedded": unembedded})
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

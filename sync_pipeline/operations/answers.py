@@ -61,8 +61,10 @@ def totals(reports: Sequence[ScopeReport]) -> Counts:
 
 
 def all_done(reports: Sequence[ScopeReport]) -> bool:
-    """Whether no scope failed, and no document either."""
-    return not any(report.status == "failed" or report.failed for report in reports)
+    """Whether no scope failed, and no document failed or has to wait."""
+    return not any(
+        report.status == "failed" or report.failed or report.pending for report in reports
+    )
 
 
 def status_answer(

@@ -243,7 +243,10 @@ def view_badge(
     if failures:
         state = BadgeState.FAILED
     elif failed_of_entity or _is_pending(
-        snapshot, quarantined=quarantined, is_running=scope.is_running
+        snapshot,
+        failed=failed_of_entity,
+        quarantined=quarantined,
+        is_running=scope.is_running,
     ):
         state = BadgeState.PENDING
     elif scope.blocked_deletions is not None or (
@@ -337,12 +340,14 @@ def counted(number: int, name: str) -> str:
     return f"{number:,} {name}" if number == 1 else f"{number:,} {name}s"
 
 
-def _is_pending(snapshot: EntitySnapshot | None, *, quarantined: int, is_running: bool) -> bool:
+def _is_pending(
+    snapshot: EntitySnapshot | None, *, failed: int, quarantined: int, is_running: bool
+) -> bool:
     if snapshot is None or snapshot.source_snapshot_at is None:
         return True
     if snapshot.writing_token is not None and not is_running:
         return True
-    return snapshot.documents < snapshot.rows - quarantined
+    return snapshot.documents < snapshot.rows - quarantined or snapshot.failed > failed
 
 
 def _waiting(number: int, name: str) -> str:

@@ -103,7 +103,7 @@ class Metrics:
         # From 0 on: the first of a kind is a rise too.
         for reason in get_args(Busy):
             self._busy.labels(reason)
-        self._runs = _Runs(self.registry, price=sync.price_per_million_tokens)
+        self._runs = _Runs(self.registry, price=_price(sync))
         self.registry.register(Records(lambda: watch(sync), on_runs=self._runs.count))
         ProcessCollector(registry=self.registry)
 
@@ -293,6 +293,12 @@ class _Runs:
         self._hits.inc(run.counts.cache_hits)
         for step, seconds in asdict(run.seconds).items():
             self._seconds.labels(step).observe(seconds)
+
+
+def _price(sync: SyncContext) -> float | None:
+    """Of the one model; of tokens of several nobody knows here which is whose."""
+    price = sync.models.main.tariff.price_per_million_tokens
+    return None if price is None or sync.models.own else float(price)
 
 
 def _named(name: str) -> tuple[str, str]:

@@ -39,8 +39,8 @@ def test_every_count_is_shown_by_a_step() -> None:
         pytest.param("export", "archived documents dropped_values quarantined rows", id="export"),
         pytest.param(
             "embed",
-            "cache_hits changed embedded_texts embedded_tokens failed new payload_changed repaired "
-            "stale texts truncated unchanged",
+            "cache_hits changed embedded_texts embedded_tokens failed new payload_changed pending "
+            "repaired stale texts truncated unchanged",
             id="embed",
         ),
         pytest.param("upsert", "failed payloads_written points_written", id="upsert"),

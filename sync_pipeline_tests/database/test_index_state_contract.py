@@ -356,10 +356,48 @@ def test_failed_documents_are_listed_by_scope_and_id(
     assert listed(limit=1) == [("acme", "1")]
     assert listed(scope=GLOBEX) == [("globex", "3")]
     assert listed(scope=GLOBAL) == []
-    assert listed(only_due=True) == []
+    assert state.list_due(scope=ACME) == []
     state.retry_now(document_ids=[row(2).document_id])
-    assert listed(only_due=True) == [("acme", "2")]
+    assert [one.db_id for one in state.list_due(scope=ACME)] == ["2"]
+    assert state.list_due(scope=GLOBEX) == []
     assert state_of_another.list_failed() == []
+
+
+def test_a_document_that_waits_is_pending_and_is_charged_no_attempt(state: IndexState) -> None:
+    record(state, row(1))
+    waiting = replace(failure(1, "too dear", views=["text"]), retry_after_seconds=3600)
+    state.record_failed(scope=ACME, failures=[waiting])
+    state.record_failed(scope=ACME, failures=[waiting])
+
+    known = state.get(document_id=row(1).document_id)
+
+    assert known is not None
+    assert (known.status, known.attempts, known.failed_views) == ("pending", 0, ["text"])
+    assert (known.error_code, known.error) == ("RejectedPointError", "too dear")
+    assert state.list_failed() == []
+    assert state.count_by_scope() == {"acme": {"pending": 1}}
+    assert state.count_by_view()["acme"]["material"]["text"] == ViewCounts(pending=1)
+    assert recorded(state)[0][1:] == ("", "")
+
+
+def test_a_document_that_waits_is_due_when_it_said_or_is_asked_for(state: IndexState) -> None:
+    for number, seconds in ((1, 3600.0), (2, 0.0)):
+        waiting = replace(failure(number), retry_after_seconds=seconds)
+        state.record_failed(scope=ACME, failures=[waiting])
+
+    assert [one.db_id for one in state.list_due(scope=ACME)] == ["2"]
+    assert state.count_due_retries() == {"acme": 1}
+    assert state.retry_now(document_ids=[row(1).document_id]) == {"acme": 1}
+    assert state.count_due_retries() == {"acme": 2}
+
+
+def test_a_failure_after_waiting_is_the_first_attempt(state: IndexState) -> None:
+    state.record_failed(scope=ACME, failures=[replace(failure(1), retry_after_seconds=0)])
+    fail(state, 1)
+
+    known = state.get(document_id=row(1).document_id)
+    assert known is not None
+    assert (known.status, known.attempts) == ("failed", 1)
 
 
 def test_a_failed_document_is_due_once_it_is_asked_for(state: IndexState) -> None:

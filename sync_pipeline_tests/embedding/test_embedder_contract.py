@@ -128,6 +128,7 @@ def test_an_answer_says_per_text_what_it_took_as_counting_and_looking_at_it_alon
     assert all(count.tokens > 0 for count in answer.counts)
     assert [count.unknown for count in answer.counts] == [0] * len(TEXTS)
     assert answer.tokens >= sum(count.tokens for count in answer.counts) > 0
+    assert answer.tokens <= embedder.most_tokens(TEXTS)
     assert answer.provider
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from sync_pipeline.core.errors import StoreUnavailableError, UnconfirmedSyncErro
 from sync_pipeline.core.hashing import point_id
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import GLOBAL, Scope
+from sync_pipeline.core.spending import Tariff
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.questions.due import FEW_SCOPES, judge_scopes
 from sync_pipeline.engine.questions.plan import plan_scope
@@ -503,7 +505,9 @@ def test_a_plan_counts_a_text_once_wherever_it_occurs(world: World) -> None:
 
 
 def test_a_plan_with_nothing_to_do_costs_nothing(synced: World) -> None:
-    plan = plan_scope(replace(synced.sync, price_per_million_tokens=2.0), scope=ACME)
+    synced.embedder.tariff = Tariff(Decimal(2))
+
+    plan = plan_scope(synced.sync, scope=ACME)
 
     assert (plan.unchanged, plan.tokens, plan.estimated_seconds) == (3, 0, 0.0)
     assert plan.estimated_cost == 0.0
@@ -515,7 +519,9 @@ def test_a_plan_estimates_time_from_the_last_measurement_and_cost_from_the_price
     world.put_many("1", "2")
     world.rates.record(model_id=world.embedder.model_id, texts=100, seconds=50)
 
-    plan = plan_scope(replace(world.sync, price_per_million_tokens=1_000_000.0), scope=ACME)
+    world.embedder.tariff = Tariff(Decimal(1_000_000))
+
+    plan = plan_scope(world.sync, scope=ACME)
 
     assert plan.estimated_seconds == 1.0
     assert plan.estimated_cost == plan.tokens > 0

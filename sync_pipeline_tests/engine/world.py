@@ -33,6 +33,7 @@ from sync_pipeline_tests.fakes.state import (
     FakeEmbeddingRates,
     FakeGenerations,
     FakeIndexState,
+    FakeLedger,
     FakeModelCanaries,
     FakeQuarantine,
     FakeRunHeartbeats,
@@ -99,6 +100,7 @@ class World:
     runs: FakeSyncRuns = field(default_factory=FakeSyncRuns)
     embedder: FakeEmbedder = field(default_factory=FakeEmbedder)
     rates: FakeEmbeddingRates = field(default_factory=FakeEmbeddingRates)
+    ledger: FakeLedger = field(default_factory=FakeLedger)
     staging: ParquetStaging = field(init=False)
     feed: FakeChangeFeed | None = None
     models: dict[str, FakeEmbedder] = field(default_factory=dict)
@@ -139,6 +141,7 @@ class World:
             cache=self.cache,
             canaries=self.canaries,
             rates=self.rates,
+            ledger=self.ledger,
             quarantine=self.quarantine,
             requests=self.requests,
             runs=self.runs,

@@ -12,6 +12,7 @@ from sync_pipeline.core.canaries import CANARY_TEXTS
 from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.hashing import digest
+from sync_pipeline.core.spending import FREE
 from sync_pipeline.core.vocabulary import TokenCount
 
 POISON = "☠"
@@ -87,6 +88,7 @@ class FakeEmbedder:
         self.max_batch = max_batch
         self.max_batch_bytes: int | None = None
         self.concurrency = 1
+        self.tariff = FREE
         self.failures = dict(failures or {})
         self.spoil = spoil
         self.max_texts_in_memory = max_texts_in_memory
@@ -126,6 +128,10 @@ class FakeEmbedder:
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         return sum(len(text.split()) for text in texts)
+
+    def most_tokens(self, texts: Sequence[str]) -> int:
+        """As many as it counts."""
+        return sum(count.tokens for count in self.count_unknown(texts))
 
     def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
         return [

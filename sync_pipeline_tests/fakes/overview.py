@@ -90,6 +90,7 @@ class FakeOverview:
             synced=sum(scope.synced for scope in scopes),
             failed=sum(scope.failed for scope in scopes),
             failed_scopes=sum(scope.failed > 0 for scope in scopes),
+            pending=sum(scope.pending for scope in scopes),
             quarantined=sum(scope.quarantined for scope in scopes),
             blocked=sum(scope.blocked_deletions is not None for scope in scopes),
             cut_off=sum(scope.is_cut_off for scope in scopes),
@@ -130,6 +131,8 @@ class FakeOverview:
             if snapshot.entity_type in entity_types:
                 recorded.setdefault(snapshot.scope_key, []).append(snapshot)
         failing = Counter(known.scope_key for known in self._failing(entity_types))
+        waiting = self._failing(entity_types, status="pending")
+        pending = Counter(known.scope_key for known in waiting)
         unusable = {
             key: count
             for key, counts in self._quarantine.count_by_entity().items()
@@ -147,6 +150,7 @@ class FakeOverview:
                 recorded.get(key, []),
                 of=len(entity_types),
                 failed=failing[key],
+                pending=pending[key],
                 quarantined=unusable.get(key, 0),
                 is_running=key in held,
                 blocked=blocked.get(key),
@@ -162,11 +166,13 @@ class FakeOverview:
                 last[run.scope_key] = run
         return {key: run for key, run in last.items() if _is_refused(run)}
 
-    def _failing(self, entity_types: Sequence[str]) -> list[RecordedDocument]:
+    def _failing(
+        self, entity_types: Sequence[str], *, status: str = "failed"
+    ) -> list[RecordedDocument]:
         return [
             known
             for known in self._state.mine.values()
-            if known.status == "failed" and known.entity_type in entity_types
+            if known.status == status and known.entity_type in entity_types
         ]
 
 
@@ -176,6 +182,7 @@ def _scope(
     *,
     of: int,
     failed: int,
+    pending: int,
     quarantined: int,
     is_running: bool,
     blocked: SyncRun | None,
@@ -187,6 +194,7 @@ def _scope(
         rows=sum(part.rows for part in parts),
         documents=sum(part.documents for part in parts),
         failed=failed,
+        pending=pending,
         quarantined=quarantined,
         in_sync_to=_oldest([part.source_snapshot_at for part in parts], of=of),
         last_success_at=min(

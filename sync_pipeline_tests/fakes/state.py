@@ -164,11 +164,15 @@ class FakeIndexState:
                 entity_type=failure.entity_type,
                 db_id=failure.db_id,
             )
-            attempts = known.retry_count + 1
-            wait = min(timedelta(minutes=2 ** min(attempts, 20)), timedelta(days=1))
+            attempts, waits = known.retry_count, failure.retry_after_seconds
+            if waits is None:
+                attempts += 1
+                wait = min(timedelta(minutes=2 ** min(attempts, 20)), timedelta(days=1))
+            else:
+                wait = timedelta(seconds=waits)
             self.documents[key] = replace(
                 known,
-                status="failed",
+                status=failure.status,
                 failed_views=sorted(failure.views),
                 error_code=failure.error_code,
                 error=failure.error[:500],
@@ -293,11 +297,12 @@ class FakeIndexState:
             by_view = counts.setdefault(known.scope_key, {}).setdefault(known.entity_type, {})
             for view in {*known.embed_hashes, *known.failed_views}:
                 is_whole = known.status == "failed" and not known.failed_views
-                has_failed = is_whole or view in known.failed_views
+                status = known.status if is_whole or view in known.failed_views else "synced"
                 by_view[view] = by_view.get(view, ViewCounts()) + ViewCounts(
-                    synced=not has_failed,
-                    failed=has_failed,
+                    synced=status == "synced",
+                    failed=status == "failed",
                     truncated=view in known.truncated,
+                    pending=status == "pending",
                 )
         return {
             key: {entity: views for entity, views in entities.items() if views}
@@ -317,15 +322,14 @@ class FakeIndexState:
         return None if known is None else _record(known)
 
     def list_failed(
-        self,
-        *,
-        scope: Scope | None = None,
-        only_due: bool = False,
-        limit: int | None = None,
+        self, *, scope: Scope | None = None, limit: int | None = None
     ) -> list[DocumentRecord]:
-        failed = self._failed(scope, only_due=only_due)
+        failed = self._unsynced("failed", scope=scope)
         by_scope = sorted(failed, key=lambda known: (known.scope_key, known.document_id))
         return [_record(known) for known in by_scope[:limit]]
+
+    def list_due(self, *, scope: Scope) -> list[DocumentRecord]:
+        return [_record(known) for known in self._due(scope)]
 
     def list_documents(
         self,
@@ -359,7 +363,7 @@ class FakeIndexState:
     ) -> dict[str, int]:
         chosen = [
             known
-            for known in self._failed(scope)
+            for known in self._unsynced("failed", "pending", scope=scope)
             if (document_ids is None or known.document_id in document_ids)
             and (entity_types is None or known.entity_type in entity_types)
         ]
@@ -369,7 +373,7 @@ class FakeIndexState:
         return dict(Counter(known.scope_key for known in chosen))
 
     def count_due_retries(self, *, entity_types: Sequence[str] | None = None) -> dict[str, int]:
-        due = self._failed(None, only_due=True)
+        due = self._due(None)
         return dict(
             Counter(
                 known.scope_key
@@ -378,15 +382,21 @@ class FakeIndexState:
             )
         )
 
-    def _failed(self, scope: Scope | None, *, only_due: bool = False) -> list[RecordedDocument]:
-        now = self._clock()
+    def _unsynced(self, *statuses: str, scope: Scope | None) -> list[RecordedDocument]:
         return [
             known
             for (owner, _), known in self.documents.items()
             if owner == self._collection
-            and known.status == "failed"
+            and known.status in statuses
             and (scope is None or known.scope_key == scope.key)
-            and (not only_due or _is_due(known, now))
+        ]
+
+    def _due(self, scope: Scope | None) -> list[RecordedDocument]:
+        now = self._clock()
+        return [
+            known
+            for known in self._unsynced("failed", "pending", scope=scope)
+            if _is_due(known, now)
         ]
 
     def _of(self, scope: Scope) -> list[RecordedDocument]:

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from sync_pipeline.core.errors import SourceUnavailableError, StoreLockedError
 from sync_pipeline.core.ports import RecordedScope, ScopeTotals, SyncRun
 from sync_pipeline.core.reports import Counts, StepSeconds
 from sync_pipeline.core.scope import GLOBAL
+from sync_pipeline.core.spending import Tariff
 from sync_pipeline.embedding.hashing import HashingEmbedder
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.embedders import PricedEmbedder
 from sync_pipeline.engine.steps.sync import sync_scope
 from sync_pipeline.operations.monitoring import (
     Watched,
@@ -373,7 +376,7 @@ def test_no_text_of_a_document_or_query_is_told(own: Served) -> None:
 
 def priced(sync: SyncContext) -> SyncContext:
     """The same where a million tokens cost two."""
-    return replace(sync, price_per_million_tokens=2.0)
+    return sync.rebound(embedder=PricedEmbedder(sync.models.main, tariff=Tariff(Decimal(2))))
 
 
 def exposed_families() -> set[str]:

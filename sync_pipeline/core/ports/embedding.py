@@ -7,6 +7,7 @@ from typing import Protocol
 
 from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.point import SparseVector
+from sync_pipeline.core.spending import Tariff
 from sync_pipeline.core.vocabulary import TokenCount
 
 
@@ -24,6 +25,8 @@ class Embedder(Protocol):
     does not matter. A single text may have more."""
     concurrency: int
     """Calls worth having under way at the same time; 1 where more make nothing faster."""
+    tariff: Tariff
+    """What its tokens cost."""
 
     @property
     def model_id(self) -> str:
@@ -69,6 +72,12 @@ class Embedder(Protocol):
         """Count the tokens that embedding these texts would take, all together.
 
         An estimate, where the provider's tokenizer is not at hand. Loads no model.
+        """
+
+    def most_tokens(self, texts: Sequence[str]) -> int:
+        """The most tokens that one call of ``embed`` or ``embed_queries`` can state for these.
+
+        A bound, not an estimate: budgets rest on it. Loads no model.
         """
 
     def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:

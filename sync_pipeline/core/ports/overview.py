@@ -55,7 +55,7 @@ class RecordedScope:
     """How many of them were ever synced."""
     rows: int
     documents: int
-    """What the rows became, failed ones among them."""
+    """What the rows became, failed and pending ones among them."""
     failed: int
     """Documents that fail now."""
     quarantined: int
@@ -71,6 +71,8 @@ class RecordedScope:
     is_cut_off: bool
     """Whether a run began to write and never finished; never while one is running."""
 
+    pending: int = 0
+    """Documents that wait for vectors now; they are found by their words."""
     blocked_deletions: int | None = None
     """Points that its last run would have had to delete, where that was refused: what an
     approval names. A success since then has settled it."""
@@ -86,7 +88,7 @@ class RecordedScope:
     @property
     def synced(self) -> int:
         """Documents in step, as far as is recorded."""
-        return min(max(self.documents - self.failed, 0), self.possible)
+        return min(max(self.documents - self.failed - self.pending, 0), self.possible)
 
     @property
     def coverage(self) -> float:
@@ -121,6 +123,7 @@ class ScopeTotals:
     failed: int = 0
     failed_scopes: int = 0
     """Scopes with failed documents."""
+    pending: int = 0
     quarantined: int = 0
     blocked: int = 0
     """Scopes with a deletion that waits for approval."""

@@ -32,7 +32,7 @@ class StateRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedDocument:
-    """A document that could not be embedded or written."""
+    """A document that could not be embedded or written, or has to wait for its vectors."""
 
     document_id: str
     point_id: str
@@ -43,7 +43,15 @@ class FailedDocument:
     error: str
     """Its message; never the document's text."""
     views: Sequence[str] = ()
-    """Views whose text the model refused; none where it is the whole document that failed."""
+    """Views without a vector; none where it is the whole document that failed."""
+    retry_after_seconds: float | None = None
+    """When it is tried again, where it is only pending: nothing is wrong with it. None where it
+    failed."""
+
+    @property
+    def status(self) -> str:
+        """``failed`` or ``pending``."""
+        return "failed" if self.retry_after_seconds is None else "pending"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +64,15 @@ class ViewCounts:
     """Whose last attempt failed for this view, or for the whole document."""
     truncated: int = 0
     """Of whose text only a part has a vector, among both."""
+    pending: int = 0
+    """That wait for their vector; found by their words meanwhile."""
 
     def __add__(self, other: ViewCounts) -> ViewCounts:
         return ViewCounts(
             self.synced + other.synced,
             self.failed + other.failed,
             self.truncated + other.truncated,
+            self.pending + other.pending,
         )
 
 
@@ -75,7 +86,7 @@ class DocumentRecord:
     entity_type: str
     db_id: str
     status: str
-    """``synced`` or ``failed``."""
+    """``synced``, ``failed``, or ``pending`` where it waits for vectors."""
     embed_hashes: Mapping[str, str]
     """Of what was last synced; empty where nothing was."""
     payload_hash: str | None
@@ -83,7 +94,7 @@ class DocumentRecord:
     """Class name of the last error; None where the last attempt succeeded."""
     error: str | None
     failed_views: Sequence[str]
-    """Views that the last error is about; none where it is about the whole document."""
+    """Views that the last error is about, or that wait; none where it is the whole document."""
     attempts: int
     """Failures since the last success."""
     next_retry_at: datetime | None
@@ -138,19 +149,12 @@ class IndexStateReader(Protocol):
         """What is recorded of one document."""
 
     def list_failed(
-        self,
-        *,
-        scope: Scope | None = None,
-        only_due: bool = False,
-        limit: int | None = None,
+        self, *, scope: Scope | None = None, limit: int | None = None
     ) -> list[DocumentRecord]:
-        """Documents whose last attempt failed, of one scope or of all, by scope key and id.
+        """Documents whose last attempt failed, of one scope or of all, by scope key and id."""
 
-        Args:
-            scope: Only those of this scope.
-            only_due: Only those whose next try has come, by the database's clock.
-            limit: Most documents.
-        """
+    def list_due(self, *, scope: Scope) -> list[DocumentRecord]:
+        """Failed and pending documents whose next try has come, by the database's clock."""
 
     def list_documents(
         self,
@@ -174,7 +178,7 @@ class IndexStateReader(Protocol):
         """
 
     def count_due_retries(self, *, entity_types: Sequence[str] | None = None) -> dict[str, int]:
-        """Per scope key the failed documents whose next try has come, by the database's clock.
+        """Per scope key how many ``list_due`` would list.
 
         Args:
             entity_types: Only those of these entities; None for all.
@@ -195,7 +199,10 @@ class IndexState(IndexStateReader, Protocol):
         """Record confirmed writes; a row that another scope held moves to this one."""
 
     def record_failed(self, *, scope: Scope, failures: Sequence[FailedDocument]) -> None:
-        """Record documents that could not be written: one attempt each, with a next try."""
+        """Record documents that could not be written: one attempt each, with a next try.
+
+        Those that are only pending are charged no attempt.
+        """
 
     def delete(
         self,
@@ -236,11 +243,11 @@ class IndexState(IndexStateReader, Protocol):
         document_ids: Sequence[str] | None = None,
         entity_types: Sequence[str] | None = None,
     ) -> dict[str, int]:
-        """Let the time of the next try of failed documents come at once.
+        """Let the time of the next try of failed and pending documents come at once.
 
         Args:
             scope: Only those of this scope.
-            document_ids: Only these; those that have not failed are left out.
+            document_ids: Only these; those that are synced are left out.
             entity_types: Only those of these entities.
 
         Returns:

@@ -12,6 +12,7 @@ from sync_pipeline.core.diff import Action
 from sync_pipeline.core.errors import MassDeletionRefusedError
 from sync_pipeline.core.reports import Counts, SyncMode
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.core.spending import NO_COST
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.steps.compare import (
     NO_CHANGES,
@@ -64,7 +65,8 @@ class _Tally:
     texts: dict[str, set[str]] = field(default_factory=dict)
     """By model id the embed hashes of the texts to embed; the texts themselves would be too much
     to keep."""
-    tokens: int = 0
+    tokens: Counter[str] = field(default_factory=Counter)
+    """By model id."""
     vector_bytes: int = 0
     digest: str = NO_CHANGES
 
@@ -114,12 +116,11 @@ def _count_texts(
     new = missing - tally.texts.setdefault(model_id, set())
     if new:
         tally.texts[model_id] |= new
-        tally.tokens += sync.embedders[model_id].count_tokens([texts[key] for key in new])
+        tally.tokens[model_id] += sync.embedders[model_id].count_tokens([texts[key] for key in new])
 
 
 def _plan(sync: Reading, *, scope: Scope, tally: _Tally, note: str | None) -> ScopePlan:
     seconds = _seconds(sync, texts=tally.texts)
-    price = sync.price_per_million_tokens
     return ScopePlan(
         scope_key=scope.key,
         new=tally.counts.new,
@@ -128,15 +129,24 @@ def _plan(sync: Reading, *, scope: Scope, tally: _Tally, note: str | None) -> Sc
         unchanged=tally.counts.unchanged,
         deletes=sum(map(len, tally.stale.values())),
         texts_to_embed=sum(map(len, tally.texts.values())),
-        tokens=tally.tokens,
+        tokens=tally.tokens.total(),
         estimated_seconds=None if seconds is None else round(seconds, 1),
-        estimated_cost=None if price is None else round(tally.tokens * price / 1_000_000, 6),
+        estimated_cost=_cost(sync, tokens=tally.tokens),
         blocked_by=_blocked_by(sync, scope=scope, tally=tally),
         change_digest=tally.digest,
         archived=tally.counts.archived,
         vector_bytes=tally.vector_bytes,
         note=note,
     )
+
+
+def _cost(sync: Reading, *, tokens: Mapping[str, int]) -> float | None:
+    """What so many tokens of each model cost; None where nobody has said a price."""
+    tariffs = {model_id: embedder.tariff for model_id, embedder in sync.embedders.items()}
+    if all(tariff.price_per_million_tokens is None for tariff in tariffs.values()):
+        return None
+    cost = sum((tariffs[model_id].cost(number) for model_id, number in tokens.items()), NO_COST)
+    return round(float(cost), 6)
 
 
 def _seconds(sync: Reading, *, texts: Mapping[str, set[str]]) -> float | None:

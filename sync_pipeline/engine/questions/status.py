@@ -198,7 +198,8 @@ def _entity_status(
 ) -> EntityStatusReport:
     failed = statuses.get("failed", 0)
     possible = max(rows - quarantined, 0)
-    pending = max(possible - points - failed, 0)
+    # Documents that wait for vectors have a point without them.
+    pending = max(possible - points - failed, 0) + statuses.get("pending", 0)
     since = snapshot.source_snapshot_at if snapshot is not None else None
     waits = (sync.now() - since).total_seconds() if since is not None and pending else None
     return EntityStatusReport(

@@ -6,15 +6,17 @@ In between, texts without a vector may be embedded anywhere, see ``embed.embed_p
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
-from sync_pipeline.core.errors import PlanOutdatedError
+from sync_pipeline.core.errors import PlanOutdatedError, PostponedError
 from sync_pipeline.core.ports import FailedDocument, Fence
 from sync_pipeline.core.reports import Counts
+from sync_pipeline.core.spending import Purpose
 from sync_pipeline.core.vocabulary import Vocabulary
 from sync_pipeline.engine.canaries import require_same_model
 from sync_pipeline.engine.changes import Refusal, iter_changes, note_failure
@@ -24,10 +26,10 @@ from sync_pipeline.engine.staged import (
     MISSING_SCHEMA,
     EmbeddedTexts,
     MissingTexts,
-    RefusedText,
     StagedChanges,
     StagedComparison,
     StagedExport,
+    UnembeddedText,
     dataset_name,
     hash_column,
     inherited,
@@ -215,10 +217,17 @@ class _Staging:
     def _require_known(self, model_id: str) -> None:
         """Compare a model of which no canaries are recorded with what the cache has of it.
 
-        Whoever embeds compares it with its canaries, and needs no export for that.
+        Whoever embeds compares it with its canaries, and needs no export for that. Where that is
+        postponed now, so is all that would be embedded.
         """
         if not self.sync.canaries.reference(model_id=model_id):
-            require_same_model(self.sync, self.sync.embedders[model_id], export=self.export)
+            meter = self.sync.meter(
+                scope=self.export.scope, run_id=self.export.run_id, purpose=Purpose.CANARIES
+            )
+            with suppress(PostponedError):
+                require_same_model(
+                    self.sync, meter.on(self.sync.embedders[model_id]), export=self.export
+                )
 
 
 def _slices(count: int, *, first: int, size: int) -> Iterator[tuple[int, int]]:
@@ -263,7 +272,8 @@ def seal_changes(
     """Make of a comparison whose texts were embedded what can be written.
 
     Documents all of whose texts the model refuses are set aside and recorded as failed; of the
-    others only the refused views are. Sealing again what was sealed gives the same.
+    others only the refused views are. Documents whose texts have to wait are written without
+    those vectors, and pending. Sealing again what was sealed gives the same.
 
     Args:
         sync: The ports.
@@ -272,11 +282,13 @@ def seal_changes(
     """
     began = sync.seconds()
     everywhere = [*comparison.embedded, *embedded]
-    refused = {key: error for part in everywhere for key, error in part.refused.items()}
+    unembedded = {key: why for part in everywhere for key, why in part.unembedded.items()}
     tally = _Tally(sum((part.counts for part in embedded), comparison.counts))
     changes, rows = comparison.changes, comparison.changes_rows
-    if refused:
-        changes, rows = _set_aside_all(sync, comparison=comparison, refused=refused, tally=tally)
+    if unembedded:
+        changes, rows = _set_aside_all(
+            sync, comparison=comparison, unembedded=unembedded, tally=tally
+        )
     before = comparison.seconds
     spent = before.embed + sum(part.seconds for part in embedded)
     return StagedChanges(
@@ -321,10 +333,10 @@ def _set_aside_all(
     sync: SyncContext,
     *,
     comparison: StagedComparison,
-    refused: Mapping[str, RefusedText],
+    unembedded: Mapping[str, UnembeddedText],
     tally: _Tally,
 ) -> tuple[list[str], int]:
-    """Stage the parts anew that have refused texts; the parts, and how many documents they have.
+    """Stage the parts anew that have texts without a vector; the parts, and their documents.
 
     Under names of their own: what was compared stays as it was, for whoever seals it again.
     """
@@ -334,7 +346,7 @@ def _set_aside_all(
     for number, name in enumerate(comparison.changes):
         changes = sync.staging.open_dataset(name).read(0)
         kept = _set_aside(
-            sync, comparison=comparison, changes=changes, refused=refused, tally=tally
+            sync, comparison=comparison, changes=changes, unembedded=unembedded, tally=tally
         )
         rows += changes.num_rows if kept is None else kept.num_rows
         if kept is None:
@@ -350,14 +362,14 @@ def _set_aside(
     *,
     comparison: StagedComparison,
     changes: pa.Table,
-    refused: Mapping[str, RefusedText],
+    unembedded: Mapping[str, UnembeddedText],
     tally: _Tally,
 ) -> pa.Table | None:
-    """Take refused texts out of the documents that have others; record the rest as failed.
+    """Take texts without a vector out of the documents that are written; record the rest as failed.
 
     Returns:
-        The documents that are written, those with a refused view without it; None where no
-        document has a refused text.
+        The documents that are written, each without the views that have no vector; None where
+        every document has all of its vectors.
     """
     failures: list[FailedDocument] = []
     kept: list[int] = []
@@ -366,12 +378,13 @@ def _set_aside(
     for place, change in enumerate(iter_changes(changes, sync.views)):
         embedded = change.embed_hashes if change.writes_point else {}
         errors = {
-            view: refused[key]
+            view: unembedded[key]
             for view in embedded
             for key in change.vector_keys(view)
-            if key in refused
+            if key in unembedded
         }
-        is_written = len(errors) < len(embedded) or not embedded
+        refused = [why for why in errors.values() if not why.is_postponed]
+        is_written = len(refused) < len(embedded) or not embedded
         if is_written:
             kept.append(place)
             refusals.append(None)
@@ -385,8 +398,8 @@ def _set_aside(
             absent_of=tally.absent_of,
             is_written=is_written,
         )
-        tally.counts += Counts(failed=1)
-        refusal = Refusal.of(next(iter(errors.values())), views=list(errors))
+        tally.counts += Counts(failed=1) if refused else Counts(pending=1)
+        refusal = Refusal.of([*refused, *errors.values()][0], views=list(errors))
         if is_written:
             refusals[-1] = refusal.to_json()
         else:
@@ -402,7 +415,7 @@ def _set_aside(
 
 
 def _without_texts(changes: pa.Table, blanked: Mapping[str, set[int]]) -> pa.Table:
-    """The documents without the hashes of refused texts, view by view at these places."""
+    """The documents without the hashes of texts that have no vector, view by view."""
     for view, places in blanked.items():
         name = hash_column(view)
         keys = changes.column(name).to_pylist()

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import pyarrow as pa
 
-from sync_pipeline.core.batching import batched, by_length
+from sync_pipeline.core.batching import batched_by_size, by_length
 from sync_pipeline.core.embedded import Embedded
-from sync_pipeline.core.errors import PermanentError
+from sync_pipeline.core.errors import BudgetExceededError, PermanentError, PostponedError
 from sync_pipeline.core.ports import Embedder, Fence
 from sync_pipeline.core.reports import Counts
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.core.spending import Purpose
 from sync_pipeline.core.vocabulary import TokenCount, Vocabulary
 from sync_pipeline.engine.bisect import apply_bisecting
 from sync_pipeline.engine.canaries import require_same_model
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.overlap import record_behind
+from sync_pipeline.engine.metering import fitting
+from sync_pipeline.engine.overlap import in_flight, record_behind
 from sync_pipeline.engine.staged import (
     EmbeddedTexts,
     MissingTexts,
-    RefusedText,
     StagedChanges,
     StagedComparison,
     StagedExport,
+    UnembeddedText,
     split_by_place,
 )
 from sync_pipeline.engine.steps.change_set import compare_scope, seal_changes
@@ -95,8 +98,8 @@ class _Tally:
     counts: Counts = field(default_factory=Counts)
     unknown: dict[str, Vocabulary] = field(default_factory=dict)
     """Per view, of the texts that were embedded."""
-    refused: dict[str, RefusedText] = field(default_factory=dict)
-    """By embed hash."""
+    unembedded: dict[str, UnembeddedText] = field(default_factory=dict)
+    """By embed hash those that have no vector."""
 
     def note(self, counts: Sequence[TokenCount], *, views: Sequence[Sequence[str]]) -> None:
         """Count embedded texts, each for every view that has it."""
@@ -164,7 +167,7 @@ def embed_part(
         counts=tally.counts,
         seconds=sync.seconds() - began,
         unknown={view: vocabulary.to_dict() for view, vocabulary in sorted(tally.unknown.items())},
-        refused=tally.refused,
+        unembedded=tally.unembedded,
     )
 
 
@@ -197,12 +200,21 @@ def _embed_texts(
         scope=scope,
         owner=run_id,
     )
-    if missing:
-        require_same_model(sync, embedder)
     to_embed = {key: text.text for key, text in texts.items() if key in missing}
     tally.counts += Counts(cache_hits=len(texts) - len(to_embed))
+    if not to_embed:
+        return
+    meter = sync.meter(scope=scope, run_id=run_id)
+    try:
+        require_same_model(sync, meter.on(embedder, purpose=Purpose.CANARIES))
+    except PostponedError as error:
+        tally.unembedded |= dict.fromkeys(to_embed, UnembeddedText.of(error))
+        return
     began = sync.seconds()
-    for keys, embedded in _embed_batches(sync, embedder, scope=scope, texts=to_embed, tally=tally):
+    embedded_before = tally.counts.embedded_texts
+    for keys, embedded in _embed_batches(
+        sync, meter.on(embedder), scope=scope, texts=to_embed, tally=tally
+    ):
         tally.counts += Counts(
             embedded_texts=len(keys),
             embedded_tokens=embedded.tokens,
@@ -210,11 +222,10 @@ def _embed_texts(
         )
         tally.note(embedded.counts, views=[texts[key].views for key in keys])
         sync.progress.advance("embed", done=done_before + tally.counts.embedded_texts, total=total)
-    if len(to_embed) >= _ENOUGH_TO_MEASURE:
+    embedded_texts = tally.counts.embedded_texts - embedded_before
+    if embedded_texts >= _ENOUGH_TO_MEASURE:
         sync.rates.record(
-            model_id=embedder.model_id,
-            texts=len(to_embed),
-            seconds=sync.seconds() - began,
+            model_id=embedder.model_id, texts=embedded_texts, seconds=sync.seconds() - began
         )
 
 
@@ -226,23 +237,23 @@ def _embed_batches(
     texts: Mapping[str, str],
     tally: _Tally,
 ) -> Iterator[tuple[list[str], Embedded]]:
-    """Embed distinct texts, longest first, and cache each batch at once.
+    """Embed distinct texts, longest first, several calls at once, and cache each batch at once.
 
     Yields:
         Per batch the hashes of the texts that were embedded, and the answer.
     """
     keys, values = list(texts), list(texts.values())
+    embed = _Batches(embedder, values)
 
-    def embed(run: Sequence[int]) -> Embedded:
-        embedded = embedder.embed([values[position] for position in run])
-        return embedded.checked(
-            count=len(run),
-            dimension=embedder.dimension,
-            origin=f"the model {embedder.model_id}",
-        )
-
-    def blame(position: int, error: PermanentError) -> None:
-        tally.refused[keys[position]] = RefusedText.of(error)
+    def batches() -> Iterator[list[int]]:
+        for batch in batched_by_size(
+            by_length(values),
+            max_items=min(sync.options.embed_chunk_size, embedder.max_batch),
+            max_bytes=embedder.max_batch_bytes or sys.maxsize,
+            size_of=lambda place: len(values[place].encode()),
+        ):
+            sync.checkpoint(scope=scope)
+            yield batch
 
     def keep(done: tuple[Sequence[int], Embedded]) -> None:
         run, embedded = done
@@ -252,10 +263,84 @@ def _embed_batches(
             vectors=embedded.vectors,
         )
 
-    chunk = min(sync.options.embed_chunk_size, embedder.max_batch)
     with record_behind(keep) as keep_behind:
-        for batch in batched(by_length(values), chunk):
-            sync.checkpoint(scope=scope)
-            for run, embedded in apply_bisecting(batch, embed, blame=blame):
+        for outcome in in_flight(embed.batch, batches(), most=embedder.concurrency):
+            for place, why in outcome.unembedded.items():
+                tally.unembedded[keys[place]] = why
+            for run, embedded in outcome.done:
                 keep_behind((run, embedded))
-                yield [keys[at] for at in run], embedded
+                yield [keys[place] for place in run], embedded
+            if outcome.error is not None:
+                raise outcome.error
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What became of one batch: its texts by their place."""
+
+    done: list[tuple[Sequence[int], Embedded]] = field(default_factory=list)
+    unembedded: dict[int, UnembeddedText] = field(default_factory=dict)
+    error: Exception | None = None
+    """What ended it early; what was done before stays."""
+    settled: set[int] = field(default_factory=set)
+    """Places of which something is known."""
+
+    def keep(self, run: Sequence[int], embedded: Embedded) -> None:
+        """Note vectors."""
+        self.done.append((run, embedded))
+        self.settled.update(run)
+
+    def note(self, places: Sequence[int], error: PermanentError | PostponedError) -> None:
+        """Note texts without a vector."""
+        self.unembedded |= dict.fromkeys(places, UnembeddedText.of(error))
+        self.settled.update(places)
+
+
+@dataclass(slots=True)
+class _Batches:
+    """Embeds batches of texts, in several threads; notes which of them are refused or wait."""
+
+    embedder: Embedder
+    values: Sequence[str]
+    closed: PostponedError | None = None
+    """Why nothing is embedded any more."""
+
+    def batch(self, places: Sequence[int]) -> _Outcome:
+        """Embed the texts at these places, as far as budgets admit them."""
+        outcome = _Outcome()
+        todo, size = list(places), len(places)
+        while todo:
+            if self.closed is not None:
+                outcome.note(todo, self.closed)
+                break
+            try:
+                self._embed(todo[:size], outcome)
+            except BudgetExceededError as error:
+                waiting = [self.values[place] for place in todo if place not in outcome.settled]
+                size = fitting(self.embedder, waiting, left=error.tokens_left)
+                if not size:
+                    outcome.note([it for it in todo if it not in outcome.settled], error)
+            except PostponedError as error:
+                self.closed = error
+            except Exception as error:  # noqa: BLE001 - raised once what was done is kept
+                outcome.error = error
+                break
+            todo = [place for place in todo if place not in outcome.settled]
+        return outcome
+
+    def _embed(self, places: Sequence[int], outcome: _Outcome) -> None:
+        """Embed texts in one call, or in more where one of them is refused."""
+
+        def embed(run: Sequence[int]) -> Embedded:
+            answer = self.embedder.embed([self.values[place] for place in run])
+            return answer.checked(
+                count=len(run),
+                dimension=self.embedder.dimension,
+                origin=f"the model {self.embedder.model_id}",
+            )
+
+        def blame(place: int, error: PermanentError) -> None:
+            outcome.note([place], error)
+
+        for run, embedded in apply_bisecting(places, embed, blame=blame):
+            outcome.keep(run, embedded)

@@ -218,12 +218,12 @@ class _TouchedIds:
         self.point_ids |= recorded - present
 
     def add_retries(self, sync: Reading, scope: Scope) -> None:
-        """Add the failed documents that are to be tried again, and rows set aside for their ids.
+        """Add the documents that are to be tried again, and rows set aside for their ids.
 
         Whether such a row counts is decided by other rows, of other scopes too, whose changes
         this scope does not hear of.
         """
-        for record in sync.state.list_failed(scope=scope, only_due=True):
+        for record in sync.state.list_due(scope=scope):
             if record.entity_type in sync.entity_names:
                 self._add(scope, record.entity_type, record.db_id)
         for _, rejection in sync.quarantine.list_all(scope=scope):

@@ -1,4 +1,4 @@
-"""What embedding took, and what its budgets count."""
+"""What embedding took, what its budgets count, and why documents wait for vectors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
+
+from sync_pipeline.migrations.versions import r0008_views
 
 revision = "r0010_spending"
 down_revision = "r0009_run_heartbeat"
@@ -24,8 +26,16 @@ def _moment(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
 
 
+# As in r0008_views; views that wait say why too.
+DOCUMENT_VIEW_STATUS = r0008_views.DOCUMENT_VIEW_STATUS.replace(
+    "document.status = 'failed'", "document.status IN ('failed', 'pending')"
+)
+
+
 def upgrade() -> None:
     """Add the tables, empty: of what was spent before nobody has kept a record."""
+    op.execute("DROP VIEW document_view_status")
+    op.execute(DOCUMENT_VIEW_STATUS)
     op.create_table(
         "embedding_usage",
         sa.Column("day", sa.Date(), primary_key=True),
@@ -70,5 +80,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Remove them."""
+    op.execute("DROP VIEW document_view_status")
+    op.execute(r0008_views.DOCUMENT_VIEW_STATUS)
     for name in ("embedding_reservation", "embedding_budget", "embedding_usage"):
         op.drop_table(name)

@@ -1,0 +1,182 @@
+"""Models whose calls are booked, and made only where every budget admits them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import accumulate
+from typing import Final
+
+from sync_pipeline.core.embedded import Embedded
+from sync_pipeline.core.errors import BudgetExceededError
+from sync_pipeline.core.ports import Embedder, Exhausted, Ledger, Reservation
+from sync_pipeline.core.scope import Scope
+from sync_pipeline.core.spending import (
+    Amount,
+    Budget,
+    BudgetPolicy,
+    BudgetState,
+    Entry,
+    Purpose,
+    Taken,
+    Tariff,
+)
+from sync_pipeline.engine.embedders import StandingFor
+
+_log: Final = logging.getLogger(__name__)
+
+LONGEST_WAIT_SECONDS: Final = 120.0
+"""How long a call waits for others under way, which have reserved more than they will take."""
+_LOOK_AGAIN_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """Who embeds, and what it counts against."""
+
+    ledger: Ledger
+    policy: BudgetPolicy
+    now: Callable[[], datetime]
+    scope: Scope | None = None
+    """None where it is nobody's."""
+    run_id: str = ""
+    purpose: Purpose = Purpose.DOCUMENTS
+    sleep: Callable[[float], None] = time.sleep
+
+    def entry(self, model_id: str) -> Entry:
+        """What a call is booked under."""
+        return Entry(
+            day=self.now().date(),
+            scope_key="" if self.scope is None else self.scope.key,
+            model_id=model_id,
+            run_id=self.run_id,
+            purpose=self.purpose,
+        )
+
+    def budgets(self, entry: Entry) -> list[Budget]:
+        """What it counts against. Searches are booked and never refused, so they are not bound."""
+        if self.purpose is Purpose.SEARCH:
+            return []
+        return self.policy.budgets(scope=self.scope, run_id=self.run_id, day=entry.day)
+
+    def on(self, embedder: Embedder, *, purpose: Purpose | None = None) -> Embedder:
+        """The same model, metered; as it is where it runs here and the texts are only searched."""
+        meter = self if purpose is None else replace(self, purpose=purpose)
+        if meter.purpose is Purpose.SEARCH and not embedder.tariff.is_limited:
+            return embedder
+        return MeteredEmbedder(embedder, meter=meter)
+
+
+class MeteredEmbedder(StandingFor):
+    """A model whose calls are booked.
+
+    Where its tokens count against budgets, what a call may take at most is reserved before it is
+    made, and what it took is booked instead.
+    """
+
+    def __init__(self, embedder: Embedder, *, meter: Meter) -> None:
+        super().__init__(embedder)
+        self._meter = meter
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        """See ``Embedder``.
+
+        Raises:
+            BudgetExceededError: a budget does not admit the call; it was not made.
+        """
+        return self._booked(texts, self._embedder.embed)
+
+    def embed_queries(self, texts: Sequence[str]) -> Embedded:
+        """See ``Embedder``, and ``embed``."""
+        return self._booked(texts, self._embedder.embed_queries)
+
+    def _booked(self, texts: Sequence[str], embed: Callable[[Sequence[str]], Embedded]) -> Embedded:
+        if not texts:
+            return embed(texts)
+        entry = self._meter.entry(self.model_id)
+        if not self.tariff.is_limited:
+            answer = embed(texts)
+            taken = _taken(answer, texts=len(texts), tariff=self.tariff, most=0)
+            self._meter.ledger.book(entry, provider=answer.provider, taken=taken)
+            return answer
+        most = self.most_tokens(texts)
+        reservation = self._reserved(entry, most=most)
+        try:
+            answer = embed(texts)
+        except Exception as error:
+            self._settle(reservation, provider="", taken=self._lost(error, most=most))
+            raise
+        taken = _taken(answer, texts=len(texts), tariff=self.tariff, most=most)
+        self._settle(reservation, provider=answer.provider, taken=taken)
+        return answer
+
+    def _reserved(self, entry: Entry, *, most: int) -> Reservation:
+        """Reserve the most that a call can take; where only others under way are in the way, wait.
+
+        Raises:
+            BudgetExceededError: it is not admitted, whatever they take.
+        """
+        amount = Amount(tokens=most, cost=self.tariff.cost(most))
+        budgets = self._meter.budgets(entry)
+        waited = 0.0
+        while True:
+            made = self._meter.ledger.reserve(entry, amount=amount, budgets=budgets)
+            if isinstance(made, Reservation):
+                return made
+            limit = made.budget.limit
+            if not limit.admits(made.spent + amount) or waited >= LONGEST_WAIT_SECONDS:
+                raise _exceeded(made, tariff=self.tariff, needed=most)
+            self._meter.sleep(_LOOK_AGAIN_SECONDS)
+            waited += _LOOK_AGAIN_SECONDS
+
+    def _lost(self, error: Exception, *, most: int) -> Taken:
+        """What a call that failed may have taken: nothing where it was answered."""
+        calls = getattr(error, "unanswered_calls", 0)
+        return Taken(
+            unconfirmed_calls=calls,
+            unconfirmed_tokens=calls * most,
+            unconfirmed_cost=self.tariff.cost(calls * most),
+        )
+
+    def _settle(self, reservation: Reservation, *, provider: str, taken: Taken) -> None:
+        after = self._meter.ledger.settle(reservation, provider=provider, taken=taken)
+        policy = self._meter.policy
+        for budget, spent in zip(reservation.budgets, after, strict=True):
+            if not budget.limit.is_set:
+                continue
+            state = BudgetState(budget=budget, spent=spent, alert_fraction=policy.alert_fraction)
+            before = Amount(
+                tokens=spent.tokens - taken.amount.tokens, cost=spent.cost - taken.amount.cost
+            )
+            if budget.limit.fraction(before) < policy.alert_fraction <= state.fraction:
+                _log.warning("%s", state.told())
+
+
+def fitting(embedder: Embedder, texts: Sequence[str], *, left: int) -> int:
+    """How many of the first of these texts can be embedded with so many tokens."""
+    bounds = accumulate(embedder.most_tokens([text]) for text in texts)
+    return sum(bound <= left for bound in bounds)
+
+
+def _taken(answer: Embedded, *, texts: int, tariff: Tariff, most: int) -> Taken:
+    lost = answer.unanswered_calls * most
+    return Taken(
+        calls=answer.calls,
+        texts=texts,
+        tokens=answer.tokens,
+        cost=tariff.cost(answer.tokens),
+        unconfirmed_calls=answer.unanswered_calls,
+        unconfirmed_tokens=lost,
+        unconfirmed_cost=tariff.cost(lost),
+    )
+
+
+def _exceeded(refused: Exhausted, *, tariff: Tariff, needed: int) -> BudgetExceededError:
+    taken = refused.spent + refused.reserved
+    left = refused.budget.limit.tokens_left(taken, tariff=tariff)
+    return BudgetExceededError(
+        budget=refused.budget, spent=taken, tokens_left=left or 0, tokens_needed=needed
+    )
