@@ -37,8 +37,8 @@ from sync_pipeline.engine.questions.doctor import Finding, ask, examine
 from sync_pipeline.processes import machine_name
 from sync_pipeline.redaction import redact_logs
 from sync_pipeline.settings import Settings, dagster_storage_url, mask_url
+from sync_pipeline.settings.providers import AnyModel, HashingModel, OpenAIModel
 from sync_pipeline.settings.recipe import Recipe, model_recipe
-from sync_pipeline.settings.sections import ModelSettings
 from sync_pipeline.settings.urls import DAGSTER_SCHEMA, names_dagster_schema
 
 if TYPE_CHECKING:
@@ -338,12 +338,12 @@ def _index_options(settings: Settings) -> IndexOptions:
     )
 
 
-def _embedder(embedding: ModelSettings) -> Embedder:
-    if embedding.provider == "hashing":
+def _embedder(embedding: AnyModel) -> Embedder:
+    if isinstance(embedding, HashingModel):
         from sync_pipeline.embedding.hashing import HashingEmbedder
 
         return HashingEmbedder(dimension=embedding.dimension or _DEFAULT_HASHING_DIMENSION)
-    if embedding.provider == "openai":
+    if isinstance(embedding, OpenAIModel):
         from sync_pipeline.embedding.openai import OpenAIEmbedder
 
         return OpenAIEmbedder(
@@ -355,6 +355,7 @@ def _embedder(embedding: ModelSettings) -> Embedder:
             revision=embedding.revision,
             query_prompt=embedding.query_prompt,
             document_prompt=embedding.document_prompt,
+            shorten=embedding.reduce_dimension,
             max_batch=embedding.batch_size,
         )
     from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
