@@ -21,13 +21,14 @@ from sync_pipeline.core.ports import (
     Embedder,
     GenerationRecord,
     Lease,
+    Ledger,
     ModelCanaries,
     VectorStore,
 )
 from sync_pipeline.core.spending import Purpose
 from sync_pipeline.engine.canaries import as_known, settle_model
 from sync_pipeline.engine.collection import OpenRecords, Records
-from sync_pipeline.engine.context import SyncContext, SyncOptions
+from sync_pipeline.engine.context import SyncContext, SyncOptions, utc_now
 from sync_pipeline.engine.embedders import Models, PricedEmbedder
 from sync_pipeline.engine.generation import (
     Generation,
@@ -35,12 +36,13 @@ from sync_pipeline.engine.generation import (
     bind_generation,
     with_views,
 )
+from sync_pipeline.engine.metering import BookedQueries
 from sync_pipeline.engine.questions.doctor import Finding, ask, examine
 from sync_pipeline.processes import machine_name
 from sync_pipeline.redaction import redact_logs
 from sync_pipeline.settings import Settings, dagster_storage_url, mask_url
+from sync_pipeline.settings.providers import AnyModel, HashingModel, OpenAIModel
 from sync_pipeline.settings.recipe import Recipe, model_recipe
-from sync_pipeline.settings.sections import ModelSettings
 from sync_pipeline.settings.urls import DAGSTER_SCHEMA, names_dagster_schema
 
 if TYPE_CHECKING:
@@ -223,9 +225,12 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     schema = settings.state.schema_name
     canaries = PostgresModelCanaries(state_engine, schema)
     store = _store(settings, is_shared=shares_index)
-    named = {name: _embedder(model) for name, model in settings.embedding.models.items()}
+    ledger = PostgresLedger(state_engine, schema)
+    named = {
+        name: _embedder(model, ledger=ledger) for name, model in settings.embedding.models.items()
+    }
     models = Models(
-        _embedder(settings.embedding),
+        _embedder(settings.embedding, ledger=ledger),
         {view: named[name] for view, name in settings.view_models.items()},
     )
 
@@ -251,7 +256,9 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
                 for view, name in settings.view_models.items()
             },
         ),
-        open_generation=_opener(settings, store=store, records=records, canaries=canaries),
+        open_generation=_opener(
+            settings, store=store, records=records, canaries=canaries, ledger=ledger
+        ),
         source=PostgresRowSource(
             source_engine, statement_timeout_seconds=settings.source.statement_timeout_seconds
         ),
@@ -263,7 +270,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         cache=PostgresEmbeddingCache(state_engine, schema),
         canaries=canaries,
         rates=PostgresEmbeddingRates(state_engine, schema),
-        ledger=PostgresLedger(state_engine, schema),
+        ledger=ledger,
         quarantine=PostgresQuarantine(state_engine, schema),
         requests=PostgresSyncRequests(state_engine, schema),
         runs=PostgresSyncRuns(state_engine, schema),
@@ -339,21 +346,23 @@ def _index_options(settings: Settings) -> IndexOptions:
     )
 
 
-def _embedder(embedding: ModelSettings) -> Embedder:
+def _embedder(embedding: AnyModel, *, ledger: Ledger) -> Embedder:
     embedder = _unpriced(embedding)
-    price = getattr(embedding, "price_per_million_tokens", None)
-    if price is None:
+    price = embedding.price_per_million_tokens
+    if price is not None:
+        tariff = replace(embedder.tariff, price_per_million_tokens=Decimal(str(price)))
+        embedder = PricedEmbedder(embedder, tariff=tariff)
+    if not embedder.tariff.is_limited:
         return embedder
-    tariff = replace(embedder.tariff, price_per_million_tokens=Decimal(str(price)))
-    return PricedEmbedder(embedder, tariff=tariff)
+    return BookedQueries(embedder, ledger=ledger, now=utc_now)
 
 
-def _unpriced(embedding: ModelSettings) -> Embedder:
-    if embedding.provider == "hashing":
+def _unpriced(embedding: AnyModel) -> Embedder:
+    if isinstance(embedding, HashingModel):
         from sync_pipeline.embedding.hashing import HashingEmbedder
 
         return HashingEmbedder(dimension=embedding.dimension or _DEFAULT_HASHING_DIMENSION)
-    if embedding.provider == "openai":
+    if isinstance(embedding, OpenAIModel):
         from sync_pipeline.embedding.openai import OpenAIEmbedder
 
         return OpenAIEmbedder(
@@ -365,6 +374,7 @@ def _unpriced(embedding: ModelSettings) -> Embedder:
             revision=embedding.revision,
             query_prompt=embedding.query_prompt,
             document_prompt=embedding.document_prompt,
+            shorten=embedding.reduce_dimension,
             max_batch=embedding.batch_size,
         )
     from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
@@ -386,6 +396,7 @@ def _opener(
     store: Lease[VectorStore],
     records: OpenRecords,
     canaries: ModelCanaries,
+    ledger: Ledger,
 ) -> OpenGeneration:
     """Open recorded generations, each once per process: their models are loaded once."""
     opened: dict[str, Generation] = {}
@@ -393,7 +404,7 @@ def _opener(
     def open_generation(record: GenerationRecord) -> Generation | None:
         if record.collection not in opened:
             generation = _open_recorded(
-                settings, record, store=store, records=records, canaries=canaries
+                settings, record, store=store, records=records, canaries=canaries, ledger=ledger
             )
             if generation is None or generation.spec.collection != record.collection:
                 return None
@@ -410,14 +421,15 @@ def _open_recorded(
     store: Lease[VectorStore],
     records: OpenRecords,
     canaries: ModelCanaries,
+    ledger: Ledger,
 ) -> Generation | None:
     """What a recorded collection was made with; None where that cannot be told or is gone."""
     from sync_pipeline.embedding.bm25 import Bm25Encoder
 
     try:
         recipe = Recipe.of(record, settings=settings)
-        own = {view: _embedder(model) for view, model in recipe.view_models.items()}
-        models = Models(_embedder(recipe.embedding), own).each(
+        own = {view: _embedder(model, ledger=ledger) for view, model in recipe.view_models.items()}
+        models = Models(_embedder(recipe.embedding, ledger=ledger), own).each(
             lambda model: as_known(model, canaries)
         )
         return bind_generation(
@@ -466,6 +478,7 @@ def _options(settings: Settings) -> SyncOptions:
         ),
         keep_generations_seconds=settings.index.keep_previous_days * 86_400,
         run_order=settings.scopes.as_run_order(),
+        budgets=settings.budget.as_policy(),
         groups=replace(
             settings.schedule.as_group_policy(),
             big_rows=settings.scale.big_rows,

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from sync_pipeline import __version__
 from sync_pipeline.cli import (
     cache,
+    cost,
     demo,
     entities,
     evaluate,
@@ -95,7 +96,7 @@ def program(
 
 
 for module in (
-    sync, plan, verify, status, explain, search, evaluate, export, serve, mcp, services, demo,
+    sync, plan, verify, status, cost, explain, search, evaluate, export, serve, mcp, services, demo,
 ):  # fmt: skip
     app.add_typer(module.app)
 app.add_typer(index.index_app, name="index")

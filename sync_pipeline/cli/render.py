@@ -82,6 +82,10 @@ def sync_remarks(reports: Sequence[ScopeReport], *, duration_seconds: float) -> 
         remarks.append(
             f"Documents that could not be embedded or written: {sums.failed}; {LIST_FAILED}."
         )
+    if sums.pending:
+        remarks.append(
+            f"Documents that wait for vectors, found by their words meanwhile: {sums.pending}."
+        )
     if sums.quarantined:
         remarks.append(f"Rows that cannot become documents: {sums.quarantined}; {LIST_QUARANTINE}.")
     remarks += _unknown_remarks(reports)

@@ -173,6 +173,11 @@ class BudgetPolicy:
             )
         return found
 
+    @property
+    def has_limits(self) -> bool:
+        """Whether anything is bound in a month."""
+        return any(limit.is_set for limit in (self.month, self.tenant, *self.tenants.values()))
+
     def of_scope(self, scope_key: str) -> Limit:
         """What a scope may spend in a month: the shared rows are nobody's, unless named."""
         return self.tenants.get(

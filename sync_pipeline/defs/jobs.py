@@ -41,6 +41,7 @@ ASSETS = (exported_documents, embedded_documents, upserted_points, stale_cleanup
 CHECKS = (scope_checks,)
 
 LEFTOVERS_LOOK_BACK: Final = timedelta(days=7)
+RUN_COSTS_KEPT: Final = timedelta(days=100)
 """The job runs daily; this covers a week in which it did not."""
 
 # In one process: a run costs 0.3 s instead of 5 s, and the steps share one loaded model.
@@ -229,6 +230,15 @@ def drop_old_generations(
 
 
 @dg.op
+def sum_up_old_costs(context: dg.OpExecutionContext, sync: dg.ResourceParam[SyncContext]) -> None:
+    """Keep what embedding took per scope and day, and no more per run, once it is old."""
+    oldest = datetime.now(tz=UTC) - RUN_COSTS_KEPT
+    with as_dagster_failures(retry_number=context.retry_number):
+        summed = sync.ledger.forget_runs(before=oldest.date())
+    context.add_output_metadata({"run_costs": summed})
+
+
+@dg.op
 def build_search_index(context: dg.OpExecutionContext, sync: dg.ResourceParam[SyncContext]) -> None:
     """Make searches fast over what was written since, where the index does not by itself."""
     began = sync.seconds()
@@ -263,6 +273,7 @@ def build_maintenance_job(settings: Settings) -> dg.JobDefinition:
         remove_leftover_files()
         remove_old_runs()
         drop_old_generations()
+        sum_up_old_costs()
         build_search_index()
 
     return maintenance_job

@@ -57,21 +57,48 @@ class Meter:
         )
 
     def budgets(self, entry: Entry) -> list[Budget]:
-        """What it counts against. Searches are booked and never refused, so they are not bound."""
-        if self.purpose is Purpose.SEARCH:
-            return []
+        """What it counts against."""
         return self.policy.budgets(scope=self.scope, run_id=self.run_id, day=entry.day)
 
     def on(self, embedder: Embedder, *, purpose: Purpose | None = None) -> Embedder:
-        """The same model, metered; as it is where it runs here and the texts are only searched."""
+        """The same model, with its documents metered."""
         meter = self if purpose is None else replace(self, purpose=purpose)
-        if meter.purpose is Purpose.SEARCH and not embedder.tariff.is_limited:
-            return embedder
         return MeteredEmbedder(embedder, meter=meter)
 
 
+class BookedQueries(StandingFor):
+    """A model whose search texts are booked where they cost something; they are never refused.
+
+    Args:
+        embedder: The model.
+        ledger: Where they are booked.
+        now: The clock.
+    """
+
+    def __init__(self, embedder: Embedder, *, ledger: Ledger, now: Callable[[], datetime]) -> None:
+        super().__init__(embedder)
+        self._ledger = ledger
+        self._now = now
+
+    def embed_queries(self, texts: Sequence[str]) -> Embedded:
+        """See ``Embedder``."""
+        answer = self._embedder.embed_queries(texts)
+        if texts and self.tariff.is_limited:
+            entry = Entry(
+                day=self._now().date(),
+                scope_key="",
+                model_id=self.model_id,
+                run_id="",
+                purpose=Purpose.SEARCH,
+            )
+            most = self.most_tokens(texts) if answer.unanswered_calls else 0
+            taken = _taken(answer, texts=len(texts), tariff=self.tariff, most=most)
+            self._ledger.book(entry, provider=answer.provider, taken=taken)
+        return answer
+
+
 class MeteredEmbedder(StandingFor):
-    """A model whose calls are booked.
+    """A model whose calls for documents are booked.
 
     Where its tokens count against budgets, what a call may take at most is reserved before it is
     made, and what it took is booked instead.
@@ -87,13 +114,7 @@ class MeteredEmbedder(StandingFor):
         Raises:
             BudgetExceededError: a budget does not admit the call; it was not made.
         """
-        return self._booked(texts, self._embedder.embed)
-
-    def embed_queries(self, texts: Sequence[str]) -> Embedded:
-        """See ``Embedder``, and ``embed``."""
-        return self._booked(texts, self._embedder.embed_queries)
-
-    def _booked(self, texts: Sequence[str], embed: Callable[[Sequence[str]], Embedded]) -> Embedded:
+        embed = self._embedder.embed
         if not texts:
             return embed(texts)
         entry = self._meter.entry(self.model_id)

@@ -15,10 +15,15 @@ variable, its reference page and its line in the example file follow from it
 from sync_pipeline.settings.entities import CriterionSettings, EntitySettings, ViewSettings
 from sync_pipeline.settings.loading import find_config, load_settings
 from sync_pipeline.settings.model import Settings
+from sync_pipeline.settings.providers import (
+    EmbeddingSettings,
+    HashingEmbedding,
+    OpenAIEmbedding,
+    SentenceTransformersEmbedding,
+)
 from sync_pipeline.settings.sections import (
     AlertSettings,
     DagsterSettings,
-    EmbeddingSettings,
     IndexSettings,
     ScheduleSettings,
     ScopeSettings,
@@ -44,10 +49,13 @@ __all__ = [
     "DatabaseUrl",
     "EmbeddingSettings",
     "EntitySettings",
+    "HashingEmbedding",
     "IndexSettings",
+    "OpenAIEmbedding",
     "ScheduleSettings",
     "ScopeSettings",
     "SearchSettings",
+    "SentenceTransformersEmbedding",
     "ServiceSettings",
     "Settings",
     "SourceSettings",

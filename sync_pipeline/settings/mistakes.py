@@ -49,6 +49,12 @@ _BY_TYPE: Final[Mapping[str, Mistake]] = {
     "less_than_equal": Mistake("is too large", "write at most {le}"),
 }
 
+_MISSING_OF_MODELS: Final[Mapping[str, str]] = {
+    "model": "name one that the service offers, e.g. text-embedding-3-small",
+    "dimension": "set the length of the model's vectors, e.g. 1536 for text-embedding-3-small",
+}
+"""What to write for a key that a provider cannot do without."""
+
 
 def mistakes_of(error: ValidationError, *, variables: Mapping[Path, str]) -> list[str]:
     """Describe everything that pydantic found, without keys and passwords.
@@ -98,7 +104,9 @@ def _mistake(details: ErrorDetails, location: tuple[int | str, ...]) -> Mistake:
     if kind == MISTAKE:
         return Mistake(context["what"], context["fix"])
     if kind == "extra_forbidden":
-        return _unknown_key(location)
+        return _unknown_key(details["loc"])
+    if kind == "missing" and location[0] == "embedding":
+        return Mistake("is missing", _MISSING_OF_MODELS[str(location[-1])])
     if kind not in _BY_TYPE:
         return Mistake(details["msg"], "see docs/reference/settings.md")
     what, fix = _BY_TYPE[kind]
@@ -106,7 +114,14 @@ def _mistake(details: ErrorDetails, location: tuple[int | str, ...]) -> Mistake:
 
 
 def _unknown_key(location: tuple[int | str, ...]) -> Mistake:
-    allowed = siblings(location)
+    forms = siblings(location)
+    this, *others = [tag.removeprefix(HIDDEN_PART) for tag in forms] or [""]
+    allowed = next(iter(forms.values()), [])
+    owners = [tag for tag in others if location[-1] in forms[f"{HIDDEN_PART}{tag}"]]
+    if owners:
+        return Mistake(
+            f"belongs to the provider {' and '.join(owners)}, this is {this}", "remove it"
+        )
     similar = get_close_matches(str(location[-1]), allowed, n=1)
     fix = f"did you mean {similar[0]!r}?" if similar else f"choose from {', '.join(allowed)}"
     return Mistake("is no setting", fix)

@@ -11,12 +11,17 @@ from pydantic import model_validator
 
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.hashing import digest
+from sync_pipeline.settings.budget import BudgetSettings
 from sync_pipeline.settings.entities import DEFAULT_ENTITIES, Entities
+from sync_pipeline.settings.providers import (
+    AnyEmbedding,
+    OpenAIModel,
+    SentenceTransformersEmbedding,
+)
 from sync_pipeline.settings.rules import BM25_VECTOR, Mistake, refusal
 from sync_pipeline.settings.sections import (
     AlertSettings,
     DagsterSettings,
-    EmbeddingSettings,
     IndexSettings,
     ScaleSettings,
     ScheduleSettings,
@@ -46,7 +51,8 @@ class Settings(Section):
     source: SourceSettings = SourceSettings()
     state: StateSettings = StateSettings()
     index: IndexSettings = IndexSettings()
-    embedding: EmbeddingSettings = EmbeddingSettings()
+    embedding: AnyEmbedding = SentenceTransformersEmbedding()
+    budget: BudgetSettings = BudgetSettings()
     search: SearchSettings = SearchSettings()
     sync: SyncSettings = SyncSettings()
     scopes: ScopeSettings = ScopeSettings()
@@ -197,7 +203,11 @@ class Settings(Section):
         keys = (
             self.index.api_key,
             self.embedding.api_key,
-            *(model.api_key for model in self.embedding.models.values()),
+            *(
+                model.api_key
+                for model in self.embedding.models.values()
+                if isinstance(model, OpenAIModel)
+            ),
             self.alerts.webhook_url,
             self.service.secret,
         )

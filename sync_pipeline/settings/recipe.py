@@ -11,12 +11,20 @@ from pydantic import ValidationError
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.ports import Embedder, GenerationRecord
 from sync_pipeline.settings.model import Settings
-from sync_pipeline.settings.sections import EmbeddingSettings, ModelSettings
+from sync_pipeline.settings.providers import (
+    AnyEmbedding,
+    AnyModel,
+    EmbeddingSettings,
+    ModelSettings,
+    read_embedding,
+    read_model,
+)
 
-_OF_THIS_MACHINE: Final = (
-    "api_key", "allow_plain_http", "batch_size", "device", "cache_scope",
-    "price_per_million_tokens", "models",
-)  # fmt: skip
+_OF_THIS_MACHINE: Final = {
+    "api_key", "allow_plain_http", "batch_size", "concurrency", "device", "cache_scope",
+    "price_per_million_tokens", "models", "requests_per_minute", "timeout_seconds",
+    "tokens_per_minute",
+}  # fmt: skip
 """Settings of ``embedding`` that change no vector, or are nobody's to keep; today's count."""
 
 
@@ -25,7 +33,7 @@ def model_recipe(embedding: ModelSettings, embedder: Embedder) -> dict[str, obje
 
     What ``auto`` came to on this machine is named.
     """
-    shown: dict[str, object] = embedding.model_dump(mode="json", exclude=set(_OF_THIS_MACHINE))
+    shown: dict[str, object] = embedding.model_dump(mode="json", exclude=_OF_THIS_MACHINE)
     if embedding.provider == "sentence-transformers":
         shown["dtype"] = embedder.model_id.rsplit(":", 2)[1]
     return shown
@@ -35,12 +43,12 @@ def model_recipe(embedding: ModelSettings, embedder: Embedder) -> dict[str, obje
 class Recipe:
     """A recorded recipe, read."""
 
-    embedding: EmbeddingSettings
+    embedding: AnyEmbedding
     views: Mapping[str, Mapping[str, list[str]]]
     """Per entity and view its columns."""
     long_views: Mapping[str, Mapping[str, int]]
     """Likewise, of views that are cut into passages the tokens of a passage."""
-    view_models: Mapping[str, ModelSettings]
+    view_models: Mapping[str, AnyModel]
     """Of views with a model of their own."""
 
     @classmethod
@@ -55,12 +63,12 @@ class Recipe:
             ConfigurationError: it says nothing that these settings understand.
         """
         model, views = _parts(record, settings=settings)
-        today = settings.embedding.model_dump(include=set(_OF_THIS_MACHINE))
+        today = settings.embedding.model_dump(include=_OF_THIS_MACHINE)
         kept: Any = record.recipe or {}
         try:
-            embedding = EmbeddingSettings.model_validate({**today, **model})
+            embedding = read_embedding({**today, **model})
             view_models = {
-                view: ModelSettings.model_validate({**_today(settings, view), **own})
+                view: read_model({**_today(settings, view), **own})
                 for view, own in kept.get("view_models", {}).items()
             }
         except ValidationError as error:
@@ -80,7 +88,7 @@ def _today(settings: Settings, view: str) -> dict[str, object]:
     """Today's keys and machine for the model of a view."""
     named = settings.embedding.models.get(settings.view_models.get(view, ""))
     model: ModelSettings = settings.embedding if named is None else named
-    return model.model_dump(include=set(_OF_THIS_MACHINE) & set(ModelSettings.model_fields))
+    return model.model_dump(include=_OF_THIS_MACHINE - set(EmbeddingSettings.model_fields))
 
 
 def _parts(

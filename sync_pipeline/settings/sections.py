@@ -41,11 +41,9 @@ from sync_pipeline.settings.rules import (
     as_id,
     checked,
     refusal,
-    why_not_a_device,
     why_not_a_mail_address,
     why_not_a_schema,
     why_not_a_scope_key,
-    why_not_a_view_name,
     why_not_an_alias,
 )
 from sync_pipeline.settings.urls import (
@@ -251,7 +249,7 @@ class IndexSettings(Section):
     @field_validator("api_key")
     @classmethod
     def _protected(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        return _refuse_unprotected(key, url=info.data.get("url"), section="index", info=info)
+        return refuse_unprotected(key, url=info.data.get("url"), section="index", info=info)
 
     @field_validator("cluster", mode="before")
     @classmethod
@@ -292,90 +290,6 @@ class IndexSettings(Section):
                 )
             )
         return value
-
-
-class ModelSettings(Section):
-    """A model: how texts become vectors."""
-
-    provider: Literal["sentence-transformers", "openai", "hashing"] = "sentence-transformers"
-    """`sentence-transformers` computes on this machine; `openai` asks any service with that
-    interface (OpenAI, Mixedbread, Ollama, TEI, vLLM); `hashing` gives vectors without meaning, for
-    tests and benchmarks only."""
-    model: Annotated[str, Field(min_length=1)] = Field(default=BUNDLED_MODEL, validate_default=True)
-    """`bundled` (all-MiniLM-L6-v2, installed with the package), a model name, or a folder.
-    `intfloat/multilingual-e5-small` suits catalogues that are not English."""
-    revision: Annotated[str, Field(min_length=1)] | None = None
-    """Commit or tag of the model on the model hub; pin it where results must not move."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number format of the model. `auto` takes bfloat16 where the processor is faster with it."""
-    device: Annotated[str, checked(why_not_a_device)] = "auto"
-    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`."""
-    batch_size: Annotated[int, Field(ge=1, le=2048), NOT_A_BOOL] = 64
-    """Texts per call of the model."""
-    query_prompt: str | None = None
-    """Put before every search text, e.g. `"query: "`. Null: what the model itself declares."""
-    document_prompt: str | None = None
-    """Put before every document text, e.g. `"passage: "`. Null: what the model itself declares."""
-    base_url: Annotated[str, checked(why_not_an_http_url)] | None = None
-    """Address of the `openai` service, e.g. `http://localhost:11434/v1`. Null: OpenAI's own."""
-    allow_plain_http: bool = False
-    """Send the key over `http://` to another machine, where the network itself is private."""
-    api_key: Key | None = None
-    """Key of the `openai` service. Better set in the environment than in a file."""
-    dimension: Annotated[int, Field(ge=1, le=65_536), NOT_A_BOOL] | None = Field(
-        default=None, validate_default=True
-    )
-    """Length of the vectors; needed for `openai`. Null: what the model has, 384 for `hashing`."""
-
-    @field_validator("model")
-    @classmethod
-    def _offered(cls, model: str, info: ValidationInfo) -> str:
-        if info.data.get("provider") == "openai" and model == BUNDLED_MODEL:
-            raise refusal(
-                Mistake(
-                    "is not a model of the provider 'openai'",
-                    "name one that the service offers, e.g. text-embedding-3-small",
-                )
-            )
-        return model
-
-    @field_validator("api_key")
-    @classmethod
-    def _protected(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        url = info.data.get("base_url") if info.data.get("provider") == "openai" else None
-        return _refuse_unprotected(key, url=url, section="embedding", info=info)
-
-    @field_validator("dimension")
-    @classmethod
-    def _known(cls, dimension: int | None, info: ValidationInfo) -> int | None:
-        if info.data.get("provider") == "openai" and dimension is None:
-            raise refusal(
-                Mistake(
-                    "must be given for the provider 'openai'",
-                    "set the length of the model's vectors, e.g. 1536 for text-embedding-3-small",
-                )
-            )
-        return dimension
-
-
-class EmbeddingSettings(ModelSettings):
-    """How texts become vectors. Another model, dtype, prompt or language is another index."""
-
-    bm25_language: Bm25Language = "mixed"
-    """Language of the texts, for word stems in the keyword half of a search. `mixed` stems Cyrillic
-    words as Russian and all others as English; `none` takes words as they are."""
-    price_per_million_tokens: Annotated[float, Field(ge=0), NOT_A_BOOL] | None = None
-    """What the provider charges; `plan` then shows an estimated cost."""
-    cache_scope: Literal["shared", "per_scope"] = "shared"
-    """`shared` embeds a text once for all tenants; `per_scope` once for each."""
-    part_texts: Annotated[int, Field(ge=100, le=1_000_000), NOT_A_BOOL] = 12_500
-    """Texts that are embedded as one part: what one worker is given at once, and the most that is
-    held in memory. Worth half a minute of the model at least."""
-    fan_out_texts: Annotated[int, Field(ge=1, le=1_000_000_000), NOT_A_BOOL] = 50_000
-    """From so many missing texts on, the parts are shared out among the workers of
-    `scale.executor`. Fewer are embedded where they were compared."""
-    models: dict[Annotated[str, checked(why_not_a_view_name)], ModelSettings] = {}
-    """Other models, by names of your own; a view of an entity asks for one with `model: NAME`."""
 
 
 class SearchSettings(Section):
@@ -664,9 +578,10 @@ class ScaleSettings(Section):
         return 3600 if self.is_on_many_machines else 180
 
 
-def _refuse_unprotected(
+def refuse_unprotected(
     key: SecretStr | None, *, url: str | None, section: str, info: ValidationInfo
 ) -> SecretStr | None:
+    """Judge a key by where it would be sent; it may be, or its mistake is raised."""
     if key is None or url is None or info.data.get("allow_plain_http"):
         return key
     if not is_readable_on_the_way(url):

@@ -70,6 +70,7 @@ def test_a_budget_holds_to_the_token_and_the_rest_is_pending_and_found_by_words(
     assert sum(not point.vectors for point in world.points.values()) == 3
     assert len(world.found("acme", "cement")) == 6
     assert not all_done([report])
+    assert "the budget of one run is used up" in str(report.note)
 
 
 def test_the_next_run_embeds_what_waited_and_nothing_else(world: World) -> None:

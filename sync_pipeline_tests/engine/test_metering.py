@@ -18,13 +18,17 @@ from sync_pipeline.core.errors import (
 )
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.core.spending import Amount, BudgetPolicy, Entry, Limit, Purpose, Taken, Tariff
-from sync_pipeline.engine.metering import LONGEST_WAIT_SECONDS, Meter, fitting
+from sync_pipeline.engine.metering import LONGEST_WAIT_SECONDS, BookedQueries, Meter, fitting
 from sync_pipeline_tests.fakes.embedder import POISON, FakeEmbedder
 from sync_pipeline_tests.fakes.state import FakeLedger
 
 PRICED = Tariff(Decimal("0.02"), is_service=True)
 TODAY = date(2026, 11, 30)
 ACME = Scope("acme")
+
+
+def now() -> datetime:
+    return datetime(2026, 11, 30, 23, 59, tzinfo=UTC)
 
 
 def metered(
@@ -40,7 +44,7 @@ def metered(
     return Meter(
         ledger=ledger,
         policy=policy or BudgetPolicy(),
-        now=lambda: datetime(2026, 11, 30, 23, 59, tzinfo=UTC),
+        now=now,
         scope=scope,
         run_id="run-1",
         purpose=purpose,
@@ -201,26 +205,20 @@ def test_several_processes_spend_a_budget_to_its_last_token_and_not_one_more() -
 
 def test_a_search_is_booked_and_never_refused() -> None:
     ledger, model = FakeLedger(), FakeEmbedder()
-    meter = metered(
-        ledger,
-        model,
-        policy=BudgetPolicy(month=Limit(tokens=0), tenant=Limit(tokens=0)),
-        purpose=Purpose.SEARCH,
-    )
+    model.tariff = PRICED
 
-    meter.on(model).embed_queries(["one two"])
+    asked = BookedQueries(model, ledger=ledger, now=now)
+    asked.embed_queries(["one two"])
 
     ((of, _, taken),) = booked(ledger)
-    assert (of.purpose, taken.tokens) == (Purpose.SEARCH, 2)
+    assert (of.purpose, of.scope_key, taken.tokens) == (Purpose.SEARCH, "", 2)
     assert ledger.spent_of == {}
 
 
 def test_a_search_with_the_model_here_writes_nothing() -> None:
     ledger, model = FakeLedger(), FakeEmbedder()
-    meter = metered(ledger, model, purpose=Purpose.SEARCH)
-    model.tariff = Tariff()
 
-    meter.on(model).embed_queries(["one two"])
+    BookedQueries(model, ledger=ledger, now=now).embed_queries(["one two"])
 
     assert booked(ledger) == []
 

@@ -16,7 +16,7 @@ from sync_pipeline.defs.groups import LANE_TAG
 from sync_pipeline.hosting.instance import instance_settings, open_instance, prepare_instance
 from sync_pipeline.settings import (
     DatabaseUrl,
-    EmbeddingSettings,
+    HashingEmbedding,
     ScheduleSettings,
     Settings,
     SourceSettings,
@@ -30,7 +30,7 @@ def settings_for(url: str, *, home: Path, **schedule: Any) -> Settings:
     return Settings(
         home=home,
         source=SourceSettings(url=DatabaseUrl(url)),
-        embedding=EmbeddingSettings(provider="hashing"),
+        embedding=HashingEmbedding(),
         schedule=ScheduleSettings(**schedule),
     )
 

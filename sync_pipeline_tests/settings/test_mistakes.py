@@ -194,7 +194,99 @@ def test_two_entities_of_one_name_are_refused(
 def test_the_openai_provider_needs_a_model_and_its_dimension(write_yaml: WriteYaml) -> None:
     found = mistakes(write_yaml("embedding: {provider: openai}"))
 
-    assert [line.split(":")[0] for line in found] == ["embedding.model", "embedding.dimension"]
+    assert found == [
+        (
+            "embedding.model: is missing; "
+            "fix: name one that the service offers, e.g. text-embedding-3-small"
+        ),
+        (
+            "embedding.dimension: is missing; fix: set the length of the model's vectors, "
+            "e.g. 1536 for text-embedding-3-small"
+        ),
+    ]
+
+
+def test_a_key_of_another_provider_is_refused_with_whose_it_is(write_yaml: WriteYaml) -> None:
+    found = mistakes(
+        write_yaml(
+            "embedding:\n"
+            "  {provider: openai, model: m, dimension: 8, device: cpu, dtype: float16,\n"
+            "   bach_size: 3, models: {titles: {base_url: 'https://x', revision: ''},\n"
+            "   h: {provider: hashing, model: m}}}"
+        )
+    )
+
+    foreign = "belongs to the provider"
+    assert found == [
+        "embedding.models.titles.revision: is empty (got ''); fix: fill it in, or write null",
+        (
+            f"embedding.models.titles.base_url: {foreign} openai, this is sentence-transformers; "
+            "fix: remove it"
+        ),
+        (
+            f"embedding.models.h.model: {foreign} sentence-transformers and openai, this is "
+            "hashing; fix: remove it"
+        ),
+        (
+            "embedding.device: belongs to the provider sentence-transformers, this is openai; "
+            "fix: remove it"
+        ),
+        (
+            "embedding.dtype: belongs to the provider sentence-transformers, this is openai; "
+            "fix: remove it"
+        ),
+        "embedding.bach_size: is no setting; fix: did you mean 'batch_size'?",
+    ]
+
+
+def test_the_model_of_the_package_is_none_of_a_service_s(write_yaml: WriteYaml) -> None:
+    [mistake] = mistakes(write_yaml("embedding: {provider: openai, model: bundled, dimension: 8}"))
+
+    assert "is not a model of the provider 'openai' (got 'bundled')" in mistake
+
+
+def test_a_key_of_another_provider_in_a_variable_is_named_by_it() -> None:
+    [mistake] = mistakes(SYNC_PIPELINE__EMBEDDING__BASE_URL="https://models.example/v1")
+
+    assert mistake == (
+        "SYNC_PIPELINE__EMBEDDING__BASE_URL (embedding.base_url): belongs to the provider openai, "
+        "this is sentence-transformers; fix: remove it"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("base_url: null, dimension: null, reduce_dimension: false", id="of services"),
+        pytest.param(
+            "provider: openai, model: m, dimension: 8, device: auto, dtype: auto", id="of here"
+        ),
+        pytest.param("provider: hashing, model: bundled, batch_size: 64", id="of others"),
+    ],
+)
+def test_another_provider_s_default_asks_for_nothing(write_yaml: WriteYaml, text: str) -> None:
+    """Files of earlier releases may spell out every key."""
+    loaded = load_settings(config=write_yaml(f"embedding: {{{text}}}"), env={})
+
+    assert not {"device", "base_url"} & loaded.embedding.model_fields_set
+
+
+@pytest.mark.parametrize("provider", ["magic", "[openai]", "null", "7"])
+def test_a_provider_that_there_is_not_is_refused_with_those_there_are(
+    write_yaml: WriteYaml, provider: str
+) -> None:
+    [mistake] = mistakes(write_yaml(f"embedding: {{models: {{m: {{provider: {provider}}}}}}}"))
+
+    assert mistake.startswith("embedding.models.m.provider: is not known here")
+    assert "choose 'sentence-transformers', 'openai' or 'hashing'" in mistake
+
+
+def test_a_named_service_s_key_does_not_cross_a_network_unencrypted(write_yaml: WriteYaml) -> None:
+    model = "{provider: openai, model: m, dimension: 8, base_url: 'http://x', api_key: k}"
+
+    [mistake] = mistakes(write_yaml(f"embedding: {{models: {{m: {model}}}}}"))
+
+    assert mistake.startswith("embedding.models.m.api_key: would cross the network unencrypted")
 
 
 OPENAI = "embedding: {provider: openai, model: m, dimension: 8, base_url: 'http://x', api_key: k}"
@@ -223,7 +315,7 @@ def test_a_key_does_not_cross_a_network_unencrypted(write_yaml: WriteYaml, text:
         pytest.param("index: {url: 'https://qdrant:6333', api_key: k}", id="https"),
         pytest.param("index: {url: 'http://qdrant:6333'}", id="no key"),
         pytest.param("index: {url: 'http://q', api_key: k, allow_plain_http: true}", id="allowed"),
-        pytest.param("embedding: {base_url: 'http://x', api_key: k}", id="service not used"),
+        pytest.param("embedding: {api_key: k}", id="service not used"),
     ],
 )
 def test_a_key_goes_where_nobody_listens_or_where_that_is_allowed(

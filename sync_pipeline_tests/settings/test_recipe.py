@@ -13,9 +13,14 @@ from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.ports import GenerationRecord
 from sync_pipeline.embedding.hashing import HashingEmbedder
 from sync_pipeline.engine.generation import with_views
-from sync_pipeline.settings import Settings
+from sync_pipeline.settings import (
+    HashingEmbedding,
+    OpenAIEmbedding,
+    SentenceTransformersEmbedding,
+    Settings,
+)
+from sync_pipeline.settings.providers import HashingModel, OpenAIModel
 from sync_pipeline.settings.recipe import Recipe, model_recipe
-from sync_pipeline.settings.sections import ModelSettings
 
 MADE = Settings.model_validate(
     {
@@ -91,8 +96,8 @@ def test_a_recipe_of_before_has_the_order_of_the_collections_views() -> None:
 def test_each_view_has_its_own_model_again() -> None:
     recipe = Recipe.of(record(RECIPE), settings=TODAY)
 
-    assert (recipe.embedding.provider, recipe.embedding.dimension) == ("hashing", 64)
-    assert recipe.view_models == {"title": ModelSettings(provider="hashing", dimension=32)}
+    assert recipe.embedding == HashingEmbedding(dimension=64)
+    assert recipe.view_models == {"title": HashingModel(dimension=32)}
 
 
 def test_keys_are_those_of_today() -> None:
@@ -114,9 +119,10 @@ def test_keys_are_those_of_today() -> None:
     recipe = Recipe.of(record({**RECIPE, "view_models": {"title": remote}}), settings=today)
 
     assert "sk-today" not in json.dumps(remote)
-    key = recipe.view_models["title"].api_key
-    assert key is not None
-    assert key.get_secret_value() == "sk-today"
+    read = recipe.view_models["title"]
+    assert isinstance(read, OpenAIModel)
+    assert read.api_key is not None
+    assert read.api_key.get_secret_value() == "sk-today"
     assert "sk-today" in today.secret_values
 
 
@@ -125,3 +131,104 @@ def test_what_a_later_release_wrote_of_a_model_is_refused() -> None:
 
     with pytest.raises(ConfigurationError, match="documents_1 cannot be read"):
         Recipe.of(replace(record(later)), settings=TODAY)
+
+
+OF_RELEASE_0_1_0: dict[str, Any] = {
+    "provider": "sentence-transformers",
+    "model": "bundled",
+    "revision": None,
+    "dtype": "auto",
+    "query_prompt": None,
+    "document_prompt": None,
+    "base_url": None,
+    "dimension": None,
+}
+"""Every key of every provider, as each model was recorded."""
+OF_THE_MAIN_MODEL: dict[str, Any] = {
+    "bm25_language": "mixed",
+    "part_texts": 12500,
+    "fan_out_texts": 50000,
+}
+REMOTE: dict[str, Any] = {
+    **OF_RELEASE_0_1_0,
+    "provider": "openai",
+    "model": "text-embedding-3-small",
+    "dimension": 1536,
+    "base_url": "http://models.internal/v1",
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        pytest.param(
+            {**OF_RELEASE_0_1_0, "dtype": "bfloat16"},
+            SentenceTransformersEmbedding(dtype="bfloat16"),
+            id="computed here",
+        ),
+        pytest.param(
+            {**OF_RELEASE_0_1_0, "provider": "hashing", "dimension": 16},
+            HashingEmbedding(dimension=16),
+            id="without meaning",
+        ),
+        pytest.param(
+            REMOTE,
+            OpenAIEmbedding(
+                model="text-embedding-3-small",
+                dimension=1536,
+                base_url="http://models.internal/v1",
+            ),
+            id="a service",
+        ),
+    ],
+)
+def test_what_release_0_1_0_recorded_of_a_model_is_read(
+    model: dict[str, Any], expected: Any
+) -> None:
+    recipe = Recipe.of(record({**RECIPE, "model": {**model, **OF_THE_MAIN_MODEL}}), settings=TODAY)
+
+    assert recipe.embedding == expected
+
+
+def test_what_it_recorded_of_a_view_s_own_model_is_read() -> None:
+    hashing = {**OF_RELEASE_0_1_0, "provider": "hashing", "dimension": 32}
+
+    recipe = Recipe.of(
+        record({**RECIPE, "view_models": {"title": REMOTE, "a": hashing}}), settings=TODAY
+    )
+
+    assert recipe.view_models == {
+        "title": OpenAIModel(
+            model="text-embedding-3-small", dimension=1536, base_url="http://models.internal/v1"
+        ),
+        "a": HashingModel(dimension=32),
+    }
+
+
+def test_a_service_s_generation_gets_its_key_while_another_provider_is_set() -> None:
+    """What serves until the new index does would fail without it."""
+    today = Settings.model_validate(
+        {
+            "embedding": {"api_key": "sk-today", "allow_plain_http": True},
+            "entities": [{"name": "tool", "table": "tools", "views": {"x": ["y"]}}],
+        }
+    )
+
+    recipe = Recipe.of(record({**RECIPE, "model": REMOTE, "view_models": {}}), settings=today)
+
+    assert isinstance(recipe.embedding, OpenAIEmbedding)
+    assert recipe.embedding.api_key is not None
+    assert recipe.embedding.api_key.get_secret_value() == "sk-today"
+    assert recipe.embedding.allow_plain_http
+
+
+def test_what_changes_no_vector_is_not_recorded_of_a_service() -> None:
+    model = OpenAIModel(
+        model="m", dimension=8, concurrency=2, timeout_seconds=5, tokens_per_minute=10
+    )
+
+    recorded = model_recipe(model, HashingEmbedder(dimension=8))
+
+    assert recorded == model_recipe(
+        OpenAIModel(model="m", dimension=8), HashingEmbedder(dimension=8)
+    )

@@ -8,6 +8,7 @@ import pytest
 
 from sync_pipeline.core.errors import SettingsError
 from sync_pipeline.settings import load_settings
+from sync_pipeline.settings.providers import HashingModel
 from sync_pipeline_tests.settings.conftest import WriteYaml
 
 
@@ -52,7 +53,7 @@ def test_models_can_be_set_by_a_variable(write_yaml: WriteYaml) -> None:
         config=config, env={"SYNC_PIPELINE__EMBEDDING__MODELS": json.dumps(models)}
     )
 
-    assert settings.embedding.models["m"].dimension == 16
+    assert settings.embedding.models == {"m": HashingModel(dimension=16)}
 
 
 @pytest.mark.parametrize(

@@ -297,6 +297,7 @@ def seal_changes(
             counts=tally.counts,
             seconds=replace(before, embed=spent + sync.seconds() - began),
             unknown=_joined([part.unknown for part in everywhere]),
+            note=_with_postponed(comparison.note, unembedded.values()),
         ),
         changes=changes,
         changes_rows=rows,
@@ -306,6 +307,12 @@ def seal_changes(
         failed_of=tally.failed_of,
         absent_of=tally.absent_of,
     )
+
+
+def _with_postponed(note: str | None, unembedded: Iterable[UnembeddedText]) -> str | None:
+    """What there is to know of a run, and why texts of it have to wait."""
+    why = next((text.error for text in unembedded if text.is_postponed), None)
+    return "; ".join(part for part in (note, why) if part) or None
 
 
 def _joined(
