@@ -114,6 +114,18 @@ class PostgresLedger:
             for row in self._database.read_named("reading what embedding took", query)
         ]
 
+    def spenders(self, month: str) -> list[str]:
+        """Keys of the scopes whose runs spent anything that budgets look at, in order."""
+        columns = self._budget.c
+        prefix = f"{month}/"
+        query = (
+            select(columns.key)
+            .where(columns.kind == str(BudgetKind.TENANT), columns.key.startswith(prefix))
+            .order_by(columns.key)
+        )
+        rows = self._database.read("listing whose budgets are used", query)
+        return [str(row.key).removeprefix(prefix) for row in rows]
+
     def spent(self, budgets: Sequence[Budget]) -> list[Amount]:
         """What counts against each budget now."""
         if not budgets:

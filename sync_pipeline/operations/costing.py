@@ -8,7 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.errors import ConfigurationError
-from sync_pipeline.core.spending import CostGroup
+from sync_pipeline.core.spending import BudgetKind, CostGroup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,21 @@ def cost(
 
     first, last = days_of(month, today=sync.now().date())
     return cost_report(sync, first=first, last=last, by=by)
+
+
+def watched_budgets(sync: SyncContext, *, most: int = 10) -> list[BudgetState]:
+    """The budget of this month, and of tenants those of which the greatest share is spent.
+
+    Args:
+        sync: The ports.
+        most: Most tenants.
+    """
+    from sync_pipeline.engine.questions.cost import budget_states
+
+    states = budget_states(sync)
+    of_all = [state for state in states if state.budget.kind is BudgetKind.MONTH]
+    others = [state for state in states if state.budget.kind is not BudgetKind.MONTH]
+    return [*of_all, *sorted(others, key=lambda it: -it.fraction)[:most]]
 
 
 def days_of(month: str | None, *, today: date) -> tuple[date, date]:

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.ports import RecordedScope, ScopeOrder, ScopePage, ScopeTotals
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.core.spending import Amount, BudgetState
+from sync_pipeline.engine.questions.cost import spent_this_month
 from sync_pipeline.engine.roles import serving_by_record
+from sync_pipeline.operations.costing import watched_budgets
 from sync_pipeline.operations.filling import RecordedGeneration, recorded_generations
 from sync_pipeline.operations.overview import ScopeLine, scope_lines
 
@@ -40,6 +43,10 @@ class Watched:
     """The last runs, the one that ended last first."""
     generations: Sequence[RecordedGeneration] = ()
     """Of the index, the oldest first."""
+    budgets: Sequence[BudgetState] = ()
+    """Of this month: of everything, and of the tenants that have spent the greatest share."""
+    spent: Amount = Amount()  # noqa: RUF009 - frozen
+    """What counts against budgets this month."""
 
     @property
     def longest_wait_seconds(self) -> float:
@@ -89,6 +96,8 @@ def watch(sync: SyncContext, *, most: int = MOST_SCOPES, worst: int = WORST_SCOP
         waits=new | {key: waits[key] for key in keys},
         runs=sync.runs.list_recent(limit=RECENT_RUNS),
         generations=generations,
+        budgets=watched_budgets(sync, most=worst),
+        spent=spent_this_month(sync),
     )
 
 

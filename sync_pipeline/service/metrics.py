@@ -55,7 +55,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "sync_pipeline_scopes_cut_off": "scopes with a run that began to write and never finished",
     "sync_pipeline_scopes_vanished": "scopes without rows in the source, whose documents are left",
     "sync_pipeline_scopes_running": "scopes that are being synced now",
-    "sync_pipeline_all_documents": "documents of all scopes by status: synced, failed",
+    "sync_pipeline_all_documents": "documents of all scopes by status: synced, failed, pending "
+    "(they wait for vectors, and are found by their words)",
     "sync_pipeline_all_quarantined": "rows of all scopes that cannot become documents",
     "sync_pipeline_blocked_deletions": "scopes whose deletion waits for approval",
     "sync_pipeline_generation_documents": "documents of each generation of the index, by role: "
@@ -68,6 +69,11 @@ MEANINGS: Final[Mapping[str, str]] = {
     "sync_pipeline_embedded_tokens": "tokens of these texts, estimated for a service",
     "sync_pipeline_embedding_cost": "what they cost, in the currency of "
     "embedding.price_per_million_tokens; missing where that is not set",
+    "sync_pipeline_month_tokens": "tokens of services and of priced models that runs took in "
+    "this calendar month; what calls under way may take, and what may have been charged, included",
+    "sync_pipeline_month_cost": "what these tokens cost",
+    "sync_pipeline_budget_spent_fraction": "the spent share of each budget of this month, by kind "
+    "(month, tenant) and key; of tenants the 100 that have spent the greatest share",
     "sync_pipeline_cache_hits": "texts whose vector these runs took from the cache",
     "sync_pipeline_search_seconds": "what a search took, by part: waiting for the model or the "
     "index, embedding the query, the index, the rest",
@@ -209,10 +215,21 @@ def recorded_families(watched: Watched) -> list[GaugeMetricFamily]:
     every = _family("sync_pipeline_all_documents", "status")
     every.add_metric(["synced"], totals.synced)
     every.add_metric(["failed"], totals.failed)
+    every.add_metric(["pending"], totals.pending)
     generations = _family("sync_pipeline_generation_documents", "collection", "role")
     for generation in watched.generations:
         generations.add_metric([generation.collection, generation.role], generation.documents)
-    return [*families, every, generations, *_by_scope(watched)]
+    return [*families, every, generations, *_by_scope(watched), *_spending(watched)]
+
+
+def _spending(watched: Watched) -> list[GaugeMetricFamily]:
+    tokens, cost = _family("sync_pipeline_month_tokens"), _family("sync_pipeline_month_cost")
+    tokens.add_metric([], watched.spent.tokens)
+    cost.add_metric([], float(watched.spent.cost))
+    fractions = _family("sync_pipeline_budget_spent_fraction", "kind", "key")
+    for state in watched.budgets:
+        fractions.add_metric([str(state.budget.kind), state.budget.key], state.fraction)
+    return [tokens, cost, fractions]
 
 
 def _by_scope(watched: Watched) -> list[GaugeMetricFamily]:

@@ -20,6 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from sync_pipeline.core.remedy import Action
+from sync_pipeline.core.spending import money
 from sync_pipeline.operations.overview import age_in_words
 from sync_pipeline.service.authentication import COOKIE, CSRF_FIELD
 from sync_pipeline.service.buttons import approval_of, button_of, retry_of, sync_of
@@ -166,6 +167,7 @@ def _environment() -> Environment:
         "code": _code,
         "json": lambda value: json.dumps(value, ensure_ascii=False),
         "moment": _moment,
+        "money": money,
         "number": lambda value: f"{value:,}",
         "percent": _percent,
         "segment": lambda value: quote(str(value), safe=""),

@@ -115,7 +115,7 @@ class DocumentModel(BaseModel):
     entity: str
     db_id: str
     status: str
-    """`synced` or `failed`."""
+    """`synced`, `failed`, or `pending`: it waits for vectors, and is found by its words."""
     views: list[str]
     """Views with a text, as last synced."""
     failed_views: list[str]
@@ -163,3 +163,43 @@ class PlanAnswer(BaseModel):
     database: str
     collection: str
     scopes: list[dict[str, Any]]
+
+
+class TakenModel(BaseModel):
+    """What calls of a model took."""
+
+    calls: int
+    """That were answered with vectors."""
+    texts: int
+    tokens: int
+    cost: float
+    unconfirmed_calls: int
+    """Whose end nobody knows: time-outs, lost connections, killed processes."""
+    unconfirmed_tokens: int
+    """At most, of those: the provider may charge them."""
+    unconfirmed_cost: float
+
+
+class BudgetModel(BaseModel):
+    """How much of a budget is spent."""
+
+    kind: Literal["run", "month", "tenant"]
+    key: str
+    """A month, or of a tenant a month, `/` and its scope key."""
+    spent_tokens: int
+    spent_cost: float
+    limit_tokens: int | None
+    limit_cost: float | None
+    spent_fraction: float
+    is_alerting: bool
+
+
+class CostAnswer(BaseModel):
+    """What embedding took, and the budgets of this month."""
+
+    first: str
+    last: str
+    lines: list[dict[str, Any]]
+    """What a line is for, by the names of `by`, and then as in `total`."""
+    total: TakenModel
+    budgets: list[BudgetModel]

@@ -137,6 +137,8 @@ def test_months_runs_and_tenants_are_counted_apart(ledger: Ledger) -> None:
         policy.budgets(scope=Scope("acme"), run_id="run-1", day=TODAY)
     )
     assert (month, run_1, acme) == (amount(20), amount(10), amount(10))
+    assert ledger.spenders("2026-11") == ["acme", "other"]
+    assert ledger.spenders("2026-12") == []
     later = policy.budgets(scope=Scope("acme"), run_id="run-3", day=TODAY + timedelta(days=1))
     assert ledger.spent(later) == [Amount()] * 3
 

@@ -48,7 +48,7 @@ from sync_pipeline.core.ports import (
     ViewCounts,
 )
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.core.spending import Amount, Budget, Entry, LedgerRow, Taken
+from sync_pipeline.core.spending import Amount, Budget, BudgetKind, Entry, LedgerRow, Taken
 
 Clock = Callable[[], datetime]
 
@@ -1231,6 +1231,18 @@ class FakeLedger:
             if first <= entry.day <= last
         ]
         return sorted(rows, key=lambda row: (*astuple(row.entry), row.provider))
+
+    def spenders(self, month: str) -> list[str]:
+        with self._lock:
+            used = {*self.spent_of}
+            for reservation, _ in self.reserved.values():
+                used |= {(budget.kind, budget.key) for budget in reservation.budgets}
+        prefix = f"{month}/"
+        return sorted(
+            key.removeprefix(prefix)
+            for kind, key in used
+            if kind == BudgetKind.TENANT and key.startswith(prefix)
+        )
 
     def spent(self, budgets: Sequence[Budget]) -> list[Amount]:
         with self._lock:

@@ -89,6 +89,7 @@ MATRIX: Final[dict[tuple[str, str], Asked]] = {
     ("POST", "/api/index/switch"): Asked(ADMIN, answers=ACCEPTED),
     ("GET", "/api/index/switch"): Asked(ADMIN),
     ("POST", "/api/index/rollback"): Asked(ADMIN, answers=frozenset({400})),
+    ("GET", "/api/sync/cost"): Asked(OPERATOR),
     ("GET", "/api/sync/plan"): Asked(OPERATOR, path="/api/sync/plan?scope=acme"),
 }
 FOREIGN: Final = {

@@ -41,6 +41,13 @@ class LedgerReader(Protocol):
     def rows(self, *, first: date, last: date) -> list[LedgerRow]:
         """What was taken between two days, both included, by entry and provider."""
 
+    def spenders(self, month: str) -> list[str]:
+        """Keys of the scopes whose runs spent anything that budgets look at, in order.
+
+        Args:
+            month: Such as ``2026-11``.
+        """
+
     def spent(self, budgets: Sequence[Budget]) -> list[Amount]:
         """What counts against each budget now, reservations included, in their order."""
 

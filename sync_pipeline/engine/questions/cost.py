@@ -8,6 +8,7 @@ from datetime import date
 
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.spending import (
+    Amount,
     Budget,
     BudgetKind,
     BudgetState,
@@ -49,6 +50,13 @@ def cost_report(sync: Reading, *, first: date, last: date, by: Sequence[CostGrou
     )
 
 
+def spent_this_month(sync: Reading) -> Amount:
+    """What counts against budgets this month, whether there is one or not."""
+    month = f"{sync.now():%Y-%m}"
+    budget = Budget(kind=BudgetKind.MONTH, key=month, limit=sync.options.budgets.month)
+    return sync.ledger.spent([budget])[0]
+
+
 def budget_states(sync: Reading) -> list[BudgetState]:
     """The budgets of this month that have a limit: of everything, then of tenants by name.
 
@@ -60,8 +68,7 @@ def budget_states(sync: Reading) -> list[BudgetState]:
         return []
     keys = {*policy.tenants}
     if policy.tenant.is_set:
-        rows = sync.ledger.rows(first=today.replace(day=1), last=today)
-        keys |= {row.entry.scope_key for row in rows if row.entry.scope_key}
+        keys |= {*sync.ledger.spenders(f"{today:%Y-%m}")}
     budgets = _distinct(
         budget
         for key in [None, *sorted(keys)]

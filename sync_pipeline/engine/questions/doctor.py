@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from sync_pipeline.core.errors import SyncPipelineError
 from sync_pipeline.core.ports import Weakness
+from sync_pipeline.core.spending import BudgetState
 from sync_pipeline.core.vocabulary import HELPS
+from sync_pipeline.engine.questions.cost import budget_states
 from sync_pipeline.engine.questions.entities import left_entities
 from sync_pipeline.engine.questions.vocabulary import sample_vocabulary
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.roles import serving
+
+_BUDGETS_NAMED: Final = 5
+"""Most budgets that one finding names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +41,7 @@ def examine(sync: Reading) -> list[Finding]:
         *_layout(sync),
         ask("embedding model", lambda: _model(sync)),
         ask("what comes first", lambda: _order(sync)),
+        *_budgets(sync),
         words_known(sync),
     ]
 
@@ -67,6 +74,28 @@ def words_known(sync: Reading) -> Finding:
         return finding
     fix = f"{HELPS[0].upper()}{HELPS[1:]}; such texts are found by their words only"
     return replace(finding, ok=False, detail="; ".join(remarks), fix=fix)
+
+
+def _budgets(sync: Reading) -> list[Finding]:
+    """How much of this month's budgets is spent, where there are any."""
+    states: list[BudgetState] = []
+
+    def question() -> str:
+        states.extend(budget_states(sync))
+        return "; ".join(state.told() for state in states[:_BUDGETS_NAMED])
+
+    if not sync.options.budgets.has_limits:
+        return []
+    finding = ask("budgets", question)
+    alerting = [state.told() for state in states if state.is_alerting]
+    if not alerting:
+        return [finding]
+    fix = (
+        "Once a budget is used up, what is left to embed waits and is found by its words only: "
+        "raise it in the section `budget` of the settings, or wait for the next month"
+    )
+    detail = "; ".join(alerting[:_BUDGETS_NAMED])
+    return [replace(finding, ok=False, detail=detail, fix=fix)]
 
 
 def _tables(sync: Reading) -> list[Finding]:

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from sync_pipeline.core.ports import ScopeOrder, ScopePage
 from sync_pipeline.operations.asking import explain_as, search_request
+from sync_pipeline.operations.costing import watched_budgets
 from sync_pipeline.operations.overview import (
     failed_runs,
     first_failed,
@@ -222,6 +223,7 @@ def _overview(service: Service, principal: Principal, listing: Listing) -> dict[
         "broken": [it for it in failed_runs(recorded.runs) if it.run.scope_key not in waiting],
         "generations": [it for it in recorded.generations if it.action] if is_admin else [],
         "totals": recorded.totals,
+        "budgets": watched_budgets(service.sync) if principal.is_operator else [],
         "problems": problems_in_words(recorded.totals),
         "failed": failed,
         "charts": run_charts(recorded.runs),

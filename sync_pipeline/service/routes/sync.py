@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Query, Response
 
 from sync_pipeline.core.scope import GLOBAL, GLOBAL_KEY, Scope
-from sync_pipeline.operations import requests
+from sync_pipeline.core.spending import CostGroup
+from sync_pipeline.operations import costing, requests
 from sync_pipeline.operations.answers import explanation_answer
 from sync_pipeline.operations.asking import explain_document, iter_plans, list_documents
 from sync_pipeline.operations.plans import saved_plan
@@ -21,6 +22,7 @@ from sync_pipeline.service.state import Admin, Caller, Opened, Operator, Service
 from sync_pipeline.service.sync_models import (
     MAX_DOCUMENT_ID,
     ApproveBody,
+    CostAnswer,
     DocumentModel,
     DocumentsAnswer,
     ExplanationAnswer,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/api/sync", tags=["sync"])
 
 MAX_REASONS: Final = 100
+MAX_GROUPS: Final = len(CostGroup)
 MAX_DOCUMENTS: Final = 1_000
 MAX_RUNS: Final = 1_000
 MAX_OFFSET: Final = 10_000_000
@@ -133,7 +136,7 @@ def documents(
     service: Opened,
     principal: Caller,
     *,
-    status: Literal["synced", "failed"] | None = None,
+    status: Literal["synced", "failed", "pending"] | None = None,
     scope: ScopeQuery = None,
     entity: FieldName | None = None,
     view: FieldName | None = None,
@@ -195,6 +198,20 @@ def plan(
     plans = list(iter_plans(service.sync, [wanted], mode=mode))
     answer: dict[str, Any] = saved_plan(service.sync, plans=plans)
     return PlanAnswer(**answer)
+
+
+@router.get("/cost", dependencies=[Depends(operator)])
+def cost(
+    service: Opened,
+    month: Annotated[
+        str | None, Query(max_length=7, description="Such as 2026-11, or all; this one by default.")
+    ] = None,
+    by: Annotated[list[CostGroup] | None, Query(max_length=MAX_GROUPS)] = None,
+) -> CostAnswer:
+    """Say what embedding took, line by line, and how much of each budget is spent."""
+    report = costing.cost(service.sync, month=month, by=by or costing.GROUPS)
+    answer: dict[str, Any] = costing.cost_answer(report)
+    return CostAnswer(**answer)
 
 
 def _only(principal: Principal) -> Scope | None:
