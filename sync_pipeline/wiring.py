@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,14 +16,17 @@ from typing import TYPE_CHECKING, Final
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.errors import BoundToOneMachineError, SyncPipelineError
 from sync_pipeline.core.gate import GatePolicy
+from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.ports import (
     Embedder,
     GenerationRecord,
     Lease,
     ModelCanaries,
+    RateLimiter,
     VectorStore,
 )
+from sync_pipeline.core.rate_limits import RateLimits
 from sync_pipeline.engine.canaries import as_known, settle_model
 from sync_pipeline.engine.collection import OpenRecords, Records
 from sync_pipeline.engine.context import SyncContext, SyncOptions
@@ -219,9 +223,10 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     schema = settings.state.schema_name
     canaries = PostgresModelCanaries(state_engine, schema)
     store = _store(settings, is_shared=shares_index)
-    named = {name: _embedder(model) for name, model in settings.embedding.models.items()}
+    limiters = _limiters(state_engine, schema)
+    named = {name: _embedder(model, limiters) for name, model in settings.embedding.models.items()}
     models = Models(
-        _embedder(settings.embedding),
+        _embedder(settings.embedding, limiters),
         {view: named[name] for view, name in settings.view_models.items()},
     )
 
@@ -247,7 +252,9 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
                 for view, name in settings.view_models.items()
             },
         ),
-        open_generation=_opener(settings, store=store, records=records, canaries=canaries),
+        open_generation=_opener(
+            settings, store=store, records=records, canaries=canaries, limiters=limiters
+        ),
         source=PostgresRowSource(
             source_engine, statement_timeout_seconds=settings.source.statement_timeout_seconds
         ),
@@ -338,7 +345,38 @@ def _index_options(settings: Settings) -> IndexOptions:
     )
 
 
-def _embedder(embedding: AnyModel) -> Embedder:
+Limiters = Callable[[OpenAIModel], RateLimiter]
+"""Who says when a service may be asked."""
+
+
+def _limits(model: OpenAIModel) -> RateLimits:
+    return RateLimits(
+        requests_per_minute=model.requests_per_minute, tokens_per_minute=model.tokens_per_minute
+    )
+
+
+def _limiters(engine: Engine, schema: str) -> Limiters:
+    """Limiters that all processes with this state share."""
+    from sync_pipeline.database.rate_limits import PostgresRateLimiter
+
+    return lambda model: PostgresRateLimiter(
+        engine, schema, account=_account(model), limits=_limits(model)
+    )
+
+
+def _local_limiter(model: OpenAIModel) -> RateLimiter:
+    from sync_pipeline.embedding.rate_limits import LocalRateLimiter
+
+    return LocalRateLimiter(limits=_limits(model))
+
+
+def _account(model: OpenAIModel) -> str:
+    """Whose limits they are: service, model and, unreadable, the key."""
+    key = "" if model.api_key is None else model.api_key.get_secret_value()
+    return f"{model.base_url or 'openai'} {model.model} {digest('rate limit', key)[:16]}"
+
+
+def _embedder(embedding: AnyModel, limiters: Limiters = _local_limiter) -> Embedder:
     if isinstance(embedding, HashingModel):
         from sync_pipeline.embedding.hashing import HashingEmbedder
 
@@ -357,6 +395,10 @@ def _embedder(embedding: AnyModel) -> Embedder:
             document_prompt=embedding.document_prompt,
             shorten=embedding.reduce_dimension,
             max_batch=embedding.batch_size,
+            concurrency=embedding.concurrency,
+            tokens_per_minute=embedding.tokens_per_minute,
+            timeout_seconds=embedding.timeout_seconds,
+            limiter=limiters(embedding),
         )
     from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
 
@@ -377,6 +419,7 @@ def _opener(
     store: Lease[VectorStore],
     records: OpenRecords,
     canaries: ModelCanaries,
+    limiters: Limiters,
 ) -> OpenGeneration:
     """Open recorded generations, each once per process: their models are loaded once."""
     opened: dict[str, Generation] = {}
@@ -384,7 +427,12 @@ def _opener(
     def open_generation(record: GenerationRecord) -> Generation | None:
         if record.collection not in opened:
             generation = _open_recorded(
-                settings, record, store=store, records=records, canaries=canaries
+                settings,
+                record,
+                store=store,
+                records=records,
+                canaries=canaries,
+                limiters=limiters,
             )
             if generation is None or generation.spec.collection != record.collection:
                 return None
@@ -401,14 +449,15 @@ def _open_recorded(
     store: Lease[VectorStore],
     records: OpenRecords,
     canaries: ModelCanaries,
+    limiters: Limiters,
 ) -> Generation | None:
     """What a recorded collection was made with; None where that cannot be told or is gone."""
     from sync_pipeline.embedding.bm25 import Bm25Encoder
 
     try:
         recipe = Recipe.of(record, settings=settings)
-        own = {view: _embedder(model) for view, model in recipe.view_models.items()}
-        models = Models(_embedder(recipe.embedding), own).each(
+        own = {view: _embedder(model, limiters) for view, model in recipe.view_models.items()}
+        models = Models(_embedder(recipe.embedding, limiters), own).each(
             lambda model: as_known(model, canaries)
         )
         return bind_generation(

@@ -30,6 +30,7 @@ ALL_REVISIONS = [
     "r0007_canaries",
     "r0008_views",
     "r0009_run_heartbeat",
+    "r0011_rate_limits",
 ]
 AT_ONCE = Retries(attempts=1)
 
