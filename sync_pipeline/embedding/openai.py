@@ -251,7 +251,8 @@ class OpenAIEmbedder:
         settle(
             self._limiter,
             expected=expected,
-            taken=expected if error.unanswered_calls else 0,
+            # A refused request is no reason to ask sooner: the pace stays as it was.
+            taken=expected if error.unanswered_calls or closed_seconds else 0,
             stated=StatedLimits(closed_seconds=closed_seconds),
         )
 

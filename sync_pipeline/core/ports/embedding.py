@@ -111,7 +111,7 @@ class RateLimiter(Protocol):
 
         Args:
             expected: Tokens that the turn was taken for.
-            taken: Tokens that it took; 0 where the service refused it.
+            taken: Tokens that it took; 0 where it took none.
             stated: With ``closed_seconds`` nobody sends anything for so long, also not those
                 who have a turn: they see it in ``blocked_seconds``.
 
