@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from sync_pipeline.core.cleanup import CleanupPolicy
 from sync_pipeline.core.errors import BoundToOneMachineError, SyncPipelineError
 from sync_pipeline.core.gate import GatePolicy
+from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.ports import (
     Embedder,
@@ -23,8 +25,10 @@ from sync_pipeline.core.ports import (
     Lease,
     Ledger,
     ModelCanaries,
+    RateLimiter,
     VectorStore,
 )
+from sync_pipeline.core.rate_limits import RateLimits
 from sync_pipeline.core.spending import Purpose
 from sync_pipeline.engine.canaries import as_known, settle_model
 from sync_pipeline.engine.collection import OpenRecords, Records
@@ -195,7 +199,6 @@ def stop_embedded_services(settings: Settings) -> bool:
 
 def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
-    from sync_pipeline.database.embedding_ledger import PostgresLedger
     from sync_pipeline.database.embedding_rates import PostgresEmbeddingRates
     from sync_pipeline.database.engine import make_engine
     from sync_pipeline.database.generations import PostgresGenerations
@@ -225,12 +228,10 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     schema = settings.state.schema_name
     canaries = PostgresModelCanaries(state_engine, schema)
     store = _store(settings, is_shared=shares_index)
-    ledger = PostgresLedger(state_engine, schema)
-    named = {
-        name: _embedder(model, ledger=ledger) for name, model in settings.embedding.models.items()
-    }
+    accounts = _accounts(state_engine, schema)
+    named = {name: _embedder(model, accounts) for name, model in settings.embedding.models.items()}
     models = Models(
-        _embedder(settings.embedding, ledger=ledger),
+        _embedder(settings.embedding, accounts),
         {view: named[name] for view, name in settings.view_models.items()},
     )
 
@@ -257,7 +258,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
             },
         ),
         open_generation=_opener(
-            settings, store=store, records=records, canaries=canaries, ledger=ledger
+            settings, store=store, records=records, canaries=canaries, accounts=accounts
         ),
         source=PostgresRowSource(
             source_engine, statement_timeout_seconds=settings.source.statement_timeout_seconds
@@ -270,7 +271,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         cache=PostgresEmbeddingCache(state_engine, schema),
         canaries=canaries,
         rates=PostgresEmbeddingRates(state_engine, schema),
-        ledger=ledger,
+        ledger=accounts.ledger,
         quarantine=PostgresQuarantine(state_engine, schema),
         requests=PostgresSyncRequests(state_engine, schema),
         runs=PostgresSyncRuns(state_engine, schema),
@@ -346,18 +347,49 @@ def _index_options(settings: Settings) -> IndexOptions:
     )
 
 
-def _embedder(embedding: AnyModel, *, ledger: Ledger) -> Embedder:
-    embedder = _unpriced(embedding)
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """Where calls of models are booked, and who says when a service may be asked."""
+
+    ledger: Ledger
+    limiter: Callable[[OpenAIModel], RateLimiter]
+
+
+def _accounts(engine: Engine, schema: str) -> Accounts:
+    """What all processes with this state share."""
+    from sync_pipeline.database.embedding_ledger import PostgresLedger
+    from sync_pipeline.database.rate_limits import PostgresRateLimiter
+
+    def limiter(model: OpenAIModel) -> RateLimiter:
+        return PostgresRateLimiter(engine, schema, account=_account(model), limits=_limits(model))
+
+    return Accounts(PostgresLedger(engine, schema), limiter)
+
+
+def _limits(model: OpenAIModel) -> RateLimits:
+    return RateLimits(
+        requests_per_minute=model.requests_per_minute, tokens_per_minute=model.tokens_per_minute
+    )
+
+
+def _account(model: OpenAIModel) -> str:
+    """Whose limits they are: service, model and, unreadable, the key."""
+    key = "" if model.api_key is None else model.api_key.get_secret_value()
+    return f"{model.base_url or 'openai'} {model.model} {digest('rate limit', key)[:16]}"
+
+
+def _embedder(embedding: AnyModel, accounts: Accounts) -> Embedder:
+    embedder = _unpriced(embedding, accounts)
     price = embedding.price_per_million_tokens
     if price is not None:
         tariff = replace(embedder.tariff, price_per_million_tokens=Decimal(str(price)))
         embedder = PricedEmbedder(embedder, tariff=tariff)
     if not embedder.tariff.is_limited:
         return embedder
-    return BookedQueries(embedder, ledger=ledger, now=utc_now)
+    return BookedQueries(embedder, ledger=accounts.ledger, now=utc_now)
 
 
-def _unpriced(embedding: AnyModel) -> Embedder:
+def _unpriced(embedding: AnyModel, accounts: Accounts) -> Embedder:
     if isinstance(embedding, HashingModel):
         from sync_pipeline.embedding.hashing import HashingEmbedder
 
@@ -376,6 +408,10 @@ def _unpriced(embedding: AnyModel) -> Embedder:
             document_prompt=embedding.document_prompt,
             shorten=embedding.reduce_dimension,
             max_batch=embedding.batch_size,
+            concurrency=embedding.concurrency,
+            tokens_per_minute=embedding.tokens_per_minute,
+            timeout_seconds=embedding.timeout_seconds,
+            limiter=accounts.limiter(embedding),
         )
     from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
 
@@ -396,7 +432,7 @@ def _opener(
     store: Lease[VectorStore],
     records: OpenRecords,
     canaries: ModelCanaries,
-    ledger: Ledger,
+    accounts: Accounts,
 ) -> OpenGeneration:
     """Open recorded generations, each once per process: their models are loaded once."""
     opened: dict[str, Generation] = {}
@@ -404,7 +440,12 @@ def _opener(
     def open_generation(record: GenerationRecord) -> Generation | None:
         if record.collection not in opened:
             generation = _open_recorded(
-                settings, record, store=store, records=records, canaries=canaries, ledger=ledger
+                settings,
+                record,
+                store=store,
+                records=records,
+                canaries=canaries,
+                accounts=accounts,
             )
             if generation is None or generation.spec.collection != record.collection:
                 return None
@@ -421,15 +462,15 @@ def _open_recorded(
     store: Lease[VectorStore],
     records: OpenRecords,
     canaries: ModelCanaries,
-    ledger: Ledger,
+    accounts: Accounts,
 ) -> Generation | None:
     """What a recorded collection was made with; None where that cannot be told or is gone."""
     from sync_pipeline.embedding.bm25 import Bm25Encoder
 
     try:
         recipe = Recipe.of(record, settings=settings)
-        own = {view: _embedder(model, ledger=ledger) for view, model in recipe.view_models.items()}
-        models = Models(_embedder(recipe.embedding, ledger=ledger), own).each(
+        own = {view: _embedder(model, accounts) for view, model in recipe.view_models.items()}
+        models = Models(_embedder(recipe.embedding, accounts), own).each(
             lambda model: as_known(model, canaries)
         )
         return bind_generation(

@@ -10,9 +10,10 @@ import pytest
 from sync_pipeline.core.errors import ConfigurationError, SettingsError
 from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.embedding.openai import OpenAIEmbedder
+from sync_pipeline.embedding.rate_limits import LocalRateLimiter
 from sync_pipeline.settings import load_settings
 from sync_pipeline.stores.server.store import lease_server_store
-from sync_pipeline.wiring import _embedder, _index_options, _store
+from sync_pipeline.wiring import Accounts, _embedder, _index_options, _store
 from sync_pipeline_tests.elsewhere import OTHER_MACHINE, elsewhere, lead_here
 from sync_pipeline_tests.embedding.service import DIMENSION, running_service
 from sync_pipeline_tests.fakes.qdrant_stub import running_stub
@@ -100,7 +101,8 @@ def test_the_embedding_service_gets_its_key_in_the_clear_where_the_settings_allo
             env={**env, "SYNC_PIPELINE__EMBEDDING__ALLOW_PLAIN_HTTP": "true"},
         )
 
-        embedder = _embedder(settings.embedding, ledger=FakeLedger())
+        accounts = Accounts(FakeLedger(), lambda _model: LocalRateLimiter())
+        embedder = _embedder(settings.embedding, accounts)
         vectors = embedder.embed(["bolt"]).vectors
 
     assert vectors.shape == (1, DIMENSION)

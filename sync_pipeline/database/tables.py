@@ -56,6 +56,7 @@ def state_tables(schema: str) -> MetaData:
     _change_event(metadata)
     _generation(metadata)
     _embedding_rate(metadata)
+    _rate_limit(metadata)
     _sync_request(metadata)
     _sync_run(metadata)
     _run_heartbeat(metadata)
@@ -283,6 +284,22 @@ def _embedding_rate(metadata: MetaData) -> None:
         Column("model_id", KEY, primary_key=True),
         Column("texts_per_second", Double, nullable=False),
         Column("measured_at", MOMENT, nullable=False, server_default=func.now()),
+    )
+
+
+def _rate_limit(metadata: MetaData) -> None:
+    Table(
+        "rate_limit",
+        metadata,
+        Column("account", KEY, primary_key=True),
+        Column("requests_at", MOMENT),
+        Column("tokens_at", MOMENT),
+        Column("blocked_until", MOMENT),
+        Column("requests_per_minute", Double),
+        Column("tokens_per_minute", Double),
+        Column("asked_at", MOMENT),
+        Column("turn_at", MOMENT),
+        Column("updated_at", MOMENT, nullable=False, server_default=func.now()),
     )
 
 

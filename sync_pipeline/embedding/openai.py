@@ -6,26 +6,31 @@ answer ``POST {base_url}/embeddings`` in the same way.
 
 from __future__ import annotations
 
-import threading
-import weakref
 from collections.abc import Sequence
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import Final
+from urllib.parse import urlsplit
 
-import httpx
-import numpy as np
-from numpy.typing import NDArray
-
-from sync_pipeline.core.addresses import is_this_machine
 from sync_pipeline.core.batching import batched_by_size
-from sync_pipeline.core.embedded import Embedded
-from sync_pipeline.core.errors import ConfigurationError, TransientError, UnusableProxyError
+from sync_pipeline.core.embedded import Embedded, joined
+from sync_pipeline.core.errors import RateLimitedError, SyncPipelineError, TransientError
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import check_vectors
+from sync_pipeline.core.ports import RateLimiter
+from sync_pipeline.core.rate_limits import (
+    NOTHING_STATED,
+    UNSTATED_BLOCK_SECONDS,
+    StatedLimits,
+)
 from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.spending import Tariff
 from sync_pipeline.core.vocabulary import TokenCount
-from sync_pipeline.embedding.openai_interface import checked_url, read_vectors, refusal
+from sync_pipeline.core.waiting import wait
+from sync_pipeline.embedding.openai_client import Answer, EmbeddingsClient
+from sync_pipeline.embedding.openai_interface import checked_url, read_tokens, read_vectors
+from sync_pipeline.embedding.rate_limits import LocalRateLimiter, await_turn, settle
+from sync_pipeline.embedding.stated_limits import stated_limits
 from sync_pipeline.embedding.vectors import normalised
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
@@ -35,10 +40,13 @@ _KNOWN_DIMENSIONS: Final = {
     "text-embedding-3-large": 3072,
     "text-embedding-ada-002": 1536,
 }
-_MAX_REQUEST_CHARACTERS: Final = 200_000
-"""OpenAI takes 300,000 tokens a request; a token is rarely less than a character."""
+_MAX_REQUEST_BYTES: Final = 300_000
+"""OpenAI takes 300,000 tokens a request, and a token is never less than a byte."""
 _TOKENS_AROUND_A_TEXT: Final = 8
-_TIMEOUT: Final = httpx.Timeout(60, connect=10)
+_BYTES_PER_TOKEN: Final = 3
+"""English has more to a token (4), other languages fewer."""
+_REQUESTS_PER_MINUTE_AT_LEAST: Final = 12
+"""So many requests should a minute's allowance of tokens be good for, so that they spread."""
 
 
 class OpenAIEmbedder:
@@ -56,8 +64,13 @@ class OpenAIEmbedder:
         query_prompt: Put before search texts, for models that are trained so.
         document_prompt: Put before documents.
         max_batch: Most texts per request.
+        concurrency: Calls worth having under way at the same time.
+        tokens_per_minute: What the service allows, where that is known; requests are cut so
+            that none takes much of it.
+        timeout_seconds: Longest wait for an answer.
+        limiter: Says when a request may be sent; None: this embedder keeps to what the service
+            states by itself.
         retries: How often and how long to wait.
-        sleep: Waits; tests replace it.
 
     Raises:
         ConfigurationError: the address is unusable or unsafe.
@@ -76,11 +89,14 @@ class OpenAIEmbedder:
         query_prompt: str | None = None,
         document_prompt: str | None = None,
         max_batch: int = 64,
+        concurrency: int = 4,
+        tokens_per_minute: int | None = None,
+        timeout_seconds: float = 60.0,
+        limiter: RateLimiter | None = None,
         retries: Retries = Retries(),  # noqa: B008 - frozen
     ) -> None:
         self.max_batch = max_batch
-        self.max_batch_bytes: int | None = _MAX_REQUEST_CHARACTERS
-        self.concurrency = 1
+        self.concurrency = concurrency
         self.tariff = Tariff(is_service=True)
         self._model = model
         self._url = checked_url(
@@ -88,21 +104,27 @@ class OpenAIEmbedder:
             has_key=api_key is not None,
             allows_plain_http=allows_plain_http,
         )
-        self._api_key = api_key
+        self._host = urlsplit(self._url).hostname or ""
         self._known_dimension = dimension or _KNOWN_DIMENSIONS.get(model)
         self._shorten = shorten and dimension is not None
         self._revision = revision or ""
         self._query_prompt = query_prompt or ""
         self._document_prompt = document_prompt or ""
-        self._retries = retries
-        self._client_lock = threading.Lock()
-        self._open_client: httpx.Client | None = None
+        self._request_bytes = _request_bytes(tokens_per_minute)
+        prompts = max_batch * len(self._document_prompt.encode())
+        self.max_batch_bytes: int | None = max(1, self._request_bytes - prompts)
+        self._limiter: RateLimiter = limiter or LocalRateLimiter()
+        self._sleep = partial(wait, sleep=retries.sleep)
+        self._retries = replace(retries, sleep=self._sleep)
+        self._client = EmbeddingsClient(
+            url=self._url, api_key=api_key, timeout_seconds=timeout_seconds
+        )
 
     @property
     def dimension(self) -> int:
         """Length of the vectors; asks the service where nobody has said it."""
         if self._known_dimension is None:
-            self._known_dimension = self._request(["dimension"]).shape[1]
+            self._known_dimension = self._ask(["dimension"]).vectors.shape[1]
         return self._known_dimension
 
     @cached_property
@@ -118,30 +140,13 @@ class OpenAIEmbedder:
             ConfigurationError: key refused, unknown model, no embeddings service there.
             PermanentError: the service refuses one of the texts.
             TransientError: it kept failing; ``RateLimitedError`` if it asked to wait.
+            StoppedError: asked to stop while waiting.
         """
         return self._embed(texts, prompt=self._document_prompt)
 
     def embed_queries(self, texts: Sequence[str]) -> Embedded:
-        """Embed search texts with the query prompt."""
-        return self._embed(texts, prompt=self._query_prompt)
-
-    def _embed(self, texts: Sequence[str], *, prompt: str) -> Embedded:
-        parts = [
-            self._request(batch)
-            for batch in batched_by_size(
-                (prompt + text for text in texts),
-                max_items=self.max_batch,
-                max_bytes=_MAX_REQUEST_CHARACTERS,
-                size_of=len,
-            )
-        ]
-        empty = np.empty((0, self.dimension), dtype=np.float32)
-        return Embedded(
-            vectors=np.concatenate([empty, *parts]),
-            counts=self.count_unknown(texts),
-            truncated=self.find_truncated(texts),
-            provider="openai",
-        )
+        """Embed search texts with the query prompt; they do not queue behind documents."""
+        return self._embed(texts, prompt=self._query_prompt, goes_ahead=True)
 
     def find_truncated(self, texts: Sequence[str]) -> list[bool]:
         """None: these services refuse a text beyond the window and do not say how long it is.
@@ -155,7 +160,7 @@ class OpenAIEmbedder:
 
         English has more bytes to a token (4), other languages fewer.
         """
-        return sum(-(-len(text.encode()) // 3) for text in texts)
+        return sum(-(-len(text.encode()) // _BYTES_PER_TOKEN) for text in texts)
 
     def most_tokens(self, texts: Sequence[str]) -> int:
         """A token is at least a byte, and a service may put a few of its own around a text."""
@@ -168,70 +173,101 @@ class OpenAIEmbedder:
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""
-        with self._client_lock:
-            if self._open_client is not None:
-                self._open_client.close()
-                self._open_client = None
+        self._client.close()
 
-    def _request(self, inputs: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of one request's texts, normalised and checked."""
-        answer = self._retries.call(lambda: self._post(inputs))
-        vectors = normalised(read_vectors(answer, count=len(inputs)))
+    def _embed(self, texts: Sequence[str], *, prompt: str, goes_ahead: bool = False) -> Embedded:
+        prompt_bytes = len(prompt.encode())
+        parts: list[Embedded] = []
+        try:
+            for batch in batched_by_size(
+                texts,
+                max_items=self.max_batch,
+                max_bytes=self._request_bytes,
+                size_of=lambda text: prompt_bytes + len(text.encode()),
+            ):
+                parts.append(self._ask(batch, prompt=prompt, goes_ahead=goes_ahead))  # noqa: PERF401 - what there was is counted
+        except TransientError as error:
+            # They were answered and are lost with the rest.
+            error.unanswered_calls += sum(part.calls + part.unanswered_calls for part in parts)
+            raise
+        return joined(parts, dimension=self.dimension, provider=self._host)
+
+    def _ask(self, texts: Sequence[str], *, prompt: str = "", goes_ahead: bool = False) -> Embedded:
+        """The answer to one request, checked, after as many attempts as it takes."""
+        inputs = [prompt + text for text in texts]
+        lost = 0
+
+        def attempt() -> Answer:
+            nonlocal lost
+            try:
+                return self._attempt(inputs, goes_ahead=goes_ahead)
+            except TransientError as error:
+                lost += error.unanswered_calls
+                error.unanswered_calls = lost
+                raise
+
+        answer = self._retries.call(attempt)
+        vectors = normalised(read_vectors(answer.body, count=len(inputs)))
         if self._known_dimension is None:
             self._known_dimension = vectors.shape[1]
         check_vectors(vectors, dimension=self._known_dimension, origin=f"the model {self._model}")
-        return vectors
+        return Embedded(
+            vectors=vectors,
+            counts=self.count_unknown(texts),
+            truncated=self.find_truncated(texts),
+            provider=self._host,
+            stated_tokens=read_tokens(answer.body, texts=inputs),
+            unanswered_calls=lost,
+        )
 
-    def _post(self, inputs: Sequence[str]) -> object:
-        """One attempt: the answer as JSON."""
-        body: dict[str, object] = {
-            "model": self._model,
-            "input": list(inputs),
-            "encoding_format": "float",
-        }
-        if self._shorten:
-            body["dimensions"] = self._known_dimension
+    def _attempt(self, inputs: Sequence[str], *, goes_ahead: bool) -> Answer:
+        """Send one request when it may be sent, and tell the limiter what became of it."""
+        expected = self.count_tokens(inputs)
+        await_turn(
+            self._limiter,
+            tokens=expected,
+            goes_ahead=goes_ahead,
+            service=self._url,
+            sleep=self._sleep,
+        )
         try:
-            response = self._client().post(self._url, json=body)
-        except httpx.RequestError as error:
-            raise TransientError(
-                f"{self._url} did not answer ({type(error).__name__}).",
-                remedy="Check that the embedding "
-                "service is running and can be reached from here, then run it again.",
-            ) from error
-        if response.status_code != httpx.codes.OK:
-            raise refusal(response, url=self._url, model=self._model)
-        try:
-            return response.json()
-        except ValueError as error:
-            raise ConfigurationError(
-                f"{self._url} answered 200 without JSON: no embeddings service is there.",
-                remedy="Check `embedding.base_url`; it usually ends in /v1.",
-            ) from error
-
-    def _new_client(self) -> httpx.Client:
-        key = self._api_key
-        host = httpx.URL(self._url).host
-        # A proxy named in the environment must not see a key sent to this machine.
-        may_use_proxy = self._url.startswith("https:") and not is_this_machine(host)
-        try:
-            return httpx.Client(
-                headers={} if key is None else {"Authorization": f"Bearer {key}"},
-                timeout=_TIMEOUT,
-                follow_redirects=False,
-                trust_env=may_use_proxy,
+            answer = self._client.embed(
+                inputs,
+                model=self._model,
+                dimensions=self._known_dimension if self._shorten else None,
             )
-        except (ImportError, ValueError, httpx.InvalidURL) as error:
-            # About the proxy: without `socksio` httpx has no SOCKS.
-            if not may_use_proxy:
-                raise
-            raise UnusableProxyError(host=host) from error
+        except SyncPipelineError as error:
+            self._settle_failure(error, expected=expected)
+            raise
+        taken = read_tokens(answer.body, texts=inputs)
+        settle(
+            self._limiter,
+            expected=expected,
+            taken=expected if taken is None else taken,
+            stated=stated_limits(answer.headers),
+        )
+        return answer
 
-    def _client(self) -> httpx.Client:
-        with self._client_lock:
-            if self._open_client is None:
-                client = self._new_client()
-                # Whoever forgets to close it leaves no open sockets behind.
-                weakref.finalize(self, client.close)
-                self._open_client = client
-            return self._open_client
+    def _settle_failure(self, error: SyncPipelineError, *, expected: int) -> None:
+        """Give back what was refused, and have everybody wait where the service asked to."""
+        if not isinstance(error, TransientError):
+            settle(self._limiter, expected=expected, taken=0, stated=NOTHING_STATED)
+            return
+        closed_seconds = error.retry_after_seconds
+        if closed_seconds is None:
+            closed_seconds = UNSTATED_BLOCK_SECONDS if isinstance(error, RateLimitedError) else 0.0
+        settle(
+            self._limiter,
+            expected=expected,
+            # A refused request is no reason to ask sooner: the pace stays as it was.
+            taken=expected if error.unanswered_calls or closed_seconds else 0,
+            stated=StatedLimits(closed_seconds=closed_seconds),
+        )
+
+
+def _request_bytes(tokens_per_minute: int | None) -> int:
+    """Most bytes of a request."""
+    if tokens_per_minute is None:
+        return _MAX_REQUEST_BYTES
+    tokens = tokens_per_minute // _REQUESTS_PER_MINUTE_AT_LEAST
+    return max(1, min(_MAX_REQUEST_BYTES, tokens * _BYTES_PER_TOKEN))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
-from datetime import UTC, datetime
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import httpx
 import numpy as np
@@ -19,7 +20,7 @@ from sync_pipeline.core.errors import (
     SyncPipelineError,
     TransientError,
 )
-from sync_pipeline.core.retrying import retry_after_seconds
+from sync_pipeline.embedding.stated_limits import asked_to_wait
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -30,6 +31,12 @@ _MISCONFIGURED: Final = {
     405: ("that address takes no embeddings.", "Check `embedding.base_url`."),
 }
 """What a status says, and what to do."""
+
+_MAY_BE_DONE: Final = {httpx.codes.BAD_GATEWAY, httpx.codes.GATEWAY_TIMEOUT}
+"""Said by what stands before a service that may have done what was asked."""
+
+_TOKENS_AROUND: Final = 16
+"""Most that a model puts around a text."""
 
 
 def checked_url(base_url: str, *, has_key: bool, allows_plain_http: bool) -> str:
@@ -99,11 +106,53 @@ def read_vectors(answer: object, *, count: int) -> NDArray[np.float32]:
     return vectors
 
 
-def refusal(response: httpx.Response, *, url: str, model: str) -> SyncPipelineError:
-    """The error that an answer other than 200 stands for."""
+def read_tokens(answer: object, *, texts: Sequence[str]) -> int | None:
+    """What an answer says that it took; None where it says nothing, or nonsense.
+
+    Every text takes a token, and no token is less than a byte but those that a model puts
+    around a text.
+    """
+    usage = answer.get("usage") if isinstance(answer, dict) else None
+    if not isinstance(usage, dict):
+        return None
+    most = sum(len(text.encode()) + _TOKENS_AROUND for text in texts)
+    stated = (usage.get("total_tokens"), usage.get("prompt_tokens"))
+    return next((it for it in stated if type(it) is int and len(texts) <= it <= most), None)
+
+
+def read_json(body: bytes, *, url: str) -> object:
+    """An answer's body.
+
+    Raises:
+        TransientError: it breaks off.
+        ConfigurationError: it is something else.
+    """
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        if body.lstrip()[:1] in {b"{", b"["}:
+            raise TransientError(
+                f"{url} answered with a JSON that breaks off after {len(body)} bytes.",
+                remedy="Something on the way may cut answers; run it again later.",
+                unanswered_calls=1,
+            ) from error
+        raise ConfigurationError(
+            f"{url} answered 200 without JSON: no embeddings service is there.",
+            remedy="Check `embedding.base_url`; it usually ends in /v1.",
+        ) from error
+
+
+def refusal(response: Any, *, url: str, model: str) -> SyncPipelineError:
+    """The error that an answer other than 200 stands for.
+
+    Args:
+        response: Of httpx, or of the like of it that the client uses.
+        url: That was asked.
+        model: That was asked for.
+    """
     status, code = response.status_code, _error_code(response)
     said = f"{url} answered {status}{f' ({code})' if code else ''} for {model!r}"
-    asked = retry_after_seconds(response.headers.get("Retry-After"), now=datetime.now(UTC))
+    asked = asked_to_wait(response.headers)
     if code == "insufficient_quota":
         return ConfigurationError(
             f"{said}: the account has no credit left.",
@@ -121,6 +170,7 @@ def refusal(response: httpx.Response, *, url: str, model: str) -> SyncPipelineEr
             f"{said}.",
             remedy="It has trouble of its own; run it again later.",
             retry_after_seconds=asked,
+            unanswered_calls=int(status in _MAY_BE_DONE),
         )
     if status in _MISCONFIGURED:
         what, remedy = _MISCONFIGURED[status]
@@ -137,7 +187,7 @@ def refusal(response: httpx.Response, *, url: str, model: str) -> SyncPipelineEr
     )
 
 
-def _error_code(response: httpx.Response) -> str:
+def _error_code(response: Any) -> str:
     """The service's short error code; never its message, which can quote a text."""
     try:
         error = response.json()["error"]

@@ -31,6 +31,7 @@ ALL_REVISIONS = [
     "r0008_views",
     "r0009_run_heartbeat",
     "r0010_spending",
+    "r0011_rate_limits",
 ]
 AT_ONCE = Retries(attempts=1)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -13,17 +15,24 @@ from sync_pipeline.core.errors import (
     InvalidVectorError,
     PermanentError,
     RateLimitedError,
+    StoppedError,
     TransientError,
     UnusableProxyError,
 )
+from sync_pipeline.core.rate_limits import RateLimits, StatedLimits
 from sync_pipeline.core.retrying import Retries
+from sync_pipeline.core.waiting import stoppable
 from sync_pipeline.embedding.openai import OpenAIEmbedder
-from sync_pipeline.embedding.openai_interface import read_vectors
+from sync_pipeline.embedding.openai_interface import read_tokens, read_vectors
+from sync_pipeline.embedding.rate_limits import LocalRateLimiter
+from sync_pipeline_tests.embedding.limiting import SetClock
 from sync_pipeline_tests.embedding.service import (
     DIMENSION,
     Answer,
     EmbeddingService,
+    ServiceLimits,
     running_service,
+    tokens_of,
 )
 from sync_pipeline_tests.fakes.embedder import FakeEmbedder
 
@@ -34,14 +43,18 @@ UNREACHABLE = "http://127.0.0.1:9/v1"
 
 
 def client_of(
-    service: EmbeddingService, *, sleep: Callable[[float], None] = lambda _: None
+    service: EmbeddingService, *, clock: SetClock | None = None, timeout_seconds: float = 10
 ) -> OpenAIEmbedder:
+    """One for which waiting takes no time."""
+    clock = clock or SetClock()
     return OpenAIEmbedder(
         model="stub",
         base_url=service.url,
         api_key="k3y",
         dimension=DIMENSION,
-        retries=Retries(sleep=sleep),
+        timeout_seconds=timeout_seconds,
+        limiter=LocalRateLimiter(clock=clock),
+        retries=Retries(sleep=clock.sleep),
     )
 
 
@@ -84,12 +97,12 @@ def test_shorter_vectors_are_asked_for_where_wanted() -> None:
     assert service.requests[0]["dimensions"] == DIMENSION
 
 
-def test_requests_are_cut_by_count_and_by_characters() -> None:
+def test_requests_are_cut_by_count_and_by_bytes() -> None:
     with running_service() as service:
         client = OpenAIEmbedder(
             model="stub", base_url=service.url, dimension=DIMENSION, max_batch=3
         )
-        texts = ["a", "b", "c", "d", "x" * 150_000, "y" * 100_000]
+        texts = ["a", "b", "c", "d", "ж" * 100_000, "y" * 200_000]
         client.embed(texts)
 
     assert [len(request["input"]) for request in service.requests] == [3, 2, 1]  # type: ignore[arg-type]  # a list by construction
@@ -171,24 +184,23 @@ def test_one_transient_failure_is_not_noticed(answer: Answer) -> None:
 
 
 def test_an_outage_is_transient_after_five_attempts() -> None:
-    waits: list[float] = []
+    clock = SetClock()
     with (
         running_service(*[Answer(status=503)] * 9) as service,
         pytest.raises(TransientError, match=r"/v1/embeddings answered 503 for 'stub'"),
     ):
-        client_of(service, sleep=waits.append).embed(TEXTS)
+        client_of(service, clock=clock).embed(TEXTS)
 
     assert len(service.requests) == 5
-    assert len(waits) == 4
+    assert sum(clock.slept) >= 2 + 4 + 8 + 16
 
 
 def test_a_rate_limit_is_waited_for_as_asked() -> None:
-    waits: list[float] = []
+    clock = SetClock()
     with running_service(Answer(status=429, headers={"Retry-After": "33"})) as service:
-        client_of(service, sleep=waits.append).embed(TEXTS)
+        client_of(service, clock=clock).embed(TEXTS)
 
-    (wait,) = waits
-    assert 33 <= wait <= 34
+    assert 33 <= sum(clock.slept) <= 34
 
 
 def test_a_long_rate_limit_is_handed_to_the_caller_at_once() -> None:
@@ -394,3 +406,290 @@ def test_s67_a_proxy_of_the_environment_is_not_used_to_this_machine(
 
     with running_service() as service:
         assert client_of(service).embed(TEXTS).vectors.shape == (len(TEXTS), DIMENSION)
+
+
+def test_an_answer_says_what_it_took_as_the_service_charges_it() -> None:
+    with running_service() as service:
+        answer = client_of(service).embed(TEXTS)
+
+    assert answer.provider == "127.0.0.1"
+    assert (answer.calls, answer.unanswered_calls) == (service.calls, 0) == (1, 0)
+    assert answer.stated_tokens == answer.tokens == service.tokens == tokens_of(TEXTS)
+
+
+def test_without_usage_it_says_what_was_counted() -> None:
+    with running_service() as service:
+        service.states_usage = False
+        answer = client_of(service).embed(TEXTS)
+
+    assert answer.stated_tokens is None
+    assert answer.tokens == sum(count.tokens for count in answer.counts)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        pytest.param(None, id="null"),
+        pytest.param([], id="a list"),
+        pytest.param({}, id="empty"),
+        pytest.param({"total_tokens": -5}, id="negative"),
+        pytest.param({"total_tokens": 0}, id="nothing"),
+        pytest.param({"total_tokens": True, "prompt_tokens": "7"}, id="other types"),
+        pytest.param({"total_tokens": 10**9}, id="more than there are bytes"),
+        pytest.param({"total_tokens": 3.5}, id="a fraction"),
+    ],
+)
+def test_nonsense_about_tokens_is_not_believed(usage: object) -> None:
+    assert read_tokens({"usage": usage}, texts=["ab", "cd"]) is None
+
+
+def test_tokens_of_the_prompt_are_believed_where_no_others_are_stated() -> None:
+    assert read_tokens({"usage": {"prompt_tokens": 4}}, texts=["ab", "cd"]) == 4
+    assert read_tokens([], texts=["ab"]) is None
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(Answer(breaks=True), id="a broken connection"),
+        pytest.param(Answer(hangs_seconds=1.5), id="a timeout"),
+        pytest.param(Answer(cuts_at=100), id="a body that ends early"),
+        pytest.param(Answer(cuts_json=True), id="a JSON that breaks off"),
+    ],
+)
+def test_what_may_have_been_charged_is_counted_and_tried_again(fault: Answer) -> None:
+    with running_service(fault, fault) as service:
+        answer = client_of(service, timeout_seconds=0.4).embed(TEXTS)
+
+    assert np.allclose(answer.vectors, FakeEmbedder(dimension=DIMENSION).embed(TEXTS).vectors)
+    assert (answer.calls, answer.unanswered_calls) == (1, 2)
+    assert service.calls == 3
+
+
+def test_what_a_service_refused_is_not_counted() -> None:
+    refusals = [Answer(status=429), Answer(status=500), Answer(status=503)]
+    with running_service(*refusals) as service:
+        answer = client_of(service).embed(TEXTS)
+
+    assert (answer.calls, answer.unanswered_calls) == (service.calls, 0) == (1, 0)
+
+
+def test_a_call_that_failed_for_good_says_what_may_have_been_charged() -> None:
+    """Two attempts of the second request, and the first request, whose vectors are lost with it."""
+    faults = [Answer(), Answer(breaks=True), Answer(breaks=True), *[Answer(status=503)] * 3]
+    clock = SetClock()
+    with running_service(*faults) as service:
+        client = OpenAIEmbedder(
+            model="stub",
+            base_url=service.url,
+            dimension=DIMENSION,
+            max_batch=2,
+            limiter=LocalRateLimiter(clock=clock),
+            retries=Retries(sleep=clock.sleep),
+        )
+        with pytest.raises(TransientError, match="answered 503") as caught:
+            client.embed(TEXTS)
+
+    assert caught.value.unanswered_calls == service.calls == 3
+
+
+def test_what_was_never_sent_is_not_counted() -> None:
+    clock = SetClock()
+    client = OpenAIEmbedder(
+        model="stub",
+        base_url=UNREACHABLE,
+        dimension=DIMENSION,
+        limiter=LocalRateLimiter(clock=clock),
+        retries=Retries(sleep=clock.sleep),
+    )
+
+    with pytest.raises(TransientError, match="did not answer") as caught:
+        client.embed(TEXTS)
+
+    assert caught.value.unanswered_calls == 0
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_a_gateway_s_failure_may_hide_work_that_was_done(status: int) -> None:
+    with running_service(Answer(status=status)) as service:
+        answer = client_of(service).embed(TEXTS)
+
+    assert answer.unanswered_calls == 1
+
+
+def in_http(moment: datetime, form: str) -> str:
+    """A date in one of the three forms of RFC 9110; English names whatever the locale."""
+    days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+    months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    day, month = days[moment.weekday()], months[moment.month - 1]
+    return form.format(day=day, short=day[:3], month=month, at=moment)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param("{short}, {at:%d} {month} {at:%Y %H:%M:%S} GMT", id="IMF-fixdate"),
+        pytest.param("{day}, {at:%d}-{month}-{at:%y %H:%M:%S} GMT", id="RFC 850"),
+        pytest.param("{short} {month} {at.day:2d} {at:%H:%M:%S %Y}", id="asctime"),
+    ],
+)
+def test_a_service_s_date_is_waited_for(form: str) -> None:
+    clock = SetClock()
+    until = datetime.now(UTC) + timedelta(seconds=30)
+    refused = Answer(status=429, headers={"Retry-After": in_http(until, form)})
+    with running_service(refused) as service:
+        client_of(service, clock=clock).embed(TEXTS)
+
+    assert 28 <= sum(clock.slept) <= 32
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        pytest.param({"Retry-After": "2.5"}, 2.5, id="a fraction"),
+        pytest.param({"retry-after-ms": "1500"}, 1.5, id="milliseconds"),
+        pytest.param({"retry-after-ms": "1500", "Retry-After": "40"}, 1.5, id="both"),
+        pytest.param({"Retry-After": "0"}, 0, id="nothing"),
+    ],
+)
+def test_every_form_of_asking_to_wait_is_understood(
+    headers: dict[str, str], seconds: float
+) -> None:
+    clock = SetClock()
+    with running_service(Answer(status=429, headers=headers)) as service:
+        client_of(service, clock=clock).embed(TEXTS)
+
+    assert seconds <= sum(clock.slept) <= seconds + 1
+
+
+def test_while_one_was_asked_to_wait_nobody_asks() -> None:
+    clock = SetClock()
+    limiter = LocalRateLimiter(clock=clock)
+
+    with running_service(Answer(status=429, headers={"Retry-After": "3600"})) as service:
+        first, second = (
+            OpenAIEmbedder(model="stub", base_url=service.url, dimension=DIMENSION, limiter=limiter)
+            for _ in range(2)
+        )
+        with pytest.raises(RateLimitedError, match="asks to wait"):
+            first.embed(TEXTS)
+        with pytest.raises(RateLimitedError, match="takes no request for another 3600 s") as caught:
+            second.embed(TEXTS)
+
+        clock.seconds += 3600
+        second.embed(TEXTS)
+
+    assert caught.value.retry_after_seconds == pytest.approx(3600)
+    assert len(service.requests) == 2
+
+
+def test_a_service_that_closed_while_one_waited_for_its_turn_is_not_asked() -> None:
+    clock = SetClock()
+    limiter = LocalRateLimiter(limits=RateLimits(requests_per_minute=6), clock=clock)
+    limiter.take(tokens=1)
+
+    def sleep(seconds: float) -> None:
+        if not clock.slept:
+            limiter.settle(expected=0, taken=0, stated=StatedLimits(closed_seconds=50))
+        clock.sleep(seconds)
+
+    with running_service() as service:
+        OpenAIEmbedder(
+            model="stub",
+            base_url=service.url,
+            dimension=DIMENSION,
+            limiter=limiter,
+            retries=Retries(sleep=sleep),
+        ).embed(TEXTS)
+
+    assert sum(clock.slept) >= 50
+    assert len(service.requests) == 1
+
+
+def test_a_stop_ends_a_long_wait() -> None:
+    clock = SetClock()
+    with (
+        running_service(Answer(status=429, headers={"Retry-After": "50"})) as service,
+        stoppable(lambda: sum(clock.slept) > 3),
+        pytest.raises(StoppedError, match="stopped while waiting"),
+    ):
+        client_of(service, clock=clock).embed(TEXTS)
+
+    assert sum(clock.slept) < 4
+
+
+def test_requests_in_several_threads_get_their_own_answers() -> None:
+    texts = [[f"text {thread} {place}" for place in range(5)] for thread in range(8)]
+    fake = FakeEmbedder(dimension=DIMENSION)
+    found: dict[int, bool] = {}
+
+    with running_service() as service:
+        client = client_of(service)
+
+        def ask(thread: int) -> None:
+            vectors = client.embed(texts[thread]).vectors
+            found[thread] = np.allclose(vectors, fake.embed(texts[thread]).vectors, atol=1e-6)
+
+        threads = [threading.Thread(target=ask, args=(thread,)) for thread in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert found == dict.fromkeys(range(8), True)
+
+
+def test_limits_that_an_answer_states_are_kept_to() -> None:
+    clock = SetClock()
+    with running_service() as service:
+        service.limit(ServiceLimits(requests_per_minute=30, tokens_per_minute=6000), clock=clock)
+        client = client_of(service, clock=clock)
+        for _ in range(10):
+            client.embed(TEXTS)
+
+    assert service.refused == 0
+    assert sum(clock.slept) >= 15
+
+
+def test_nothing_of_the_environment_reaches_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys and headers for OpenAI are not for whoever else is asked."""
+    for name in ("API_KEY", "ADMIN_KEY", "ORG_ID", "PROJECT_ID", "WEBHOOK_SECRET"):
+        monkeypatch.setenv(f"OPENAI_{name}", "s3cret")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: s3cret\nX-Secret: s3cret")
+    monkeypatch.setenv("OPENAI_BASE_URL", UNREACHABLE)
+
+    with running_service() as service:
+        OpenAIEmbedder(model="stub", base_url=service.url, dimension=DIMENSION).embed(TEXTS)
+        client_of(service).embed(TEXTS)
+
+    assert service.keys == [None, "Bearer k3y"]
+    assert "s3cret" not in str(service.headers)
+
+
+def test_no_log_quotes_a_text(caplog: pytest.LogCaptureFixture) -> None:
+    with running_service() as service:
+        client = client_of(service)
+        with caplog.at_level(logging.DEBUG):
+            client.embed(TEXTS)
+
+    assert TEXTS[1] not in caplog.text
+
+
+def test_a_model_s_vectors_are_not_taken_where_they_were_to_be_shorter() -> None:
+    """A service that does not know ``dimensions`` answers with what the model has."""
+    longer = Answer(body=answer_of(*[[1.0] * 32] * 3))
+    with (
+        running_service(longer) as service,
+        pytest.raises(InvalidVectorError, match=r"shape \(3, 32\)"),
+    ):
+        OpenAIEmbedder(model="stub", base_url=service.url, dimension=DIMENSION, shorten=True).embed(
+            TEXTS
+        )
+
+
+def test_requests_take_no_more_than_a_little_of_a_minute_s_tokens() -> None:
+    small = OpenAIEmbedder(model="m", dimension=8, tokens_per_minute=1200)
+    large = OpenAIEmbedder(model="m", dimension=8, document_prompt="passage: ")
+
+    assert small.max_batch_bytes == 300
+    assert large.max_batch_bytes == 300_000 - 64 * len("passage: ")

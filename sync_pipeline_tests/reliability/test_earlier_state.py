@@ -38,7 +38,7 @@ def upgraded(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
         "LEFT JOIN sync_pipeline.scope_state AS scope USING (collection, scope_key)",
         "DROP TABLE sync_pipeline.scope_entity_state",
         "DROP TABLE sync_pipeline.sync_request, sync_pipeline.sync_run",
-        "DROP TABLE sync_pipeline.run_heartbeat",
+        "DROP TABLE sync_pipeline.run_heartbeat, sync_pipeline.rate_limit",
         "DROP TABLE sync_pipeline.model_canary, sync_pipeline.cache_use",
         "ALTER TABLE sync_pipeline.embedding_cache DROP COLUMN unused_since",
         "ALTER TABLE sync_pipeline.quarantine DROP COLUMN row_count",

@@ -18,7 +18,7 @@ from sync_pipeline.core.ports.cache import (
     MarkFence,
 )
 from sync_pipeline.core.ports.canaries import ModelCanaries, ModelCanariesReader
-from sync_pipeline.core.ports.embedding import Embedder, SparseEncoder
+from sync_pipeline.core.ports.embedding import Embedder, RateLimiter, SparseEncoder
 from sync_pipeline.core.ports.generations import (
     GenerationRecord,
     Generations,
@@ -118,6 +118,7 @@ __all__ = [
     "Progress",
     "Quarantine",
     "QuarantineReader",
+    "RateLimiter",
     "RecordedScope",
     "RequestStatus",
     "Reservation",

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.point import SparseVector
+from sync_pipeline.core.rate_limits import NOTHING_STATED, StatedLimits, Turn
 from sync_pipeline.core.spending import Tariff
 from sync_pipeline.core.vocabulary import TokenCount
 
@@ -85,6 +86,53 @@ class Embedder(Protocol):
 
         Nothing is unknown where the provider's tokenizer is not at hand. What ``embed`` answers
         says the same of its texts. Loads no model.
+        """
+
+
+class RateLimiter(Protocol):
+    """Keeps all that share it within the limits of one account with a service.
+
+    Whoever wants to send a request takes a turn, waits as long as it says, and settles it when
+    the answer is there. Turns are given in the order of asking, and none is given twice: what
+    all together send in a minute stays within the limits, those of the settings and those that
+    the service stated last, whichever are less.
+    """
+
+    def take(self, *, tokens: float, goes_ahead: bool = False) -> Turn:
+        """Take a turn for one request; it counts at once, also where it is never used.
+
+        Args:
+            tokens: That it is expected to take.
+            goes_ahead: Wait for no other request, only while the service answers nobody.
+
+        Returns:
+            How long to wait; without a place (``is_taken``) where that is more than
+            ``core.rate_limits.MAX_QUEUE_SECONDS``.
+
+        Raises:
+            TransientError: where the turns are kept cannot be reached.
+        """
+
+    def settle(
+        self, *, expected: float, taken: float, stated: StatedLimits = NOTHING_STATED
+    ) -> None:
+        """Correct a turn by what it took, and pass on what the answer states.
+
+        Args:
+            expected: Tokens that the turn was taken for.
+            taken: Tokens that it took; 0 where it took none.
+            stated: With ``closed_seconds`` nobody sends anything for so long, also not those
+                who have a turn: they see it in ``blocked_seconds``.
+
+        Raises:
+            TransientError: where the turns are kept cannot be reached.
+        """
+
+    def blocked_seconds(self) -> float:
+        """For how long from now nobody may send anything; 0: for no time.
+
+        Raises:
+            TransientError: where the turns are kept cannot be reached.
         """
 
 

@@ -1,0 +1,169 @@
+"""The official client of OpenAI's interface, as far as embeddings need it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from sync_pipeline.core.addresses import is_this_machine
+from sync_pipeline.core.errors import TransientError, UnusableProxyError
+from sync_pipeline.embedding.openai_interface import read_json, refusal
+
+if TYPE_CHECKING:
+    import openai
+
+_CONNECT_SECONDS: Final = 10.0
+_NOT_SENT: Final = frozenset(
+    {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
+)
+"""Failures of httpx before a request was on its way; after others nobody knows whether the
+service did what was asked."""
+_SENT_HEADERS: Final = frozenset(
+    {
+        "accept", "accept-encoding", "authorization", "connection", "content-length",
+        "content-type", "host", "user-agent", "x-stainless-raw-response",
+    }
+)  # fmt: skip
+"""All that a service is told. The client adds what it finds in the environment, which may be
+meant for another service (``OPENAI_CUSTOM_HEADERS``, ``OPENAI_ORG_ID``), and what machine it runs
+on; by the last one it knows its own requests again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a service answered."""
+
+    body: object
+    """Its JSON, unchecked."""
+    headers: Mapping[str, str]
+    """Whatever the case of their names."""
+
+
+class EmbeddingsClient:
+    """Sends requests, each once: whether to try again is decided elsewhere.
+
+    It is the client of the package ``openai`` without what it would take from the environment:
+    keys, headers and addresses are those given here, proxies are those of the environment where
+    the service is another machine and asked over https. No redirect is followed.
+
+    Args:
+        url: Of the embeddings, as ``openai_interface.checked_url`` gives it.
+        api_key: Sent as a bearer token.
+        timeout_seconds: Longest wait for an answer.
+    """
+
+    def __init__(self, *, url: str, api_key: str | None, timeout_seconds: float) -> None:
+        self._url = url
+        self._api_key = api_key
+        self._timeout_seconds = timeout_seconds
+        self._lock = threading.Lock()
+        self._opened: openai.OpenAI | None = None
+
+    def embed(self, texts: Sequence[str], *, model: str, dimensions: int | None) -> Answer:
+        """Ask for the vectors of texts.
+
+        Args:
+            texts: Non-empty strings.
+            model: As the service names it.
+            dimensions: Length to cut the vectors to; None: as the model has them.
+
+        Raises:
+            ConfigurationError: key refused, unknown model, no embeddings service there.
+            PermanentError: the service refuses a text.
+            TransientError: no answer, or one that can be another later.
+        """
+        client = self._client()
+        import openai  # noqa: PLC0415 - 1.2 s
+
+        try:
+            raw = client.embeddings.with_raw_response.create(
+                input=list(texts),
+                model=model,
+                encoding_format="float",
+                dimensions=openai.omit if dimensions is None else dimensions,
+            )
+        except openai.APIStatusError as error:
+            raise refusal(error.response, url=self._url, model=model) from error
+        except openai.APIConnectionError as error:
+            raise self._unanswered(error) from error
+        return Answer(body=read_json(raw.content, url=self._url), headers=raw.headers)
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None
+
+    def _unanswered(self, error: Exception) -> TransientError:
+        reason = type(error.__cause__ or error).__name__
+        return TransientError(
+            f"{self._url} did not answer ({reason}).",
+            remedy="Check that the embedding "
+            "service is running and can be reached from here, then run it again.",
+            unanswered_calls=int(reason not in _NOT_SENT),
+        )
+
+    def _client(self) -> openai.OpenAI:
+        with self._lock:
+            if self._opened is None:
+                client = self._new_client()
+                # Whoever forgets to close it leaves no open sockets behind.
+                weakref.finalize(self, client.close)
+                self._opened = client
+            return self._opened
+
+    def _new_client(self) -> openai.OpenAI:
+        import openai  # noqa: PLC0415 - 1.2 s
+
+        # At DEBUG the client logs whole requests, which are texts of documents; OPENAI_LOG, which
+        # it reads when it is imported, may have asked for that.
+        logging.getLogger("openai").setLevel(logging.INFO)
+        parts = urlsplit(self._url)
+        host = parts.hostname or ""
+        # A proxy named in the environment must not see a key sent to this machine.
+        may_use_proxy = parts.scheme == "https" and not is_this_machine(host)
+        timeout = openai.Timeout(
+            self._timeout_seconds, connect=min(_CONNECT_SECONDS, self._timeout_seconds)
+        )
+        try:
+            http_client = openai.DefaultHttpxClient(
+                timeout=timeout,
+                follow_redirects=False,
+                trust_env=may_use_proxy,
+                event_hooks={"request": [_with_own_headers(self._api_key)]},
+            )
+        except (ImportError, ValueError) as error:
+            # About the proxy: without `socksio` httpx has no SOCKS.
+            if not may_use_proxy:
+                raise
+            raise UnusableProxyError(host=host) from error
+        return openai.OpenAI(
+            base_url=self._url.removesuffix("/embeddings"),
+            # What is given is not looked for in the environment; the hook has the last word.
+            api_key=self._api_key or "none",
+            organization="",
+            project="",
+            timeout=timeout,
+            max_retries=0,
+            http_client=http_client,
+        )
+
+
+def _with_own_headers(api_key: str | None) -> Callable[[Any], None]:
+    """What is done to each request before it is sent."""
+
+    def hook(request: Any) -> None:
+        for name in [name for name in request.headers if name.lower() not in _SENT_HEADERS]:
+            del request.headers[name]
+        if api_key is None:
+            request.headers.pop("Authorization", None)
+        else:
+            request.headers["Authorization"] = f"Bearer {api_key}"
+
+    return hook
