@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +20,7 @@ from sync_pipeline.core.gate import GatePolicy
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.ports import (
+    Breakers,
     Embedder,
     GenerationRecord,
     Lease,
@@ -34,6 +35,7 @@ from sync_pipeline.engine.canaries import as_known, settle_model
 from sync_pipeline.engine.collection import OpenRecords, Records
 from sync_pipeline.engine.context import SyncContext, SyncOptions, utc_now
 from sync_pipeline.engine.embedders import Models, PricedEmbedder
+from sync_pipeline.engine.fallback import ChainEmbedder, Link
 from sync_pipeline.engine.generation import (
     Generation,
     OpenGeneration,
@@ -45,7 +47,7 @@ from sync_pipeline.engine.questions.doctor import Finding, ask, examine
 from sync_pipeline.processes import machine_name
 from sync_pipeline.redaction import redact_logs
 from sync_pipeline.settings import Settings, dagster_storage_url, mask_url
-from sync_pipeline.settings.providers import AnyModel, HashingModel, OpenAIModel
+from sync_pipeline.settings.providers import AnyModel, EmbeddingSettings, HashingModel, OpenAIModel
 from sync_pipeline.settings.recipe import Recipe, model_recipe
 from sync_pipeline.settings.urls import DAGSTER_SCHEMA, names_dagster_schema
 
@@ -70,6 +72,7 @@ class Installation:
     state_engine: Engine
     database_url: str
     """libpq URL of the source, password included."""
+    accounts: Accounts
     dagster_storage_url: str
     """Where Dagster keeps its runs, for psycopg 2, password included."""
 
@@ -169,7 +172,9 @@ def open_installation(settings: Settings, *, shares_index: bool = False) -> Inst
     if key not in _opened:
         installation = _connect(settings, shares_index=shares_index)
         installation.migrate()
-        _opened[key] = replace(installation, sync=_with_known_model(installation.sync))
+        sync = _with_known_model(installation.sync)
+        standbys = _standbys(settings, sync, accounts=installation.accounts)
+        _opened[key] = replace(installation, sync=replace(sync, standbys=standbys))
     return _opened[key]
 
 
@@ -185,6 +190,52 @@ def _with_known_model(sync: SyncContext) -> SyncContext:
         _log.warning("a model cannot be compared with the known ones now: %s", error)
         return replace(sync, unsettled=error)
     return sync if models is sync.models else sync.rebound(models=models)
+
+
+def _standbys(
+    settings: Settings, sync: SyncContext, *, accounts: Accounts
+) -> tuple[Generation, ...]:
+    """An index of its own for each fallback that is another model than that of the settings.
+
+    A fallback that nobody has seen is compared with it once it has embedded something.
+    """
+    standbys: dict[str, Generation] = {}
+    for model in settings.embedding.fallbacks:
+        try:
+            embedder = _settled(_embedder(model, accounts), sync)
+        except SyncPipelineError as error:
+            _log.warning("%s cannot be compared with the model now: %s", model.told, error)
+            continue
+        if embedder is None or embedder.model_id == sync.spec.model_id:
+            continue
+        generation = bind_generation(
+            alias=sync.alias,
+            entities=sync.entities,
+            models=Models(embedder),
+            sparse=sync.sparse,
+            store=sync.store,
+            records=sync.records,
+            model=model_recipe(model, embedder),
+        )
+        standbys.setdefault(generation.spec.collection, generation)
+    return tuple(standbys.values())
+
+
+def _settled(embedder: Embedder, sync: SyncContext) -> Embedder | None:
+    """A fallback under the id by which it is known; None while nobody can say which model it is."""
+    main = sync.models.main
+    if embedder.dimension != main.dimension:
+        return embedder
+    if not sync.canaries.reference(model_id=main.model_id):
+        return None
+    meter = sync.meter(purpose=Purpose.CANARIES)
+    return settle_model(embedder, sync.canaries, meter=meter)
+
+
+def _providers(settings: Settings) -> tuple[str, ...]:
+    """Names of the providers of a chain, in its order; none where there is no chain."""
+    fallbacks = settings.embedding.fallbacks
+    return (settings.embedding.told, *(it.told for it in fallbacks)) if fallbacks else ()
 
 
 def stop_embedded_services(settings: Settings) -> bool:
@@ -203,7 +254,6 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     from sync_pipeline.database.engine import make_engine
     from sync_pipeline.database.generations import PostgresGenerations
     from sync_pipeline.database.index_state import PostgresIndexState
-    from sync_pipeline.database.model_canaries import PostgresModelCanaries
     from sync_pipeline.database.overview import PostgresOverview
     from sync_pipeline.database.quarantine import PostgresQuarantine
     from sync_pipeline.database.run_heartbeats import PostgresRunHeartbeats
@@ -226,9 +276,9 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         else make_engine(state_url, max_connections=settings.state.max_connections)
     )
     schema = settings.state.schema_name
-    canaries = PostgresModelCanaries(state_engine, schema)
     store = _store(settings, is_shared=shares_index)
     accounts = _accounts(state_engine, schema)
+    canaries = accounts.canaries
     named = {name: _embedder(model, accounts) for name, model in settings.embedding.models.items()}
     models = Models(
         _embedder(settings.embedding, accounts),
@@ -272,6 +322,8 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         canaries=canaries,
         rates=PostgresEmbeddingRates(state_engine, schema),
         ledger=accounts.ledger,
+        breakers=accounts.breakers,
+        providers=_providers(settings),
         quarantine=PostgresQuarantine(state_engine, schema),
         requests=PostgresSyncRequests(state_engine, schema),
         runs=PostgresSyncRuns(state_engine, schema),
@@ -286,6 +338,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         sync=sync,
         source_engine=source_engine,
         state_engine=state_engine,
+        accounts=accounts,
         database_url=driver_url(source_url, "libpq"),
         dagster_storage_url=settings.dagster_url or dagster_storage_url(state_url),
     )
@@ -349,21 +402,33 @@ def _index_options(settings: Settings) -> IndexOptions:
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """Where calls of models are booked, and who says when a service may be asked."""
+    """What all processes of an installation share about those who embed."""
 
     ledger: Ledger
+    """Where calls are booked."""
     limiter: Callable[[OpenAIModel], RateLimiter]
+    """Who says when a service may be asked."""
+    breakers: Breakers
+    """Who is asked at all."""
+    canaries: ModelCanaries
+    """What the vectors of models are."""
 
 
 def _accounts(engine: Engine, schema: str) -> Accounts:
-    """What all processes with this state share."""
+    from sync_pipeline.database.breakers import PostgresBreakers
     from sync_pipeline.database.embedding_ledger import PostgresLedger
+    from sync_pipeline.database.model_canaries import PostgresModelCanaries
     from sync_pipeline.database.rate_limits import PostgresRateLimiter
 
     def limiter(model: OpenAIModel) -> RateLimiter:
         return PostgresRateLimiter(engine, schema, account=_account(model), limits=_limits(model))
 
-    return Accounts(PostgresLedger(engine, schema), limiter)
+    return Accounts(
+        ledger=PostgresLedger(engine, schema),
+        limiter=limiter,
+        breakers=PostgresBreakers(engine, schema),
+        canaries=PostgresModelCanaries(engine, schema),
+    )
 
 
 def _limits(model: OpenAIModel) -> RateLimits:
@@ -379,14 +444,42 @@ def _account(model: OpenAIModel) -> str:
 
 
 def _embedder(embedding: AnyModel, accounts: Accounts) -> Embedder:
-    embedder = _unpriced(embedding, accounts)
-    price = embedding.price_per_million_tokens
-    if price is not None:
-        tariff = replace(embedder.tariff, price_per_million_tokens=Decimal(str(price)))
-        embedder = PricedEmbedder(embedder, tariff=tariff)
+    """A model, or a chain of providers that may give its vectors, whose searches are booked."""
+    embedder = _priced(embedding, accounts)
+    links = [Link(embedding.told, embedder)]
+    if isinstance(embedding, EmbeddingSettings):
+        links += _links(embedding.fallbacks, of=embedder, accounts=accounts)
+    if len(links) > 1:
+        embedder = ChainEmbedder(links, breakers=accounts.breakers, canaries=accounts.canaries)
     if not embedder.tariff.is_limited:
         return embedder
     return BookedQueries(embedder, ledger=accounts.ledger, now=utc_now)
+
+
+def _links(fallbacks: Sequence[AnyModel], *, of: Embedder, accounts: Accounts) -> list[Link]:
+    """Fallbacks that may give the vectors of a model: the chain compares them before it asks."""
+    links = [Link(model.told, _priced(model, accounts)) for model in fallbacks]
+    return [
+        link
+        for link in links
+        if link.embedder.dimension == of.dimension
+        and _may_be(link.embedder.model_id, of.model_id, canaries=accounts.canaries)
+    ]
+
+
+def _may_be(model_id: str, other: str, *, canaries: ModelCanaries) -> bool:
+    """Whether a model is another one, or may be: nobody has found out that it is not."""
+    known = canaries.known_as(model_id=model_id)
+    return known is None or known == (canaries.known_as(model_id=other) or other)
+
+
+def _priced(embedding: AnyModel, accounts: Accounts) -> Embedder:
+    embedder = _unpriced(embedding, accounts)
+    price = embedding.price_per_million_tokens
+    if price is None:
+        return embedder
+    tariff = replace(embedder.tariff, price_per_million_tokens=Decimal(str(price)))
+    return PricedEmbedder(embedder, tariff=tariff)
 
 
 def _unpriced(embedding: AnyModel, accounts: Accounts) -> Embedder:

@@ -17,7 +17,14 @@ from sync_pipeline.wiring import Accounts, _embedder, _index_options, _store
 from sync_pipeline_tests.elsewhere import OTHER_MACHINE, elsewhere, lead_here
 from sync_pipeline_tests.embedding.service import DIMENSION, running_service
 from sync_pipeline_tests.fakes.qdrant_stub import running_stub
-from sync_pipeline_tests.fakes.state import FakeLedger
+from sync_pipeline_tests.fakes.state import (
+    FakeBreakers,
+    FakeEmbeddingCache,
+    FakeGenerations,
+    FakeIndexState,
+    FakeLedger,
+    FakeModelCanaries,
+)
 from sync_pipeline_tests.stores.samples import SPEC
 
 PROXIES = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
@@ -101,7 +108,10 @@ def test_the_embedding_service_gets_its_key_in_the_clear_where_the_settings_allo
             env={**env, "SYNC_PIPELINE__EMBEDDING__ALLOW_PLAIN_HTTP": "true"},
         )
 
-        accounts = Accounts(FakeLedger(), lambda _model: LocalRateLimiter())
+        canaries = FakeModelCanaries(FakeEmbeddingCache(FakeIndexState()), FakeGenerations())
+        accounts = Accounts(
+            FakeLedger(), lambda _model: LocalRateLimiter(), FakeBreakers(), canaries
+        )
         embedder = _embedder(settings.embedding, accounts)
         vectors = embedder.embed(["bolt"]).vectors
 

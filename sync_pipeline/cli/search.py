@@ -68,6 +68,8 @@ def search(
         passages=passages,
     )
     invocation.answer(search_answer(result))
+    if result.degraded is not None:
+        invocation.say(f"{result.degraded[0].upper()}{result.degraded[1:]}.")
     if result.hits:
         invocation.show(render.hits_table(result.hits))
     else:

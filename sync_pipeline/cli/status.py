@@ -11,6 +11,7 @@ from sync_pipeline.cli.command import command
 from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.operations.answers import status_answer
 from sync_pipeline.operations.asking import kept_of_left_entities, statuses_by_view
+from sync_pipeline.operations.costing import unasked_providers
 from sync_pipeline.operations.filling import recorded_generations
 
 app = typer.Typer()
@@ -34,6 +35,8 @@ def status(invocation: Invocation) -> None:
         invocation.say(f"{archived:,} documents are archived: found by their words alone.")
     for line in render.truncated_remarks(statuses):
         invocation.say(line)
+    for told in unasked_providers(invocation.installation.sync):
+        invocation.say(f"{told}.")
     if any(status.failed for status in statuses):
         invocation.say(f"Some documents have failed; {render.LIST_FAILED}.")
     for line in render.filling_remarks(recorded_generations(invocation.installation.sync)):

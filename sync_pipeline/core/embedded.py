@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.point import check_vectors
+from sync_pipeline.core.spending import Tariff
 from sync_pipeline.core.vocabulary import TokenCount
 
 
@@ -27,6 +28,8 @@ class Embedded:
     """Who computed it: ``sentence-transformers``, ``hashing``, or a service's host."""
     stated_tokens: int | None = None
     """What the provider says that it took, prompts included; None where it says nothing."""
+    tariff: Tariff | None = None
+    """What its provider charges, where that is not what the model's tariff says."""
     calls: int = 1
     """Requests that the provider answered with vectors, or passes through a model here."""
     unanswered_calls: int = 0

@@ -39,7 +39,8 @@
     │   ├── IsolationError         a search result of another scope; never shown
     │   └── OutOfSpaceError        a disk or quota is full
     ├── PostponedError             texts have to wait; nothing is wrong with them
-    │   └── BudgetExceededError    a budget does not admit what they would take
+    │   ├── BudgetExceededError    a budget does not admit what they would take
+    │   └── NoProviderError        none of the providers of a chain can be asked now
     └── StoppedError               asked to stop; the batch in flight was finished
 
 Messages say what happened, where, with which numbers, and what to do; the last is a value
@@ -644,6 +645,29 @@ class BudgetExceededError(PostponedError):
         )
 
 
+class NoProviderError(PostponedError):
+    """None of the providers of a chain can be asked now.
+
+    Attributes:
+        providers: Their names, in the order of the chain.
+        unanswered_calls: Requests whose end nobody knows: they may be charged.
+    """
+
+    def __init__(
+        self, *, providers: Sequence[str], reasons: Sequence[str], unanswered_calls: int = 0
+    ) -> None:
+        self.providers = tuple(providers)
+        self.unanswered_calls = unanswered_calls
+        super().__init__(
+            f"none of {len(self.providers)} providers of embeddings can be asked now: "
+            f"{'; '.join(reasons)}. What is left over is pending and found by its words; it is "
+            "caught up once one of them answers:",
+            remedy=Remedy.of("see ", Show("doctor"), " and ", ChangeSetting("embedding.fallbacks")),
+            retry_after_seconds=_PROVIDER_AGAIN_SECONDS,
+        )
+
+
+_PROVIDER_AGAIN_SECONDS: Final = 300.0
 _RUN_AGAIN_SECONDS: Final = 60.0
 _MONTH_AGAIN_SECONDS: Final = 3_600.0
 """Somebody may raise the budget before the month ends."""

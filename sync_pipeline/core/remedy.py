@@ -177,7 +177,9 @@ class Show:
 
     name: ClassVar[Literal["show"]] = "show"
 
-    what: Literal["tenants", "quarantine list", "failed list", "index status", "cache stats"]
+    what: Literal[
+        "tenants", "quarantine list", "failed list", "index status", "cache stats", "doctor"
+    ]
 
     @property
     def words(self) -> str:

@@ -61,6 +61,7 @@ def state_tables(schema: str) -> MetaData:
     _sync_run(metadata)
     _run_heartbeat(metadata)
     _spending(metadata)
+    _embedding_provider(metadata)
     return metadata
 
 
@@ -421,4 +422,17 @@ def _spending(metadata: MetaData) -> None:
         Column("cost", Numeric, nullable=False),
         Column("budgets", JSONB, nullable=False),
         Column("made_at", MOMENT, nullable=False, server_default=func.now()),
+    )
+
+
+def _embedding_provider(metadata: MetaData) -> None:
+    Table(
+        "embedding_provider",
+        metadata,
+        Column("provider", KEY, primary_key=True),
+        Column("failures", Integer, nullable=False),
+        Column("retry_at", MOMENT),
+        Column("error_code", Text),
+        Column("error", Text),
+        Column("failed_at", MOMENT),
     )

@@ -19,6 +19,7 @@ from sync_pipeline.core.grouping import GroupPolicy
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import CollectionSpec
 from sync_pipeline.core.ports import (
+    Breakers,
     Embedder,
     EmbeddingCache,
     EmbeddingRates,
@@ -153,6 +154,8 @@ class SyncContext:
     canaries: ModelCanaries
     rates: EmbeddingRates
     ledger: Ledger
+    breakers: Breakers
+    """Which providers of a chain are asked."""
     quarantine: Quarantine
     requests: SyncRequests
     runs: SyncRuns
@@ -162,6 +165,11 @@ class SyncContext:
     keeps_in_step: bool = False
     """Whether this generation is only kept in step beside the one of the settings: it is not
     made where it is missing, and says nothing of rows that cannot become documents."""
+    providers: tuple[str, ...] = ()
+    """Names of the providers of the chain of the settings, in its order; none: no chain."""
+    standbys: tuple[Generation, ...] = ()
+    """Of fallbacks of other models, each with a collection of its own: kept in step, and searched
+    while no provider of the model that serves can be asked."""
     unfit: SyncPipelineError | None = None
     """Why nothing may be synced with these settings, though it could be."""
     unsettled: SyncPipelineError | None = None

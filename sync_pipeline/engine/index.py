@@ -41,9 +41,7 @@ def ensure_index(sync: SyncContext) -> None:
         is_new = index.ensure(spec)
         known = records.get(spec.collection)
         if is_new and known is not None:
-            # Dropped or lost: no scope is in step in it any more.
-            for key in {entity.scope_key for entity in sync.scopes.list_entities()}:
-                sync.scopes.forget(scope=Scope.from_key(key), entity_types=sync.entity_names)
+            _forget_scopes(sync)
             if target is not None:
                 sync.generations.forget(collection=spec.collection)
                 known = None
@@ -54,6 +52,27 @@ def ensure_index(sync: SyncContext) -> None:
     serves = target or spec.collection
     if serves not in records or not records[serves].is_serving:
         sync.generations.note_serving(alias=spec.alias, collection=serves)
+
+
+def ensure_standby(sync: SyncContext) -> None:
+    """Make the collection of a fallback's model where it is missing, and record it.
+
+    No alias ever points at it by itself.
+    """
+    spec = sync.spec
+    with sync.index() as index:
+        is_new = index.ensure(spec)
+    known = known_generations(sync).get(spec.collection)
+    if is_new and known is not None:
+        _forget_scopes(sync)
+    if known is None or known.recipe != sync.generation.recipe:
+        sync.generations.record(spec, recipe=sync.generation.recipe)
+
+
+def _forget_scopes(sync: SyncContext) -> None:
+    """No scope is in step in a collection that was dropped or lost."""
+    for key in {entity.scope_key for entity in sync.scopes.list_entities()}:
+        sync.scopes.forget(scope=Scope.from_key(key), entity_types=sync.entity_names)
 
 
 def require_own_alias(sync: Reading) -> None:

@@ -92,7 +92,8 @@ class BookedQueries(StandingFor):
                 purpose=Purpose.SEARCH,
             )
             most = self.most_tokens(texts) if answer.unanswered_calls else 0
-            taken = _taken(answer, texts=len(texts), tariff=self.tariff, most=most)
+            tariff = answer.tariff or self.tariff
+            taken = _taken(answer, texts=len(texts), tariff=tariff, most=most)
             self._ledger.book(entry, provider=answer.provider, taken=taken)
         return answer
 
@@ -130,7 +131,8 @@ class MeteredEmbedder(StandingFor):
         except Exception as error:
             self._settle(reservation, provider="", taken=self._lost(error, most=most))
             raise
-        taken = _taken(answer, texts=len(texts), tariff=self.tariff, most=most)
+        tariff = answer.tariff or self.tariff
+        taken = _taken(answer, texts=len(texts), tariff=tariff, most=most)
         self._settle(reservation, provider=answer.provider, taken=taken)
         return answer
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sync_pipeline.core.fusion import Fusion
     from sync_pipeline.core.point import CollectionSpec
     from sync_pipeline.core.ports import (
+        BreakersReader,
         Embedder,
         EmbeddingCacheReader,
         EmbeddingRatesReader,
@@ -98,6 +99,12 @@ class Reading(Protocol):
     def canaries(self) -> ModelCanariesReader: ...
     @property
     def ledger(self) -> LedgerReader: ...
+    @property
+    def breakers(self) -> BreakersReader: ...
+    @property
+    def providers(self) -> tuple[str, ...]: ...
+    @property
+    def standbys(self) -> tuple[Generation, ...]: ...
     @property
     def rates(self) -> EmbeddingRatesReader: ...
     @property

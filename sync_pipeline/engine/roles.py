@@ -11,6 +11,7 @@ from sync_pipeline.core.errors import (
     NothingSyncedError,
 )
 from sync_pipeline.core.ports import GenerationRecord
+from sync_pipeline.engine.generation import Generation
 from sync_pipeline.engine.reading import Reading
 
 R = TypeVar("R", bound=Reading)
@@ -100,13 +101,30 @@ def recorded_as_serving(records: Sequence[GenerationRecord]) -> GenerationRecord
 
 
 def beside(sync: R) -> list[R]:
-    """Contexts of the other generations that have to be kept in step: those that serve or served.
+    """Contexts of the other generations that have to be kept in step.
 
-    The one that serves comes first. One that was never finished is not among them, nor one
-    that was dropped, or that nobody can open any more.
+    Those that serve or served, the one that serves first, and those that stand by. One that
+    was never finished is not among them, nor one that was dropped, or that nobody can open any
+    more.
     """
-    opened = (sync.open_generation(record) for record in others(sync) if record.served_at)
+    opened = (kept_in_step(sync, record) for record in others(sync))
     return [sync.over(generation) for generation in opened if generation is not None]
+
+
+def kept_in_step(sync: Reading, record: GenerationRecord) -> Generation | None:
+    """The generation of a record, if it is one that is kept in step."""
+    for standby in sync.standbys:
+        if standby.spec.collection == record.collection:
+            return standby
+    return sync.open_generation(record) if record.served_at is not None else None
+
+
+def has_new_standby(sync: Reading) -> bool:
+    """Whether a generation is to stand by that was never made."""
+    if not sync.standbys:
+        return False
+    known = known_generations(sync)
+    return any(standby.spec.collection not in known for standby in sync.standbys)
 
 
 def others(sync: Reading) -> list[GenerationRecord]:

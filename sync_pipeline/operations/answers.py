@@ -78,12 +78,13 @@ def status_answer(
 
 
 def search_answer(result: SearchResult) -> dict[str, object]:
-    """Hits, and how far each scope that was searched is in step."""
+    """Hits, and how far what was searched is in step; ``degraded`` where it is not as asked for."""
     hits = [
         {name: value for name, value in asdict(hit).items() if name != "passages" or value}
         for hit in result.hits
     ]
-    return {"hits": hits, "in_sync_to": result.in_sync_to}
+    degraded = {} if result.degraded is None else {"degraded": result.degraded}
+    return {"hits": hits, "in_sync_to": result.in_sync_to, **degraded}
 
 
 def explanation_answer(explanation: Explanation) -> dict[str, object]:

@@ -55,6 +55,14 @@ def watched_budgets(sync: SyncContext, *, most: int = 10) -> list[BudgetState]:
     return [*of_all, *sorted(others, key=lambda it: -it.fraction)[:most]]
 
 
+def unasked_providers(sync: SyncContext) -> list[str]:
+    """Which providers of the chain are left alone for a while, and why."""
+    if not sync.providers:
+        return []
+    breakers = sync.breakers.list_all(sync.providers)
+    return [it.told(now=sync.now()) for it in breakers if it.retry_at is not None]
+
+
 def days_of(month: str | None, *, today: date) -> tuple[date, date]:
     """The first and the last day of a month, as ``cost`` takes it.
 

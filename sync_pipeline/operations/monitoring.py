@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from sync_pipeline.core.breaker import Breaker
 from sync_pipeline.core.ports import RecordedScope, ScopeOrder, ScopePage, ScopeTotals
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.spending import Amount, BudgetState
@@ -45,6 +46,8 @@ class Watched:
     """Of the index, the oldest first."""
     budgets: Sequence[BudgetState] = ()
     """Of this month: of everything, and of the tenants that have spent the greatest share."""
+    providers: Sequence[Breaker] = ()
+    """Of the chain of the settings, in its order, how each stands."""
     spent: Amount = Amount()  # noqa: RUF009 - frozen
     """What counts against budgets this month."""
 
@@ -97,6 +100,7 @@ def watch(sync: SyncContext, *, most: int = MOST_SCOPES, worst: int = WORST_SCOP
         runs=sync.runs.list_recent(limit=RECENT_RUNS),
         generations=generations,
         budgets=watched_budgets(sync, most=worst),
+        providers=sync.breakers.list_all(sync.providers) if sync.providers else (),
         spent=spent_this_month(sync),
     )
 

@@ -74,6 +74,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "sync_pipeline_month_cost": "what these tokens cost",
     "sync_pipeline_budget_spent_fraction": "the spent share of each budget of this month, by kind "
     "(month, tenant) and key; of tenants the 100 that have spent the greatest share",
+    "sync_pipeline_provider_asked": "1 for each provider of embeddings that is asked, 0 for one "
+    "that is left alone for a while after it failed; of the chain in embedding.fallbacks",
     "sync_pipeline_cache_hits": "texts whose vector these runs took from the cache",
     "sync_pipeline_search_seconds": "what a search took, by part: waiting for the model or the "
     "index, embedding the query, the index, the rest",
@@ -219,7 +221,15 @@ def recorded_families(watched: Watched) -> list[GaugeMetricFamily]:
     generations = _family("sync_pipeline_generation_documents", "collection", "role")
     for generation in watched.generations:
         generations.add_metric([generation.collection, generation.role], generation.documents)
-    return [*families, every, generations, *_by_scope(watched), *_spending(watched)]
+    families += [every, generations, _providers(watched)]
+    return [*families, *_by_scope(watched), *_spending(watched)]
+
+
+def _providers(watched: Watched) -> GaugeMetricFamily:
+    asked = _family("sync_pipeline_provider_asked", "provider")
+    for breaker in watched.providers:
+        asked.add_metric([breaker.provider], 1 if breaker.retry_at is None else 0)
+    return asked
 
 
 def _spending(watched: Watched) -> list[GaugeMetricFamily]:

@@ -123,6 +123,8 @@ class SearchAnswer(BaseModel):
     hits: list[HitModel]
     in_sync_to: dict[str, datetime | None]
     """Per scope searched: every change committed before this is visible."""
+    degraded: str | None = None
+    """How else than asked for it was searched, and why: no provider of embeddings answers."""
 
 
 class BatchAnswer(BaseModel):

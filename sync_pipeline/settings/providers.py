@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BeforeValidator,
@@ -51,6 +52,7 @@ Forms = Mapping[str, type[Section]]
 """Per provider its class."""
 
 _DEFAULT: Final = "sentence-transformers"
+MOST_FALLBACKS: Final = 4
 
 
 class ModelSettings(Section):
@@ -62,6 +64,11 @@ class ModelSettings(Section):
     tests and benchmarks only. Each has keys of its own (docs/embedding-providers.md)."""
     price_per_million_tokens: Annotated[float, Field(ge=0), NOT_A_BOOL] | None = None
     """What the provider charges; `plan` then shows an estimated cost."""
+
+    @property
+    def told(self) -> str:
+        """Names provider and model for people, and for its circuit breaker."""
+        return self.provider
 
 
 class SentenceTransformersModel(ModelSettings):
@@ -83,6 +90,11 @@ class SentenceTransformersModel(ModelSettings):
     """Put before every search text, e.g. `"query: "`. Null: what the model itself declares."""
     document_prompt: str | None = None
     """Put before every document text, e.g. `"passage: "`. Null: what the model itself declares."""
+
+    @property
+    def told(self) -> str:
+        """Names provider and model."""
+        return f"{self.provider} {self.model}"
 
 
 class OpenAIModel(ModelSettings):
@@ -122,6 +134,12 @@ class OpenAIModel(ModelSettings):
     document_prompt: str | None = None
     """Put before every document text, likewise."""
 
+    @property
+    def told(self) -> str:
+        """Names host and model."""
+        host = "api.openai.com" if self.base_url is None else urlsplit(self.base_url).netloc
+        return f"{host} {self.model}"
+
     @field_validator("model")
     @classmethod
     def _offered(cls, model: str) -> str:
@@ -147,6 +165,9 @@ class HashingModel(ModelSettings):
     provider: Literal["hashing"] = "hashing"
     dimension: Dimension | None = None
     """Length of the vectors. Null: 384."""
+    emergency: bool = False
+    """Accept it among `embedding.fallbacks`: searches that fall back on it find next to nothing by
+    meaning, and say so."""
 
 
 def _form(value: Any) -> str:
@@ -223,6 +244,23 @@ class EmbeddingSettings(Section):
     `scale.executor`. Fewer are embedded where they were compared."""
     models: dict[Annotated[str, checked(why_not_a_view_name)], AnyModel] = Field(default={})
     """Other models, by names of your own; a view of an entity asks for one with `model: NAME`."""
+    fallbacks: list[AnyModel] = Field(default=[], max_length=MOST_FALLBACKS)
+    """Who is asked while the provider cannot be, in this order. One that gives the same vectors
+    continues in place; one of another model keeps an index of its own in step for searches."""
+
+    @field_validator("fallbacks")
+    @classmethod
+    def _mean_something(cls, fallbacks: list[ModelSettings]) -> list[ModelSettings]:
+        for model in fallbacks:
+            if isinstance(model, HashingModel) and not model.emergency:
+                raise refusal(
+                    Mistake(
+                        "falls back on vectors without meaning",
+                        "leave the provider hashing out, or write emergency: true beside it if "
+                        "searches that find next to nothing are better than none",
+                    )
+                )
+        return fallbacks
 
 
 class LocalSettings(EmbeddingSettings):

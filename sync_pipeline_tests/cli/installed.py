@@ -35,6 +35,7 @@ from sync_pipeline.wiring import Installation
 from sync_pipeline_tests.fakes.overview import FakeOverview
 from sync_pipeline_tests.fakes.row_source import FakeRowSource, Row
 from sync_pipeline_tests.fakes.state import (
+    FakeBreakers,
     FakeEmbeddingCache,
     FakeEmbeddingRates,
     FakeGenerations,
@@ -215,6 +216,7 @@ class CommandLine:
             canaries=FakeModelCanaries(cache, generations),
             rates=FakeEmbeddingRates(),
             ledger=FakeLedger(),
+            breakers=FakeBreakers(),
             quarantine=quarantine,
             requests=FakeSyncRequests(),
             runs=runs,

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from sync_pipeline.core.ports import (
+    Breakers,
     EmbeddingCache,
     Generations,
     IndexState,
@@ -21,6 +22,7 @@ from sync_pipeline.core.ports import (
     SyncRequests,
     SyncRuns,
 )
+from sync_pipeline.database.breakers import PostgresBreakers
 from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
 from sync_pipeline.database.embedding_ledger import PostgresLedger
 from sync_pipeline.database.generations import PostgresGenerations
@@ -34,6 +36,7 @@ from sync_pipeline.database.sync_requests import PostgresSyncRequests
 from sync_pipeline.database.sync_runs import PostgresSyncRuns
 from sync_pipeline_tests.database.documents import COLLECTION
 from sync_pipeline_tests.fakes.state import (
+    FakeBreakers,
     FakeEmbeddingCache,
     FakeGenerations,
     FakeIndexState,
@@ -168,3 +171,8 @@ def runs(engine_or_fake: Engine | None) -> SyncRuns:
 @pytest.fixture
 def ledger(engine_or_fake: Engine | None) -> Ledger:
     return PostgresLedger(engine_or_fake) if engine_or_fake else FakeLedger()
+
+
+@pytest.fixture
+def breakers(engine_or_fake: Engine | None) -> Breakers:
+    return PostgresBreakers(engine_or_fake) if engine_or_fake else FakeBreakers()

@@ -32,6 +32,7 @@ ALL_REVISIONS = [
     "r0009_run_heartbeat",
     "r0010_spending",
     "r0011_rate_limits",
+    "r0012_providers",
 ]
 AT_ONCE = Retries(attempts=1)
 

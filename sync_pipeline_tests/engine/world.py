@@ -29,6 +29,7 @@ from sync_pipeline_tests.fakes.feed import FakeChangeFeed
 from sync_pipeline_tests.fakes.overview import FakeOverview
 from sync_pipeline_tests.fakes.row_source import FakeRowSource, Row
 from sync_pipeline_tests.fakes.state import (
+    FakeBreakers,
     FakeEmbeddingCache,
     FakeEmbeddingRates,
     FakeGenerations,
@@ -101,6 +102,10 @@ class World:
     embedder: FakeEmbedder = field(default_factory=FakeEmbedder)
     rates: FakeEmbeddingRates = field(default_factory=FakeEmbeddingRates)
     ledger: FakeLedger = field(default_factory=FakeLedger)
+    breakers: FakeBreakers = field(default_factory=FakeBreakers)
+    providers: tuple[str, ...] = ()
+    standby_models: list[FakeEmbedder] = field(default_factory=list)
+    """Other models, each with an index that is kept in step for searches."""
     staging: ParquetStaging = field(init=False)
     feed: FakeChangeFeed | None = None
     models: dict[str, FakeEmbedder] = field(default_factory=dict)
@@ -117,6 +122,21 @@ class World:
         self.cache = FakeEmbeddingCache(self.state, self.clock, self.generations)
         self.canaries = FakeModelCanaries(self.cache, self.generations)
         self.staging = ParquetStaging(f"memory://{uuid.uuid4().hex}")
+
+    @property
+    def standbys(self) -> tuple[Generation, ...]:
+        """The generations of other models."""
+        return tuple(
+            bind_generation(
+                alias="documents",
+                entities=self.entities,
+                models=Models(model),
+                sparse=_SPARSE,
+                store=self.store.lease,
+                records=self.records,
+            )
+            for model in self.standby_models
+        )
 
     @property
     def sync(self) -> SyncContext:
@@ -142,6 +162,9 @@ class World:
             canaries=self.canaries,
             rates=self.rates,
             ledger=self.ledger,
+            breakers=self.breakers,
+            providers=self.providers,
+            standbys=self.standbys,
             quarantine=self.quarantine,
             requests=self.requests,
             runs=self.runs,

@@ -15,6 +15,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sync_pipeline.core.breaker import TRIAL, Breaker, BreakerState
 from sync_pipeline.core.cache_keys import is_key_of, split_cache_key
 from sync_pipeline.core.canaries import Canaries, find_same_model
 from sync_pipeline.core.document import Rejection
@@ -1287,3 +1288,43 @@ class FakeLedger:
                 )
                 self._add(reservation.entry, provider="", taken=unconfirmed)
                 self._spend(reservation.budgets, unconfirmed.amount)
+
+
+class FakeBreakers:
+    """``Breakers`` in a dictionary, with a clock that a test may turn."""
+
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self.known: dict[str, Breaker] = {}
+
+    def may_ask(self, provider: str) -> bool:
+        breaker = self.known.get(provider, Breaker(provider=provider))
+        state = breaker.state(now=self._clock())
+        if state is BreakerState.HALF_OPEN:
+            self.known[provider] = replace(breaker, retry_at=self._clock() + TRIAL)
+        return state is not BreakerState.OPEN
+
+    def note_success(self, provider: str) -> None:
+        if provider in self.known:
+            self.known[provider] = replace(self.known[provider], failures=0, retry_at=None)
+
+    def note_failure(
+        self,
+        provider: str,
+        *,
+        error_code: str,
+        error: str,
+        wait_seconds: float | None = None,
+        is_lasting: bool = False,
+    ) -> None:
+        breaker = self.known.get(provider, Breaker(provider=provider))
+        self.known[provider] = breaker.after_failure(
+            now=self._clock(),
+            error_code=error_code,
+            error=error,
+            wait_seconds=wait_seconds,
+            is_lasting=is_lasting,
+        )
+
+    def list_all(self, providers: Sequence[str]) -> list[Breaker]:
+        return [self.known.get(name, Breaker(provider=name)) for name in providers]

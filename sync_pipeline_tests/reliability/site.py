@@ -40,7 +40,7 @@ from sync_pipeline.sources.postgres import PostgresRowSource
 from sync_pipeline.staging.parquet import ParquetStaging
 from sync_pipeline.stores.edge.store import lease_edge_store
 from sync_pipeline_tests.fakes.embedder import FakeEmbedder
-from sync_pipeline_tests.fakes.state import FakeEmbeddingRates, FakeLedger
+from sync_pipeline_tests.fakes.state import FakeBreakers, FakeEmbeddingRates, FakeLedger
 
 MATERIAL: Final = Entity(
     name="material",
@@ -100,6 +100,7 @@ class Site:
             canaries=PostgresModelCanaries(self.engine, retries=IMPATIENT),
             rates=FakeEmbeddingRates(),
             ledger=FakeLedger(),
+            breakers=FakeBreakers(),
             quarantine=PostgresQuarantine(self.engine, retries=IMPATIENT),
             requests=PostgresSyncRequests(self.engine, retries=IMPATIENT),
             runs=PostgresSyncRuns(self.engine, retries=IMPATIENT),

@@ -35,6 +35,7 @@ from sync_pipeline.core.ports.overview import (
     ScopeTotals,
     ViewTrouble,
 )
+from sync_pipeline.core.ports.providers import Breakers, BreakersReader
 from sync_pipeline.core.ports.requests import (
     RequestStatus,
     SyncRequest,
@@ -81,6 +82,8 @@ __all__ = [
     "MARK_MARGIN_SECONDS",
     "MAX_LEASE_SECONDS",
     "RESERVED_FOR_SECONDS",
+    "Breakers",
+    "BreakersReader",
     "CacheSlice",
     "CacheUse",
     "CachedVectors",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from sync_pipeline.core.breaker import Breaker
 from sync_pipeline.core.errors import SyncPipelineError
 from sync_pipeline.core.ports import Weakness
 from sync_pipeline.core.spending import BudgetState
@@ -42,6 +43,7 @@ def examine(sync: Reading) -> list[Finding]:
         ask("embedding model", lambda: _model(sync)),
         ask("what comes first", lambda: _order(sync)),
         *_budgets(sync),
+        *_providers(sync),
         words_known(sync),
     ]
 
@@ -96,6 +98,25 @@ def _budgets(sync: Reading) -> list[Finding]:
     )
     detail = "; ".join(alerting[:_BUDGETS_NAMED])
     return [replace(finding, ok=False, detail=detail, fix=fix)]
+
+
+def _providers(sync: Reading) -> list[Finding]:
+    """Which providers of a chain are asked, where there is one."""
+    if not sync.providers:
+        return []
+    breakers: list[Breaker] = []
+
+    def question() -> str:
+        breakers.extend(sync.breakers.list_all(sync.providers))
+        return f"all are asked, in this order: {', '.join(sync.providers)}"
+
+    finding = ask("embedding providers", question)
+    now = sync.now()
+    unasked = [it.told(now=now) for it in breakers if it.retry_at is not None]
+    if not unasked:
+        return [finding]
+    fix = "Mend what the message names; the next one of the chain is asked meanwhile"
+    return [replace(finding, ok=False, detail="; ".join(unasked), fix=fix)]
 
 
 def _tables(sync: Reading) -> list[Finding]:

@@ -14,7 +14,7 @@ from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.index import points_by_entity
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import ScopeRecord, read_records
-from sync_pipeline.engine.roles import beside
+from sync_pipeline.engine.roles import beside, has_new_standby
 
 FEW_SCOPES: Final = 8
 """Up to so many scopes are digested one by one. Measured over a table without an index on
@@ -145,7 +145,8 @@ def judge_scopes(sync: Reading, *, scopes: Sequence[Scope], are_all: bool = Fals
 
     A few scopes among others are looked at one by one, and no other with them. Many,
     or all, cost one grouped query over the source, one read of our record and one
-    count per entity in the index. A scope is due if it is in any generation that is kept in step.
+    count per entity in the index. A scope is due if it is in any generation that is kept in step,
+    and where one is to stand by that is not made yet.
 
     Args:
         sync: The ports.
@@ -159,6 +160,8 @@ def judge_scopes(sync: Reading, *, scopes: Sequence[Scope], are_all: bool = Fals
             its if mine.why_not is not None and its.is_due else mine
             for mine, its in zip(judged, theirs, strict=True)
         ]
+    if has_new_standby(sync):
+        judged = [replace(mine, why_not=None) for mine in judged]
     return judged
 
 

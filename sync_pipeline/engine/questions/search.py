@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,8 @@ from sync_pipeline.core.errors import (
     CollectionMissingError,
     ConfigurationError,
     IsolationError,
+    NoProviderError,
+    TransientError,
 )
 from sync_pipeline.core.filters import EVERY_DATE, EVERY_NUMBER, Filters, FilterValue, Range
 from sync_pipeline.core.json_path import format_path, parse_path
@@ -34,12 +37,22 @@ from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import read_records
 from sync_pipeline.engine.roles import require_serving
 
+_log: Final = logging.getLogger(__name__)
+
 MAX_LIMIT: Final = 100
 """Most hits of one search."""
 MAX_QUERY_CHARACTERS: Final = 2_000
 """Longest search text."""
 
 _AT_ONCE: Final = nullcontext()
+
+_UNANSWERED: Final = (
+    CollectionMissingError,
+    ConfigurationError,
+    NoProviderError,
+    TransientError,
+)
+"""Why a generation that stands by cannot be searched."""
 
 Ranked = list[tuple[float, StoredPoint]]
 """Hits as the store gives them, best first."""
@@ -115,6 +128,8 @@ class SearchResult:
     rankings: Mapping[str, Mapping[str, int]] | None = None
     """Where asked for: per document id the place, from 1, that each ranking gives it, by view, or
     ``bm25`` for the ranking by words. A hit is in at least one of them."""
+    degraded: str | None = None
+    """How else than asked for it was searched, and why, while no provider of embeddings answers."""
 
     @property
     def in_sync_to(self) -> datetime | None:
@@ -169,6 +184,9 @@ def search_batch(
 ) -> list[SearchResult]:
     """Several searches as one scope: one pass of the model, one request to the index.
 
+    While no provider of the model can be asked, a generation that stands by is searched, or
+    words alone; the results say so.
+
     Every hit is checked against the scope once more before it is returned. Where the change
     feed is installed, rows that were moved out of the scope's sight or deleted before this was
     called are left out, though the index still has them; so there may be fewer hits than asked
@@ -188,10 +206,46 @@ def search_batch(
         served = require_serving(sync)
         try:
             return search_generation(served, scope=scope, requests=requests, turn=turn)
+        except NoProviderError as error:
+            return _degraded(served, scope=scope, requests=requests, turn=turn, why=error)
         except CollectionMissingError:
             # Another generation went live meanwhile, and this one was dropped.
             if require_serving(sync).spec.collection == served.spec.collection:
                 raise
+
+
+def _degraded(
+    sync: Reading,
+    *,
+    scope: Scope,
+    requests: Sequence[SearchRequest],
+    turn: AbstractContextManager[object],
+    why: NoProviderError,
+) -> list[SearchResult]:
+    """What can be answered without the model: with another one's index, or by words.
+
+    Scores are others than asked for, so no threshold is kept.
+    """
+    free = [replace(request, score_threshold=None) for request in requests]
+    for standby in sync.standbys:
+        other = sync.over(standby)
+        if None in in_sync_by_scope(other, scope=scope).values():
+            continue
+        try:
+            results = search_generation(other, scope=scope, requests=free, turn=turn)
+        except _UNANSWERED as error:
+            _log.warning("%s, which stands by, cannot be asked: %s", other.spec.model_id, error)
+            continue
+        return _marked(results, f"with the model {other.spec.model_id}, which stands by", why)
+    by_words = [replace(request, mode="text") for request in free]
+    results = search_generation(sync, scope=scope, requests=by_words, turn=turn)
+    return _marked(results, "by words alone", why)
+
+
+def _marked(results: list[SearchResult], how: str, why: NoProviderError) -> list[SearchResult]:
+    said = f"searched {how}: none of {len(why.providers)} providers of embeddings can be asked now"
+    _log.warning("%s", said)
+    return [replace(result, degraded=said) for result in results]
 
 
 def search_generation(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from typing import Final
 
 import pyarrow as pa
 
@@ -13,17 +15,21 @@ from sync_pipeline.core.errors import (
     PermanentError,
     StoppedError,
     SupersededError,
+    TransientError,
 )
 from sync_pipeline.core.ports import Fence
 from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.roles import others
+from sync_pipeline.engine.index import ensure_standby
+from sync_pipeline.engine.roles import kept_in_step, others
 from sync_pipeline.engine.staged import EVENT_SCHEMA, dataset_name
 from sync_pipeline.engine.steps.cleanup import clean_scope, read_event_ids
 from sync_pipeline.engine.steps.embed import embed_scope
 from sync_pipeline.engine.steps.export import export_scope
 from sync_pipeline.engine.steps.upsert import upsert_scope
+
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ class Beside:
 def keep_others_in_step(
     sync: SyncContext, *, scope: Scope, run_id: str, fence: Fence, mode: SyncMode
 ) -> Beside:
-    """Bring the scope in step in every other generation that serves or has served.
+    """Bring the scope in step in every other generation that serves or has served, or stands by.
 
     Change events stay until the generation of the settings has answered them too: they are
     staged for it. One that is not kept in step, because it never served or nobody can open it,
@@ -51,8 +57,10 @@ def keep_others_in_step(
     """
     answered: set[int] | None = None
     failure: str | None = None
+    for standby in sync.standbys:
+        ensure_standby(sync.over(standby))
     for record in others(sync):
-        generation = sync.open_generation(record) if record.served_at is not None else None
+        generation = kept_in_step(sync, record)
         if generation is None:
             _mark(sync, record.collection, fence=fence)
             continue
@@ -65,7 +73,14 @@ def keep_others_in_step(
         except CollectionMissingError:
             # Dropped meanwhile.
             continue
-        except (PermanentError, ConfigurationError) as error:
+        except (PermanentError, ConfigurationError, TransientError) as error:
+            if generation in sync.standbys:
+                # Nobody waits for it; its next sync compares everything.
+                _log.warning("%s, which stands by, is not in step: %s", record.collection, error)
+                _mark(sync, record.collection, fence=fence)
+                continue
+            if isinstance(error, TransientError):
+                raise
             failure = failure or f"{record.collection} is not in step: {error}"
             continue
         answered = ids if answered is None else answered & ids

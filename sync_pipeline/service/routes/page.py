@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from sync_pipeline.core.ports import ScopeOrder, ScopePage
 from sync_pipeline.operations.asking import explain_as, search_request
-from sync_pipeline.operations.costing import watched_budgets
+from sync_pipeline.operations.costing import unasked_providers, watched_budgets
 from sync_pipeline.operations.overview import (
     failed_runs,
     first_failed,
@@ -226,6 +226,7 @@ def _overview(service: Service, principal: Principal, listing: Listing) -> dict[
         "budgets": watched_budgets(service.sync) if principal.is_operator else [],
         "problems": problems_in_words(recorded.totals),
         "failed": failed,
+        "providers": unasked_providers(service.sync) if principal.is_operator else [],
         "charts": run_charts(recorded.runs),
         "chart_width": WIDTH,
         "chart_height": HEIGHT,

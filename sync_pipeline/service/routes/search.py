@@ -173,4 +173,5 @@ def answer_of(result: SearchResult) -> SearchAnswer:
             for hit in result.hits
         ],
         in_sync_to=dict(result.in_sync_by_scope),
+        degraded=result.degraded,
     )
