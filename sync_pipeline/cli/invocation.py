@@ -12,6 +12,7 @@ from rich.console import Console
 
 from sync_pipeline.cli.json_output import as_json
 from sync_pipeline.cli.logs import tell_of_loading
+from sync_pipeline.cli.report_file import require_writable, write_report
 from sync_pipeline.operations.scopes import InstalledScopes
 from sync_pipeline.tuning import tune_process
 
@@ -70,15 +71,34 @@ class Invocation:
     config: Path | None = None
     wants_json: bool = False
     debug: bool = False
+    metrics_file: Path | None = None
+    """Where the answer is left besides."""
 
-    def with_options(self, *, config: Path | None, wants_json: bool, debug: bool) -> Invocation:
+    def with_options(
+        self,
+        *,
+        config: Path | None,
+        wants_json: bool,
+        debug: bool,
+        metrics_file: Path | None = None,
+    ) -> Invocation:
         """Add options given after the command to those given before it."""
         return replace(
             self,
             config=config or self.config,
             wants_json=wants_json or self.wants_json,
             debug=debug or self.debug,
+            metrics_file=metrics_file or self.metrics_file,
         )
+
+    def prepare(self) -> None:
+        """Find out before the work begins whether its files can be written.
+
+        Raises:
+            ConfigurationError: one cannot.
+        """
+        if self.metrics_file is not None:
+            require_writable(self.metrics_file)
 
     @cached_property
     def settings(self) -> Settings:
@@ -123,9 +143,17 @@ class Invocation:
             self.out.print(table)
 
     def answer(self, value: object) -> None:
-        """Print the result for programs, one JSON object; nothing without ``--json``."""
+        """Give the result to programs, one JSON object: where ``--json`` and files ask for it."""
+        if self.metrics_file is None and not self.wants_json:
+            return
+        text = as_json(value)
+        if self.metrics_file is not None:
+            # First: printing ends the program where whoever reads has gone.
+            why_not = write_report(self.metrics_file, text)
+            if why_not is not None:
+                self.tell(why_not)
         if self.wants_json:
-            print(as_json(value))  # noqa: T201 - rich would wrap long lines
+            print(text)  # noqa: T201 - rich would wrap long lines
 
     def tell(self, line: str) -> None:
         """Print one line that is no result to standard error."""
