@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.cleanup import CleanupPolicy
-from sync_pipeline.core.errors import BoundToOneMachineError, SyncPipelineError
+from sync_pipeline.core.errors import (
+    BoundToOneMachineError,
+    ConfigurationError,
+    SyncPipelineError,
+)
 from sync_pipeline.core.gate import GatePolicy
 from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.ports import (
@@ -34,6 +38,7 @@ from sync_pipeline.engine.generation import (
     with_views,
 )
 from sync_pipeline.engine.questions.doctor import Finding, ask, examine
+from sync_pipeline.log_file import log_to_file
 from sync_pipeline.processes import machine_name
 from sync_pipeline.redaction import redact_logs
 from sync_pipeline.settings import Settings, dagster_storage_url, mask_url
@@ -157,12 +162,23 @@ def open_installation(settings: Settings, *, shares_index: bool = False) -> Inst
         SourceUnavailableError: the database cannot be reached.
     """
     redact_logs(secrets=settings.secret_values)
+    _log_to_file(settings)
     key = (os.getpid(), settings.fingerprint(), settings.postgres_path)
     if key not in _opened:
         installation = _connect(settings, shares_index=shares_index)
         installation.migrate()
         _opened[key] = replace(installation, sync=_with_known_model(installation.sync))
     return _opened[key]
+
+
+def _log_to_file(settings: Settings) -> None:
+    """Log where the settings say. Commands refuse a file that cannot be written; a run goes on."""
+    if settings.logging.file is None:
+        return
+    try:
+        log_to_file(settings.logging.file, level=settings.logging.level)
+    except ConfigurationError as error:
+        _log.warning("%s", error)
 
 
 def _with_known_model(sync: SyncContext) -> SyncContext:

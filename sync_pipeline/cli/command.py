@@ -14,7 +14,7 @@ from typer.core import TyperCommand
 
 from sync_pipeline.cli.failures import failures_end_here
 from sync_pipeline.cli.invocation import Invocation
-from sync_pipeline.cli.options import Config, Debug, Json, MetricsFile
+from sync_pipeline.cli.options import Config, Debug, Json, LogFile, MetricsFile
 
 Command = Callable[..., None]
 """Takes the invocation, then its own arguments and options by keyword."""
@@ -29,6 +29,7 @@ _COMMON = (
     _option("config", Config),
     _option("wants_json", Json, default=False),
     _option("debug", Debug, default=False),
+    _option("log_file", LogFile),
 )
 _OF_REPORTS = (_option("metrics_file", MetricsFile),)
 """Of commands whose answer says how things stand, so that programs collect it."""
@@ -70,7 +71,7 @@ def command(
     cls: type[TyperCommand] = TakesDashes,
     reports: bool = False,
 ) -> Callable[[Command], Command]:
-    """Register a function as a command that also takes ``--config``, ``--json`` and ``--debug``.
+    """Register a function as a command that also takes the options that all of them have.
 
     Typer builds options from a function's signature; the one it is given has the
     function's own parameters and the common ones.
@@ -113,12 +114,17 @@ def _runner(function: Command, *, more: Sequence[inspect.Parameter] = ()) -> Cal
         config: Path | None,
         wants_json: bool,
         debug: bool,
+        log_file: Path | None,
         metrics_file: Path | None = None,
         **arguments: Any,
     ) -> None:
         before: Invocation = context.obj
         invocation = before.with_options(
-            config=config, wants_json=wants_json, debug=debug, metrics_file=metrics_file
+            config=config,
+            wants_json=wants_json,
+            debug=debug,
+            log_file=log_file,
+            metrics_file=metrics_file,
         )
         if context.invoked_subcommand is not None:
             context.obj = invocation

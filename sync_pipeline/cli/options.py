@@ -21,6 +21,15 @@ Config = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
+LogFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--log-file",
+        metavar="FILE",
+        help="Append what happens to this file too, one JSON object a line; also of what this "
+        "command starts. Instead of logging.file of the settings.",
+    ),
+]
 MetricsFile = Annotated[
     Path | None,
     typer.Option(

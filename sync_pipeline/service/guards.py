@@ -110,6 +110,14 @@ class Guards:
                 answer.status,
                 seconds * 1000,
                 scope["request_id"],
+                extra={
+                    "event": "request_answered",
+                    "fields": {
+                        "request_id": scope["request_id"],
+                        "status": answer.status,
+                        "seconds": seconds,
+                    },
+                },
             )
 
     def _why_refused(self, headers: Headers) -> tuple[int, str] | None:

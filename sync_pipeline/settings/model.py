@@ -18,6 +18,7 @@ from sync_pipeline.settings.sections import (
     DagsterSettings,
     EmbeddingSettings,
     IndexSettings,
+    LoggingSettings,
     ScaleSettings,
     ScheduleSettings,
     ScopeSettings,
@@ -54,6 +55,7 @@ class Settings(Section):
     staging: StagingSettings = StagingSettings()
     dagster: DagsterSettings = DagsterSettings()
     scale: ScaleSettings = ScaleSettings()
+    logging: LoggingSettings = LoggingSettings()
     alerts: AlertSettings = AlertSettings()
     service: ServiceSettings = ServiceSettings()
     entities: Entities = DEFAULT_ENTITIES

@@ -223,6 +223,7 @@ class CommandLine:
         self.settings = Settings()
         self.configs: list[Path | None] = []
         self.assisted: list[str] = []
+        self.environment: dict[str, str] = {}
 
     def __call__(self, *words: str) -> Result:
         surroundings = Surroundings(
@@ -230,6 +231,7 @@ class CommandLine:
             service=lambda: self.serve,
             assistant=lambda: self.assist,
             tokens=_tokens,
+            environment=self.environment,
             settings=self._load,
             installation=lambda _settings: cast(Installation, self.installation),
         )

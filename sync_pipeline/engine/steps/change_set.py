@@ -50,11 +50,13 @@ from sync_pipeline.engine.texts import (
     with_passages,
     with_truncated,
 )
+from sync_pipeline.engine.watching import watched
 
 _MISSING_BYTES: Final = 64 * 2**20
 """Texts of one part take no more, however long they are."""
 
 
+@watched("compare", of="export")
 def compare_scope(
     sync: SyncContext,
     *,
@@ -264,6 +266,7 @@ def _missing_table(
     )
 
 
+@watched("seal", of="comparison")
 def seal_changes(
     sync: SyncContext,
     *,
