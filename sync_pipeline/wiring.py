@@ -18,6 +18,7 @@ from sync_pipeline.core.errors import (
     ConfigurationError,
     SyncPipelineError,
 )
+from sync_pipeline.core.extras import not_installed
 from sync_pipeline.core.gate import GatePolicy
 from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.core.ports import (
@@ -25,6 +26,8 @@ from sync_pipeline.core.ports import (
     GenerationRecord,
     Lease,
     ModelCanaries,
+    NoTracer,
+    Tracer,
     VectorStore,
 )
 from sync_pipeline.engine.canaries import as_known, settle_model
@@ -47,6 +50,8 @@ from sync_pipeline.settings.sections import ModelSettings
 from sync_pipeline.settings.urls import DAGSTER_SCHEMA, names_dagster_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Engine
 
 _log: Final = logging.getLogger(__name__)
@@ -93,6 +98,11 @@ class Installation:
             ask("state tables", self._state),
             *self._connections(),
             ask("Dagster's tables", self._dagster),
+            *(
+                [ask("traces", lambda: traces_told(self.settings))]
+                if self.settings.tracing.endpoint
+                else []
+            ),
             *examine(self.sync),
         ]
 
@@ -286,6 +296,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         if settings.view_models
         else settings.embedding.price_per_million_tokens,
         feed=PostgresChangeFeed(source_engine, schema=schema),
+        tracer=_tracer(settings),
         unfit=_why_unfit(settings),
     )
     return Installation(
@@ -296,6 +307,42 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         database_url=driver_url(source_url, "libpq"),
         dagster_storage_url=settings.dagster_url or dagster_storage_url(state_url),
     )
+
+
+def _tracer(settings: Settings) -> Tracer:
+    """Where spans go; nowhere where nobody collects them, or what sends them is not installed."""
+    tracing = settings.tracing
+    if tracing.endpoint is None:
+        return NoTracer()
+    try:
+        open_tracer = _open_tracer()
+    except ConfigurationError as error:
+        # The variables are OpenTelemetry's own: they may be there for another program.
+        _log.warning("%s", error)
+        return NoTracer()
+    return open_tracer(
+        endpoint=tracing.endpoint,
+        service_name=tracing.service_name,
+        sample_ratio=tracing.sample_ratio,
+    )
+
+
+def traces_told(settings: Settings) -> str:
+    """Say where traces go, which somebody has set.
+
+    Raises:
+        ConfigurationError: what sends them is not installed.
+    """
+    _open_tracer()
+    return f"sent to {settings.tracing.endpoint}"
+
+
+def _open_tracer() -> Callable[..., Tracer]:
+    try:
+        from sync_pipeline.tracing.otlp import open_tracer
+    except ModuleNotFoundError as error:
+        raise not_installed("`tracing.endpoint` is set", error, extra="otel") from error
+    return open_tracer
 
 
 def _why_unfit(settings: Settings) -> SyncPipelineError | None:

@@ -150,6 +150,7 @@ def sync_scopes_of_group(
             step_key=GROUP_STEP,
             lease_ttl_seconds=sync.options.lease_ttl_seconds,
         ),
+        sync.tracer.within(context.run.run_id),
         as_dagster_failures(retry_number=context.retry_number),
         stopping_on_signals(sync) as stoppable,
     ):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         SparseEncoder,
         StagingArea,
         StoreReader,
+        Tracer,
     )
     from sync_pipeline.core.scope import Scope
     from sync_pipeline.engine.context import SyncOptions
@@ -114,6 +115,8 @@ class Reading(Protocol):
     def fusion(self) -> Fusion: ...
     @property
     def progress(self) -> Progress: ...
+    @property
+    def tracer(self) -> Tracer: ...
     @property
     def now(self) -> Callable[[], datetime]: ...
     @property

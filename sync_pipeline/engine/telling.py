@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sync_pipeline.core.errors import SyncPipelineError
+
+if TYPE_CHECKING:
+    from sync_pipeline.core.ports import Attributes
 
 EVENTS: Final = "sync_pipeline.events"
 """Logger of what happens in every run: for files, and not for a terminal."""
@@ -58,6 +61,11 @@ def tell(level: int, event: str, message: str, **fields: Any) -> None:
         fields: Values that JSON has a form for; what is None is left out.
     """
     _events.log(level, message, extra={"event": event, "fields": fields})
+
+
+def span_facts(**facts: str | float) -> Attributes:
+    """The same as attributes of a span, in a name space of our own."""
+    return {f"sync_pipeline.{name}": fact for name, fact in facts.items()}
 
 
 def error_told(error: BaseException) -> dict[str, Any]:

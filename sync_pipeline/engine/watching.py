@@ -1,4 +1,4 @@
-"""Steps as others see them while they run: an event at the start, and one however they end."""
+"""Steps as others see them while they run: events at start and end, and a span."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 from sync_pipeline.core.errors import StoppedError
 from sync_pipeline.core.reports import Counts
 from sync_pipeline.engine.staged import EmbeddedTexts
-from sync_pipeline.engine.telling import Whereabouts, error_told, tell, working_on
+from sync_pipeline.engine.telling import Whereabouts, error_told, span_facts, tell, working_on
 
 if TYPE_CHECKING:
+    from sync_pipeline.core.ports import Span
     from sync_pipeline.core.scope import Scope
     from sync_pipeline.engine.context import SyncContext
 
@@ -39,8 +40,9 @@ def watched(step: SeenStep, *, of: str | None = None) -> Callable[[Callable[P, R
             sync: Any = arguments[0]
             about = _About.of(named, handed_over=of)
             where = Whereabouts(run_id=about.run_id, scope=about.scope.key, step=step)
-            with working_on(where):
-                return _tell_of(sync, step, about.counts, lambda: work(*arguments, **named))
+            facts = span_facts(run_id=where.run_id, scope=where.scope)
+            with working_on(where), sync.tracer.span(step, facts) as span:
+                return _tell_of(sync, step, about.counts, lambda: work(*arguments, **named), span)
 
         return told
 
@@ -65,7 +67,9 @@ class _About:
         return cls(before.scope, before.run_id, before.counts)
 
 
-def _tell_of(sync: SyncContext, step: SeenStep, before: Counts, work: Callable[[], R]) -> R:
+def _tell_of(
+    sync: SyncContext, step: SeenStep, before: Counts, work: Callable[[], R], span: Span
+) -> R:
     began = sync.seconds()
     tell(logging.INFO, "step_started", f"{step} begins")
     try:
@@ -89,13 +93,15 @@ def _tell_of(sync: SyncContext, step: SeenStep, before: Counts, work: Callable[[
             error=error_told(error),
         )
         raise
+    counts = _own(done, before=before)
     tell(
         logging.INFO,
         "step_ended",
         f"{step} ended",
-        counts=_own(done, before=before),
+        counts=counts,
         seconds=sync.seconds() - began,
     )
+    span.note(span_facts(**counts))
     return done
 
 

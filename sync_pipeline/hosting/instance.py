@@ -38,8 +38,9 @@ HOME_VARIABLE: Final = "DAGSTER_HOME"
 URL_VARIABLE: Final = "SYNC_PIPELINE_DAGSTER_URL"
 BROKER_VARIABLE: Final = "SYNC_PIPELINE_BROKER_URL"
 RESULT_VARIABLE: Final = "SYNC_PIPELINE_RESULT_URL"
-PASSED_ON: Final = (*WELL_KNOWN, PREFIX, CONFIG_VARIABLE, "AWS_", "GOOGLE_")
-"""How the variables begin that containers of runs need: our settings, and keys of object stores."""
+PASSED_ON: Final = (*WELL_KNOWN, PREFIX, CONFIG_VARIABLE, "AWS_", "GOOGLE_", "OTEL_")
+"""How the variables begin that containers of runs need: our settings, keys of object stores,
+and how traces are sent."""
 FILE_NAME: Final = "dagster.yaml"
 UNTRANSLATABLE: Final = "22P05"
 """SQLSTATE of a character that the database's encoding lacks."""

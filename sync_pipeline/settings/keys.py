@@ -23,6 +23,8 @@ WELL_KNOWN: Final[Mapping[str, Path]] = {
     "OPENAI_API_KEY": ("embedding", "api_key"),
     "SYNC_PIPELINE_HOME": ("home",),
     "SYNC_PIPELINE_LOG_FILE": ("logging", "file"),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("tracing", "endpoint"),
+    "OTEL_SERVICE_NAME": ("tracing", "service_name"),
 }
 """Variables that people already have; weaker than those with the prefix."""
 

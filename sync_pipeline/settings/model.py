@@ -29,6 +29,7 @@ from sync_pipeline.settings.sections import (
     StagingSettings,
     StateSettings,
     SyncSettings,
+    TracingSettings,
 )
 from sync_pipeline.settings.urls import (
     EDGE_PREFIX,
@@ -56,6 +57,7 @@ class Settings(Section):
     dagster: DagsterSettings = DagsterSettings()
     scale: ScaleSettings = ScaleSettings()
     logging: LoggingSettings = LoggingSettings()
+    tracing: TracingSettings = TracingSettings()
     alerts: AlertSettings = AlertSettings()
     service: ServiceSettings = ServiceSettings()
     entities: Entities = DEFAULT_ENTITIES

@@ -67,12 +67,21 @@ from sync_pipeline.core.ports.state import (
     ViewCounts,
 )
 from sync_pipeline.core.ports.store import StoreCapabilities, StoreReader, VectorStore
-from sync_pipeline.core.ports.surroundings import Lease, Progress, StopSignal
+from sync_pipeline.core.ports.surroundings import (
+    Attributes,
+    Lease,
+    NoTracer,
+    Progress,
+    Span,
+    StopSignal,
+    Tracer,
+)
 
 __all__ = [
     "LONGEST_USE_SECONDS",
     "MARK_MARGIN_SECONDS",
     "MAX_LEASE_SECONDS",
+    "Attributes",
     "CacheSlice",
     "CacheUse",
     "CachedVectors",
@@ -103,6 +112,7 @@ __all__ = [
     "MarkFence",
     "ModelCanaries",
     "ModelCanariesReader",
+    "NoTracer",
     "Overview",
     "Progress",
     "Quarantine",
@@ -119,6 +129,7 @@ __all__ = [
     "ScopeStatesReader",
     "ScopeTotals",
     "SourceSnapshot",
+    "Span",
     "SparseEncoder",
     "StagingArea",
     "StateRow",
@@ -129,6 +140,7 @@ __all__ = [
     "SyncRequests",
     "SyncRun",
     "SyncRuns",
+    "Tracer",
     "VectorStore",
     "ViewCounts",
     "ViewTrouble",
