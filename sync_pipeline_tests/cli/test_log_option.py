@@ -75,3 +75,19 @@ def test_a_log_that_cannot_be_written_is_refused_before_anything_is_done(
     assert f"the log cannot be written to {path}: No such file or directory." in result.stderr
     assert "SYNC_PIPELINE__LOGGING__FILE=null" in result.stderr
     assert run.documents() == set()
+
+
+def test_a_second_signal_is_told_as_a_stop(
+    run: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_arguments: object, **_named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.orchestrator, "run_scopes", interrupted)
+    logged = Logged(tmp_path / "log.jsonl")
+
+    result = run("sync", "all", "--log-file", str(logged.path))
+
+    assert result.exit_code == 1
+    assert [line["level"] for line in logged.events("command_stopped")] == ["warning"]
+    assert logged.events("command_failed") == []
