@@ -13,7 +13,8 @@ from sync_pipeline.core.errors import SyncPipelineError
 from sync_pipeline.core.extras import not_installed
 from sync_pipeline.core.ports import Attributes, NoTracer, Span
 from sync_pipeline.defs.celery_options import STEPS_QUEUE, celery_options
-from sync_pipeline.defs.run_scopes import REQUEST_TAG, scope_keys
+from sync_pipeline.defs.run_scopes import scope_keys
+from sync_pipeline.defs.run_tags import REQUEST_TAG
 from sync_pipeline.engine.heartbeat import beating
 from sync_pipeline.engine.telling import span_facts
 from sync_pipeline.settings import Settings, load_settings

@@ -22,8 +22,8 @@ from sync_pipeline.defs.dagster_private import (
 )
 from sync_pipeline.defs.groups import group_request
 from sync_pipeline.defs.jobs import job_of, run_config
-from sync_pipeline.defs.run_scopes import GROUP_JOB, REQUEST_TAG, scope_keys
-from sync_pipeline.defs.schedules import priority_tags
+from sync_pipeline.defs.run_scopes import GROUP_JOB, scope_keys
+from sync_pipeline.defs.run_tags import REQUEST_TAG, priority_tags
 from sync_pipeline.engine.context import RunOptions, SyncContext, SyncOptions
 from sync_pipeline.engine.questions.due import in_runs
 

@@ -11,8 +11,6 @@ from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG
 
 BIG_SCOPE_JOB: Final = "sync_big_scope_job"
 GROUP_JOB: Final = "sync_group_job"
-REQUEST_TAG: Final = "sync_pipeline/request"
-"""Run tag that names the request which a run answers."""
 GROUP_STEP: Final = "sync_group"
 """The one op of ``GROUP_JOB``; what it is told is in the run's config, which has no limit of
 length, as tags of a run have."""

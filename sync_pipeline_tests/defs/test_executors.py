@@ -15,7 +15,8 @@ from sync_pipeline.core.liveness import WHOLE_RUN
 from sync_pipeline.definitions import build_definitions
 from sync_pipeline.defs import executors
 from sync_pipeline.defs.executors import EMBEDDING_OP, big_scope_executor, kept_alive
-from sync_pipeline.defs.run_scopes import BIG_SCOPE_JOB, REQUEST_TAG
+from sync_pipeline.defs.run_scopes import BIG_SCOPE_JOB
+from sync_pipeline.defs.run_tags import REQUEST_TAG
 from sync_pipeline.settings import Settings, load_settings
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.tracing.spans import Spans
