@@ -106,6 +106,12 @@ class Installation:
             *examine(self.sync),
         ]
 
+    def has_switched_off(self) -> bool:
+        """Whether somebody has switched off anything that Dagster would start by itself."""
+        from sync_pipeline.database.automation import has_switched_off
+
+        return has_switched_off(self.dagster_storage_url)
+
     def _connections(self) -> list[Finding]:
         """What this process may open, against what each server allows."""
         from sync_pipeline.database.urls import describe_url

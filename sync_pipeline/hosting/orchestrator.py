@@ -24,8 +24,10 @@ from sync_pipeline.defs.run_history import close_dead_runs
 from sync_pipeline.engine.context import RunOptions, SyncContext
 from sync_pipeline.engine.heartbeat import beating
 from sync_pipeline.engine.index import require_own_alias
+from sync_pipeline.engine.questions.doctor import Finding
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
 from sync_pipeline.engine.telling import span_facts
+from sync_pipeline.hosting.automation import examine_automation
 from sync_pipeline.hosting.dev import run_dev
 from sync_pipeline.hosting.instance import open_instance
 from sync_pipeline.hosting.programs import become
@@ -94,6 +96,12 @@ class DagsterOrchestrator:
                 options=options,
                 on_report=on_report,
             )
+
+    def examine_automation(self, settings: Settings) -> Finding:
+        """Look at what was switched off; see ``automation.examine_automation``."""
+        installation = open_installation(settings)
+        with open_instance(installation, environment=os.environ) as instance:
+            return examine_automation(instance, settings)
 
     def forget_scope(self, settings: Settings, scope: Scope) -> None:
         """Delete the scope's partition and its assets' latest manifests."""

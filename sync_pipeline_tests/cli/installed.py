@@ -120,6 +120,9 @@ class FakeOrchestrator:
             on_report(reports[-1])
         return reports
 
+    def examine_automation(self, settings: Settings) -> Finding:
+        return Finding(name="schedules, sensors", ok=False, detail="off", fix="Switch it on")
+
     def forget_scope(self, settings: Settings, scope: Scope) -> None:
         self.forgotten.append(scope.key)
 
@@ -169,12 +172,16 @@ class FakeInstallation:
     database_url: str = "postgresql://somebody:secret@localhost/shop"
     applied: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    is_something_off: bool = False
 
     def migrate(self) -> list[str]:
         return self.applied
 
     def doctor(self) -> list[Finding]:
         return self.findings
+
+    def has_switched_off(self) -> bool:
+        return self.is_something_off
 
 
 class CommandLine:
