@@ -29,8 +29,14 @@ def renew_page(
     Returns:
         The exit code: 1 where a checked page is out of date.
     """
+    results = Results.read(newest_in(folder))
+    return renew_text(page, renew=lambda text: renew(text, results), module=module, check=check)
+
+
+def renew_text(page: Path, *, renew: Callable[[str], str], module: str, check: bool = False) -> int:
+    """Write the page as ``renew`` makes it of its text; the rest as in ``renew_page``."""
     text = page.read_text(encoding="utf-8")
-    renewed = renew(text, Results.read(newest_in(folder)))
+    renewed = renew(text)
     if renewed == text:
         return 0
     shown = page.relative_to(REPOSITORY)

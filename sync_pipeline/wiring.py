@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.cleanup import CleanupPolicy
-from sync_pipeline.core.errors import BoundToOneMachineError, SyncPipelineError
+from sync_pipeline.core.errors import (
+    BoundToOneMachineError,
+    ConfigurationError,
+    SyncPipelineError,
+)
+from sync_pipeline.core.extras import not_installed
 from sync_pipeline.core.gate import GatePolicy
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.index_options import IndexOptions
@@ -26,7 +31,9 @@ from sync_pipeline.core.ports import (
     Lease,
     Ledger,
     ModelCanaries,
+    NoTracer,
     RateLimiter,
+    Tracer,
     VectorStore,
 )
 from sync_pipeline.core.rate_limits import RateLimits
@@ -44,6 +51,7 @@ from sync_pipeline.engine.generation import (
 )
 from sync_pipeline.engine.metering import BookedQueries
 from sync_pipeline.engine.questions.doctor import Finding, ask, examine
+from sync_pipeline.log_file import log_to_file
 from sync_pipeline.processes import machine_name
 from sync_pipeline.redaction import redact_logs
 from sync_pipeline.settings import Settings, dagster_storage_url, mask_url
@@ -52,6 +60,8 @@ from sync_pipeline.settings.recipe import Recipe, model_recipe
 from sync_pipeline.settings.urls import DAGSTER_SCHEMA, names_dagster_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Engine
 
 _log: Final = logging.getLogger(__name__)
@@ -99,8 +109,19 @@ class Installation:
             ask("state tables", self._state),
             *self._connections(),
             ask("Dagster's tables", self._dagster),
+            *(
+                [ask("traces", lambda: traces_told(self.settings))]
+                if self.settings.tracing.endpoint
+                else []
+            ),
             *examine(self.sync),
         ]
+
+    def has_switched_off(self) -> bool:
+        """Whether somebody has switched off anything that Dagster would start by itself."""
+        from sync_pipeline.database.automation import has_switched_off
+
+        return has_switched_off(self.dagster_storage_url)
 
     def _connections(self) -> list[Finding]:
         """What this process may open, against what each server allows."""
@@ -168,6 +189,7 @@ def open_installation(settings: Settings, *, shares_index: bool = False) -> Inst
         SourceUnavailableError: the database cannot be reached.
     """
     redact_logs(secrets=settings.secret_values)
+    _log_to_file(settings)
     key = (os.getpid(), settings.fingerprint(), settings.postgres_path)
     if key not in _opened:
         installation = _connect(settings, shares_index=shares_index)
@@ -176,6 +198,16 @@ def open_installation(settings: Settings, *, shares_index: bool = False) -> Inst
         standbys = _standbys(settings, sync, accounts=installation.accounts)
         _opened[key] = replace(installation, sync=replace(sync, standbys=standbys))
     return _opened[key]
+
+
+def _log_to_file(settings: Settings) -> None:
+    """Log where the settings say. Commands refuse a file that cannot be written; a run goes on."""
+    if settings.logging.file is None:
+        return
+    try:
+        log_to_file(settings.logging.file, level=settings.logging.level)
+    except ConfigurationError as error:
+        _log.warning("%s", error)
 
 
 def _with_known_model(sync: SyncContext) -> SyncContext:
@@ -331,6 +363,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         options=_options(settings),
         fusion=settings.search.as_fusion(),
         feed=PostgresChangeFeed(source_engine, schema=schema),
+        tracer=_tracer(settings),
         unfit=_why_unfit(settings),
     )
     return Installation(
@@ -342,6 +375,42 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         database_url=driver_url(source_url, "libpq"),
         dagster_storage_url=settings.dagster_url or dagster_storage_url(state_url),
     )
+
+
+def _tracer(settings: Settings) -> Tracer:
+    """Where spans go; nowhere where nobody collects them, or what sends them is not installed."""
+    tracing = settings.tracing
+    if tracing.endpoint is None:
+        return NoTracer()
+    try:
+        open_tracer = _open_tracer()
+    except ConfigurationError as error:
+        # The variables are OpenTelemetry's own: they may be there for another program.
+        _log.warning("%s", error)
+        return NoTracer()
+    return open_tracer(
+        endpoint=tracing.endpoint,
+        service_name=tracing.service_name,
+        sample_ratio=tracing.sample_ratio,
+    )
+
+
+def traces_told(settings: Settings) -> str:
+    """Say where traces go, which somebody has set.
+
+    Raises:
+        ConfigurationError: what sends them is not installed.
+    """
+    _open_tracer()
+    return f"sent to {settings.tracing.endpoint}"
+
+
+def _open_tracer() -> Callable[..., Tracer]:
+    try:
+        from sync_pipeline.tracing.otlp import open_tracer
+    except ModuleNotFoundError as error:
+        raise not_installed("`tracing.endpoint` is set", error, extra="otel") from error
+    return open_tracer
 
 
 def _why_unfit(settings: Settings) -> SyncPipelineError | None:

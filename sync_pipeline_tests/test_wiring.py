@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +12,10 @@ from sync_pipeline.core.errors import ConfigurationError, SettingsError
 from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.embedding.openai import OpenAIEmbedder
 from sync_pipeline.embedding.rate_limits import LocalRateLimiter
+from sync_pipeline.log_file import stop_logging_to_file
 from sync_pipeline.settings import load_settings
 from sync_pipeline.stores.server.store import lease_server_store
-from sync_pipeline.wiring import Accounts, _embedder, _index_options, _store
+from sync_pipeline.wiring import Accounts, _embedder, _index_options, _log_to_file, _store
 from sync_pipeline_tests.elsewhere import OTHER_MACHINE, elsewhere, lead_here
 from sync_pipeline_tests.embedding.service import DIMENSION, running_service
 from sync_pipeline_tests.fakes.qdrant_stub import running_stub
@@ -136,3 +138,22 @@ def test_an_adapter_that_was_told_nothing_refuses_the_key_too() -> None:
         lease_server_store(f"http://{OTHER_MACHINE}:6333", api_key="s3cret")
     with pytest.raises(ConfigurationError, match=r"embedding\.allow_plain_http"):
         OpenAIEmbedder(model="stub", base_url=f"http://{OTHER_MACHINE}/v1", api_key="s3cret")
+
+
+def test_whoever_opens_an_installation_logs_where_its_settings_say(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+
+    _log_to_file(load_settings(env={"SYNC_PIPELINE_LOG_FILE": str(path)}))
+    stop_logging_to_file()
+
+    assert path.read_text().count("log_opened") == 1
+
+
+def test_a_log_that_cannot_be_written_keeps_no_run_from_going_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "nowhere" / "log.jsonl"
+
+    _log_to_file(load_settings(env={"SYNC_PIPELINE_LOG_FILE": str(path)}))
+
+    assert f"the log cannot be written to {path}" in caplog.text

@@ -14,12 +14,14 @@ from typing import Final
 
 from benchmarks.acceptance.tools_catalogue import LEAST, MOST
 from benchmarks.home import REPOSITORY
+from benchmarks.measured_page import renew_text
 from benchmarks.numbers_shown import limit_shown, shown
 from benchmarks.page import table
 from benchmarks.results import RESULTS_FOLDER, Figure, Outcome, Results
 
 PAGES: Final = (REPOSITORY / "docs" / "long-runs.md", REPOSITORY / "docs" / "scaling.md")
 FOLDER: Final = RESULTS_FOLDER / "acceptance"
+MODULE: Final = "benchmarks.acceptance.page"
 SUITES: Final = ("model-change", "tools-catalogue", "fan-out")
 
 _PART: Final = re.compile(r"(<!-- measured: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -28,11 +30,7 @@ _PART: Final = re.compile(r"(<!-- measured: (?P<name>[\w-]+) -->\n).*?(<!-- end 
 def main() -> None:
     results = kept()
     for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        renewed = renew(text, results)
-        if renewed != text:
-            page.write_text(renewed, encoding="utf-8")
-            print(f"wrote {page.relative_to(REPOSITORY)}")
+        renew_text(page, renew=lambda text: renew(text, results), module=MODULE)
 
 
 def kept(folder: Path = FOLDER) -> dict[str, Results]:

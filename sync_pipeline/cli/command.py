@@ -14,19 +14,25 @@ from typer.core import TyperCommand
 
 from sync_pipeline.cli.failures import failures_end_here
 from sync_pipeline.cli.invocation import Invocation
-from sync_pipeline.cli.options import Config, Debug, Json
+from sync_pipeline.cli.options import Config, Debug, Json, LogFile, MetricsFile
 
 Command = Callable[..., None]
 """Takes the invocation, then its own arguments and options by keyword."""
 
-_COMMON = tuple(
-    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-    for name, default, annotation in (
-        ("config", None, Config),
-        ("wants_json", False, Json),
-        ("debug", False, Debug),
-    )
+
+def _option(name: str, annotation: object, default: object = None) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+_COMMON = (
+    _option("config", Config),
+    _option("wants_json", Json, default=False),
+    _option("debug", Debug, default=False),
+    _option("log_file", LogFile),
 )
+_OF_REPORTS = (_option("metrics_file", MetricsFile),)
+"""Of commands whose answer says how things stand, so that programs collect it."""
 
 
 class TakesDashes(TyperCommand):
@@ -59,16 +65,27 @@ def unknown_options(words: Sequence[str], *, known_options: AbstractSet[str]) ->
 
 
 def command(
-    app: typer.Typer, name: str, *, cls: type[TyperCommand] = TakesDashes
+    app: typer.Typer,
+    name: str,
+    *,
+    cls: type[TyperCommand] = TakesDashes,
+    reports: bool = False,
 ) -> Callable[[Command], Command]:
-    """Register a function as a command that also takes ``--config``, ``--json`` and ``--debug``.
+    """Register a function as a command that also takes the options that all of them have.
 
     Typer builds options from a function's signature; the one it is given has the
     function's own parameters and the common ones.
+
+    Args:
+        app: Where to.
+        name: What it is called.
+        cls: How its words are read.
+        reports: Whether its answer can be left in a file too.
     """
+    more = _OF_REPORTS if reports else ()
 
     def register(function: Command) -> Command:
-        app.command(name, cls=cls, help=inspect.getdoc(function))(_runner(function))
+        app.command(name, cls=cls, help=inspect.getdoc(function))(_runner(function, more=more))
         return function
 
     return register
@@ -87,7 +104,7 @@ def group_command(app: typer.Typer) -> Callable[[Command], Command]:
     return register
 
 
-def _runner(function: Command) -> Callable[..., None]:
+def _runner(function: Command, *, more: Sequence[inspect.Parameter] = ()) -> Callable[..., None]:
     """What Typer calls: the function, with the common options added to its own."""
     _, *own = inspect.signature(function, eval_str=True).parameters.values()
 
@@ -97,20 +114,29 @@ def _runner(function: Command) -> Callable[..., None]:
         config: Path | None,
         wants_json: bool,
         debug: bool,
+        log_file: Path | None,
+        metrics_file: Path | None = None,
         **arguments: Any,
     ) -> None:
         before: Invocation = context.obj
-        invocation = before.with_options(config=config, wants_json=wants_json, debug=debug)
+        invocation = before.with_options(
+            config=config,
+            wants_json=wants_json,
+            debug=debug,
+            log_file=log_file,
+            metrics_file=metrics_file,
+        )
         if context.invoked_subcommand is not None:
             context.obj = invocation
             return
         with failures_end_here(invocation):
+            invocation.prepare()
             function(invocation, **arguments)
 
     context = inspect.Parameter(
         "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
     )
-    parameters = [context, *own, *_COMMON]
+    parameters = [context, *own, *_COMMON, *more]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run

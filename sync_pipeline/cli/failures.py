@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from sync_pipeline.core.errors import ConfigurationError, SyncPipelineError
+from sync_pipeline.engine.telling import error_told, tell
 from sync_pipeline.operations.answers import error_answer
 from sync_pipeline.redaction import redact
 
@@ -47,6 +49,10 @@ def failures_end_here(invocation: Invocation) -> Iterator[None]:
 def _tell(invocation: Invocation, error: BaseException, *, message: str) -> None:
     if invocation.debug:
         invocation.tell(redact("".join(traceback.format_exception(error)).rstrip()))
+    if isinstance(error, KeyboardInterrupt):
+        tell(logging.WARNING, "command_stopped", "the command was stopped at once")
+    else:
+        tell(logging.ERROR, "command_failed", "the command failed", error=error_told(error))
     shown = redact(message)
     invocation.tell(f"error: {shown}")
     invocation.answer(error_answer(error, message=shown))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from sync_pipeline.cli.json_output import as_json
 from sync_pipeline.cli.logs import tell_of_loading
+from sync_pipeline.cli.report_file import require_writable, write_report
 from sync_pipeline.operations.scopes import InstalledScopes
 from sync_pipeline.tuning import tune_process
 
@@ -58,6 +60,8 @@ class Surroundings:
     service: Callable[[], RunService]
     assistant: Callable[[], RunAssistant]
     tokens: Callable[[], CreateToken]
+    environment: MutableMapping[str, str] = field(default_factory=lambda: os.environ)
+    """What programs that a command starts are given."""
     settings: Callable[[Path | None], Settings] = read_settings
     installation: Callable[[Settings], Installation] = open_here
 
@@ -70,20 +74,63 @@ class Invocation:
     config: Path | None = None
     wants_json: bool = False
     debug: bool = False
+    log_file: Path | None = None
+    """Where the log goes instead of where the settings say."""
+    metrics_file: Path | None = None
+    """Where the answer is left besides."""
 
-    def with_options(self, *, config: Path | None, wants_json: bool, debug: bool) -> Invocation:
+    def with_options(
+        self,
+        *,
+        config: Path | None,
+        wants_json: bool,
+        debug: bool,
+        log_file: Path | None = None,
+        metrics_file: Path | None = None,
+    ) -> Invocation:
         """Add options given after the command to those given before it."""
         return replace(
             self,
             config=config or self.config,
             wants_json=wants_json or self.wants_json,
             debug=debug or self.debug,
+            log_file=log_file or self.log_file,
+            metrics_file=metrics_file or self.metrics_file,
         )
+
+    def prepare(self) -> None:
+        """Open the log, and find out before the work whether the answer can be left where asked.
+
+        Raises:
+            ConfigurationError: a file cannot be written.
+        """
+        if self.log_file is not None:
+            self._log_to(self.log_file)
+        if self.metrics_file is not None:
+            require_writable(self.metrics_file)
+
+    def _log_to(self, path: Path) -> None:
+        """Log to a file from now on, and have everything that this process starts do so."""
+        from sync_pipeline.log_file import log_to_file
+        from sync_pipeline.settings.keys import LOG_FILE
+
+        log_to_file(path)
+        self.surroundings.environment[LOG_FILE] = str(path.absolute())
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings, loaded once."""
-        return self.surroundings.settings(self.config)
+        """The settings, loaded once; the log goes where they say from then on.
+
+        Raises:
+            ConfigurationError: they are wrong, or name a log that cannot be written.
+        """
+        settings = self.surroundings.settings(self.config)
+        file = self.log_file or settings.logging.file
+        if file is not None:
+            from sync_pipeline.log_file import log_to_file
+
+            log_to_file(file, level=settings.logging.level)
+        return settings
 
     @cached_property
     def installation(self) -> Installation:
@@ -123,9 +170,17 @@ class Invocation:
             self.out.print(table)
 
     def answer(self, value: object) -> None:
-        """Print the result for programs, one JSON object; nothing without ``--json``."""
+        """Give the result to programs, one JSON object: where ``--json`` and files ask for it."""
+        if self.metrics_file is None and not self.wants_json:
+            return
+        text = as_json(value)
+        if self.metrics_file is not None:
+            # First: printing ends the program where whoever reads has gone.
+            why_not = write_report(self.metrics_file, text)
+            if why_not is not None:
+                self.tell(why_not)
         if self.wants_json:
-            print(as_json(value))  # noqa: T201 - rich would wrap long lines
+            print(text)  # noqa: T201 - rich would wrap long lines
 
     def tell(self, line: str) -> None:
         """Print one line that is no result to standard error."""

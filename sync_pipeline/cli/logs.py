@@ -21,6 +21,9 @@ def configure_logging() -> None:
     """Send log records to standard error; called once, by ``main``."""
     redact_logs()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        # By itself: a log file may ask loggers for more.
+        handler.setLevel(logging.WARNING)
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
 

@@ -37,7 +37,7 @@ from sync_pipeline.cli import (
 )
 from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.cli.json_output import as_json
-from sync_pipeline.cli.options import Config, Debug, Json
+from sync_pipeline.cli.options import Config, Debug, Json, LogFile
 from sync_pipeline.operations.answers import error_answer
 
 
@@ -77,6 +77,7 @@ def program(
     config: Config = None,
     wants_json: Json = False,
     debug: Debug = False,
+    log_file: LogFile = None,
     version: Annotated[
         bool,
         typer.Option(
@@ -91,7 +92,11 @@ def program(
     """
     del version
     context.obj = Invocation(
-        surroundings=context.obj, config=config, wants_json=wants_json, debug=debug
+        surroundings=context.obj,
+        config=config,
+        wants_json=wants_json,
+        debug=debug,
+        log_file=log_file,
     )
 
 

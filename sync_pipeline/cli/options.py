@@ -21,6 +21,24 @@ Config = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
+LogFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--log-file",
+        metavar="FILE",
+        help="Append what happens to this file too, one JSON object a line; also of what this "
+        "command starts. Instead of logging.file of the settings.",
+    ),
+]
+MetricsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--metrics-file",
+        metavar="FILE",
+        help="Write what --json prints to this file too, also of a run that failed or was stopped; "
+        "it is replaced in one step.",
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 _SCOPES: Final = typer.Argument(

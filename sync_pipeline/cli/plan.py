@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@command(app, "plan")
+@command(app, "plan", reports=True)
 def plan(
     invocation: Invocation,
     *,

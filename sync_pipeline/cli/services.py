@@ -57,6 +57,8 @@ def stop(invocation: Invocation) -> None:
 def doctor(invocation: Invocation) -> None:
     """Look whether the installation is sound; exit code 1 where it is not."""
     findings = invocation.installation.doctor()
+    if invocation.installation.has_switched_off():
+        findings = [*findings, invocation.orchestrator.examine_automation(invocation.settings)]
     is_sound = all(finding.ok for finding in findings)
     invocation.answer({"ok": is_sound, "findings": findings})
     invocation.show(render.findings_table(findings))

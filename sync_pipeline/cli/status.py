@@ -17,7 +17,7 @@ from sync_pipeline.operations.filling import recorded_generations
 app = typer.Typer()
 
 
-@command(app, "status")
+@command(app, "status", reports=True)
 def status(invocation: Invocation) -> None:
     """Show per scope what is searchable, and what is not yet."""
     statuses = statuses_by_view(invocation.installation.sync)

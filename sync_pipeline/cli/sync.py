@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@command(app, "sync")
+@command(app, "sync", reports=True)
 def sync(
     invocation: Invocation,
     *,

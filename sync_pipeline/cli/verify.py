@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@command(app, "verify")
+@command(app, "verify", reports=True)
 def verify(
     invocation: Invocation,
     *,

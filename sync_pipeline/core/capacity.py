@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.core.connecting import is_pooler, settings_fault
+from sync_pipeline.core.errors import ConfigurationError, SourceUnavailableError
 
 FOLLOWS_BY_CLOCK: Final = "the follower cannot be notified through it and looks once a second"
 
@@ -54,4 +55,30 @@ def schema_lost(where: str, *, schema: str) -> ConfigurationError:
         "when they start, and the pooler there does not pass that on.",
         remedy="Set `dagster.storage_url` to the address of the server itself: source and state "
         "may go through the pooler, Dagster opens few connections.",
+    )
+
+
+def storage_trouble(
+    reason: str | None, *, where: str, schema: str | None
+) -> ConfigurationError | SourceUnavailableError:
+    """What to say where Dagster's database cannot be connected to.
+
+    Args:
+        reason: What the driver says; None where the database itself has answered.
+        where: Its address without the password.
+        schema: Where its tables are to be, as connections name it; None where they name none.
+    """
+    advice = None if reason is None else settings_fault(reason)
+    if advice is None:
+        return SourceUnavailableError(
+            f"Dagster's database at {where} cannot be used.",
+            remedy="Start it, or correct `dagster.storage_url` or `state.url`; whatever was "
+            "committed is there.",
+        )
+    if schema is not None and is_pooler(advice):
+        return schema_lost(where, schema=schema)
+    return ConfigurationError(
+        f"Dagster's database at {where} cannot be connected to as `dagster.storage_url` or "
+        "`state.url` says.",
+        remedy=f"To mend it, {advice}.",
     )

@@ -7,9 +7,7 @@ from typing import Final
 import psycopg
 import sqlalchemy as sa
 
-from sync_pipeline.core.capacity import Capacity, schema_lost
-from sync_pipeline.core.connecting import is_pooler, settings_fault
-from sync_pipeline.core.errors import ConfigurationError, SourceUnavailableError
+from sync_pipeline.core.capacity import Capacity, schema_lost, storage_trouble
 from sync_pipeline.core.retrying import Retries
 from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, is_pooled, psycopg_of
 from sync_pipeline.database.urls import describe_url, driver_url, parse_url
@@ -71,28 +69,10 @@ def check_dagster_storage(url: str, *, schema: str | None) -> str:
             path = connection.execute("SHOW search_path").fetchone()
             pooled = is_pooled(connection)
     except psycopg.OperationalError as error:
-        raise _translated(error, where=where, schema=schema) from error
+        raise storage_trouble(str(error), where=where, schema=schema) from error
     if schema is not None and path != (schema,):
         raise schema_lost(where, schema=schema)
     return f"{where}, through a pooler" if pooled else where
-
-
-def _translated(
-    error: psycopg.OperationalError, *, where: str, schema: str | None
-) -> ConfigurationError | SourceUnavailableError:
-    advice = settings_fault(str(error))
-    if advice is None:
-        return SourceUnavailableError(
-            f"Dagster's database at {where} cannot be reached.",
-            remedy="Start it, or correct `dagster.storage_url` or `state.url`.",
-        )
-    if schema is not None and is_pooler(advice):
-        return schema_lost(where, schema=schema)
-    return ConfigurationError(
-        f"Dagster's database at {where} cannot be connected to as `dagster.storage_url` or "
-        "`state.url` says.",
-        remedy=f"To mend it, {advice}.",
-    )
 
 
 def _is_shared(engine: sa.Engine, first: psycopg.Connection) -> bool:

@@ -22,6 +22,7 @@ from dagster._core.events import AssetMaterializationPlannedData
 from dagster._core.execution.plan.objects import StepFailureData
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+from dagster._core.scheduler.instigation import InstigatorStatus
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 from dagster._core.storage.tags import (
@@ -52,6 +53,7 @@ __all__ = [
     "daemon_program",
     "materialization_planned",
     "remember_tables",
+    "stopped_names",
     "with_bound_jobs",
 ]
 
@@ -77,6 +79,12 @@ def materialization_planned(
     return dg.DagsterEvent.build_asset_materialization_planned_event(
         job_name, step_key, AssetMaterializationPlannedData(asset_key, partition=partition)
     )
+
+
+def stopped_names(instance: dg.DagsterInstance) -> set[str]:
+    """Names of the schedules and sensors that somebody has switched off."""
+    stopped = instance.all_instigator_state(instigator_statuses={InstigatorStatus.STOPPED})
+    return {state.instigator_name for state in stopped}
 
 
 def with_bound_jobs(

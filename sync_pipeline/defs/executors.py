@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Final
 
 import dagster as dg
 
-from sync_pipeline.core.errors import ConfigurationError, SyncPipelineError
+from sync_pipeline.core.errors import SyncPipelineError
+from sync_pipeline.core.extras import not_installed
+from sync_pipeline.core.ports import Attributes, NoTracer, Span
 from sync_pipeline.defs.celery_options import STEPS_QUEUE, celery_options
+from sync_pipeline.defs.run_scopes import scope_keys
+from sync_pipeline.defs.run_tags import REQUEST_TAG
 from sync_pipeline.engine.heartbeat import beating
+from sync_pipeline.engine.telling import span_facts
 from sync_pipeline.settings import Settings, load_settings
 from sync_pipeline.wiring import open_installation
 
 _log: Final = logging.getLogger(__name__)
-
 
 EMBEDDING_OP: Final = "embed_texts"
 """The step that takes the time; see ``embedding``, which imports nothing of a cluster."""
@@ -32,10 +36,8 @@ def big_scope_executor(settings: Settings) -> dg.ExecutorDefinition:
     try:
         return _EXECUTORS[scale.executor](settings)
     except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"`scale.executor` is {scale.executor}, and {error.name} is not installed.",
-            remedy=f"Install it with `pip install 'sync-pipeline[{scale.executor}]'`.",
-        ) from error
+        asked = f"`scale.executor` is {scale.executor}"
+        raise not_installed(asked, error, extra=scale.executor) from error
 
 
 def _celery(settings: Settings) -> dg.ExecutorDefinition:
@@ -119,8 +121,12 @@ class _KeptAlive(dg.Executor):
     # Dagster does not export the types of the arguments and events.
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[Any]:
         """Execute the plan."""
-        with _beating(plan_context.run_id):
-            yield from self._inner.execute(plan_context, execution_plan)
+        run = plan_context.dagster_run
+        with _watched(run) as span:
+            for event in self._inner.execute(plan_context, execution_plan):
+                if event.is_step_failure:
+                    span.fail("StepFailed")
+                yield event
 
     @property
     def retries(self) -> Any:
@@ -136,11 +142,34 @@ class _KeptAlive(dg.Executor):
         return getattr(self._inner, name)
 
 
-def _beating(run_id: str) -> AbstractContextManager[None]:
-    """Signs of life of a run; none where the settings lead nowhere, which each step says better."""
+@contextmanager
+def _watched(run: dg.DagsterRun) -> Iterator[Span]:
+    """Signs of life of a run, and its span.
+
+    None where the settings lead nowhere, which each step says better.
+    """
     try:
         sync = open_installation(load_settings()).sync
     except SyncPipelineError as error:
         _log.warning("no signs of life are given of this run: %s", error)
-        return nullcontext()
-    return beating(sync.heartbeats, run_id=run_id, lease_ttl_seconds=sync.options.lease_ttl_seconds)
+        yield NoTracer()
+        return
+    ttl_seconds = sync.options.lease_ttl_seconds
+    with (
+        sync.tracer.run(run.run_id, run_facts(run)) as span,
+        beating(sync.heartbeats, run_id=run.run_id, lease_ttl_seconds=ttl_seconds),
+    ):
+        yield span
+
+
+def run_facts(run: dg.DagsterRun) -> Attributes:
+    """What the span of a run says about it."""
+    keys = scope_keys(run)
+    request = run.tags.get(REQUEST_TAG)
+    return span_facts(
+        run_id=run.run_id,
+        job=run.job_name,
+        scopes=len(keys),
+        **({"scope": keys[0]} if len(keys) == 1 else {}),
+        **({} if request is None else {"sync_request": request}),
+    )

@@ -26,7 +26,6 @@ from sync_pipeline.defs.assets import (
 )
 from sync_pipeline.defs.dagster_private import (
     MATERIALIZED,
-    PRIORITY_TAG,
     RESUME_RETRY_TAG,
     materialization_planned,
 )
@@ -36,6 +35,7 @@ from sync_pipeline.defs.failures import RETRIES, as_dagster_failures
 from sync_pipeline.defs.partitions import PARTITIONS_NAME, scope_partitions
 from sync_pipeline.defs.recording import history_now, record_member
 from sync_pipeline.defs.run_scopes import GROUP_JOB, GROUP_STEP
+from sync_pipeline.defs.run_tags import priority_tags
 from sync_pipeline.defs.stopping import stopping_on_signals
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.group import Member, sync_group
@@ -150,6 +150,7 @@ def sync_scopes_of_group(
             step_key=GROUP_STEP,
             lease_ttl_seconds=sync.options.lease_ttl_seconds,
         ),
+        sync.tracer.within(context.run.run_id),
         as_dagster_failures(retry_number=context.retry_number),
         stopping_on_signals(sync) as stoppable,
     ):
@@ -245,7 +246,7 @@ def group_request(
         run_config={"ops": {GROUP_STEP: {"config": config}}},
         tags={
             GROUP_TAG: f"{len(scopes)} scopes, first {scopes[0].key}",
-            **({PRIORITY_TAG: str(priority)} if priority else {}),
+            **priority_tags(priority),
             **({LANE_TAG: "embedded index"} if policy.one_at_a_time else {}),
             **(tags or {}),
         },

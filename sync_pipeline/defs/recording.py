@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.group import Member
 from sync_pipeline.engine.staged import AppliedChanges
 from sync_pipeline.engine.steps.sync import Reached
+from sync_pipeline.engine.telling import tell
 from sync_pipeline.redaction import redact
 
 KILLED: Final = "the run was ended from outside"
@@ -36,7 +38,8 @@ def record_success(
     """Record a run that came to its end; a check may still find that it failed."""
 
     def record() -> None:
-        sync.runs.record(
+        _record(
+            sync.runs,
             SyncRun(
                 run_id=context.run.run_id,
                 scope_key=report.scope_key,
@@ -46,7 +49,7 @@ def record_success(
                 finished_at=history_now(),
                 counts=Counts(**report.numbers()),
                 seconds=report.seconds,
-            )
+            ),
         )
 
     _without_failing(record)
@@ -74,7 +77,8 @@ def recording_failure(
         def record() -> None:
             before = ScopeReport(scope_key=context.partition_key, status="failed")
             report = before if reached is None else reached.report()
-            sync.runs.record(
+            _record(
+                sync.runs,
                 SyncRun(
                     run_id=context.run.run_id,
                     scope_key=context.partition_key,
@@ -86,7 +90,7 @@ def recording_failure(
                     seconds=report.seconds,
                     error=redact(str(failure.description)),
                     facts=_facts(failure),
-                )
+                ),
             )
 
         _without_failing(record)
@@ -96,9 +100,7 @@ def recording_failure(
 def record_failed_checks(sync: SyncContext, *, run_id: str, scope_key: str, error: str) -> None:
     """Record that a run which came to its end has failed all the same."""
     _without_failing(
-        lambda: sync.runs.record_failure(
-            run_id=run_id, scope_key=scope_key, error=redact(error), finished_at=history_now()
-        )
+        lambda: _record_failure(sync.runs, run_id=run_id, scope_key=scope_key, error=redact(error))
     )
 
 
@@ -113,7 +115,8 @@ def record_member(sync: SyncContext, member: Member, *, run_id: str, started_at:
     elif report.stopped_reason is not None:
         facts = {ERROR_FACT: StoppedError.__name__, STOPPED_FACT: report.stopped_reason}
     _without_failing(
-        lambda: sync.runs.record(
+        lambda: _record(
+            sync.runs,
             SyncRun(
                 run_id=run_id,
                 scope_key=report.scope_key,
@@ -125,7 +128,7 @@ def record_member(sync: SyncContext, member: Member, *, run_id: str, started_at:
                 seconds=report.seconds,
                 error=None if report.status == "success" else redact(str(report.error)),
                 facts=facts,
-            )
+            ),
         )
     )
 
@@ -147,7 +150,8 @@ def record_killed(runs: SyncRuns, record: dg.RunRecord, *, why: str) -> None:
         known = {it.scope_key: it.status for it in runs.get_many([run.run_id])}
         for key in keys:
             if key not in known:
-                runs.record(
+                _record(
+                    runs,
                     SyncRun(
                         run_id=run.run_id,
                         scope_key=key,
@@ -156,14 +160,48 @@ def record_killed(runs: SyncRuns, record: dg.RunRecord, *, why: str) -> None:
                         started_at=_moment(record.start_time) or record.create_timestamp,
                         finished_at=now,
                         error=error,
-                    )
+                    ),
                 )
             elif len(keys) == 1:
                 # Its checks were still to come; of a group a scope is recorded after them.
-                runs.record_failure(run_id=run.run_id, scope_key=key, error=error, finished_at=now)
+                _record_failure(runs, run_id=run.run_id, scope_key=key, error=error)
 
     if keys:
         _without_failing(write)
+
+
+def _record(runs: SyncRuns, run: SyncRun) -> None:
+    """Record how a run ended, and tell programs that read the log."""
+    error = None
+    if run.error is not None:
+        error = {"code": run.facts.get(ERROR_FACT), "message": run.error}
+    tell(
+        logging.ERROR if run.status == "failed" else logging.INFO,
+        "run_ended",
+        f"the run ended: {run.status}",
+        run_id=run.run_id,
+        scope=run.scope_key,
+        mode=run.mode,
+        status=run.status,
+        counts={name: count for name, count in run.counts.numbers().items() if count},
+        seconds=(run.finished_at - run.started_at).total_seconds(),
+        step_seconds=asdict(run.seconds),
+        error=error,
+    )
+    runs.record(run)
+
+
+def _record_failure(runs: SyncRuns, *, run_id: str, scope_key: str, error: str) -> None:
+    """Record that a run which came to its end has failed, and tell it."""
+    tell(
+        logging.ERROR,
+        "run_failed_afterwards",
+        "a run that had come to its end has failed all the same",
+        run_id=run_id,
+        scope=scope_key,
+        error={"message": error},
+    )
+    runs.record_failure(run_id=run_id, scope_key=scope_key, error=error, finished_at=history_now())
 
 
 def _without_failing(record: Callable[[], None]) -> None:

@@ -23,12 +23,9 @@ from sync_pipeline.defs.dagster_private import (
 from sync_pipeline.defs.groups import group_request
 from sync_pipeline.defs.jobs import job_of, run_config
 from sync_pipeline.defs.run_scopes import GROUP_JOB, scope_keys
-from sync_pipeline.defs.schedules import priority_tags
+from sync_pipeline.defs.run_tags import REQUEST_TAG, priority_tags
 from sync_pipeline.engine.context import RunOptions, SyncContext, SyncOptions
 from sync_pipeline.engine.questions.due import in_runs
-
-REQUEST_TAG: Final = "sync_pipeline/request"
-"""Run tag that names the request which a run answers."""
 
 MAX_REQUESTS: Final = 1_000
 """Most requests that one tick looks at, the oldest first; a started one costs one small query."""

@@ -8,17 +8,16 @@ import dagster as dg
 
 from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.defs.dagster_private import PRIORITY_TAG
 from sync_pipeline.defs.failures import withholding_foreign_messages
 from sync_pipeline.defs.jobs import job_of, sync_scope_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
+from sync_pipeline.defs.run_tags import priority_tags
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.questions.due import in_run_order, in_runs, judge_scopes
 from sync_pipeline.settings import Settings
 
 MAINTENANCE_CRON: Final = "0 5 * * *"
 """Two hours after the default nightly sync; neither needs the other."""
-
 
 NIGHTLY: Final = "nightly_sync_schedule"
 
@@ -28,11 +27,6 @@ MAX_NIGHTLY_RUNS: Final = 500
 MAX_LISTED: Final = 100
 """Most requests, of the newest and of the oldest open ones, among which that of an earlier attempt
 of the tick, or of an earlier night, is looked for."""
-
-
-def priority_tags(priority: int) -> dict[str, str]:
-    """What puts a queued run before others; none has 0."""
-    return {PRIORITY_TAG: str(priority)} if priority else {}
 
 
 def sync_request(

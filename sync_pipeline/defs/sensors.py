@@ -22,7 +22,8 @@ from sync_pipeline.defs.partitions import PARTITIONS_NAME, scope_partitions
 from sync_pipeline.defs.requests import MAX_NEW_RUNS, advance_requests
 from sync_pipeline.defs.run_history import close_dead_runs
 from sync_pipeline.defs.run_scopes import GROUP_JOB, scope_keys
-from sync_pipeline.defs.schedules import priority_tags, sync_request
+from sync_pipeline.defs.run_tags import priority_tags
+from sync_pipeline.defs.schedules import sync_request
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.questions.due import in_run_order, in_runs
 from sync_pipeline.engine.questions.follow import pending_scopes

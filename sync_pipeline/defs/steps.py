@@ -66,6 +66,7 @@ def scope_step(
             step_key=context.get_step_execution_context().step.key,
             lease_ttl_seconds=sync.options.lease_ttl_seconds,
         ),
+        sync.tracer.within(run_id),
         recording_failure(context, sync, reached=reached),
         as_dagster_failures(retry_number=context.retry_number),
         counted(lambda: before if step is None else step.done),

@@ -29,6 +29,7 @@ from sync_pipeline.core.ports import (
     Lease,
     Ledger,
     ModelCanaries,
+    NoTracer,
     Overview,
     Progress,
     Quarantine,
@@ -41,6 +42,7 @@ from sync_pipeline.core.ports import (
     StopSignal,
     SyncRequests,
     SyncRuns,
+    Tracer,
     VectorStore,
 )
 from sync_pipeline.core.reports import SyncMode
@@ -183,6 +185,7 @@ class SyncContext:
     """How searches join their rankings; the settings' section ``search``."""
     progress: Progress = field(default_factory=SilentProgress)
     should_stop: StopSignal = never_stop
+    tracer: Tracer = field(default_factory=NoTracer)
     checked_models: CheckedModels = field(default_factory=CheckedModels)
     now: Callable[[], datetime] = utc_now
     seconds: Callable[[], float] = time.perf_counter

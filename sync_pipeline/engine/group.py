@@ -12,6 +12,7 @@ from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.questions.checks import check_scope
 from sync_pipeline.engine.staged import AppliedChanges
 from sync_pipeline.engine.steps.sync import Reached, sync_scope
+from sync_pipeline.engine.telling import span_facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,15 @@ def sync_group(
 
 def sync_member(sync: SyncContext, *, scope: Scope, run_id: str, mode: SyncMode) -> Member:
     """Sync one scope and check it in the index; whatever goes wrong is in what it returns."""
+    with sync.tracer.span("scope", span_facts(run_id=run_id, scope=scope.key)) as span:
+        member = _sync_member(sync, scope=scope, run_id=run_id, mode=mode)
+        span.note(span_facts(status=member.report.status))
+        if member.error is not None:
+            span.fail(type(member.error).__name__)
+    return member
+
+
+def _sync_member(sync: SyncContext, *, scope: Scope, run_id: str, mode: SyncMode) -> Member:
     reached: Reached | None = None
 
     def note(step: Reached) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         SparseEncoder,
         StagingArea,
         StoreReader,
+        Tracer,
     )
     from sync_pipeline.core.scope import Scope
     from sync_pipeline.core.spending import Purpose
@@ -124,6 +125,8 @@ class Reading(Protocol):
     def fusion(self) -> Fusion: ...
     @property
     def progress(self) -> Progress: ...
+    @property
+    def tracer(self) -> Tracer: ...
     @property
     def now(self) -> Callable[[], datetime]: ...
     @property

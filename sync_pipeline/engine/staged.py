@@ -487,6 +487,16 @@ class AppliedChanges:
         """As JSON values."""
         return asdict(self)
 
+    @property
+    def scope(self) -> Scope:
+        """Whose documents these are."""
+        return self.staged.scope
+
+    @property
+    def run_id(self) -> str:
+        """Which run wrote them."""
+        return self.staged.run_id
+
     def report(self) -> ScopeReport:
         """What a run reports that came so far and no further."""
         return replace(self.staged.report(), seconds=self.seconds, **self.counts.numbers())

@@ -16,11 +16,10 @@ import sqlalchemy as sa
 import yaml
 from dagster_postgres.utils import DagsterPostgresException
 
-from sync_pipeline.core.capacity import schema_lost
-from sync_pipeline.core.connecting import is_pooler, settings_fault
+from sync_pipeline.core.capacity import schema_lost, storage_trouble
+from sync_pipeline.core.connecting import settings_fault
 from sync_pipeline.core.errors import (
     ConfigurationError,
-    SourceUnavailableError,
     StateEncodingError,
     SyncPipelineError,
 )
@@ -38,8 +37,9 @@ HOME_VARIABLE: Final = "DAGSTER_HOME"
 URL_VARIABLE: Final = "SYNC_PIPELINE_DAGSTER_URL"
 BROKER_VARIABLE: Final = "SYNC_PIPELINE_BROKER_URL"
 RESULT_VARIABLE: Final = "SYNC_PIPELINE_RESULT_URL"
-PASSED_ON: Final = (*WELL_KNOWN, PREFIX, CONFIG_VARIABLE, "AWS_", "GOOGLE_")
-"""How the variables begin that containers of runs need: our settings, and keys of object stores."""
+PASSED_ON: Final = (*WELL_KNOWN, PREFIX, CONFIG_VARIABLE, "AWS_", "GOOGLE_", "OTEL_")
+"""How the variables begin that containers of runs need: our settings, keys of object stores,
+and how traces are sent."""
 FILE_NAME: Final = "dagster.yaml"
 UNTRANSLATABLE: Final = "22P05"
 """SQLSTATE of a character that the database's encoding lacks."""
@@ -207,43 +207,34 @@ def _storage_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (sa.exc.DBAPIError, DagsterPostgresException) as error:
-        parsed = sa.make_url(url)
-        where = f"Dagster's {_place(parsed)}"
-        ours = _translate(error, where=where, url=url)
+        ours = _translate(error, url=url)
         if ours is None:
             raise
         raise ours from error
 
 
 def _place(url: sa.URL) -> str:
-    return f"database {url.database!r} at {url.host or 'a local socket'}"
+    return f"{url.host or 'a local socket'}, database {url.database}"
 
 
 def _translate(
-    error: sa.exc.DBAPIError | DagsterPostgresException, *, where: str, url: str
+    error: sa.exc.DBAPIError | DagsterPostgresException, *, url: str
 ) -> SyncPipelineError | None:
     """Name what Dagster's database does not do; None for what only Dagster can explain."""
+    where = _place(sa.make_url(url))
     cause = error if isinstance(error, sa.exc.DBAPIError) else error.__cause__
     state = getattr(getattr(cause, "orig", None), "pgcode", None)
     if state == UNTRANSLATABLE:
         return StateEncodingError(
-            f"{where} has an encoding that lacks a character of a tenant, so its runs have no "
-            "place there.",
+            f"Dagster's database at {where} has an encoding that lacks a character of a tenant, so "
+            "its runs have no place there.",
             setting="`dagster.storage_url` or `state.url`",
         )
-    advice = settings_fault(str(getattr(cause, "orig", cause))) if state is None else None
-    if advice is not None and is_pooler(advice) and names_dagster_schema(url):
-        return schema_lost(_place(sa.make_url(url)), schema=DAGSTER_SCHEMA)
-    if advice is not None:
-        return ConfigurationError(
-            f"{where} cannot be connected to as `dagster.storage_url` or `state.url` says. To mend "
-            f"it, {advice}."
-        )
-    if isinstance(error, sa.exc.OperationalError | DagsterPostgresException):
-        return SourceUnavailableError(
-            f"{where} cannot be used. Start it, or correct `dagster.storage_url` or `state.url`; "
-            "whatever was committed is there."
-        )
+    reason = str(getattr(cause, "orig", cause)) if state is None else None
+    is_outage = isinstance(error, sa.exc.OperationalError | DagsterPostgresException)
+    if is_outage or (reason is not None and settings_fault(reason) is not None):
+        schema = DAGSTER_SCHEMA if names_dagster_schema(url) else None
+        return storage_trouble(reason, where=where, schema=schema)
     return None
 
 

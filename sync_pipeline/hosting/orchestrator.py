@@ -24,7 +24,10 @@ from sync_pipeline.defs.run_history import close_dead_runs
 from sync_pipeline.engine.context import RunOptions, SyncContext
 from sync_pipeline.engine.heartbeat import beating
 from sync_pipeline.engine.index import require_own_alias
+from sync_pipeline.engine.questions.doctor import Finding
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
+from sync_pipeline.engine.telling import span_facts
+from sync_pipeline.hosting.automation import examine_automation
 from sync_pipeline.hosting.dev import run_dev
 from sync_pipeline.hosting.instance import open_instance
 from sync_pipeline.hosting.programs import become
@@ -93,6 +96,12 @@ class DagsterOrchestrator:
                 options=options,
                 on_report=on_report,
             )
+
+    def examine_automation(self, settings: Settings) -> Finding:
+        """Look at what was switched off; see ``automation.examine_automation``."""
+        installation = open_installation(settings)
+        with open_instance(installation, environment=os.environ) as instance:
+            return examine_automation(instance, settings)
 
     def forget_scope(self, settings: Settings, scope: Scope) -> None:
         """Delete the scope's partition and its assets' latest manifests."""
@@ -206,7 +215,11 @@ def _run_scope(
 ) -> _Run:
     run_id = str(uuid.uuid4())
     # From before the run is made: killed at any moment after that, it can be told to be dead.
-    with beating(sync.heartbeats, run_id=run_id, lease_ttl_seconds=sync.options.lease_ttl_seconds):
+    facts = span_facts(run_id=run_id, job=job.name, scope=scope.key)
+    with (
+        sync.tracer.run(run_id, facts) as span,
+        beating(sync.heartbeats, run_id=run_id, lease_ttl_seconds=sync.options.lease_ttl_seconds),
+    ):
         result = job.execute_in_process(
             run_id=run_id,
             run_config=config,
@@ -219,11 +232,13 @@ def _run_scope(
                 MAX_RETRIES_TAG: "0",
             },
         )
+        ending = _ending(result)
+        if ending is not None:
+            span.fail(ending.error_name or "RunFailed")
     # What is left of them is forgotten by whoever looks for dead runs next.
     with suppress(SyncPipelineError):
         sync.heartbeats.forget([run_id])
     report = _report(_outputs(result), scope=scope, run_id=result.run_id)
-    ending = _ending(result)
     if ending is None:
         return _Run(report)
     if ending.stopped_reason is None:

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from sync_pipeline.core.errors import ConfigurationError
+from sync_pipeline.core.extras import not_installed
 from sync_pipeline.defs.celery_options import RUNS_QUEUE, STEPS_QUEUE, celery_options
 from sync_pipeline.hosting.instance import prepare_instance
 from sync_pipeline.processes import machine_name
@@ -48,10 +49,7 @@ def require_celery(settings: Settings) -> None:
     try:
         import dagster_celery  # noqa: F401, PLC0415 - an extra
     except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"`scale.executor` is celery, and {error.name} is not installed.",
-            remedy="Install it with `pip install 'sync-pipeline[celery]'`.",
-        ) from error
+        raise not_installed("`scale.executor` is celery", error, extra="celery") from error
 
 
 def run_workers(

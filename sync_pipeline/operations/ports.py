@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sync_pipeline.core.reports import ScopeReport
     from sync_pipeline.core.scope import Scope
     from sync_pipeline.engine.context import RunOptions
+    from sync_pipeline.engine.questions.doctor import Finding
     from sync_pipeline.settings import ServiceSettings, Settings
 
 
@@ -127,6 +128,9 @@ class Orchestrator(Protocol):
             ConfigurationError: settings, source or index are wrong for every scope alike.
             TransientError: a database or the index cannot be reached to begin with.
         """
+
+    def examine_automation(self, settings: Settings) -> Finding:
+        """Find schedules and sensors that the settings need and somebody has switched off."""
 
     def forget_scope(self, settings: Settings, scope: Scope) -> None:
         """Forget a scope that was removed; its finished runs stay in the history.

@@ -16,7 +16,7 @@ from sync_pipeline import __version__
 from sync_pipeline.core.addresses import is_this_machine
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.service.assistants import PATH, AssistantEndpoint
-from sync_pipeline.service.guards import Guards
+from sync_pipeline.service.guards import Guards, method_of
 from sync_pipeline.service.models import Problem
 from sync_pipeline.service.problems import MEDIA_TYPE, install_handlers
 from sync_pipeline.service.routes import export, health, index, metrics, page, search, status, sync
@@ -28,7 +28,6 @@ _PROBLEM: Final[dict[str, Any]] = {
     "model": Problem,
     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     status: {**_PROBLEM, "description": description}
     for status, description in {
@@ -84,6 +83,7 @@ def make_app(installation: Installation) -> FastAPI:
         is_open=service.authenticator.is_open,
         request_seconds=settings.request_seconds,
         on_answer=partial(_count, service, app),
+        tracer=service.sync.tracer,
     )
     return app
 
@@ -102,15 +102,20 @@ def require_safe_address(settings: ServiceSettings, *, host: str) -> None:
     )
 
 
-def _count(service: Service, app: FastAPI, scope: Scope, status: int, seconds: float) -> None:
-    """Count an answer under the template of its route, never under what a caller made up."""
+def _count(service: Service, app: FastAPI, scope: Scope, status: int, seconds: float) -> str:
+    """Count an answer under the template of its route, never under what a caller made up.
+
+    Returns:
+        That template.
+    """
     route = getattr(scope.get("route"), "path", None)
     if route is None and any(getattr(it, "path", None) == scope["path"] for it in app.routes):
         route = scope["path"]
-    method = scope["method"] if scope["method"] in _METHODS else "other"
+    route = route or "other"
     service.metrics.count_request(
-        method=method, route=route or "other", status=status, seconds=seconds
+        method=method_of(scope) or "other", route=route, status=status, seconds=seconds
     )
+    return route
 
 
 def _describe(app: FastAPI, settings: ServiceSettings) -> None:

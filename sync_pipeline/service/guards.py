@@ -19,6 +19,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sync_pipeline.core.addresses import is_this_machine
+from sync_pipeline.core.ports import Span, Tracer
+from sync_pipeline.engine.telling import span_facts
 from sync_pipeline.service.problems import MEDIA_TYPE
 
 BODY_SECONDS: Final = 10.0
@@ -37,6 +39,7 @@ _HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _access: Final = logging.getLogger("sync_pipeline.service.access")
 
 
@@ -54,7 +57,8 @@ class Guards:
         max_body_bytes: int,
         is_open: bool,
         request_seconds: float,
-        on_answer: Callable[[Scope, int, float], None],
+        on_answer: Callable[[Scope, int, float], str],
+        tracer: Tracer,
     ) -> None:
         """Wrap ``app``.
 
@@ -64,22 +68,29 @@ class Guards:
             is_open: Whether nobody has to sign in: then only names of this machine are
                 answered to, so that no page from elsewhere can make a browser ask.
             request_seconds: Longest time until an answer begins.
-            on_answer: Told of every answer: what was asked, the status, the seconds.
+            on_answer: Told of every answer: what was asked, the status, the seconds; says which
+                route that was.
+            tracer: Measures every request.
         """
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._is_open = is_open
         self._request_seconds = request_seconds
         self._on_answer = on_answer
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = time.perf_counter()
         scope["request_id"] = uuid.uuid4().hex
-        answer = _Answer(scope, send)
+        traceparent = Headers(scope=scope).get("traceparent")
+        with self._tracer.request(method_of(scope) or "HTTP", traceparent=traceparent) as span:
+            await self._answered(scope, receive, _Answer(scope, send), span)
+
+    async def _answered(self, scope: Scope, receive: Receive, answer: _Answer, span: Span) -> None:
+        began = time.perf_counter()
         try:
             refusal = self._why_refused(Headers(scope=scope))
             if refusal is None:
@@ -101,7 +112,8 @@ class Guards:
         finally:
             await answer.close()
             seconds = time.perf_counter() - began
-            self._on_answer(scope, answer.status, seconds)
+            route = self._on_answer(scope, answer.status, seconds)
+            _describe(span, scope, route=route, status=answer.status)
             # No query string and no body: they can hold texts of customers.
             _access.info(
                 "%s %s %s %.1f ms %s",
@@ -110,6 +122,16 @@ class Guards:
                 answer.status,
                 seconds * 1000,
                 scope["request_id"],
+                extra={
+                    "event": "request_answered",
+                    "fields": {
+                        "request_id": scope["request_id"],
+                        "method": method_of(scope),
+                        "route": route,
+                        "status": answer.status,
+                        "seconds": seconds,
+                    },
+                },
             )
 
     def _why_refused(self, headers: Headers) -> tuple[int, str] | None:
@@ -149,6 +171,28 @@ class Guards:
             return message
 
         return bounded
+
+
+def method_of(scope: Scope) -> str | None:
+    """The method of a request; None for one that a caller made up."""
+    method: str = scope["method"]
+    return method if method in _METHODS else None
+
+
+def _describe(span: Span, scope: Scope, *, route: str, status: int) -> None:
+    """Say what a request was, in the words of OpenTelemetry; no path, which a caller makes up."""
+    method = method_of(scope)
+    span.rename(f"{method or 'HTTP'} {route}")
+    span.note(
+        {
+            "http.request.method": method or "_OTHER",
+            "http.route": route,
+            "http.response.status_code": status,
+            **span_facts(request_id=scope["request_id"]),
+        }
+    )
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        span.fail(str(status))
 
 
 class _Answer:

@@ -25,6 +25,9 @@ WELL_KNOWN: Final[Mapping[str, Path]] = {
     "QDRANT_API_KEY": ("index", "api_key"),
     "OPENAI_API_KEY": ("embedding", "api_key"),
     "SYNC_PIPELINE_HOME": ("home",),
+    "SYNC_PIPELINE_LOG_FILE": ("logging", "file"),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("tracing", "endpoint"),
+    "OTEL_SERVICE_NAME": ("tracing", "service_name"),
 }
 """Variables that people already have; weaker than those with the prefix."""
 
@@ -116,3 +119,7 @@ def _is_section(annotation: object) -> bool:
 def _is_mapping(annotation: object) -> bool:
     """Whether a field's value has keys that people choose."""
     return get_origin(annotation) in (Mapping, dict)
+
+
+LOG_FILE: Final = variable(("logging", "file"))
+"""What ``--log-file`` sets for programs that a command starts."""

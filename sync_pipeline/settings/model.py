@@ -23,6 +23,7 @@ from sync_pipeline.settings.sections import (
     AlertSettings,
     DagsterSettings,
     IndexSettings,
+    LoggingSettings,
     ScaleSettings,
     ScheduleSettings,
     ScopeSettings,
@@ -33,6 +34,7 @@ from sync_pipeline.settings.sections import (
     StagingSettings,
     StateSettings,
     SyncSettings,
+    TracingSettings,
 )
 from sync_pipeline.settings.urls import (
     EDGE_PREFIX,
@@ -60,6 +62,8 @@ class Settings(Section):
     staging: StagingSettings = StagingSettings()
     dagster: DagsterSettings = DagsterSettings()
     scale: ScaleSettings = ScaleSettings()
+    logging: LoggingSettings = LoggingSettings()
+    tracing: TracingSettings = TracingSettings()
     alerts: AlertSettings = AlertSettings()
     service: ServiceSettings = ServiceSettings()
     entities: Entities = DEFAULT_ENTITIES

@@ -408,6 +408,34 @@ class StagingSettings(Section):
     Null: under `home`."""
 
 
+class LoggingSettings(Section):
+    """What programs that collect files get, of every process. Nothing, unless set."""
+
+    file: Path | None = None
+    """File to append to, one JSON object a line: `/var/log/sync-pipeline.jsonl`. Its folder has to
+    exist. Several processes may share it, and `logrotate` may move it away. The option `--log-file`
+    sets it for one command and all that it starts."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is written at least. `info` has every step of every scope and every request."""
+
+
+class TracingSettings(Section):
+    """Traces of runs and searches (OpenTelemetry). None, unless `endpoint` is set.
+
+    Needs `pip install 'sync-pipeline[otel]'`. Headers, certificates and the rest are set by the
+    variables that OpenTelemetry specifies, `OTEL_EXPORTER_OTLP_HEADERS` for instance.
+    """
+
+    endpoint: Annotated[str, checked(why_not_an_http_url)] | None = None
+    """Address of a collector that takes OTLP over HTTP: `http://localhost:4318`. Traces are posted
+    to `/v1/traces` below it."""
+    service_name: Annotated[str, Field(min_length=1)] = "sync-pipeline"
+    """Under which name the traces are shown."""
+    sample_ratio: Fraction | None = None
+    """Which share of the traces is kept, 0 to 1; of requests that name a trace, theirs decides.
+    Null: what `OTEL_TRACES_SAMPLER` says, by default all."""
+
+
 class AlertSettings(Section):
     """Who is told when a run has failed for good. Nobody, unless set."""
 

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sync_pipeline.log_file import stop_logging_to_file
 from sync_pipeline_tests.cli.installed import CommandLine
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> CommandLine:
+def run(tmp_path: Path) -> Iterator[CommandLine]:
     """The program, with nothing synced yet."""
-    return CommandLine(tmp_path)
+    yield CommandLine(tmp_path)
+    stop_logging_to_file()
 
 
 @pytest.fixture

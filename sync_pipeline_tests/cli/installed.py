@@ -122,6 +122,9 @@ class FakeOrchestrator:
             on_report(reports[-1])
         return reports
 
+    def examine_automation(self, settings: Settings) -> Finding:
+        return Finding(name="schedules, sensors", ok=False, detail="off", fix="Switch it on")
+
     def forget_scope(self, settings: Settings, scope: Scope) -> None:
         self.forgotten.append(scope.key)
 
@@ -171,12 +174,16 @@ class FakeInstallation:
     database_url: str = "postgresql://somebody:secret@localhost/shop"
     applied: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    is_something_off: bool = False
 
     def migrate(self) -> list[str]:
         return self.applied
 
     def doctor(self) -> list[Finding]:
         return self.findings
+
+    def has_switched_off(self) -> bool:
+        return self.is_something_off
 
 
 class CommandLine:
@@ -227,6 +234,7 @@ class CommandLine:
         self.settings = Settings()
         self.configs: list[Path | None] = []
         self.assisted: list[str] = []
+        self.environment: dict[str, str] = {}
 
     def __call__(self, *words: str) -> Result:
         surroundings = Surroundings(
@@ -234,6 +242,7 @@ class CommandLine:
             service=lambda: self.serve,
             assistant=lambda: self.assist,
             tokens=_tokens,
+            environment=self.environment,
             settings=self._load,
             installation=lambda _settings: cast(Installation, self.installation),
         )

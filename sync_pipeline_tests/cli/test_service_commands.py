@@ -69,6 +69,16 @@ def test_doctor_says_what_to_do_and_ends_with_1(run: CommandLine) -> None:
     assert "create it" in run("doctor").stdout
 
 
+def test_doctor_names_what_somebody_has_switched_off(run: CommandLine) -> None:
+    run.installation.findings = [GOOD]
+    run.installation.is_something_off = True
+
+    result = run("doctor")
+
+    assert result.exit_code == 1
+    assert "Switch it on" in result.stdout
+
+
 SECRET = "qJ4vX1nB8sT6wZ0kR3mY7cF2hL5pD9gA"
 
 

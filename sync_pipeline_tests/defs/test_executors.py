@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,8 +16,10 @@ from sync_pipeline.definitions import build_definitions
 from sync_pipeline.defs import executors
 from sync_pipeline.defs.executors import EMBEDDING_OP, big_scope_executor, kept_alive
 from sync_pipeline.defs.run_scopes import BIG_SCOPE_JOB
+from sync_pipeline.defs.run_tags import REQUEST_TAG
 from sync_pipeline.settings import Settings, load_settings
 from sync_pipeline_tests.engine.world import World
+from sync_pipeline_tests.tracing.spans import Spans
 
 pytestmark = pytest.mark.dagster
 
@@ -70,6 +73,52 @@ def test_a_run_is_executed_all_the_same_where_no_signs_of_life_can_be_given(
 
     assert execute(instance).success
     assert seen == []
+
+
+@dg.op
+def fail() -> None:
+    raise ValueError
+
+
+@dg.job(executor_def=kept_alive(dg.in_process_executor))
+def job_that_fails() -> None:
+    fail()
+
+
+@pytest.mark.parametrize(
+    ("job", "error"),
+    [
+        pytest.param(job_that_looks_around, None, id="one that succeeds"),
+        pytest.param(job_that_fails, "StepFailed", id="one that fails"),
+    ],
+)
+def test_a_run_is_a_span_that_says_how_it_ended(
+    world: World,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    job: dg.JobDefinition,
+    error: str | None,
+) -> None:
+    spans = Spans()
+    sync = replace(world.sync, tracer=spans.tracer)
+    monkeypatch.setattr(executors, "open_installation", lambda _: SimpleNamespace(sync=sync))
+
+    result = dg.execute_job(
+        dg.reconstructable(job),
+        instance=instance,
+        raise_on_error=False,
+        tags={REQUEST_TAG: "request-1", "dagster/partition": "acme"},
+    )
+
+    said = dict(spans.one("run").attributes or {})
+    assert said == {
+        "sync_pipeline.run_id": result.run_id,
+        "sync_pipeline.job": job.name,
+        "sync_pipeline.scopes": 1,
+        "sync_pipeline.scope": "acme",
+        "sync_pipeline.sync_request": "request-1",
+        **({"error.type": error} if error else {}),
+    }
 
 
 def test_the_executor_is_the_one_that_it_was_in_all_else() -> None:

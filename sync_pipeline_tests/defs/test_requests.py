@@ -18,7 +18,8 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.definitions import build_definitions
 from sync_pipeline.defs.failures import WithheldError
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
-from sync_pipeline.defs.requests import MAX_NEW_RUNS, REQUEST_TAG
+from sync_pipeline.defs.requests import MAX_NEW_RUNS
+from sync_pipeline.defs.run_tags import REQUEST_TAG
 from sync_pipeline.defs.sensors import sync_request_sensor
 from sync_pipeline.engine.context import SyncOptions
 from sync_pipeline.operations.requests import follow_request, request_sync

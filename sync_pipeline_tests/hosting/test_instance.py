@@ -181,7 +181,7 @@ def test_a_database_that_cannot_be_reached_is_named_without_its_password(
     url = dagster_storage_url("postgresql://me:canary@127.0.0.1:1/history")
     object.__setattr__(installation, "dagster_storage_url", url)
 
-    with pytest.raises(SourceUnavailableError, match=r"'history' at 127\.0\.0\.1") as raised:
+    with pytest.raises(SourceUnavailableError, match=r"127\.0\.0\.1, database history") as raised:
         prepare_instance(installation, environment={})
 
     assert "canary" not in str(raised.value)

@@ -30,6 +30,7 @@ from sync_pipeline.wiring import open_installation
 from sync_pipeline_tests.defs.conftest import set_rows
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.hosting.test_instance import settings_for
+from sync_pipeline_tests.tracing.spans import Spans, is_inside
 
 pytestmark = pytest.mark.dagster
 
@@ -260,3 +261,31 @@ def test_a_scope_that_was_removed_loses_its_partition_and_manifests(
     assert before is not None
     assert world.staging.read_manifest(name) is None
     assert instance.get_dynamic_partitions("scope") == ["global"]
+
+
+def test_the_steps_of_a_run_are_one_trace_with_the_run_above_them(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    spans = Spans()
+
+    (report,) = sync_scopes(instance, replace(world.sync, tracer=spans.tracer), ACME)
+
+    run = spans.one("run")
+    steps = [span for span in spans.finished if span is not run]
+    assert (run.attributes or {})["sync_pipeline.run_id"] == report.run_id
+    assert [step.name for step in steps] == [
+        "export", "compare", "embed", "seal", "upsert", "cleanup",
+    ]  # fmt: skip
+    assert all(is_inside(step, run) for step in steps)
+
+
+def test_the_span_of_a_run_that_fails_says_so(world: World, instance: dg.DagsterInstance) -> None:
+    spans = Spans()
+    sync = replace(world.sync, tracer=spans.tracer)
+    sync_scopes(instance, sync, ACME)
+    world.remove("a1", "a2", "a3")
+
+    sync_scopes(instance, sync, ACME)
+
+    _, failed = spans.named("run")
+    assert (failed.attributes or {})["error.type"] == "MassDeletionRefusedError"

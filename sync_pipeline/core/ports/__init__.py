@@ -75,13 +75,22 @@ from sync_pipeline.core.ports.state import (
     ViewCounts,
 )
 from sync_pipeline.core.ports.store import StoreCapabilities, StoreReader, VectorStore
-from sync_pipeline.core.ports.surroundings import Lease, Progress, StopSignal
+from sync_pipeline.core.ports.surroundings import (
+    Attributes,
+    Lease,
+    NoTracer,
+    Progress,
+    Span,
+    StopSignal,
+    Tracer,
+)
 
 __all__ = [
     "LONGEST_USE_SECONDS",
     "MARK_MARGIN_SECONDS",
     "MAX_LEASE_SECONDS",
     "RESERVED_FOR_SECONDS",
+    "Attributes",
     "Breakers",
     "BreakersReader",
     "CacheSlice",
@@ -117,6 +126,7 @@ __all__ = [
     "MarkFence",
     "ModelCanaries",
     "ModelCanariesReader",
+    "NoTracer",
     "Overview",
     "Progress",
     "Quarantine",
@@ -135,6 +145,7 @@ __all__ = [
     "ScopeStatesReader",
     "ScopeTotals",
     "SourceSnapshot",
+    "Span",
     "SparseEncoder",
     "StagingArea",
     "StateRow",
@@ -145,6 +156,7 @@ __all__ = [
     "SyncRequests",
     "SyncRun",
     "SyncRuns",
+    "Tracer",
     "VectorStore",
     "ViewCounts",
     "ViewTrouble",

@@ -36,6 +36,7 @@ from sync_pipeline.engine.questions.passages import best_passages
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import read_records
 from sync_pipeline.engine.roles import require_serving
+from sync_pipeline.engine.telling import span_facts
 
 _log: Final = logging.getLogger(__name__)
 
@@ -202,16 +203,21 @@ def search_batch(
         ConfigurationError: see ``search``; none of them is answered then.
         IsolationError: likewise.
     """
-    while True:
-        served = require_serving(sync)
-        try:
-            return search_generation(served, scope=scope, requests=requests, turn=turn)
-        except NoProviderError as error:
-            return _degraded(served, scope=scope, requests=requests, turn=turn, why=error)
-        except CollectionMissingError:
-            # Another generation went live meanwhile, and this one was dropped.
-            if require_serving(sync).spec.collection == served.spec.collection:
-                raise
+    facts = span_facts(scope=scope.key, searches=len(requests))
+    with sync.tracer.span("search", facts) as span:
+        while True:
+            served = require_serving(sync)
+            try:
+                results = search_generation(served, scope=scope, requests=requests, turn=turn)
+            except NoProviderError as error:
+                results = _degraded(served, scope=scope, requests=requests, turn=turn, why=error)
+            except CollectionMissingError:
+                # Another generation went live meanwhile, and this one was dropped.
+                if require_serving(sync).spec.collection == served.spec.collection:
+                    raise
+                continue
+            span.note(span_facts(hits=sum(len(result.hits) for result in results)))
+            return results
 
 
 def _degraded(
@@ -262,13 +268,14 @@ def search_generation(
     """
     for request in requests:
         _check_names(sync, request)
-    queries = _queries(sync, scope=scope, requests=requests)
+    with sync.tracer.span("encode"):
+        queries = _queries(sync, scope=scope, requests=requests)
     parts = [
         _single_rankings(query) if request.explain else {}
         for request, query in zip(requests, queries, strict=True)
     ]
     extra = [ranking for rankings in parts for ranking in rankings.values()]
-    with turn, leaving_out_departed(sync, scope) as present:
+    with turn, sync.tracer.span("index"), leaving_out_departed(sync, scope) as present:
         # Before the hits: a sync that ends in between makes them newer than it says, never older.
         in_sync = in_sync_by_scope(sync, scope=scope)
         with sync.index() as index:

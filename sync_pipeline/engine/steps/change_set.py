@@ -52,11 +52,13 @@ from sync_pipeline.engine.texts import (
     with_passages,
     with_truncated,
 )
+from sync_pipeline.engine.watching import watched
 
 _MISSING_BYTES: Final = 64 * 2**20
 """Texts of one part take no more, however long they are."""
 
 
+@watched("compare", of="export")
 def compare_scope(
     sync: SyncContext,
     *,
@@ -138,6 +140,7 @@ class _Staging:
     missing: list[MissingTexts] = field(default_factory=list)
     held: list[pa.Table] = field(default_factory=list)
     """Missing texts that are not staged yet (``MISSING_SCHEMA``)."""
+    held_rows: int = 0
     held_bytes: int = 0
     found: dict[str, set[bytes]] = field(default_factory=dict)
     """By model id the embed hashes of all that is missing, 100 bytes each."""
@@ -165,7 +168,7 @@ class _Staging:
             name = self._name("missing_texts", len(self.missing))
             write_table(self.sync.staging, name, table)
             self.missing.append(MissingTexts(dataset=name, texts=table.num_rows))
-            self.held, self.held_bytes = [], 0
+            self.held, self.held_rows, self.held_bytes = [], 0, 0
 
     def _write(self, step: str, names: list[str], table: pa.Table) -> int:
         if table.num_rows:
@@ -185,8 +188,7 @@ class _Staging:
         if missing:
             self._require_known(model_id)
         size = self.sync.options.part_texts
-        room = size - sum(table.num_rows for table in self.held)
-        for start, stop in _slices(len(missing), first=room, size=size):
+        for start, stop in _slices(len(missing), first=size - self.held_rows, size=size):
             table = _missing_table(
                 model_id,
                 {key: texts[key] for key in missing[start:stop]},
@@ -194,10 +196,9 @@ class _Staging:
                 piece=self.pieces,
             )
             self.held.append(table)
+            self.held_rows += table.num_rows
             self.held_bytes += table.nbytes
-            if sum(held.num_rows for held in self.held) >= size or (
-                self.held_bytes >= _MISSING_BYTES
-            ):
+            if self.held_rows >= size or self.held_bytes >= _MISSING_BYTES:
                 self.finish()
 
     def _missing(self, model_id: str, texts: Mapping[str, str]) -> list[str]:
@@ -263,6 +264,7 @@ def _missing_table(
     )
 
 
+@watched("seal", of="comparison")
 def seal_changes(
     sync: SyncContext,
     *,

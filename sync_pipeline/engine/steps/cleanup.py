@@ -17,6 +17,7 @@ from sync_pipeline.engine.index import iter_points
 from sync_pipeline.engine.lease import before_write, note_writing, noting_late_writes
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, read_texts, run_folder
 from sync_pipeline.engine.stopping import counted
+from sync_pipeline.engine.watching import watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class _Gone:
     """Only in our record."""
 
 
+@watched("cleanup", of="applied")
 def clean_scope(sync: SyncContext, *, applied: AppliedChanges, fence: Fence) -> ScopeReport:
     """Delete the scope's stale points, then measure that the index equals the export.
 

@@ -33,6 +33,7 @@ from sync_pipeline.engine.staged import (
 )
 from sync_pipeline.engine.steps.change_set import compare_scope, seal_changes
 from sync_pipeline.engine.stopping import counted
+from sync_pipeline.engine.watching import watched
 
 _ENOUGH_TO_MEASURE: Final = 256
 """Fewer texts say more about loading the model than about its speed."""
@@ -119,6 +120,7 @@ class _Text:
     views: Sequence[str]
 
 
+@watched("embed")
 def embed_part(
     sync: SyncContext,
     part: MissingTexts,

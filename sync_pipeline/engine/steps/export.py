@@ -49,6 +49,7 @@ from sync_pipeline.engine.steps.touched import (
     read_feed,
 )
 from sync_pipeline.engine.stopping import counted
+from sync_pipeline.engine.watching import watched
 
 _log: Final = logging.getLogger(__name__)
 
@@ -121,6 +122,7 @@ class _Tally:
         )
 
 
+@watched("export")
 def export_scope(
     sync: SyncContext, *, scope: Scope, run_id: str, fence: Fence, mode: SyncMode = "full"
 ) -> StagedExport:

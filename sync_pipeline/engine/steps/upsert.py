@@ -32,6 +32,7 @@ from sync_pipeline.engine.lease import (
 from sync_pipeline.engine.overlap import read_ahead, record_behind
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges
 from sync_pipeline.engine.stopping import counted
+from sync_pipeline.engine.watching import watched
 
 _MAX_PASSAGES: Final = 4_000
 """Of one write, at 384 dimensions 6 MB: the store makes lists of them, ten times as large."""
@@ -58,6 +59,7 @@ class _Batch:
     """By document id: of those whose payload alone is written."""
 
 
+@watched("upsert", of="staged")
 def upsert_scope(sync: SyncContext, *, staged: StagedChanges, fence: Fence) -> AppliedChanges:
     """Write points and payloads in batches; record each batch once the store confirmed it.
 

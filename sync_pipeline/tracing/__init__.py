@@ -1,0 +1,1 @@
+"""Traces of runs and searches, for those who collect them (``core.ports.Tracer``)."""
