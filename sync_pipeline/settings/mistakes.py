@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final
 
@@ -50,16 +50,23 @@ _BY_TYPE: Final[Mapping[str, Mistake]] = {
 }
 
 
-def mistakes_of(error: ValidationError, *, variables: Mapping[Path, str]) -> list[str]:
+Prefix = Callable[[Sequence[int | str]], str]
+"""What stands before a location in the file: ``environments.prod.``, or nothing."""
+
+
+def mistakes_of(
+    error: ValidationError, *, variables: Mapping[Path, str], prefix: Prefix
+) -> list[str]:
     """Describe everything that pydantic found, without keys and passwords.
 
     Args:
         error: From validating ``Settings``.
         variables: Per value that came from the environment its variable, which
             is then named too.
+        prefix: Which part of the file other values stand in.
     """
     errors = error.errors(include_url=False)
-    return [_line(details, variables) for details in errors if not _is_consequence(details)]
+    return [_line(details, variables, prefix) for details in errors if not _is_consequence(details)]
 
 
 def written(location: Sequence[int | str]) -> str:
@@ -68,14 +75,16 @@ def written(location: Sequence[int | str]) -> str:
     return "".join(parts).removeprefix(".") or "the settings"
 
 
-def _line(details: ErrorDetails, variables: Mapping[Path, str]) -> str:
+def _line(details: ErrorDetails, variables: Mapping[Path, str], prefix: Prefix) -> str:
     location = tuple(
         part for part in details["loc"] if part != "[key]" and not str(part).startswith(HIDDEN_PART)
     )
     mistake = _mistake(details, location)
     got = _shown(details, location)
     name = _variable(location, variables)
-    place = written(location) if name is None else f"{name} ({written(location)})"
+    place = f"{name} ({written(location)})"
+    if name is None:
+        place = f"{prefix(location)}{written(location)}"
     return f"{place}: {mistake.what}{got}; fix: {mistake.fix}"
 
 
