@@ -9,7 +9,7 @@ import typer
 
 from sync_pipeline.cli.main import app
 
-EVERYWHERE = ("--config", "--json", "--debug")
+EVERYWHERE = ("--config", "--env", "--json", "--debug")
 """Options of every command, listed once."""
 
 _PAGE = """\

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import typer
 from typer.core import TyperCommand
 
 from sync_pipeline.cli.failures import failures_end_here
 from sync_pipeline.cli.invocation import Invocation
-from sync_pipeline.cli.options import Config, Debug, Json
+from sync_pipeline.cli.options import Config, Debug, Env, Json
 
 Command = Callable[..., None]
 """Takes the invocation, then its own arguments and options by keyword."""
@@ -23,10 +23,15 @@ _COMMON = tuple(
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
     for name, default, annotation in (
         ("config", None, Config),
+        ("environment", None, Env),
         ("wants_json", False, Json),
         ("debug", False, Debug),
     )
 )
+
+
+_WORDS: Final = "sync_pipeline.words"
+"""Where a call keeps the words that followed its command."""
 
 
 class TakesDashes(TyperCommand):
@@ -39,6 +44,7 @@ class TakesDashes(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words after the command's name."""
         known_options = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+        ctx.meta[_WORDS] = tuple(args)
         misspelt = unknown_options(args, known_options=known_options)
         ctx.ignore_unknown_options = not misspelt
         # First, so that it is the one that is named.
@@ -61,7 +67,7 @@ def unknown_options(words: Sequence[str], *, known_options: AbstractSet[str]) ->
 def command(
     app: typer.Typer, name: str, *, cls: type[TyperCommand] = TakesDashes
 ) -> Callable[[Command], Command]:
-    """Register a function as a command that also takes ``--config``, ``--json`` and ``--debug``.
+    """Register a function as a command that also takes the options of all of them.
 
     Typer builds options from a function's signature; the one it is given has the
     function's own parameters and the common ones.
@@ -87,6 +93,16 @@ def group_command(app: typer.Typer) -> Callable[[Command], Command]:
     return register
 
 
+def _words(context: typer.Context) -> tuple[str, ...]:
+    """The command with what followed it, as it was typed."""
+    names: list[str] = []
+    level: Any = context
+    while level.parent is not None:
+        names.insert(0, str(level.info_name))
+        level = level.parent
+    return (*names, *context.meta.get(_WORDS, ()))
+
+
 def _runner(function: Command) -> Callable[..., None]:
     """What Typer calls: the function, with the common options added to its own."""
     _, *own = inspect.signature(function, eval_str=True).parameters.values()
@@ -95,12 +111,19 @@ def _runner(function: Command) -> Callable[..., None]:
         context: typer.Context,
         *,
         config: Path | None,
+        environment: str | None,
         wants_json: bool,
         debug: bool,
         **arguments: Any,
     ) -> None:
         before: Invocation = context.obj
-        invocation = before.with_options(config=config, wants_json=wants_json, debug=debug)
+        invocation = before.with_options(
+            config=config,
+            environment=environment,
+            wants_json=wants_json,
+            debug=debug,
+            words=_words(context),
+        )
         if context.invoked_subcommand is not None:
             context.obj = invocation
             return

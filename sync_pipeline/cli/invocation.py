@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +13,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from sync_pipeline.cli.json_output import as_json
-from sync_pipeline.cli.logs import tell_of_loading
+from sync_pipeline.cli.logs import name_environment, tell_of_loading
+from sync_pipeline.core.environment import needs_name
+from sync_pipeline.operations.protection import require_named
 from sync_pipeline.operations.scopes import InstalledScopes
 from sync_pipeline.tuning import tune_process
 
@@ -31,15 +35,15 @@ WIDTH_WITHOUT_TERMINAL = 100
 """Columns of tables that go to a file or a pipe."""
 
 
-def read_settings(config: Path | None) -> Settings:
-    """Load the settings of this process.
+def read_settings(config: Path | None, *, environment: str | None = None) -> Settings:
+    """Load the settings of this process, or those of an environment of its file.
 
     Raises:
         SettingsError: naming every mistake.
     """
     from sync_pipeline.settings import load_settings
 
-    return load_settings(config=config)
+    return load_settings(config=config, environment=environment)
 
 
 def open_here(settings: Settings) -> Installation:
@@ -58,7 +62,8 @@ class Surroundings:
     service: Callable[[], RunService]
     assistant: Callable[[], RunAssistant]
     tokens: Callable[[], CreateToken]
-    settings: Callable[[Path | None], Settings] = read_settings
+    settings: Callable[..., Settings] = read_settings
+    """Takes the file, and where one was asked for the ``environment``."""
     installation: Callable[[Settings], Installation] = open_here
 
 
@@ -68,22 +73,41 @@ class Invocation:
 
     surroundings: Surroundings
     config: Path | None = None
+    environment: str | None = None
     wants_json: bool = False
     debug: bool = False
+    words: tuple[str, ...] = ()
+    """The command as it was typed, after the options before it."""
 
-    def with_options(self, *, config: Path | None, wants_json: bool, debug: bool) -> Invocation:
+    def with_options(
+        self,
+        *,
+        config: Path | None,
+        environment: str | None,
+        wants_json: bool,
+        debug: bool,
+        words: tuple[str, ...],
+    ) -> Invocation:
         """Add options given after the command to those given before it."""
         return replace(
             self,
+            words=words,
             config=config or self.config,
+            environment=environment or self.environment,
             wants_json=wants_json or self.wants_json,
             debug=debug or self.debug,
         )
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings, loaded once."""
-        return self.surroundings.settings(self.config)
+        """The settings, loaded once; people are told of which environment."""
+        asked = {} if self.environment is None else {"environment": self.environment}
+        settings = self.surroundings.settings(self.config, **asked)
+        if settings.environment is not None:
+            name_environment(settings.environment)
+            if not self.wants_json:
+                self.tell(f"environment {settings.environment}")
+        return settings
 
     @cached_property
     def installation(self) -> Installation:
@@ -123,13 +147,60 @@ class Invocation:
             self.out.print(table)
 
     def answer(self, value: object) -> None:
-        """Print the result for programs, one JSON object; nothing without ``--json``."""
+        """Print the result for programs, one JSON object; nothing without ``--json``.
+
+        Where an environment is chosen it names it: what it is about must not be guessed.
+        """
+        settings: Settings | None = self.__dict__.get("settings")
+        environment = None if settings is None else settings.environment
+        if environment is not None and isinstance(value, Mapping):
+            value = {**value, "environment": environment.name}
         if self.wants_json:
             print(as_json(value))  # noqa: T201 - rich would wrap long lines
 
     def tell(self, line: str) -> None:
         """Print one line that is no result to standard error."""
         self.err.print(line, soft_wrap=True)
+
+    def confirm(self, doing: str, *, said: str | None) -> None:
+        """Have the name of a protected environment said before something is deleted there.
+
+        Args:
+            doing: As in ``removing tenant acme``.
+            said: What ``--confirm-env`` says.
+
+        Raises:
+            EnvironmentNotNamedError: it was not said, or another one.
+        """
+        environment = self.settings.environment
+        if environment is None:
+            require_named(None, said=said, doing=doing, how="Leave --confirm-env out.")
+            return
+        if said is None and needs_name(environment, said=None) and self._can_ask:
+            self.tell(f"{doing[:1].upper()}{doing[1:]} in the environment {environment}.")
+            said = self.err.input("Its name, to go on: ").strip()
+        named = () if "--env" in self.words else ("--env", environment.name)
+        before = ("sync-pipeline", *named, *_without_confirmation(self.words))
+        command = shlex.join([*before, "--confirm-env", environment.name])
+        require_named(environment, said=said, doing=doing, how=f"To go on: `{command}`")
+
+    @property
+    def _can_ask(self) -> bool:
+        return not self.wants_json and self.err.is_terminal and sys.stdin.isatty()
+
+
+def _without_confirmation(words: tuple[str, ...]) -> list[str]:
+    """The words of a command without a name that was said already."""
+    kept: list[str] = []
+    is_name = False
+    for word in words:
+        if is_name or word.startswith("--confirm-env="):
+            is_name = False
+            continue
+        is_name = word == "--confirm-env"
+        if not is_name:
+            kept.append(word)
+    return kept
 
 
 def _console(*, is_stderr: bool) -> Console:

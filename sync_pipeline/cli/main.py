@@ -36,7 +36,7 @@ from sync_pipeline.cli import (
 )
 from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.cli.json_output import as_json
-from sync_pipeline.cli.options import Config, Debug, Json
+from sync_pipeline.cli.options import Config, Debug, Env, Json
 from sync_pipeline.operations.answers import error_answer
 
 
@@ -74,6 +74,7 @@ def program(
     context: typer.Context,
     *,
     config: Config = None,
+    environment: Env = None,
     wants_json: Json = False,
     debug: Debug = False,
     version: Annotated[
@@ -90,7 +91,11 @@ def program(
     """
     del version
     context.obj = Invocation(
-        surroundings=context.obj, config=config, wants_json=wants_json, debug=debug
+        surroundings=context.obj,
+        config=config,
+        environment=environment,
+        wants_json=wants_json,
+        debug=debug,
     )
 
 

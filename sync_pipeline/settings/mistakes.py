@@ -54,8 +54,13 @@ Prefix = Callable[[Sequence[int | str]], str]
 """What stands before a location in the file: ``environments.prod.``, or nothing."""
 
 
+def _nothing(location: Sequence[int | str]) -> str:
+    del location
+    return ""
+
+
 def mistakes_of(
-    error: ValidationError, *, variables: Mapping[Path, str], prefix: Prefix
+    error: ValidationError, *, variables: Mapping[Path, str], prefix: Prefix = _nothing
 ) -> list[str]:
     """Describe everything that pydantic found, without keys and passwords.
 

@@ -152,9 +152,10 @@ def test_a_variable_that_the_file_names_and_nobody_set_is_a_mistake(write_yaml: 
     with pytest.raises(SettingsError) as refused:
         load_settings(config=config, environment="prod", env={"PROD_DATABASE_URL": ""})
 
-    assert refused.value.mistakes == (
+    [mistake] = refused.value.mistakes
+    assert mistake == (
         "environments.prod.source.url: is left to the variable PROD_DATABASE_URL, which is not "
-        "set; fix: set PROD_DATABASE_URL",
+        "set; fix: set PROD_DATABASE_URL"
     )
     assert load_settings(config=config, environment="dev", env={}).environment is not None
 
