@@ -42,7 +42,12 @@ from sync_pipeline.settings.sections import ModelSettings
 from sync_pipeline.settings.urls import DAGSTER_SCHEMA, names_dagster_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from sqlalchemy import Engine
+
+    from sync_pipeline.core.described import DescribedDatabase
+    from sync_pipeline.core.ports import RowSource
 
 _log: Final = logging.getLogger(__name__)
 _DEFAULT_HASHING_DIMENSION = 384
@@ -176,6 +181,38 @@ def _with_known_model(sync: SyncContext) -> SyncContext:
         _log.warning("a model cannot be compared with the known ones now: %s", error)
         return replace(sync, unsettled=error)
     return sync if models is sync.models else sync.rebound(models=models)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownSource:
+    """A source of which nobody has said yet what is in it; nothing is written there."""
+
+    describe: Callable[[Sequence[str] | None], DescribedDatabase]
+    """Look at these tables, or at all."""
+    rows: RowSource
+    """Reads few rows, and does not wait long."""
+
+
+def open_unknown_source(settings: Settings) -> UnknownSource:
+    """Connect to the source alone, starting the embedded PostgreSQL where none is configured.
+
+    Raises:
+        ConfigurationError: not with this address.
+    """
+    from sync_pipeline.database.engine import make_engine
+    from sync_pipeline.sources.describing import STATEMENT_SECONDS, describe_database
+    from sync_pipeline.sources.postgres import PostgresRowSource
+
+    redact_logs(secrets=settings.secret_values)
+    engine = make_engine(settings.source_url or _embedded_url(settings))
+    return UnknownSource(
+        describe=lambda tables: describe_database(engine, tables=tables),
+        rows=PostgresRowSource(
+            engine,
+            statement_timeout_seconds=2 * STATEMENT_SECONDS,
+            lock_timeout_seconds=STATEMENT_SECONDS,
+        ),
+    )
 
 
 def stop_embedded_services(settings: Settings) -> bool:

@@ -35,15 +35,23 @@ WIDTH_WITHOUT_TERMINAL = 100
 """Columns of tables that go to a file or a pipe."""
 
 
-def read_settings(config: Path | None, *, environment: str | None = None) -> Settings:
+def read_settings(
+    config: Path | None, *, environment: str | None = None, database: str | None = None
+) -> Settings:
     """Load the settings of this process, or those of an environment of its file.
+
+    Args:
+        config: The file; None for the usual one.
+        environment: Which of its environments; None for the one that a variable names.
+        database: The source, whatever the settings say.
 
     Raises:
         SettingsError: naming every mistake.
     """
     from sync_pipeline.settings import load_settings
 
-    return load_settings(config=config, environment=environment)
+    overrides = None if database is None else {"source": {"url": database}}
+    return load_settings(config=config, environment=environment, overrides=overrides)
 
 
 def open_here(settings: Settings) -> Installation:
@@ -101,12 +109,20 @@ class Invocation:
     @cached_property
     def settings(self) -> Settings:
         """The settings, loaded once; people are told of which environment."""
-        asked = {} if self.environment is None else {"environment": self.environment}
-        settings = self.surroundings.settings(self.config, **asked)
+        settings = self._loaded()
         if settings.environment is not None:
             name_environment(settings.environment)
             if not self.wants_json:
                 self.tell(f"environment {settings.environment}")
+        return settings
+
+    def settings_of(self, *, database: str | None) -> Settings:
+        """The settings with another source; None for the one that they name."""
+        return self.settings if database is None else self._loaded(database=database)
+
+    def _loaded(self, **more: str) -> Settings:
+        asked = {} if self.environment is None else {"environment": self.environment}
+        settings: Settings = self.surroundings.settings(self.config, **asked, **more)
         return settings
 
     @cached_property
@@ -176,7 +192,7 @@ class Invocation:
         if environment is None:
             require_named(None, said=said, doing=doing, how="Leave --confirm-env out.")
             return
-        if said is None and needs_name(environment, said=None) and self._can_ask:
+        if said is None and needs_name(environment, said=None) and self.can_ask:
             self.tell(f"{doing[:1].upper()}{doing[1:]} in the environment {environment}.")
             said = self.err.input("Its name, to go on: ").strip()
         named = () if "--env" in self.words else ("--env", environment.name)
@@ -185,7 +201,8 @@ class Invocation:
         require_named(environment, said=said, doing=doing, how=f"To go on: `{command}`")
 
     @property
-    def _can_ask(self) -> bool:
+    def can_ask(self) -> bool:
+        """Whether somebody sits at a terminal and expects questions."""
         return not self.wants_json and self.err.is_terminal and sys.stdin.isatty()
 
 

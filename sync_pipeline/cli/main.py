@@ -22,6 +22,7 @@ from sync_pipeline.cli import (
     failed,
     feed,
     index,
+    init,
     mcp,
     plan,
     quarantine,
@@ -100,7 +101,7 @@ def program(
 
 
 for module in (
-    sync, plan, verify, status, explain, search, evaluate, export, serve, mcp, services, demo,
+    sync, plan, verify, status, explain, search, evaluate, export, serve, mcp, services, init, demo,
 ):  # fmt: skip
     app.add_typer(module.app)
 app.add_typer(index.index_app, name="index")

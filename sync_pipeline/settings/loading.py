@@ -158,6 +158,11 @@ def find_config(*, config: Path | None, env: Mapping[str, str]) -> Path | None:
     return DEFAULT_FILE if DEFAULT_FILE.exists() else None
 
 
+def config_to_write(config: Path | None) -> Path:
+    """The settings file that programs started here read, whether it is there or not."""
+    return find_config(config=config, env=os.environ) or DEFAULT_FILE
+
+
 def nested(values: Mapping[keys.Path, object]) -> dict[Any, object]:
     """Arrange values as a file has them."""
     result: dict[Any, object] = {}
@@ -219,7 +224,7 @@ def _also(values: Values, error: ValidationError, *, prefix: str) -> list[str]:
 
 
 def _origin(path: Path | None, environment: Environment) -> str:
-    sources = [] if path is None else [str(path)]
+    sources = [] if path is None or path == Path(os.devnull) else [str(path)]
     if environment.variables or environment.mistakes or not sources:
         sources.append("the environment")
     return " and ".join(sources)

@@ -136,7 +136,7 @@ def test_what_deletes_within_the_limit_or_only_looks_asks_nothing(synced: Comman
 def test_on_a_terminal_the_name_is_asked_for(
     synced: CommandLine, monkeypatch: pytest.MonkeyPatch, typed: str, code: int
 ) -> None:
-    monkeypatch.setattr(Invocation, "_can_ask", True)
+    monkeypatch.setattr(Invocation, "can_ask", True)
     asked: list[str] = []
 
     def answer(_console: Console, prompt: str) -> str:
