@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -42,7 +43,7 @@ from sync_pipeline.settings.sections import ModelSettings
 from sync_pipeline.settings.urls import DAGSTER_SCHEMA, names_dagster_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import Engine
 
@@ -193,7 +194,8 @@ class UnknownSource:
     """Reads few rows, and does not wait long."""
 
 
-def open_unknown_source(settings: Settings) -> UnknownSource:
+@contextmanager
+def open_unknown_source(settings: Settings) -> Iterator[UnknownSource]:
     """Connect to the source alone, starting the embedded PostgreSQL where none is configured.
 
     Raises:
@@ -205,14 +207,17 @@ def open_unknown_source(settings: Settings) -> UnknownSource:
 
     redact_logs(secrets=settings.secret_values)
     engine = make_engine(settings.source_url or _embedded_url(settings))
-    return UnknownSource(
-        describe=lambda tables: describe_database(engine, tables=tables),
-        rows=PostgresRowSource(
-            engine,
-            statement_timeout_seconds=2 * STATEMENT_SECONDS,
-            lock_timeout_seconds=STATEMENT_SECONDS,
-        ),
-    )
+    try:
+        yield UnknownSource(
+            describe=lambda tables: describe_database(engine, tables=tables),
+            rows=PostgresRowSource(
+                engine,
+                statement_timeout_seconds=2 * STATEMENT_SECONDS,
+                lock_timeout_seconds=STATEMENT_SECONDS,
+            ),
+        )
+    finally:
+        engine.dispose()
 
 
 def stop_embedded_services(settings: Settings) -> bool:

@@ -81,7 +81,8 @@ def init(
     url = _asked(invocation, database)
     settings = invocation.settings_of(database=url)
     address, remark = proposing.address_for_file(url)
-    found = proposing.first_settings(open_unknown_source(settings), address=address, tables=table)
+    with open_unknown_source(settings) as source:
+        found = proposing.first_settings(source, address=address, tables=table)
     _show(invocation, found)
     if not yes and invocation.can_ask and not _agreed(invocation, output):
         invocation.say("Nothing was written.")

@@ -262,13 +262,19 @@ class _Description:
         table = sa.table(row.name, *(sa.column(it.name) for it in columns), schema=row.schema)
         if row.kind in ("r", "p", "m") and row.rows >= SPREAD_FROM_ROWS:
             percent = min(100.0, 100.0 * 10 * SAMPLED_ROWS / row.rows)
-            spread = self._read(sa.tablesample(table, sa.func.system(percent)), columns)
+            pages = sa.tablesample(table, sa.func.system(percent), seed=sa.literal_column("1"))
+            # The same rows whenever it is asked.
+            self._connection.execute(sa.select(sa.func.setseed(0)))
+            spread = self._read(pages, columns, order=[sa.func.random()])
             if len(spread) >= SAMPLED_ROWS // 2:
                 return spread
         return self._read(table, columns)
 
-    def _read(self, table: Any, columns: Sequence[Column]) -> Sequence[Any]:
-        some = sa.select(*(table.c[it.name] for it in columns)).limit(SAMPLED_ROWS).subquery()
+    def _read(
+        self, table: Any, columns: Sequence[Column], *, order: Sequence[Any] = ()
+    ) -> Sequence[Any]:
+        read = sa.select(*(table.c[it.name] for it in columns)).order_by(*order)
+        some = read.limit(SAMPLED_ROWS).subquery()
         texts = (
             text_of(some.c[it.name], it, longest=SAMPLED_CHARACTERS).label(f"c{number}")
             for number, it in enumerate(columns)
