@@ -39,7 +39,7 @@ Try next:
   sync-pipeline search "gypsum plaster 30 kg" --tenant acme
   sync-pipeline status
   sync-pipeline verify all
-Your own database: set DATABASE_URL and name its tables under `entities` in sync_pipeline.yaml."""
+Your own database: set DATABASE_URL, then `sync-pipeline init` writes settings for its tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,13 +95,23 @@ def _sharing(is_global: str | Sharing) -> str | bool:
 
 
 def _entity_lines(one: ProposedEntity, database: DescribedDatabase) -> Iterator[str]:
+    """An entity, with the reason of a key behind it, or above where the key is left out."""
     table = next(it for it in database.tables if it.name == one.entity.table)
+    values = entity_values(one.entity)
     rows = f", about {table.estimated_rows:,} rows" if table.estimated_rows else ""
-    reasons = "; ".join(f"{key}: {reason}" for key, reason in one.reasons.items())
-    yield from _comment(f"{table.kind} {table.name}{rows}. {reasons}.", indent="  ")
+    yield from _comment(f"{table.kind} {table.name}{rows}", indent="  ")
     yield from _questions(one.questions, indent="  ")
-    for number, (key, value) in enumerate(entity_values(one.entity).items()):
-        yield f"  {'-' if number == 0 else ' '} {key}: {_flow(value)}"
+    for key, reason in one.reasons.items():
+        if key not in values:
+            yield from _comment(f"{key}: {reason}", indent="  ")
+    for number, (key, value) in enumerate(values.items()):
+        line = f"  {'-' if number == 0 else ' '} {key}: {_flow(value)}"
+        reason = one.reasons.get(key, "")
+        [behind] = _comment(reason, width=len(reason) + WIDTH) or [""]
+        is_short = len(line) + len(behind) + 2 <= WIDTH
+        if behind and not is_short and number:
+            yield from _comment(reason, indent="    ")
+        yield f"{line}  {behind}".rstrip() if is_short else line
 
 
 def _questions(questions: tuple[str, ...], *, indent: str) -> Iterator[str]:
@@ -109,13 +119,13 @@ def _questions(questions: tuple[str, ...], *, indent: str) -> Iterator[str]:
         yield from _comment(f"TO DECIDE: {question}", indent=indent)
 
 
-def _comment(text: str, *, indent: str = "") -> list[str]:
+def _comment(text: str, *, indent: str = "", width: int = WIDTH) -> list[str]:
     """Lines of a comment; names of tables may hold anything, and must not end it."""
     plain = "".join(it if it.isprintable() else "\ufffd" for it in text)
     prefix = f"{indent}# "
     return textwrap.wrap(
         plain,
-        width=WIDTH,
+        width=width,
         initial_indent=prefix,
         subsequent_indent=prefix,
         break_on_hyphens=False,
