@@ -136,7 +136,9 @@ def test_a_view_that_says_no_more_than_its_table_is_left_out() -> None:
 
 
 def test_a_known_entity_is_taken_where_the_table_has_all_its_columns() -> None:
-    known = Entity(name="thing", table="items", views=(("text", ("name",)),), is_global=Sharing.ALL)
+    known = Entity(
+        name="thing", table="items", views=(("text", ("name",)),), is_global=Sharing.NONE
+    )
 
     fitting = proposal(table(ID, TENANT, NAME), known=[known])
     other = proposal(table(ID, NAME), known=[known])
