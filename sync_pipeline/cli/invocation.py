@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     )
     from sync_pipeline.settings import Settings
     from sync_pipeline.wiring import Installation
+
+_SHOWN_COMMAND: Final = re.compile(r"(?<=`)sync-pipeline (?!--env )")
+"""How a command begins that a message shows."""
 
 WIDTH_WITHOUT_TERMINAL = 100
 """Columns of tables that go to a file or a pipe."""
@@ -155,7 +159,7 @@ class Invocation:
     def say(self, line: str) -> None:
         """Print one line of a result for people; nothing with ``--json``."""
         if not self.wants_json:
-            self.out.print(line, soft_wrap=True)
+            self.out.print(self._with_environment(line), soft_wrap=True)
 
     def show(self, table: Table) -> None:
         """Print a table for people; nothing with ``--json``."""
@@ -171,12 +175,20 @@ class Invocation:
         environment = None if settings is None else settings.environment
         if environment is not None and isinstance(value, Mapping):
             value = {**value, "environment": environment.name}
+            if isinstance(value.get("next_step"), str):
+                value["next_step"] = self._with_environment(f"`{value['next_step']}`").strip("`")
         if self.wants_json:
             print(as_json(value))  # noqa: T201 - rich would wrap long lines
 
     def tell(self, line: str) -> None:
         """Print one line that is no result to standard error."""
-        self.err.print(line, soft_wrap=True)
+        self.err.print(self._with_environment(line), soft_wrap=True)
+
+    def _with_environment(self, line: str) -> str:
+        """Commands that are shown are about the environment that the option chose, too."""
+        if self.environment is None:
+            return line
+        return _SHOWN_COMMAND.sub(f"sync-pipeline --env {self.environment} ", line)
 
     def confirm(self, doing: str, *, said: str | None) -> None:
         """Have the name of a protected environment said before something is deleted there.

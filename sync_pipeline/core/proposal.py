@@ -334,6 +334,13 @@ def _is_global(table: DescribedTable, notes: _Notes, *, tenant: str | Constant) 
     if column is None or not column.has_nulls:
         notes.reasons["is_global"] = "no column says that a row is shared"
         return Sharing.NONE
+    if not column.texts:
+        notes.reasons["is_global"] = f"{column.name} is NULL in every row that was looked at"
+        notes.questions.append(
+            f"no row of {table.name} that was looked at has a {column.name}: such rows are set "
+            "aside. Write is_global: tenant_is_null if every tenant shares them"
+        )
+        return Sharing.NONE
     notes.reasons["is_global"] = f"{column.name} is NULL in some rows"
     notes.questions.append(
         f"rows of {table.name} without {column.name} are shared with every tenant; if they are "

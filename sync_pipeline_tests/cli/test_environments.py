@@ -69,6 +69,19 @@ def test_the_option_may_stand_before_or_after_the_command(
     assert run(*words).stderr.splitlines()[0] == "environment dev"
 
 
+def test_commands_that_are_shown_are_about_the_same_environment(synced: CommandLine) -> None:
+    words = ["tenants", "remove", "globex"]
+
+    told = synced(*words, "--env", "dev")
+    answer = json.loads(synced(*words, "--env", "dev", "--json").stdout)
+    without = synced(*words)
+
+    assert "`sync-pipeline --env dev tenants remove globex --yes`" in told.stdout
+    assert answer["next_step"] == "sync-pipeline --env dev tenants remove globex --yes"
+    # Chosen by the variable, it is chosen for the next command too.
+    assert "`sync-pipeline tenants remove globex --yes`" in without.stdout
+
+
 @pytest.mark.parametrize("words", DELETING)
 def test_deleting_in_a_protected_environment_takes_its_name(
     synced: CommandLine, words: list[str]

@@ -93,6 +93,23 @@ def test_only_a_boolean_says_that_a_row_is_shared(extra: DescribedColumn, expect
 
 
 @pytest.mark.parametrize(
+    ("tenants", "expected"),
+    [
+        (("acme", None, "globex", None), Sharing.WITHOUT_TENANT),
+        ((None, None, None, None), Sharing.NONE),
+        (("acme", "acme", "globex", "globex"), Sharing.NONE),
+    ],
+)
+def test_rows_without_a_tenant_are_shared_only_where_others_have_one(
+    tenants: tuple[str | None, ...], expected: Sharing
+) -> None:
+    one = only(table(ID, column("tenant_id", "text", *tenants), NAME))
+
+    assert one.entity.is_global is expected
+    assert bool(one.questions) == (None in tenants)
+
+
+@pytest.mark.parametrize(
     ("extra", "condition"),
     [
         (column("deleted_at", "timestamptz", None), "deleted_at is null"),
