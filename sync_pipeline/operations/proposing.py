@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -141,9 +142,15 @@ def write_settings(path: Path, text: str, *, replaces: bool) -> None:
     Raises:
         ConfigurationError: it is there already, or cannot be written.
     """
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with path.open("w" if replaces else "x", encoding="utf-8") as file:
-            file.write(text)
+        if not replaces:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+            return
+        # In one step: whoever reads it meanwhile finds the old file or the new one.
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
     except FileExistsError as error:
         raise ConfigurationError(
             f"{path} is there already; nothing was written.",
@@ -168,8 +175,6 @@ def _previewed(
     source: UnknownSource, database: DescribedDatabase, proposal: Proposal
 ) -> tuple[Proposal, list[ShownDocument]]:
     """Show the first documents; what does not fit becomes a question."""
-    from dataclasses import replace
-
     from sync_pipeline.engine.questions.preview import preview_documents
 
     tables = {table.name: table for table in database.tables}

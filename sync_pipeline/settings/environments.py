@@ -199,9 +199,10 @@ def contradictions(
     mistakes = []
     for path in PLACES:
         name = environment.variables.get(path)
-        given = environment.values.get(path)
-        if name is None or given is None:
+        if name is None:
             continue
+        # None where the variable says null.
+        given = environment.values.get(path)
         is_own = value_at(overlay.values, path) is not None
         # The home of all environments is above those of each.
         is_bound = is_own or (overlay.is_protected and path != HOME)
@@ -215,7 +216,7 @@ def contradictions(
                     f"unset {name} where you work in {overlay.name}, or leave {dotted} out of "
                     "the file"
                 )
-        elif overlay.is_protected and path in ADDRESSES and not is_own:
+        elif overlay.is_protected and path in ADDRESSES and not is_own and given is not None:
             mistakes.append(
                 f"{name} ({dotted}): is not taken for {overlay.name}, which is protected; fix: "
                 f'write {dotted} below {overlay.place}, as "${{{_own_variable(overlay, name)}}}" '

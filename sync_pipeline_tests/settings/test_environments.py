@@ -175,6 +175,15 @@ def test_a_database_url_of_another_environment_is_refused_without_showing_it(
     assert "hidden" not in mistake
 
 
+def test_null_in_a_variable_does_not_lead_away_from_the_file_either(write_yaml: WriteYaml) -> None:
+    env = {**PROD, "SYNC_PIPELINE__SOURCE__URL": "null"}
+
+    with pytest.raises(
+        SettingsError, match=r"leads elsewhere than environments\.prod\.source\.url"
+    ):
+        load_settings(config=write_yaml(FILE), environment="prod", env=env)
+
+
 def test_a_variable_may_add_the_password_to_the_address_of_the_file(write_yaml: WriteYaml) -> None:
     config = write_yaml(
         "environments: {prod: {protected: true, source: {url: 'postgresql://db.example/prod'}}}"
