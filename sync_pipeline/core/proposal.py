@@ -463,22 +463,27 @@ def _choose_between_views_and_tables(
     *,
     wanted: Sequence[str],
 ) -> None:
-    """Keep a view that says more than the table that it reads, and else the table."""
+    """Keep a view that says more than the table whose rows it shows, and else the table."""
+    tables = {table.name: table for table in database.tables}
     for table in database.tables:
         view = proposed.get(table.name)
         below = [name for name in table.reads if name in proposed and name not in wanted]
         if view is None or not below or table.name in wanted:
             continue
-        known = {column for name in below for column in proposed[name].entity.view_columns}
-        own = set(view.entity.view_columns)
-        tables = ", ".join(below)
-        if len(below) == 1 and known < own:
-            del proposed[below[0]]
-            left_out[below[0]] = f"the view {table.name} has all its texts, and more"
-            view.reasons["table"] = f"a view of {tables} with more texts"  # type: ignore[index]  # made here
+        # Of the tables that it joins, the one that most of its columns are from.
+        main = max(below, key=lambda name: len(_column_names(tables[name]) & _column_names(table)))
+        if set(proposed[main].entity.view_columns) < set(view.entity.view_columns):
+            del proposed[main]
+            left_out[main] = f"the view {table.name} has all its texts, and more"
+            reason = f"a view of {main} with more texts"
+            proposed[table.name] = replace(view, reasons={**view.reasons, "table": reason})
         else:
             del proposed[table.name]
-            left_out[table.name] = f"a view of {tables}, which is proposed itself"
+            left_out[table.name] = f"a view of {', '.join(below)}, which is proposed itself"
+
+
+def _column_names(table: DescribedTable) -> frozenset[str]:
+    return frozenset(column.name for column in table.columns)
 
 
 def _with_own_names(proposed: Sequence[ProposedEntity]) -> list[ProposedEntity]:

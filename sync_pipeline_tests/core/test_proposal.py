@@ -152,6 +152,19 @@ def test_a_view_that_says_no_more_than_its_table_is_left_out() -> None:
     assert found.left_out == {"listed": "a view of items, which is proposed itself"}
 
 
+def test_a_view_that_joins_names_of_other_tables_is_taken_for_its_main_table() -> None:
+    brand = column("brand", "text", "Acme", "Best", "Acme", "Best")
+    view = table(
+        ID, TENANT, NAME, brand, name="searchable_items", key=(), kind="view",
+        reads=("brands", "items"),
+    )  # fmt: skip
+
+    found = proposal(table(ID, NAME, name="brands"), table(ID, TENANT, NAME), view)
+
+    assert [one.entity.table for one in found.entities] == ["brands", "searchable_items"]
+    assert found.left_out == {"items": "the view searchable_items has all its texts, and more"}
+
+
 def test_a_known_entity_is_taken_where_the_table_has_all_its_columns() -> None:
     known = Entity(
         name="thing", table="items", views=(("text", ("name",)),), is_global=Sharing.NONE
