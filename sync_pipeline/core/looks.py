@@ -16,6 +16,7 @@ FEW_ROWS: Final = 20
 FEW_SHARE: Final = 0.2
 """Up to this share of different values, a column names categories."""
 FEW_MOST: Final = 50
+REPEATED_SHARE: Final = 0.5
 
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
 _IN_CODE: Final = re.compile(r"\S*\d\S*")
@@ -60,6 +61,11 @@ class Look:
         """Whether values repeat as those of a category do."""
         most = min(FEW_MOST, self.count * FEW_SHARE)
         return self.count >= FEW_ROWS and self.distinct <= most
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether most values come up more than once."""
+        return self.count >= FEW_ROWS and self.distinct <= self.count * REPEATED_SHARE
 
 
 def look_at(texts: Sequence[str]) -> Look:

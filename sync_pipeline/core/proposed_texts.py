@@ -175,7 +175,8 @@ def _is_filter(column: DescribedColumn, look: Look) -> bool:
         return False
     is_code = bool(words & CODES) or (look.count > 0 and look.codes >= HALF)
     is_state = bool(words & STATES)
-    return is_code or is_state or look.is_few
+    is_topic = bool(words & TOPICS) and look.is_repeated
+    return is_code or is_state or is_topic or look.is_few
 
 
 def _is_payload(column: DescribedColumn, texts: Texts) -> bool:

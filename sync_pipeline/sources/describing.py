@@ -20,8 +20,12 @@ from sync_pipeline.sources.postgres import SESSION_SETTINGS
 SAMPLED_ROWS: Final = 200
 SAMPLED_CHARACTERS: Final = 2_000
 """Of a value: enough to tell a long text by."""
-SPREAD_FROM_ROWS: Final = 20_000
+SPREAD_FROM_PAGES: Final = 200
 """Of larger tables the rows are taken from all over them, for the first are of the first years."""
+SAMPLED_PAGES: Final = 100
+"""Pages that rows of such a table are taken from."""
+SPREAD_FROM_ROWS: Final = 20_000
+"""The same of a partitioned table, which has no pages itself."""
 STATEMENT_SECONDS: Final = 5
 """For one statement: a view that takes longer is not looked at."""
 MOST_SECONDS: Final = 60.0
@@ -39,6 +43,8 @@ WHERE wanted ? name
 _LISTING: Final = sa.text("""
 SELECT c.oid, n.nspname AS schema, c.relname AS name, pg_table_is_visible(c.oid) AS is_visible,
        c.relkind::text AS kind, c.reltuples::bigint AS rows,
+       CASE WHEN c.relkind IN ('r', 'm')
+            THEN pg_relation_size(c.oid) / current_setting('block_size')::int ELSE 0 END AS pages,
        c.relispartition OR EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid) AS is_partition
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p')
@@ -260,8 +266,8 @@ class _Description:
 
     def _rows(self, row: Any, columns: Sequence[Column]) -> Sequence[Any]:
         table = sa.table(row.name, *(sa.column(it.name) for it in columns), schema=row.schema)
-        if row.kind in ("r", "p", "m") and row.rows >= SPREAD_FROM_ROWS:
-            percent = min(100.0, 100.0 * 10 * SAMPLED_ROWS / row.rows)
+        percent = _percent(rows=row.rows, pages=row.pages)
+        if percent is not None and row.kind in ("r", "p", "m"):
             pages = sa.tablesample(table, sa.func.system(percent), seed=sa.literal_column("1"))
             # The same rows whenever it is asked.
             self._connection.execute(sa.select(sa.func.setseed(0)))
@@ -280,6 +286,18 @@ class _Description:
             for number, it in enumerate(columns)
         )
         return fetch(self._connection, sa.select(*texts))
+
+
+def _percent(*, rows: int, pages: int) -> float | None:
+    """How much of a table is looked at; None where it is small enough to be read from its start.
+
+    By its size where it has one: of rows nobody may have kept count.
+    """
+    if pages >= SPREAD_FROM_PAGES:
+        return 100.0 * SAMPLED_PAGES / pages
+    if not pages and rows >= SPREAD_FROM_ROWS:
+        return min(100.0, 100.0 * 10 * SAMPLED_ROWS / rows)
+    return None
 
 
 def _shown(value: object) -> str | None:

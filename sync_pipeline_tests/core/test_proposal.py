@@ -255,6 +255,22 @@ def test_categories_repeat_and_texts_do_not() -> None:
     assert (few.is_few, many.is_few, too_few_rows.is_few) == (True, False, False)
 
 
+def test_a_category_that_repeats_is_searched_and_filtered_by() -> None:
+    rows = range(40)
+    one = only(
+        table(
+            column("id", "int4", *map(str, rows)),
+            column("tenant_id", "text", *["acme"] * 40),
+            column("name", "text", *(f"oak table {number}" for number in rows)),
+            column("category", "text", *(f"tables of kind {number // 3}" for number in rows)),
+            column("supplier", "text", *(f"joiner {number}" for number in rows)),
+        )
+    )
+
+    assert one.entity.views == (("text", ("name", "category", "supplier")),)
+    assert one.entity.payload == (("category", "category"),)
+
+
 def test_nothing_is_said_of_no_values() -> None:
     look = look_at([])
 

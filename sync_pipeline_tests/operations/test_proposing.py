@@ -288,6 +288,22 @@ def test_rows_of_a_large_table_are_taken_from_all_over_it(engine: Engine) -> Non
         "CREATE TABLE items (id int PRIMARY KEY, tenant_id text, name text)",
         "INSERT INTO items SELECT g, CASE WHEN g < 30000 THEN 'first' ELSE 'last' END, "
         "'garden hose ' || g FROM generate_series(1, 60000) g",
+    )
+
+    found = look(engine)
+
+    assert {document.scope_key for document in found.documents} == {"first", "last"}
+
+
+def test_rows_of_a_partitioned_table_are_taken_from_all_its_parts(engine: Engine) -> None:
+    sql(
+        engine,
+        "CREATE TABLE items (id int, tenant_id text, name text, PRIMARY KEY (id)) "
+        "PARTITION BY RANGE (id)",
+        "CREATE TABLE items_1 PARTITION OF items FOR VALUES FROM (0) TO (30000)",
+        "CREATE TABLE items_2 PARTITION OF items FOR VALUES FROM (30000) TO (90000)",
+        "INSERT INTO items SELECT g, CASE WHEN g < 30000 THEN 'first' ELSE 'last' END, "
+        "'garden hose ' || g FROM generate_series(1, 60000) g",
         "ANALYZE items",
     )
 
