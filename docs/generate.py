@@ -38,7 +38,7 @@ def settings_page() -> str:
     parts = [_SETTINGS_INTRODUCTION.format(generated=GENERATED, known=_well_known_table())]
     parts += [_top_level_table()]
     parts += [part for path, models in _sections(Settings) for part in _section(path, models)]
-    parts += [_entities_section()]
+    parts += [_entities_section(), _ENVIRONMENTS_SECTION]
     return "\n\n".join(parts) + "\n"
 
 
@@ -56,6 +56,7 @@ def example_file() -> str:
             lines += [*_wrapped(_ENTITIES), "entities:", *_entity_lines(value)]
         else:
             lines += [*_wrapped(field.description), f"{key}: {_flow(value)}"]
+    lines += ["", *_wrapped(_ENVIRONMENTS), "environments: {}"]
     return "\n".join(lines) + "\n"
 
 
@@ -105,6 +106,20 @@ _ENTITIES = (
     "search can filter by or show under `payload`."
 )
 
+_ENVIRONMENTS = (
+    "Environments by name, each laid over all sections above: `{prod: {protected: true, source: "
+    '{url: "${PROD_DATABASE_URL}"}}}`. One is chosen by `--env NAME` or `SYNC_PIPELINE_ENV`; see '
+    "docs/environments.md."
+)
+
+_ENVIRONMENTS_SECTION = """\
+## environments
+
+Environments by name: `dev`, `staging`, `prod`. Each may have every section above, laid over it key
+by key, and `protected: true`; lists, and mappings whose keys people choose, are replaced as a
+whole. They stand in the file alone. [Several environments](../environments.md) says how one is
+chosen and what keeps them apart."""
+
 _EXAMPLE_INTRODUCTION = (
     "Every setting of sync-pipeline at its default: copy this file to sync_pipeline.yaml, keep the "
     "lines that you change and delete the others. Keys and passwords are better set in the "
@@ -124,7 +139,10 @@ come from these places, the first one that has a value wins:
 3. the variables below, which other tools use too;
 4. the YAML file: the one given as `--config`, else the one that `SYNC_PIPELINE_CONFIG` names, else
    `sync_pipeline.yaml` in the current folder. `sync_pipeline.example.yaml` shows all of it;
+   The environment that `--env` or `SYNC_PIPELINE_ENV` names is laid over its other sections;
 5. the defaults.
+
+A value `"${{NAME}}"` in the file, but for `entities`, is what the variable of that name says.
 
 An empty variable counts as not set, `null` in one means null, and lists are written as JSON.
 Settings are read once, when a program starts. Unknown keys, wrong types, unsafe SQL identifiers and

@@ -9,7 +9,7 @@ import typer
 
 from sync_pipeline.cli.main import app
 
-EVERYWHERE = ("--config", "--json", "--debug", "--log-file")
+EVERYWHERE = ("--config", "--env", "--json", "--debug", "--log-file")
 """Options of every command, listed once."""
 
 _PAGE = """\

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from sync_pipeline.defs.alerts import build_alert_sensors
-from sync_pipeline.defs.dagster_private import with_bound_jobs
+from sync_pipeline.defs.dagster_private import with_bound_jobs, with_run_tags
 from sync_pipeline.defs.executors import IN_PROCESS
 from sync_pipeline.defs.groups import build_group_job
 from sync_pipeline.defs.io_managers import staged_manifests
@@ -14,6 +14,7 @@ from sync_pipeline.defs.jobs import (
     CHECKS,
     build_big_scope_job,
     build_maintenance_job,
+    environment_tags,
     sync_scope_job,
 )
 from sync_pipeline.defs.resources import SyncResource
@@ -32,17 +33,19 @@ def build_definitions(*, settings: Settings | None = None, **overrides: object) 
             place of the one that the settings would give.
     """
     settings = Settings() if settings is None else settings
-    maintenance_job = build_maintenance_job(settings)
+    tags = environment_tags(settings.environment)
+    maintenance_job = with_run_tags(build_maintenance_job(settings), tags)
+    scope_job = with_run_tags(sync_scope_job, tags)
     resources = {"sync": SyncResource(), "staged_manifests": staged_manifests} | overrides
-    big_scope_job = build_big_scope_job(settings)
-    group_job = build_group_job(sync=resources["sync"])
+    big_scope_job = with_run_tags(build_big_scope_job(settings), tags)
+    group_job = with_run_tags(build_group_job(sync=resources["sync"]), tags)
     return dg.Definitions(
         assets=ASSETS,
         asset_checks=CHECKS,
-        jobs=[sync_scope_job, big_scope_job, group_job, maintenance_job],
-        schedules=build_schedules(settings, maintenance_job=maintenance_job),
+        jobs=[scope_job, big_scope_job, group_job, maintenance_job],
+        schedules=build_schedules(settings, maintenance_job=maintenance_job, scope_job=scope_job),
         sensors=[
-            *with_bound_jobs(SYNC_SENSORS, [sync_scope_job, big_scope_job, group_job]),
+            *with_bound_jobs(SYNC_SENSORS, [scope_job, big_scope_job, group_job]),
             dead_runs_sensor,
             # Without priorities runs are started in the order in which they were asked for.
             *([waiting_runs_sensor] if settings.scopes.priority else []),

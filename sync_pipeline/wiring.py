@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -60,9 +61,12 @@ from sync_pipeline.settings.recipe import Recipe, model_recipe
 from sync_pipeline.settings.urls import DAGSTER_SCHEMA, names_dagster_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from sqlalchemy import Engine
+
+    from sync_pipeline.core.described import DescribedDatabase
+    from sync_pipeline.core.ports import RowSource
 
 _log: Final = logging.getLogger(__name__)
 _DEFAULT_HASHING_DIMENSION = 384
@@ -268,6 +272,42 @@ def _providers(settings: Settings) -> tuple[str, ...]:
     """Names of the providers of a chain, in its order; none where there is no chain."""
     fallbacks = settings.embedding.fallbacks
     return (settings.embedding.told, *(it.told for it in fallbacks)) if fallbacks else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownSource:
+    """A source of which nobody has said yet what is in it; nothing is written there."""
+
+    describe: Callable[[Sequence[str] | None], DescribedDatabase]
+    """Look at these tables, or at all."""
+    rows: RowSource
+    """Reads few rows, and does not wait long."""
+
+
+@contextmanager
+def open_unknown_source(settings: Settings) -> Iterator[UnknownSource]:
+    """Connect to the source alone, starting the embedded PostgreSQL where none is configured.
+
+    Raises:
+        ConfigurationError: not with this address.
+    """
+    from sync_pipeline.database.engine import make_engine
+    from sync_pipeline.sources.describing import STATEMENT_SECONDS, describe_database
+    from sync_pipeline.sources.postgres import PostgresRowSource
+
+    redact_logs(secrets=settings.secret_values)
+    engine = make_engine(settings.source_url or _embedded_url(settings))
+    try:
+        yield UnknownSource(
+            describe=lambda tables: describe_database(engine, tables=tables),
+            rows=PostgresRowSource(
+                engine,
+                statement_timeout_seconds=2 * STATEMENT_SECONDS,
+                lock_timeout_seconds=STATEMENT_SECONDS,
+            ),
+        )
+    finally:
+        engine.dispose()
 
 
 def stop_embedded_services(settings: Settings) -> bool:

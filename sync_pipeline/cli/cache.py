@@ -10,6 +10,7 @@ import typer
 from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.invocation import Invocation
+from sync_pipeline.cli.options import ConfirmEnv
 from sync_pipeline.cli.signals import run_stoppable
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.operations import caching
@@ -62,6 +63,7 @@ def prune(
         float,
         typer.Option(min=0, help="How long to wait for syncs that may need what is unused."),
     ] = 30.0,
+    confirm_env: ConfirmEnv = None,
 ) -> None:
     """Delete cached vectors of texts that no document has any more, in any collection.
 
@@ -73,6 +75,9 @@ def prune(
             "--model deletes all vectors of a model, whatever their age.",
             remedy="Say either --model or --older-than.",
         )
+
+    if not dry_run:
+        invocation.confirm("deleting cached vectors", said=confirm_env)
 
     def work(should_stop: StopSignal) -> PruneReport:
         sync = replace(invocation.installation.sync, should_stop=should_stop)

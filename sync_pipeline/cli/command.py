@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import typer
 from typer.core import TyperCommand
 
 from sync_pipeline.cli.failures import failures_end_here
 from sync_pipeline.cli.invocation import Invocation
-from sync_pipeline.cli.options import Config, Debug, Json, LogFile, MetricsFile
+from sync_pipeline.cli.options import Config, Debug, Env, Json, LogFile, MetricsFile
 
 Command = Callable[..., None]
 """Takes the invocation, then its own arguments and options by keyword."""
@@ -27,12 +27,17 @@ def _option(name: str, annotation: object, default: object = None) -> inspect.Pa
 
 _COMMON = (
     _option("config", Config),
+    _option("environment", Env),
     _option("wants_json", Json, default=False),
     _option("debug", Debug, default=False),
     _option("log_file", LogFile),
 )
 _OF_REPORTS = (_option("metrics_file", MetricsFile),)
 """Of commands whose answer says how things stand, so that programs collect it."""
+
+
+_WORDS: Final = "sync_pipeline.words"
+"""Where a call keeps the words that followed its command."""
 
 
 class TakesDashes(TyperCommand):
@@ -45,6 +50,7 @@ class TakesDashes(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words after the command's name."""
         known_options = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+        ctx.meta[_WORDS] = tuple(args)
         misspelt = unknown_options(args, known_options=known_options)
         ctx.ignore_unknown_options = not misspelt
         # First, so that it is the one that is named.
@@ -104,6 +110,16 @@ def group_command(app: typer.Typer) -> Callable[[Command], Command]:
     return register
 
 
+def _words(context: typer.Context) -> tuple[str, ...]:
+    """The command with what followed it, as it was typed."""
+    names: list[str] = []
+    level: Any = context
+    while level.parent is not None:
+        names.insert(0, str(level.info_name))
+        level = level.parent
+    return (*names, *context.meta.get(_WORDS, ()))
+
+
 def _runner(function: Command, *, more: Sequence[inspect.Parameter] = ()) -> Callable[..., None]:
     """What Typer calls: the function, with the common options added to its own."""
     _, *own = inspect.signature(function, eval_str=True).parameters.values()
@@ -112,6 +128,7 @@ def _runner(function: Command, *, more: Sequence[inspect.Parameter] = ()) -> Cal
         context: typer.Context,
         *,
         config: Path | None,
+        environment: str | None,
         wants_json: bool,
         debug: bool,
         log_file: Path | None,
@@ -121,8 +138,10 @@ def _runner(function: Command, *, more: Sequence[inspect.Parameter] = ()) -> Cal
         before: Invocation = context.obj
         invocation = before.with_options(
             config=config,
+            environment=environment,
             wants_json=wants_json,
             debug=debug,
+            words=_words(context),
             log_file=log_file,
             metrics_file=metrics_file,
         )

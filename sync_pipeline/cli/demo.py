@@ -12,7 +12,7 @@ from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.failures import FAILED
 from sync_pipeline.cli.invocation import Invocation
-from sync_pipeline.cli.options import Mode
+from sync_pipeline.cli.options import ConfirmEnv, Mode
 from sync_pipeline.cli.sample import Catalogue, load_catalogue, load_remarks, report_object
 from sync_pipeline.cli.sync import run_sync, show_reports
 from sync_pipeline.core.errors import ConfigurationError
@@ -39,7 +39,7 @@ Try next:
   sync-pipeline search "gypsum plaster 30 kg" --tenant acme
   sync-pipeline status
   sync-pipeline verify all
-Your own database: set DATABASE_URL and name its tables under `entities` in sync_pipeline.yaml."""
+Your own database: set DATABASE_URL, then `sync-pipeline init` writes settings for its tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,7 @@ def demo(
     yes: Annotated[
         bool, typer.Option("--yes", help="Also write the sample rows into your own DATABASE_URL.")
     ] = False,
+    confirm_env: ConfirmEnv = None,
 ) -> None:
     """Load a sample catalogue, sync it, and show with three searches who sees what.
 
@@ -74,6 +75,7 @@ def demo(
     from sync_pipeline.engine.context import RunOptions
 
     refuse_foreign_database(invocation.settings, is_allowed=yes)
+    invocation.confirm("writing sample rows into the source", said=confirm_env)
     loaded = load_catalogue(invocation.installation.source_engine, Catalogue.BUILTIN)
     owners = ", ".join(loaded.rows)
     invocation.say(f"The sample catalogue of {owners}: {load_remarks(loaded)[0]}")

@@ -12,6 +12,7 @@ from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command, group_command
 from sync_pipeline.cli.failures import FAILED, WRONG_USAGE
 from sync_pipeline.cli.invocation import Invocation
+from sync_pipeline.cli.options import ConfirmEnv
 from sync_pipeline.cli.signals import run_stoppable
 from sync_pipeline.operations import asking
 from sync_pipeline.operations.removing import left_entity, remove_left_entity
@@ -46,6 +47,7 @@ def remove(
     yes: Annotated[
         bool, typer.Option("--yes", help="Do it; without, only say what would be removed.")
     ] = False,
+    confirm_env: ConfirmEnv = None,
 ) -> None:
     """Remove everything of an entity that the settings do not name any more.
 
@@ -54,6 +56,7 @@ def remove(
     """
     if not yes:
         _only_tell(invocation, name)
+    invocation.confirm(f"removing entity {name}", said=confirm_env)
     removal = _remove(invocation, name)
     is_done = not removal.busy and not removal.left
     invocation.answer({"ok": is_done, **asdict(removal)})

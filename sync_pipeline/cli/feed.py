@@ -9,6 +9,7 @@ import typer
 from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.invocation import Invocation
+from sync_pipeline.cli.options import ConfirmEnv
 from sync_pipeline.cli.signals import run_stoppable
 from sync_pipeline.core.errors import TransientError
 from sync_pipeline.operations.following import change_feed, iter_changed
@@ -40,8 +41,9 @@ def install(invocation: Invocation) -> None:
 
 
 @command(feed_app, "remove")
-def remove(invocation: Invocation) -> None:
+def remove(invocation: Invocation, *, confirm_env: ConfirmEnv = None) -> None:
     """Remove the triggers and forget pending events; what is not ours stays."""
+    invocation.confirm("removing the change feed", said=confirm_env)
     removed = change_feed(invocation.installation.sync).remove()
     invocation.answer({"ok": True, "removed": removed})
     for line in removed or ["No feed is installed; there was nothing to remove."]:

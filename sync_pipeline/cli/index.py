@@ -13,6 +13,7 @@ from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.failures import FAILED, WRONG_USAGE
 from sync_pipeline.cli.invocation import Invocation
+from sync_pipeline.cli.options import ConfirmEnv
 from sync_pipeline.cli.progress import open_bars
 from sync_pipeline.cli.signals import run_stoppable
 from sync_pipeline.cli.sync import run_sync, show_reports
@@ -109,6 +110,7 @@ def drop(
     yes: Annotated[
         bool, typer.Option("--yes", help="Do it; without, only say what would be removed.")
     ] = False,
+    confirm_env: ConfirmEnv = None,
 ) -> None:
     """Remove a generation that does not serve, with its files and records."""
     if not yes:
@@ -120,6 +122,7 @@ def drop(
             f"`{next_step}`"
         )
         raise typer.Exit(WRONG_USAGE)
+    invocation.confirm(f"removing the generation {name}", said=confirm_env)
     gone = drop_generation(invocation.installation.sync, name)
     invocation.answer({"ok": True, **asdict(gone)})
     invocation.say(f"{gone.collection} is removed, with {gone.documents:,} records of documents.")
@@ -132,6 +135,7 @@ def rebuild(
     yes: Annotated[
         bool, typer.Option("--yes", help="Also where there are points: they are removed first.")
     ] = False,
+    confirm_env: ConfirmEnv = None,
 ) -> None:
     """Make a lost or damaged collection anew, from the source and the embedding cache.
 
@@ -150,6 +154,8 @@ def rebuild(
             f"answers meanwhile: `{next_step}`"
         )
         raise typer.Exit(WRONG_USAGE)
+    if points:
+        invocation.confirm(f"removing {points:,} points", said=confirm_env)
     began = time.perf_counter()
     chosen = choose_scopes(_ALL, among=invocation.scopes)
     clear_collection(sync)

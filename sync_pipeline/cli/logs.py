@@ -10,7 +10,10 @@ from sync_pipeline.redaction import redact_logs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sync_pipeline.core.environment import NamedEnvironment
 
+
+FORMAT: Final = "%(levelname)s %(name)s: %(message)s"
 NOISY: Final = ("alembic", "dagster", "httpx", "sentence_transformers", "transformers")
 """Libraries that tell about their everyday work."""
 
@@ -20,12 +23,21 @@ _log = logging.getLogger(__name__)
 def configure_logging() -> None:
     """Send log records to standard error; called once, by ``main``."""
     redact_logs()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format=FORMAT)
     for handler in logging.getLogger().handlers:
         # By itself: a log file may ask loggers for more.
         handler.setLevel(logging.WARNING)
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def name_environment(environment: NamedEnvironment) -> None:
+    """Have every line of the log name the environment, after its level."""
+    named = FORMAT.replace(" ", f" [{environment.name}] ", 1)
+    for handler in logging.getLogger().handlers:
+        # Others' handlers, as a test's, have a format of their own.
+        if getattr(handler.formatter, "_fmt", None) == FORMAT:
+            handler.setFormatter(logging.Formatter(named))
 
 
 def tell_of_loading(tell: Callable[[str], None]) -> None:

@@ -23,6 +23,7 @@ from sync_pipeline.cli import (
     failed,
     feed,
     index,
+    init,
     mcp,
     plan,
     quarantine,
@@ -37,7 +38,7 @@ from sync_pipeline.cli import (
 )
 from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.cli.json_output import as_json
-from sync_pipeline.cli.options import Config, Debug, Json, LogFile
+from sync_pipeline.cli.options import Config, Debug, Env, Json, LogFile
 from sync_pipeline.operations.answers import error_answer
 
 
@@ -75,6 +76,7 @@ def program(
     context: typer.Context,
     *,
     config: Config = None,
+    environment: Env = None,
     wants_json: Json = False,
     debug: Debug = False,
     log_file: LogFile = None,
@@ -94,6 +96,7 @@ def program(
     context.obj = Invocation(
         surroundings=context.obj,
         config=config,
+        environment=environment,
         wants_json=wants_json,
         debug=debug,
         log_file=log_file,
@@ -101,7 +104,8 @@ def program(
 
 
 for module in (
-    sync, plan, verify, status, cost, explain, search, evaluate, export, serve, mcp, services, demo,
+    sync, plan, verify, status, cost, explain, search, evaluate, export, serve, mcp, services,
+    init, demo,
 ):  # fmt: skip
     app.add_typer(module.app)
 app.add_typer(index.index_app, name="index")

@@ -20,6 +20,24 @@ Config = Annotated[
         help="Settings file instead of SYNC_PIPELINE_CONFIG or sync_pipeline.yaml.",
     ),
 ]
+Env = Annotated[
+    str | None,
+    typer.Option(
+        "--env",
+        metavar="NAME",
+        help="Environment of the settings file instead of SYNC_PIPELINE_ENV; see "
+        "docs/environments.md.",
+    ),
+]
+ConfirmEnv = Annotated[
+    str | None,
+    typer.Option(
+        "--confirm-env",
+        metavar="NAME",
+        help="The name of the environment, which deleting in a protected one takes; on a terminal "
+        "it is asked for.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
 LogFile = Annotated[
     Path | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 from collections import Counter
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from sync_pipeline.cli.tables import add_row as _add
 from sync_pipeline.cli.tables import new_table as _table
+from sync_pipeline.core.entity import Constant
 from sync_pipeline.core.payload import SCOPE_KEY
 from sync_pipeline.core.shortening import beginning
 from sync_pipeline.core.vocabulary import HELPS, told_high
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from sync_pipeline.core.changes import FeedStatus
     from sync_pipeline.core.document import Rejection
+    from sync_pipeline.core.entity import Entity
     from sync_pipeline.core.point import Hit
     from sync_pipeline.core.ports import DocumentRecord
     from sync_pipeline.core.reports import ScopeReport
@@ -34,12 +37,15 @@ if TYPE_CHECKING:
     from sync_pipeline.engine.questions.verify import Verification
     from sync_pipeline.engine.removal.cache import PruneReport
     from sync_pipeline.operations.filling import RecordedGeneration
+    from sync_pipeline.operations.proposing import ShownDocument
     from sync_pipeline.sample.loading import LoadReport
 
 NAMED: Final = 5
 """Most scopes that one line names."""
 SHOWN_CHARACTERS: Final = 600
 """Of the text of a hit."""
+PREVIEW_CHARACTERS: Final = 120
+"""Of the text and of the payload of a document that is only proposed."""
 LIST_QUARANTINE: Final = "`sync-pipeline quarantine list` names them"
 LIST_FAILED: Final = "`sync-pipeline failed list` names them"
 UNKNOWN_SHOWN: Final = 5
@@ -486,6 +492,36 @@ def pruned_remarks(report: PruneReport) -> list[str]:
             f"({_named(report.waits_for)}): run the same command again later."
         )
     return remarks
+
+
+def proposed_table(entities: Sequence[Entity]) -> Table:
+    """One row per proposed entity."""
+    table = _table("entity", "table", "id", "tenant", "shared", "changed", "texts", "+payload")
+    for entity in entities:
+        texts = "; ".join(", ".join(columns) for _, columns in entity.views)
+        tenant = entity.tenant.value if isinstance(entity.tenant, Constant) else entity.tenant
+        shared = entity.is_global
+        _add(
+            table, entity.name, entity.table, ", ".join(entity.id),
+            f"all {tenant!r}" if isinstance(entity.tenant, Constant) else tenant,
+            shared if isinstance(shared, str) else shared.value, entity.updated_at or "",
+            texts, len(entity.payload),
+        )  # fmt: skip
+    return table
+
+
+def preview_table(documents: Sequence[ShownDocument]) -> Table:
+    """One row per document as it would be."""
+    table = _table("scope", "document", "text", "payload")
+    for document in documents:
+        text = beginning(document.text, length=PREVIEW_CHARACTERS)
+        payload = json.dumps(document.payload, ensure_ascii=False, default=str)
+        _add(
+            table, document.scope_key, document.document_id,
+            text if document.rejected is None else f"set aside: {document.rejected}",
+            beginning(payload, length=PREVIEW_CHARACTERS),
+        )  # fmt: skip
+    return table
 
 
 def facts_table(title: str, facts: Mapping[str, str]) -> Table:

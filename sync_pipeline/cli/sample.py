@@ -11,6 +11,7 @@ import typer
 from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.invocation import Invocation
+from sync_pipeline.cli.options import ConfirmEnv
 from sync_pipeline.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -41,9 +42,11 @@ def load(
         Path | None,
         typer.Argument(metavar="[PATH]", help="Its folder or file; builtin needs none."),
     ] = None,
+    confirm_env: ConfirmEnv = None,
 ) -> None:
     """Fill the source tables with a sample catalogue; loading it again changes nothing."""
     check_path(catalogue, path)
+    invocation.confirm("writing sample rows into the source", said=confirm_env)
     report = load_catalogue(invocation.installation.source_engine, catalogue, path)
     invocation.answer({"ok": True, **report_object(report)})
     invocation.show(render.load_table(report))

@@ -163,6 +163,8 @@ def worker(
 
 
 def _let_children_find_settings(invocation: Invocation) -> None:
-    """Dagster's processes load the settings themselves; what they inherit names the file."""
+    """Dagster's processes load the settings themselves; what they inherit says which."""
     if invocation.config is not None:
         os.environ["SYNC_PIPELINE_CONFIG"] = str(invocation.config.absolute())
+    if invocation.environment is not None:
+        os.environ["SYNC_PIPELINE_ENV"] = invocation.environment

@@ -13,12 +13,20 @@ from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.failures import FAILED
 from sync_pipeline.cli.invocation import Invocation
-from sync_pipeline.cli.options import ApproveDeletions, MaxDeletedFraction, Mode, ModeOption, Scopes
+from sync_pipeline.cli.options import (
+    ApproveDeletions,
+    ConfirmEnv,
+    MaxDeletedFraction,
+    Mode,
+    ModeOption,
+    Scopes,
+)
 from sync_pipeline.cli.plan_file import read_plan_file
 from sync_pipeline.cli.progress import open_bars
 from sync_pipeline.cli.signals import run_stoppable
 from sync_pipeline.operations.answers import all_done, sync_summary
 from sync_pipeline.operations.plans import planned_changes
+from sync_pipeline.operations.protection import lifts_limit
 from sync_pipeline.operations.scopes import choose_scopes, read_choice
 from sync_pipeline.operations.syncing import prepare_sync
 
@@ -41,6 +49,7 @@ def sync(
     ] = False,
     max_deleted_fraction: MaxDeletedFraction = None,
     approve_deletions: ApproveDeletions = None,
+    confirm_env: ConfirmEnv = None,
     plan: Annotated[
         Path | None,
         typer.Option(help="Apply exactly this saved plan, or nothing where it is out of date."),
@@ -73,6 +82,8 @@ def sync(
         approve_deletions=approve_deletions,
         change_digests={} if plan is None else _planned(plan, invocation, scopes=chosen),
     )
+    if lifts_limit(options, invocation.settings):
+        invocation.confirm("deleting more than the settings allow", said=confirm_env)
     began = time.perf_counter()
     work = prepare_sync(
         invocation.installation.sync,

@@ -12,6 +12,7 @@ from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command, group_command
 from sync_pipeline.cli.failures import WRONG_USAGE
 from sync_pipeline.cli.invocation import Invocation
+from sync_pipeline.cli.options import ConfirmEnv
 from sync_pipeline.cli.signals import run_stoppable
 from sync_pipeline.core.scope import GLOBAL_KEY
 from sync_pipeline.operations.removing import remove_tenant, tenant_status
@@ -64,6 +65,7 @@ def remove(
             help="Also while the source has rows of it; the next sync makes its documents again.",
         ),
     ] = False,
+    confirm_env: ConfirmEnv = None,
 ) -> None:
     """Remove everything that belongs to a tenant whose rows are gone from the source.
 
@@ -74,6 +76,7 @@ def remove(
     scope = known_tenant(tenant_id, among=invocation.scopes)
     if not yes:
         _only_tell(invocation, tenant_status(invocation.installation.sync, scope))
+    invocation.confirm(f"removing tenant {scope.key}", said=confirm_env)
     removal = _remove(invocation, scope, even_with_rows=even_with_rows)
     invocation.orchestrator.forget_scope(invocation.settings, scope)
     invocation.answer({"ok": True, **asdict(removal)})

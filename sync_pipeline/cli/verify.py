@@ -12,12 +12,13 @@ from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
 from sync_pipeline.cli.failures import FAILED
 from sync_pipeline.cli.invocation import Invocation
-from sync_pipeline.cli.options import MaxDeletedFraction, Scopes
+from sync_pipeline.cli.options import ConfirmEnv, MaxDeletedFraction, Scopes
 from sync_pipeline.cli.progress import open_bars
 from sync_pipeline.cli.signals import run_stoppable
 from sync_pipeline.cli.sync import run_sync
 from sync_pipeline.operations.answers import verification_answer
 from sync_pipeline.operations.asking import iter_verifications
+from sync_pipeline.operations.protection import lifts_limit
 from sync_pipeline.operations.scopes import choose_scopes, read_choice
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def verify(
         bool, typer.Option("--repair", help="Sync the scopes that differ, then compare again.")
     ] = False,
     max_deleted_fraction: MaxDeletedFraction = None,
+    confirm_env: ConfirmEnv = None,
 ) -> None:
     """Compare source, record and index document by document; exit code 1 if they differ.
 
@@ -45,13 +47,15 @@ def verify(
     """
     from sync_pipeline.engine.context import RunOptions
 
+    options = RunOptions(max_deleted_fraction=max_deleted_fraction)
+    if repair and lifts_limit(options, invocation.settings):
+        invocation.confirm("deleting more than the settings allow", said=confirm_env)
     choice = read_choice(scopes)
     chosen = choose_scopes(choice, among=invocation.scopes)
     verified = _verify_each(invocation, chosen)
     differing = [scope for scope in chosen if not verified[scope].is_clean]
     repaired: list[ScopeReport] = []
     if repair and differing:
-        options = RunOptions(max_deleted_fraction=max_deleted_fraction)
         repaired = run_sync(invocation, differing, options)
         verified |= _verify_each(invocation, differing)
     results = list(verified.values())

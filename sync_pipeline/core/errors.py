@@ -5,6 +5,7 @@
     SyncPipelineError
     ├── ConfigurationError         someone has to change a setting; exit code 2
     │   ├── SettingsError          the settings file or the environment is wrong
+    │   ├── EnvironmentNotNamedError  deleting in a protected environment takes its name
     │   ├── LabelsError            a file of labelled queries is wrong
     │   ├── SourceSchemaError      a configured table or column does not exist
     │   ├── UnknownScopeError      no such tenant
@@ -110,6 +111,19 @@ class SettingsError(ConfigurationError):
         listed = "\n".join(f"  - {mistake}" for mistake in self.mistakes)
         noun = "mistake" if count == 1 else "mistakes"
         super().__init__(f"{count} {noun} in the settings ({origin}):\n{listed}")
+
+
+class EnvironmentNotNamedError(ConfigurationError):
+    """Something would be deleted in a protected environment, whose name was not said."""
+
+    def __init__(self, *, environment: str | None, said: str | None, doing: str, how: str) -> None:
+        """Where, which name was said instead, what was to be done, and how to say the name."""
+        self.environment = environment
+        self.said = said
+        self.doing = doing
+        where = "no environment" if environment is None else f"the environment {environment}"
+        reason = "takes its name" if said is None else f"is not confirmed by the name {said!r}"
+        super().__init__(f"{doing} in {where} {reason}; nothing was changed.", remedy=how)
 
 
 class LabelsError(ConfigurationError):

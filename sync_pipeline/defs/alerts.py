@@ -13,6 +13,7 @@ from sync_pipeline.core.remedy import SyncScopes
 from sync_pipeline.defs.alert_channels import Channel, open_channels, send
 from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG, WILL_RETRY_TAG, StepFailureData
 from sync_pipeline.defs.failures import ERROR_FACT
+from sync_pipeline.defs.jobs import ENVIRONMENT_TAG
 from sync_pipeline.defs.run_scopes import GROUP_JOB
 from sync_pipeline.redaction import redact
 from sync_pipeline.settings import AlertSettings
@@ -33,6 +34,8 @@ class Alert:
     """Class name of the error."""
     message: str | None
     """What the error says, where it is one of ours."""
+    environment: str | None = None
+    """Of the settings file; None where none is chosen."""
 
     @property
     def rerun(self) -> str:
@@ -53,7 +56,8 @@ class Alert:
         place = self.job if self.scope_key is None else f"scope {self.scope_key!r}"
         step = f" in {self.step}" if self.step else ""
         since = f" ({more} more like it since the last alert)" if more else ""
-        return f"sync-pipeline: {place} failed{step}: {self.message or self.error}{since}"
+        where = "" if self.environment is None else f" [{self.environment}]"
+        return f"sync-pipeline{where}: {place} failed{step}: {self.message or self.error}{since}"
 
     def facts(self) -> dict[str, object]:
         """Everything, by name."""
@@ -65,6 +69,7 @@ class Alert:
             "error": self.error,
             "message": self.message,
             "rerun": self.rerun,
+            **({} if self.environment is None else {"environment": self.environment}),
         }
 
 
@@ -92,6 +97,7 @@ class Throttle:
 def read_alert(run: dg.DagsterRun, step_failures: Sequence[dg.DagsterEvent]) -> Alert:
     """What a failed run comes to; the first step that failed counts."""
     scope_key = run.tags.get(PARTITION_NAME_TAG)
+    environment = run.tags.get(ENVIRONMENT_TAG)
     if not step_failures:
         return Alert(
             job=run.job_name,
@@ -100,6 +106,7 @@ def read_alert(run: dg.DagsterRun, step_failures: Sequence[dg.DagsterEvent]) -> 
             step=None,
             error="RunFailed",
             message="the run ended early; its events in the user interface say why",
+            environment=environment,
         )
     event = step_failures[0]
     error, message = _step_error(event.step_failure_data)
@@ -110,6 +117,7 @@ def read_alert(run: dg.DagsterRun, step_failures: Sequence[dg.DagsterEvent]) -> 
         step=event.step_key,
         error=error,
         message=None if message is None else redact(message)[:MAX_MESSAGE_CHARACTERS],
+        environment=environment,
     )
 
 

@@ -9,9 +9,9 @@ Nothing else imports a module of Dagster whose name begins with an underscore.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 import dagster as dg
@@ -33,6 +33,9 @@ from dagster._core.storage.tags import (
     RETRY_STRATEGY_TAG,
     WILL_RETRY_TAG,
 )
+from dagster_shared.record import replace as replace_fields
+
+_Job = TypeVar("_Job", dg.JobDefinition, UnresolvedAssetJobDefinition)
 
 __all__ = [
     "MATERIALIZED",
@@ -55,6 +58,7 @@ __all__ = [
     "remember_tables",
     "stopped_names",
     "with_bound_jobs",
+    "with_run_tags",
 ]
 
 NO_OUTPUT_CAPTURE: Final = {
@@ -97,6 +101,15 @@ def with_bound_jobs(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         return [sensor.with_updated_jobs(jobs) for sensor in sensors]
+
+
+def with_run_tags(job: _Job, tags: Mapping[str, str]) -> _Job:
+    """The job, whose every run has these tags too; the job itself where there are none."""
+    if not tags:
+        return job
+    if isinstance(job, dg.JobDefinition):
+        return job._copy(run_tags={**job.run_tags, **tags})  # noqa: SLF001 - this module is for it
+    return replace_fields(job, run_tags={**(job.run_tags or {}), **tags})
 
 
 _TABLE_QUESTIONS: Final = {

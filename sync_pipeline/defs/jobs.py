@@ -7,6 +7,7 @@ from typing import Any, Final
 import dagster as dg
 from pydantic import Field
 
+from sync_pipeline.core.environment import NamedEnvironment
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.asset_checks import scope_checks
 from sync_pipeline.defs.assets import exported_documents, stale_cleanup, upserted_points
@@ -70,6 +71,15 @@ def build_big_scope_job(settings: Settings) -> UnresolvedAssetJobDefinition:
 
 sync_big_scope_job = build_big_scope_job(Settings())
 """Names the job to whoever asks for runs of it; that of the settings is in ``definitions``."""
+
+
+ENVIRONMENT_TAG: Final = "sync_pipeline/environment"
+"""Run tag that names the environment of the settings file, where one is chosen."""
+
+
+def environment_tags(environment: NamedEnvironment | None) -> dict[str, str]:
+    """Tags of every run of an environment."""
+    return {} if environment is None else {ENVIRONMENT_TAG: environment.name}
 
 
 def job_of(*, is_big: bool) -> str:

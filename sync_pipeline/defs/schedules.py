@@ -8,6 +8,7 @@ import dagster as dg
 
 from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.defs.dagster_private import UnresolvedAssetJobDefinition
 from sync_pipeline.defs.failures import withholding_foreign_messages
 from sync_pipeline.defs.jobs import job_of, sync_scope_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
@@ -58,7 +59,10 @@ def sync_request(
 
 
 def build_schedules(
-    settings: Settings, *, maintenance_job: dg.JobDefinition
+    settings: Settings,
+    *,
+    maintenance_job: dg.JobDefinition,
+    scope_job: UnresolvedAssetJobDefinition = sync_scope_job,
 ) -> list[dg.ScheduleDefinition]:
     """The schedules of these settings; without ``schedule.nightly`` nothing is synced at night."""
     maintenance_schedule = dg.ScheduleDefinition(
@@ -73,7 +77,7 @@ def build_schedules(
         return [maintenance_schedule]
 
     @dg.schedule(
-        job=sync_scope_job,
+        job=scope_job,
         cron_schedule=settings.schedule.nightly,
         execution_timezone=settings.schedule.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,

@@ -26,6 +26,7 @@ from sync_pipeline.core.errors import (
 from sync_pipeline.defs.celery_options import RUNS_QUEUE, celery_options
 from sync_pipeline.defs.dagster_private import NO_OUTPUT_CAPTURE, InstanceRef, remember_tables
 from sync_pipeline.settings import Settings
+from sync_pipeline.settings.environments import CHOICE_VARIABLE
 from sync_pipeline.settings.keys import PREFIX, WELL_KNOWN
 from sync_pipeline.settings.loading import CONFIG_VARIABLE
 from sync_pipeline.settings.urls import DAGSTER_SCHEMA, names_dagster_schema
@@ -37,7 +38,9 @@ HOME_VARIABLE: Final = "DAGSTER_HOME"
 URL_VARIABLE: Final = "SYNC_PIPELINE_DAGSTER_URL"
 BROKER_VARIABLE: Final = "SYNC_PIPELINE_BROKER_URL"
 RESULT_VARIABLE: Final = "SYNC_PIPELINE_RESULT_URL"
-PASSED_ON: Final = (*WELL_KNOWN, PREFIX, CONFIG_VARIABLE, "AWS_", "GOOGLE_", "OTEL_")
+PASSED_ON: Final = (
+    *WELL_KNOWN, PREFIX, CONFIG_VARIABLE, CHOICE_VARIABLE, "AWS_", "GOOGLE_", "OTEL_",
+)  # fmt: skip
 """How the variables begin that containers of runs need: our settings, keys of object stores,
 and how traces are sent."""
 FILE_NAME: Final = "dagster.yaml"
@@ -139,7 +142,11 @@ def _launcher(settings: Settings, *, environment: Mapping[str, str]) -> dict[str
         }
         module, name = "sync_pipeline.hosting.celery_launcher", "CeleryRunLauncher"
     elif scale.executor == "docker":
-        passed_on = sorted(name for name in environment if name.startswith(PASSED_ON))
+        passed_on = sorted(
+            name
+            for name in environment
+            if name.startswith(PASSED_ON) or name in settings.references
+        )
         config = {
             "image": scale.image,
             "env_vars": [HOME_VARIABLE, URL_VARIABLE, *passed_on],

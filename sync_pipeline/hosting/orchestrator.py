@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 
 import dagster as dg
 
+from sync_pipeline.core.environment import NamedEnvironment
 from sync_pipeline.core.errors import MAX_OUTAGES, OUTAGES, SyncPipelineError
 from sync_pipeline.core.ports import Progress, StopSignal
 from sync_pipeline.core.reports import Counts, ScopeReport
@@ -18,7 +19,14 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.defs.dagster_private import MAX_RETRIES_TAG, StepFailureData
 from sync_pipeline.defs.failures import COUNTS_FACT, ERROR_FACT, STOPPED_FACT
 from sync_pipeline.defs.io_managers import staged_manifests
-from sync_pipeline.defs.jobs import ASSETS, CHECKS, forget_partition, run_config, sync_scope_job
+from sync_pipeline.defs.jobs import (
+    ASSETS,
+    CHECKS,
+    environment_tags,
+    forget_partition,
+    run_config,
+    sync_scope_job,
+)
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.defs.run_history import close_dead_runs
 from sync_pipeline.engine.context import RunOptions, SyncContext
@@ -95,6 +103,7 @@ class DagsterOrchestrator:
                 scopes,
                 options=options,
                 on_report=on_report,
+                environment=settings.environment,
             )
 
     def examine_automation(self, settings: Settings) -> Finding:
@@ -153,6 +162,7 @@ def run_scopes(
     *,
     options: RunOptions,
     on_report: Callable[[ScopeReport], None],
+    environment: NamedEnvironment | None = None,
 ) -> list[ScopeReport]:
     """Run the job once per scope, each a run of its own in the history."""
     instance.add_dynamic_partitions(PARTITIONS_NAME, [scope.key for scope in scopes])
@@ -163,7 +173,9 @@ def run_scopes(
         reason = _why_not_begun(sync, outages=outages, reports=reports)
         if reason is None:
             config = _run_config(options, scope=scope)
-            run = _run_scope(instance, job, sync, scope=scope, config=config)
+            run = _run_scope(
+                instance, job, sync, scope=scope, config=config, tags=environment_tags(environment)
+            )
             outages = outages + 1 if run.error_name in _OUTAGES else 0
             report = run.report
         else:
@@ -212,6 +224,7 @@ def _run_scope(
     *,
     scope: Scope,
     config: dict[str, Any],
+    tags: Mapping[str, str],
 ) -> _Run:
     run_id = str(uuid.uuid4())
     # From before the run is made: killed at any moment after that, it can be told to be dead.
@@ -230,6 +243,7 @@ def _run_scope(
                 ORIGIN_TAG: "cli",
                 # Whoever typed the command sees that it failed; the daemon must not repeat it.
                 MAX_RETRIES_TAG: "0",
+                **tags,
             },
         )
         ending = _ending(result)

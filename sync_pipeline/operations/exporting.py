@@ -72,7 +72,7 @@ def iter_lines(
                 batches = iter_built(sync, snapshot=snapshot, entity=entity, scope=scope)
                 for built in chain.from_iterable(batches):
                     if isinstance(built, Document):
-                        yield _line(built, entity=entity)
+                        yield line_of(built, entity=entity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ def _iter_placed(
                 documents = [it for it in chain.from_iterable(batches) if isinstance(it, Document)]
                 for document in sorted(documents, key=lambda it: it.db_id.encode()):
                     place = Place(scope.key, entity.name, document.db_id)
-                    yield place, _line(document, entity=entity)
+                    yield place, line_of(document, entity=entity)
 
 
 def _starts(
@@ -230,7 +230,8 @@ def _next_ids(
     return list(dict.fromkeys(heapq.nsmallest(count, later, key=str.encode)))
 
 
-def _line(document: Document, *, entity: Entity) -> Line:
+def line_of(document: Document, *, entity: Entity) -> Line:
+    """A document as it is given out."""
     payload = shown(json.loads(document.payload))
     views = [name for name, _ in entity.views]
     return {

@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from sync_pipeline.core.environment import NamedEnvironment
 from sync_pipeline.core.errors import TransientError
 from sync_pipeline.core.ports import SyncRun
 from sync_pipeline.engine.context import SyncContext
@@ -41,6 +42,8 @@ Busy = Literal["model", "index", "caller"]
 
 MEANINGS: Final[Mapping[str, str]] = {
     "sync_pipeline_ready": "1 once searches are answered: the model is in memory",
+    "sync_pipeline_environment": "1, by the name of the environment and whether it is protected: "
+    "true, false; missing where none is chosen",
     "sync_pipeline_records_up": "1 where our records could be read; without them what follows from "
     "them is missing",
     "sync_pipeline_documents": "documents (quarantined: rows) by scope, entity, view and status: "
@@ -91,9 +94,12 @@ _log: Final = logging.getLogger(__name__)
 class Metrics:
     """The metrics of one service; two services of one process share none."""
 
-    def __init__(self, sync: SyncContext) -> None:
+    def __init__(self, sync: SyncContext, *, environment: NamedEnvironment | None = None) -> None:
         self.registry = CollectorRegistry()
         self._ready = self._gauge("sync_pipeline_ready")
+        named = self._gauge("sync_pipeline_environment", "environment", "protected")
+        if environment is not None:
+            named.labels(environment.name, str(environment.is_protected).lower()).set(1)
         self._search = Histogram(
             *_named("sync_pipeline_search_seconds"),
             labelnames=["part"],
@@ -143,8 +149,8 @@ class Metrics:
         """Count a refusal."""
         self._busy.labels(reason).inc()
 
-    def _gauge(self, name: str) -> Gauge:
-        return Gauge(*_named(name), registry=self.registry)
+    def _gauge(self, name: str, *labels: str) -> Gauge:
+        return Gauge(*_named(name), labelnames=labels, registry=self.registry)
 
     def _counter(self, name: str, *labels: str) -> Counter:
         return Counter(*_named(name), labelnames=labels, registry=self.registry)

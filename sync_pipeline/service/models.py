@@ -249,6 +249,8 @@ class StatusAnswer(BaseModel):
     """How everything that the caller may see stands."""
 
     at: datetime
+    environment: str | None = None
+    """Name of the environment of the settings file; null where none is chosen."""
     health_percent: float
     """Share of documents in step: 100 only where none is missing."""
     problems: list[str]

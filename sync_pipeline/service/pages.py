@@ -117,6 +117,7 @@ def show(
             path=request.url.path,
             dagster_url=dagster_url(service, principal),
             is_open=service.authenticator.is_open,
+            environment=service.settings.environment,
             now=service.sync.now(),
             **values,
         )

@@ -57,7 +57,7 @@ class Service:
     def open(cls, installation: Installation) -> Self:
         """Make the service of an installation; loads no model."""
         settings = installation.settings
-        metrics = Metrics(installation.sync)
+        metrics = Metrics(installation.sync, environment=settings.environment)
         models = SharedModels(
             installation.sync,
             max_waiting=settings.service.max_waiting_queries,

@@ -46,6 +46,8 @@ class ApproveBody(Model):
     scope: ScopeKey
     deletions: int = Field(ge=1, le=MAX_COUNT, strict=True)
     """Exactly as many as the refusal says: another number is refused again."""
+    confirm_environment: str | None = Field(default=None, min_length=1, max_length=64)
+    """The name of the environment, which a protected one asks for."""
 
 
 class RetryBody(Model):

@@ -13,7 +13,7 @@ variable, its reference page and its line in the example file follow from it
 """
 
 from sync_pipeline.settings.entities import CriterionSettings, EntitySettings, ViewSettings
-from sync_pipeline.settings.loading import find_config, load_settings
+from sync_pipeline.settings.loading import config_to_write, find_config, load_settings
 from sync_pipeline.settings.model import Settings
 from sync_pipeline.settings.providers import (
     EmbeddingSettings,
@@ -63,6 +63,7 @@ __all__ = [
     "StateSettings",
     "SyncSettings",
     "ViewSettings",
+    "config_to_write",
     "dagster_storage_url",
     "find_config",
     "load_settings",

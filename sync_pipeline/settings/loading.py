@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from sync_pipeline.core.errors import SettingsError
-from sync_pipeline.settings import keys
+from sync_pipeline.settings import environments, keys
 from sync_pipeline.settings.entities import repeated_name
 from sync_pipeline.settings.environment import Environment, read_environment
+from sync_pipeline.settings.environments import Overlay
 from sync_pipeline.settings.gone import without_gone
 from sync_pipeline.settings.mistakes import mistakes_of
 from sync_pipeline.settings.model import Settings
@@ -30,6 +31,7 @@ Values = Mapping[Any, object]
 def load_settings(
     *,
     config: Path | None = None,
+    environment: str | None = None,
     env: Mapping[str, str] | None = None,
     overrides: Values | None = None,
 ) -> Settings:
@@ -37,6 +39,8 @@ def load_settings(
 
     Args:
         config: The YAML file; None: see ``find_config``.
+        environment: Which of the file's environments; None: the one that ``SYNC_PIPELINE_ENV``
+            names, or none.
         env: Environment variables; None: those of this process.
         overrides: Values that win over all others, shaped like the file:
             ``{"sync": {"max_deleted_fraction": 1}}``.
@@ -45,24 +49,101 @@ def load_settings(
         SettingsError: naming every mistake of every source at once.
     """
     env = os.environ if env is None else env
+    overrides = overrides or {}
     path = find_config(config=config, env=env)
     in_file, mistakes = ({}, []) if path is None else read_yaml_file(path)
-    environment = read_environment(env)
-    mistakes += environment.mistakes
-    merged = merge(merge(in_file, nested(environment.values)), overrides or {})
+    base, overlays, wrong_form = environments.take_out(in_file)
+    chosen, unknown = environments.choose(overlays, option=environment, env=env)
+    variables = read_environment(env)
+    mistakes += [*wrong_form, *unknown, *variables.mistakes]
+    laid = base if chosen is None else merge(base, chosen.values)
+    expanded = environments.expand(laid, env=env)
+    mistakes += environments.missing_variables(expanded.missing, chosen)
+    merged = merge(merge(expanded.values, nested(variables.values)), overrides)
+    if chosen is not None:
+        mistakes += environments.contradictions(
+            chosen, in_file=expanded.values, environment=variables
+        )
+        stronger = (nested(variables.values), overrides)
+        merged = environments.settled(merged, chosen, stronger=stronger)
+    settings = _validated(
+        merged, chosen, variables=_winning(variables, overrides), mistakes=mistakes
+    )
+    others = _located(base, overlays, chosen, env=env, mistakes=mistakes)
+    if settings is not None:
+        mistakes += _too_near(settings, chosen, others=others)
+    mistakes = list(dict.fromkeys(mistakes))
+    if settings is None or mistakes:
+        raise SettingsError(origin=_origin(path, variables), mistakes=mistakes)
+    return settings.located(None if chosen is None else chosen.named, references=expanded.names)
+
+
+def _validated(
+    values: Values,
+    overlay: Overlay | None,
+    *,
+    variables: Mapping[keys.Path, str],
+    mistakes: list[str],
+) -> Settings | None:
+    """The settings; None where there is a mistake, which is added to ``mistakes``."""
     # `sync:` with every line below it commented out is null, and means nothing.
-    present = {key: value for key, value in merged.items() if value is not None}
-    variables = _winning(environment, overrides or {})
+    present = {key: value for key, value in values.items() if value is not None}
     present, gone = without_gone(present, variables=variables)
     mistakes += gone
+
+    def prefix(location: Sequence[int | str]) -> str:
+        return environments.prefix_of(overlay, location)
+
     try:
-        settings = Settings.model_validate(present)
+        return Settings.model_validate(present)
     except ValidationError as error:
-        mistakes += mistakes_of(error, variables=variables) + _also(present, error)
-        raise SettingsError(origin=_origin(path, environment), mistakes=mistakes) from None
-    if mistakes:
-        raise SettingsError(origin=_origin(path, environment), mistakes=mistakes)
-    return settings
+        mistakes += mistakes_of(error, variables=variables, prefix=prefix)
+        mistakes += _also(present, error, prefix=prefix(("entities",)))
+        return None
+
+
+def _located(
+    base: Values,
+    overlays: Sequence[Overlay],
+    chosen: Overlay | None,
+    *,
+    env: Mapping[str, str],
+    mistakes: list[str],
+) -> list[tuple[Overlay, Settings]]:
+    """The settings of environments that are not chosen, as far as the file tells them.
+
+    Their mistakes are added too, but not those that only a variable could mend.
+    """
+    located = []
+    for overlay in overlays:
+        if overlay is chosen:
+            continue
+        expanded = environments.expand(merge(base, overlay.values), env=env)
+        values = environments.settled(expanded.values, overlay)
+        wrong: list[str] = []
+        settings = _validated(values, overlay, variables={}, mistakes=wrong)
+        mistakes += [line for line in wrong if line.startswith(f"{overlay.place}.")]
+        if settings is not None and not expanded.missing:
+            located.append((overlay, settings))
+    return located
+
+
+def _too_near(
+    settings: Settings, chosen: Overlay | None, *, others: Sequence[tuple[Overlay, Settings]]
+) -> list[str]:
+    """Environments that would write what another one does."""
+    located = {overlay.place: other for overlay, other in others}
+    if chosen is not None:
+        return environments.shared_places({chosen.place: settings, **located})
+    mistakes = environments.shared_places(located)
+    for overlay, other in others:
+        what = environments.leads_into(settings, other) if overlay.is_protected else None
+        if what is not None:
+            mistakes.append(
+                f"{overlay.place}: is protected, and without --env these settings lead to its "
+                f"{what}; fix: say --env {overlay.name}, or unset the variable that leads there"
+            )
+    return mistakes
 
 
 def find_config(*, config: Path | None, env: Mapping[str, str]) -> Path | None:
@@ -75,6 +156,11 @@ def find_config(*, config: Path | None, env: Mapping[str, str]) -> Path | None:
     if env.get(CONFIG_VARIABLE):
         return Path(env[CONFIG_VARIABLE])
     return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def config_to_write(config: Path | None) -> Path:
+    """The settings file that programs started here read, whether it is there or not."""
+    return find_config(config=config, env=os.environ) or DEFAULT_FILE
 
 
 def nested(values: Mapping[keys.Path, object]) -> dict[Any, object]:
@@ -124,7 +210,7 @@ def _winning(environment: Environment, overrides: Values) -> dict[keys.Path, str
     return {path: name for path, name in variables if not is_overridden(path)}
 
 
-def _also(values: Values, error: ValidationError) -> list[str]:
+def _also(values: Values, error: ValidationError, *, prefix: str) -> list[str]:
     """Find repeated entity names, which pydantic looks for only in entities without mistakes."""
     entities = values.get("entities")
     spoiled = any(
@@ -134,11 +220,11 @@ def _also(values: Values, error: ValidationError) -> list[str]:
         return []
     names = [entity.get("name") for entity in entities if isinstance(entity, Mapping)]
     mistakes = [repeated_name(name) for name in repeated(names) if name is not None]
-    return [f"entities: {mistake.what}; fix: {mistake.fix}" for mistake in mistakes]
+    return [f"{prefix}entities: {mistake.what}; fix: {mistake.fix}" for mistake in mistakes]
 
 
 def _origin(path: Path | None, environment: Environment) -> str:
-    sources = [] if path is None else [str(path)]
+    sources = [] if path is None or path == Path(os.devnull) else [str(path)]
     if environment.variables or environment.mistakes or not sources:
         sources.append("the environment")
     return " and ".join(sources)

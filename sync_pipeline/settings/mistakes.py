@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final
 
@@ -56,16 +56,28 @@ _MISSING_OF_MODELS: Final[Mapping[str, str]] = {
 """What to write for a key that a provider cannot do without."""
 
 
-def mistakes_of(error: ValidationError, *, variables: Mapping[Path, str]) -> list[str]:
+Prefix = Callable[[Sequence[int | str]], str]
+"""What stands before a location in the file: ``environments.prod.``, or nothing."""
+
+
+def _nothing(location: Sequence[int | str]) -> str:
+    del location
+    return ""
+
+
+def mistakes_of(
+    error: ValidationError, *, variables: Mapping[Path, str], prefix: Prefix = _nothing
+) -> list[str]:
     """Describe everything that pydantic found, without keys and passwords.
 
     Args:
         error: From validating ``Settings``.
         variables: Per value that came from the environment its variable, which
             is then named too.
+        prefix: Which part of the file other values stand in.
     """
     errors = error.errors(include_url=False)
-    return [_line(details, variables) for details in errors if not _is_consequence(details)]
+    return [_line(details, variables, prefix) for details in errors if not _is_consequence(details)]
 
 
 def written(location: Sequence[int | str]) -> str:
@@ -74,14 +86,16 @@ def written(location: Sequence[int | str]) -> str:
     return "".join(parts).removeprefix(".") or "the settings"
 
 
-def _line(details: ErrorDetails, variables: Mapping[Path, str]) -> str:
+def _line(details: ErrorDetails, variables: Mapping[Path, str], prefix: Prefix) -> str:
     location = tuple(
         part for part in details["loc"] if part != "[key]" and not str(part).startswith(HIDDEN_PART)
     )
     mistake = _mistake(details, location)
     got = _shown(details, location)
     name = _variable(location, variables)
-    place = written(location) if name is None else f"{name} ({written(location)})"
+    place = f"{name} ({written(location)})"
+    if name is None:
+        place = f"{prefix(location)}{written(location)}"
     return f"{place}: {mistake.what}{got}; fix: {mistake.fix}"
 
 

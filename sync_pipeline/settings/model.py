@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import unquote
 
-from pydantic import model_validator
+from pydantic import PrivateAttr, model_validator
 
 from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.environment import NamedEnvironment
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.settings.budget import BudgetSettings
 from sync_pipeline.settings.entities import DEFAULT_ENTITIES, Entities
@@ -69,6 +70,9 @@ class Settings(Section):
     entities: Entities = DEFAULT_ENTITIES
     """The source tables."""
 
+    _environment: NamedEnvironment | None = PrivateAttr(default=None)
+    _references: tuple[str, ...] = PrivateAttr(default=())
+
     @model_validator(mode="after")
     def _weighs_what_there_is(self) -> Self:
         known = (*self.views, BM25_VECTOR)
@@ -96,6 +100,29 @@ class Settings(Section):
                         )
                     )
         return self
+
+    def located(
+        self, environment: NamedEnvironment | None, *, references: tuple[str, ...] = ()
+    ) -> Self:
+        """The same settings, as those of an environment of the file.
+
+        Args:
+            environment: Which one; None for none.
+            references: Variables that the file itself names as ``${NAME}``.
+        """
+        settings = self.model_copy()
+        settings._environment, settings._references = environment, references  # noqa: SLF001 - its own
+        return settings
+
+    @property
+    def environment(self) -> NamedEnvironment | None:
+        """The environment of the file that these are the settings of; None where none is chosen."""
+        return self._environment
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Variables that the file itself names; other processes need them too."""
+        return self._references
 
     @property
     def view_models(self) -> dict[str, str]:
@@ -235,6 +262,8 @@ class Settings(Section):
     def fingerprint(self) -> str:
         """Hash everything but keys and passwords, for run tags: 32 hexadecimal digits."""
         shown = json.loads(self.model_dump_json(by_alias=True))
+        if self._environment is not None:
+            shown["environment"] = str(self._environment)
         return digest(json.dumps(shown, sort_keys=True))
 
     @property

@@ -14,6 +14,7 @@ from sync_pipeline.__main__ import _tokens
 from sync_pipeline.cli.invocation import Surroundings
 from sync_pipeline.cli.main import app
 from sync_pipeline.core.entity import Entity
+from sync_pipeline.core.environment import NamedEnvironment
 from sync_pipeline.core.errors import SyncPipelineError
 from sync_pipeline.core.ports import Embedder, GenerationRecord, Progress, StopSignal
 from sync_pipeline.core.reports import ScopeReport
@@ -284,9 +285,11 @@ class CommandLine:
         points = self.store.points(self.sync.spec.collection).values()
         return {str(point.payload["document_id"]) for point in points}
 
-    def _load(self, config: Path | None) -> Settings:
+    def _load(self, config: Path | None, *, environment: str | None = None) -> Settings:
         self.configs.append(config)
-        return self.settings
+        if environment is None:
+            return self.settings
+        return self.settings.located(NamedEnvironment(name=environment))
 
 
 def use_dimension(run: CommandLine, dimension: int) -> None:

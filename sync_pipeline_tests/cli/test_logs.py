@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import logging
 import os
 import pty
 import subprocess
 import sys
 
 import pytest
+
+from sync_pipeline.cli.logs import FORMAT, name_environment
+from sync_pipeline.core.environment import NamedEnvironment
 
 RETRY = """
 from sync_pipeline.cli.logs import configure_logging
@@ -101,3 +105,17 @@ def test_nor_is_a_file() -> None:
     )
 
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_lines_of_the_log_name_the_environment(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(FORMAT))
+    root.addHandler(handler)
+    try:
+        name_environment(NamedEnvironment(name="prod", is_protected=True))
+        logging.getLogger("sync_pipeline.sample").warning("something happened")
+    finally:
+        root.removeHandler(handler)
+
+    assert "WARNING [prod] sync_pipeline.sample: something happened" in capsys.readouterr().err

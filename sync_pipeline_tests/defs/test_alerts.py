@@ -127,6 +127,14 @@ def alert(**changes: str | None) -> Alert:
     return Alert(**values)  # type: ignore[arg-type]  # job, run_id and error are texts
 
 
+def test_an_alert_names_the_environment_where_there_is_one() -> None:
+    prod = alert(environment="prod")
+
+    assert prod.headline(more=0).startswith("sync-pipeline [prod]: scope 'acme' failed")
+    assert prod.facts()["environment"] == "prod"
+    assert "environment" not in alert().facts()
+
+
 # --- channels ---------------------------------------------------------------------------
 
 

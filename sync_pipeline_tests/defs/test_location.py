@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.partitions.utils.base import INVALID_PARTITION_SUBSTRINGS
 
+from sync_pipeline.core.environment import NamedEnvironment
 from sync_pipeline.core.scope import FORBIDDEN_IN_KEYS, why_not_a_tenant_id
 from sync_pipeline.definitions import build_definitions
 from sync_pipeline.defs.run_history import JOB_NAMES
@@ -192,3 +193,29 @@ def test_the_forbidden_parts_are_dagsters_besides_control_characters() -> None:
 
 if __name__ == "__main__":
     SNAPSHOT.write_text(rendered(), encoding="utf-8")
+
+
+def test_every_run_of_an_environment_is_tagged_with_its_name() -> None:
+    settings = Settings().located(NamedEnvironment(name="prod"))
+    repository = build_definitions(settings=settings).get_repository_def()
+
+    tags = {
+        job.name: job.run_tags.get("sync_pipeline/environment")
+        for job in repository.get_all_jobs()
+        if not job.name.startswith("__")
+    }
+
+    assert tags == dict.fromkeys(
+        ("sync_scope_job", "sync_big_scope_job", "sync_group_job", "maintenance_job"), "prod"
+    )
+
+
+def test_a_sensor_of_an_environment_asks_for_tagged_jobs() -> None:
+    settings = Settings().located(NamedEnvironment(name="prod"))
+    repository = build_definitions(settings=settings).get_repository_def()
+
+    jobs = {target.job_name for sensor in repository.sensor_defs for target in sensor.targets}
+
+    assert all(
+        repository.get_job(name).run_tags["sync_pipeline/environment"] == "prod" for name in jobs
+    )

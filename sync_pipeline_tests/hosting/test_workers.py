@@ -14,6 +14,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from sync_pipeline.core.environment import NamedEnvironment
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.hosting.instance import instance_settings
 from sync_pipeline.hosting.worker import _run_together, make_app, require_celery
@@ -78,6 +79,19 @@ def test_containers_get_the_variables_of_the_settings_and_no_others() -> None:
         "AWS_REGION",
         "DATABASE_URL",
         "SYNC_PIPELINE__SEARCH__FUSION",
+    ]
+
+
+def test_containers_get_the_environment_and_the_variables_that_the_file_itself_names() -> None:
+    settings = scaled(executor="docker", image="registry/sync-pipeline:1").located(
+        NamedEnvironment(name="prod"), references=("PROD_DATABASE_URL",)
+    )
+
+    config = told(settings, SYNC_PIPELINE_ENV="prod", PROD_DATABASE_URL="x", OTHER="y")
+
+    assert config["run_launcher"]["config"]["env_vars"][2:] == [
+        "PROD_DATABASE_URL",
+        "SYNC_PIPELINE_ENV",
     ]
 
 

@@ -82,13 +82,13 @@ def test_a_page_after_a_cursor_reads_no_row_before_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows: list[object] = []
-    build = exporting._line
+    build = exporting.line_of
 
     def counting(document: Any, *, entity: Entity) -> Any:
         rows.append(document.db_id)
         return build(document, entity=entity)
 
-    monkeypatch.setattr(exporting, "_line", counting)
+    monkeypatch.setattr(exporting, "line_of", counting)
 
     read(world, limit=1, after=Place("acme", "material", "9"), batch_size=1)
 

@@ -410,6 +410,39 @@ MUTANTS: Final = {
             ),
         ),
     ),
+    "protected: nobody asks for the name": Mutant(
+        "sync_pipeline_tests/cli/test_environments.py::test_deleting_in_a_protected_environment_takes_its_name[tenant]",
+        (
+            Change(
+                "sync_pipeline.core.environment",
+                "needs_name",
+                "environment.is_protected",
+                "False",
+            ),
+        ),
+    ),
+    "protected: any name will do": Mutant(
+        "sync_pipeline_tests/service/test_environments.py::test_an_approval_in_a_protected_environment_takes_its_name[dev]",
+        (
+            Change(
+                "sync_pipeline.core.environment",
+                "needs_name",
+                "said != environment.name",
+                "False",
+            ),
+        ),
+    ),
+    "protected: an address comes from any variable": Mutant(
+        "sync_pipeline_tests/settings/test_environments.py::test_a_protected_environment_takes_no_address_that_its_file_does_not_name",
+        (
+            Change(
+                "sync_pipeline.settings.environments",
+                "contradictions",
+                "overlay.is_protected and path in ADDRESSES and not is_own and given is not None",
+                "False",
+            ),
+        ),
+    ),
 }
 """By scenario and what is taken out."""
 

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
+from sync_pipeline.core.environment import NamedEnvironment
 from sync_pipeline.service.app import make_app
 from sync_pipeline.service.tokens import create_token
 from sync_pipeline.settings import ServiceSettings, Settings
@@ -31,6 +32,7 @@ class Served:
         *,
         is_synced: bool = True,
         prepare: Callable[[CommandLine], None] | None = None,
+        environment: NamedEnvironment | None = None,
         **settings: Any,
     ) -> None:
         self.run = CommandLine(folder)
@@ -41,7 +43,8 @@ class Served:
         wanted: dict[str, Any] = {"secret": SecretStr(SECRET), **settings}
         self.settings = ServiceSettings(**wanted)
         installation = FakeInstallation(self.run.sync)
-        installation.settings = Settings(service=self.settings)  # type: ignore[attr-defined]
+        located = Settings(service=self.settings).located(environment)
+        installation.settings = located  # type: ignore[attr-defined]
         self.app: FastAPI = make_app(cast(Installation, installation))
         self.client = TestClient(
             self.app, base_url="http://127.0.0.1:8080", raise_server_exceptions=False

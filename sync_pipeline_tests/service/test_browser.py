@@ -12,6 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from sync_pipeline.core.environment import NamedEnvironment
 from sync_pipeline_tests.cli.installed import CommandLine, row, use_dimension
 from sync_pipeline_tests.service.browsing import (
     CHROMIUM,
@@ -219,6 +220,37 @@ def test_a_blocked_deletion_is_approved_by_typing_its_number(site: Site) -> None
     assert [it for it in site.documents() if it.startswith("tenant-material-i")] == [
         "tenant-material-i0"
     ]
+
+
+def test_in_a_protected_environment_its_name_is_typed_too(browser: Browser, tmp_path: Path) -> None:
+    prod = NamedEnvironment(name="prod", is_protected=True)
+    with (
+        open_to_browsers(tmp_path, environment=prod) as (served, address),
+        working(served.run) as worker,
+    ):
+        site = Site(served, address, worker, browser)
+        served.run.source.tables["materials"] += [
+            row(f"i{number}", f"hex bolt M{number}", tenant="initech")
+            for number in range(ROWS_OF_INITECH)
+        ]
+        worker.sync("initech")
+        site.empty("initech")
+        page = site.visit()
+        expect(page).to_have_title(re.compile(r"^prod · "))
+        expect(page.locator(".environment.protected")).to_contain_text("prod")
+
+        page.get_by_label("Type 39 to approve").fill("39")
+        page.get_by_label("and the name of this environment").fill("dev")
+        page.get_by_role("button", name="Approve").click()
+        expect(page.locator("#messages")).to_contain_text("nothing was changed")
+        assert len([it for it in site.documents() if it.startswith("tenant-material-i")]) == 40
+        page.get_by_label("Type 39 to approve").fill("39")
+        page.get_by_label("and the name of this environment").fill("prod")
+        page.get_by_role("button", name="Approve").click()
+
+        expect(page.locator("#blocked")).to_be_hidden()
+        assert len([it for it in site.documents() if it.startswith("tenant-material-i")]) == 1
+        assert not [it for it in Axe().run(page).response["violations"] if it["impact"] in SERIOUS]
 
 
 def test_a_scope_whose_run_failed_is_mended_and_synced_from_its_error(site: Site) -> None:

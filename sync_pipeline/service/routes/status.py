@@ -75,6 +75,8 @@ def status(
     )
     recorded = recorded_status(service.sync, page=page, visible=visible_to(principal))
     answer = _answer(recorded, principal)
+    environment = service.settings.environment
+    answer.environment = None if environment is None else environment.name
     if measured:
         answer.measured = _measured(service, page)
     return answer

@@ -14,6 +14,7 @@ from sync_pipeline.operations import costing, requests
 from sync_pipeline.operations.answers import explanation_answer
 from sync_pipeline.operations.asking import explain_document, iter_plans, list_documents
 from sync_pipeline.operations.plans import saved_plan
+from sync_pipeline.operations.protection import require_named
 from sync_pipeline.operations.scopes import InstalledScopes, known_tenant, tenant_named
 from sync_pipeline.service.models import MAX_SCOPE, FieldName
 from sync_pipeline.service.principals import ForbiddenError, Principal
@@ -98,7 +99,16 @@ def request(
 def approve(
     body: ApproveBody, service: Opened, principal: Admin, response: Response
 ) -> RequestAnswer:
-    """Approve a deletion that was refused for its size, and have it done: exactly so many."""
+    """Approve a deletion that was refused for its size, and have it done: exactly so many.
+
+    In a protected environment `confirm_environment` has to be its name.
+    """
+    require_named(
+        service.settings.environment,
+        said=body.confirm_environment,
+        doing=f"approving {body.deletions} deletions",
+        how="Say the name of the environment as `confirm_environment`.",
+    )
     asked = requests.approve_deletions(
         service.sync,
         scope=_scope_named(service, body.scope),

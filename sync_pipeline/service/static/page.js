@@ -165,13 +165,14 @@ async function follow(location, said) {
   return said + "; it still runs.";
 }
 
-async function act(element) {
+async function act(element, more) {
   const { post, body, said, then } = element.dataset;
   const button = element.tagName === "FORM" ? element.querySelector("button") : element;
+  const sent = JSON.stringify({ ...JSON.parse(body || "{}"), ...more });
   button.dataset.busy = "";
   button.disabled = true;
   try {
-    const { location: follows } = await send("POST", post, body || "{}");
+    const { location: follows } = await send("POST", post, sent);
     say(said + ".");
     schedule();
     if (follows) {
@@ -206,6 +207,7 @@ document.addEventListener("submit", (event) => {
   }
   event.preventDefault();
   const field = form.querySelector("input");
+  const name = form.querySelector("input[name]");
   const wrong = form.querySelector(".wrong");
   if (field.value.trim().replaceAll(",", "") !== form.dataset.repeat) {
     wrong.textContent = "This is not the number. Nothing was approved.";
@@ -214,9 +216,12 @@ document.addEventListener("submit", (event) => {
     return;
   }
   wrong.textContent = "";
-  field.value = "";
-  field.removeAttribute("aria-invalid");
-  act(form);
+  const more = name ? { [name.name]: name.value.trim() } : {};
+  for (const filled of form.querySelectorAll("input")) {
+    filled.value = "";
+    filled.removeAttribute("aria-invalid");
+  }
+  act(form, more);
 });
 
 // A tip goes away on Escape, as people expect it to.
