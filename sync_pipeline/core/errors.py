@@ -353,7 +353,14 @@ class ScopeBusyError(TransientError):
 
 
 class PermanentError(SyncPipelineError):
-    """Trying again gives the same answer."""
+    """Trying again gives the same answer.
+
+    Attributes:
+        charged_calls: Requests whose answers are of no use, or were never seen: they may be
+            charged.
+    """
+
+    charged_calls: int = 0
 
 
 class CollectionMissingError(PermanentError):

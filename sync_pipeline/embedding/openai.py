@@ -12,9 +12,17 @@ from functools import cached_property, partial
 from typing import Final
 from urllib.parse import urlsplit
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sync_pipeline.core.batching import batched_by_size
 from sync_pipeline.core.embedded import Embedded, joined
-from sync_pipeline.core.errors import RateLimitedError, SyncPipelineError, TransientError
+from sync_pipeline.core.errors import (
+    PermanentError,
+    RateLimitedError,
+    SyncPipelineError,
+    TransientError,
+)
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import check_vectors
 from sync_pipeline.core.ports import RateLimiter
@@ -179,8 +187,10 @@ class OpenAIEmbedder:
             ):
                 parts.append(self._ask(batch, prompt=prompt, goes_ahead=goes_ahead))  # noqa: PERF401 - what there was is counted
         except TransientError as error:
-            # They were answered and are lost with the rest.
-            error.unanswered_calls += sum(part.calls + part.unanswered_calls for part in parts)
+            error.unanswered_calls += _calls_of(parts)
+            raise
+        except PermanentError as error:
+            error.charged_calls += _calls_of(parts)
             raise
         return joined(parts, dimension=self.dimension, provider=self._host)
 
@@ -198,11 +208,16 @@ class OpenAIEmbedder:
                 error.unanswered_calls = lost
                 raise
 
-        answer = self._retries.call(attempt)
-        vectors = normalised(read_vectors(answer.body, count=len(inputs)))
-        if self._known_dimension is None:
-            self._known_dimension = vectors.shape[1]
-        check_vectors(vectors, dimension=self._known_dimension, origin=f"the model {self._model}")
+        try:
+            answer = self._retries.call(attempt)
+        except PermanentError as error:
+            error.charged_calls = lost
+            raise
+        try:
+            vectors = self._vectors(answer, count=len(inputs))
+        except PermanentError as error:
+            error.charged_calls = lost + 1
+            raise
         return Embedded(
             vectors=vectors,
             counts=self.count_unknown(texts),
@@ -211,6 +226,14 @@ class OpenAIEmbedder:
             stated_tokens=read_tokens(answer.body, texts=inputs),
             unanswered_calls=lost,
         )
+
+    def _vectors(self, answer: Answer, *, count: int) -> NDArray[np.float32]:
+        """One per text, or nothing is used."""
+        vectors = normalised(read_vectors(answer.body, count=count))
+        if self._known_dimension is None:
+            self._known_dimension = vectors.shape[1]
+        check_vectors(vectors, dimension=self._known_dimension, origin=f"the model {self._model}")
+        return vectors
 
     def _attempt(self, inputs: Sequence[str], *, goes_ahead: bool) -> Answer:
         """Send one request when it may be sent, and tell the limiter what became of it."""
@@ -255,6 +278,11 @@ class OpenAIEmbedder:
             taken=expected if error.unanswered_calls or closed_seconds else 0,
             stated=StatedLimits(closed_seconds=closed_seconds),
         )
+
+
+def _calls_of(parts: Sequence[Embedded]) -> int:
+    """Requests that were answered, or may have been, and are lost with the rest of a call."""
+    return sum(part.calls + part.unanswered_calls for part in parts)
 
 
 def _request_bytes(tokens_per_minute: int | None) -> int:

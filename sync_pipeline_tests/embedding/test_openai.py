@@ -693,3 +693,30 @@ def test_requests_take_no_more_than_a_little_of_a_minute_s_tokens() -> None:
 
     assert small.max_batch_bytes == 300
     assert large.max_batch_bytes == 300_000 - 64 * len("passage: ")
+
+
+@pytest.mark.parametrize(
+    ("answers", "charged"),
+    [
+        pytest.param([Answer(status=400)], 0, id="refused"),
+        pytest.param([Answer(body=answer_of([1.0] * DIMENSION))], 1, id="too few vectors"),
+        pytest.param([Answer(breaks=True), Answer(body=b'{"data": 5}')], 2, id="of another shape"),
+        pytest.param([Answer(breaks=True), Answer(status=400)], 1, id="lost, then refused"),
+    ],
+)
+def test_what_an_unusable_answer_cost_is_said(answers: list[Answer], charged: int) -> None:
+    with running_service(*answers) as service, pytest.raises(PermanentError) as caught:
+        client_of(service).embed(TEXTS)
+
+    assert caught.value.charged_calls == service.calls == charged
+
+
+def test_parts_of_a_call_that_are_lost_with_it_are_said_too() -> None:
+    with running_service(Answer(), Answer(status=400)) as service:
+        client = OpenAIEmbedder(
+            model="stub", base_url=service.url, dimension=DIMENSION, max_batch=2
+        )
+        with pytest.raises(PermanentError, match="answered 400") as caught:
+            client.embed(TEXTS)
+
+    assert caught.value.charged_calls == service.calls == 1
