@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from sync_pipeline.core.addresses import is_this_machine
@@ -16,6 +16,8 @@ from sync_pipeline.embedding.openai_interface import read_json, refusal
 
 if TYPE_CHECKING:
     import openai
+
+EncodingFormat = Literal["float", "base64"]
 
 _CONNECT_SECONDS: Final = 10.0
 _NOT_SENT: Final = frozenset(
@@ -64,13 +66,23 @@ class EmbeddingsClient:
         self._lock = threading.Lock()
         self._opened: openai.OpenAI | None = None
 
-    def embed(self, texts: Sequence[str], *, model: str, dimensions: int | None) -> Answer:
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        model: str,
+        dimensions: int | None,
+        encoding_format: EncodingFormat = "float",
+        fields: Mapping[str, object] | None = None,
+    ) -> Answer:
         """Ask for the vectors of texts.
 
         Args:
             texts: Non-empty strings.
             model: As the service names it.
             dimensions: Length to cut the vectors to; None: as the model has them.
+            encoding_format: How the vectors are to be written.
+            fields: Of the request besides, which only this service knows.
 
         Raises:
             ConfigurationError: key refused, unknown model, no embeddings service there.
@@ -84,8 +96,9 @@ class EmbeddingsClient:
             raw = client.embeddings.with_raw_response.create(
                 input=list(texts),
                 model=model,
-                encoding_format="float",
+                encoding_format=encoding_format,
                 dimensions=openai.omit if dimensions is None else dimensions,
+                extra_body=fields or None,
             )
         except openai.APIStatusError as error:
             raise refusal(error.response, url=self._url, model=model) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -10,6 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sync_pipeline_tests.fakes.embedder import FakeEmbedder
 
@@ -136,6 +140,13 @@ def tokens_of(texts: Sequence[str]) -> int:
     return sum(len(text.encode()) // 3 + 1 for text in texts)
 
 
+def _written(vector: NDArray[np.float32], *, is_base64: bool) -> object:
+    """A vector as it was asked for."""
+    if is_base64:
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    return vector.tolist()
+
+
 def vectors_for(
     texts: list[str],
     *,
@@ -143,6 +154,7 @@ def vectors_for(
     window: int | None = None,
     dimension: int = DIMENSION,
     states_usage: bool = True,
+    is_base64: bool = False,
 ) -> bytes:
     """The answer of a working service, last text first."""
     fake = FakeEmbedder(dimension=dimension, max_batch=len(texts), model_id=model)
@@ -150,7 +162,7 @@ def vectors_for(
         {
             "index": place,
             "object": "embedding",
-            "embedding": (fake.vector(text[:window]) * 3).tolist(),
+            "embedding": _written(fake.vector(text[:window]) * 3, is_base64=is_base64),
         }
         for place, text in enumerate(texts)
     ]
@@ -201,6 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
                 window=service.window,
                 dimension=request.get("dimensions", DIMENSION),
                 states_usage=service.states_usage,
+                is_base64=request.get("encoding_format") == "base64",
             )
         self._send(answer, body=body, headers=headers)
 
