@@ -24,8 +24,8 @@ MEASURED_SECONDS: Final = 60.0
 _LEAST: Final = Limit(value=95, reason="what is to be used of the limits", is_minimum=True)
 _NOTE: Final = (
     f"{PROCESSES} processes of 4 threads, one PostgreSQL, a service on this machine that takes "
-    f"{TOKENS_PER_MINUTE:,} tokens a minute, states that in its headers and refuses what is beyond; it "
-    f"answers after {LATENCY_SECONDS} s. Nothing is set; measured for {MEASURED_SECONDS:.0f} s."
+    f"{TOKENS_PER_MINUTE:,} tokens a minute, states it in its headers and refuses what is beyond; "
+    f"it answers after {LATENCY_SECONDS} s. Nothing is set; measured for {MEASURED_SECONDS:.0f} s."
 )
 
 

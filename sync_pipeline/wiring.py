@@ -193,6 +193,7 @@ def stop_embedded_services(settings: Settings) -> bool:
 
 
 def _connect(settings: Settings, *, shares_index: bool) -> Installation:
+    from sync_pipeline.database.embedding_batches import PostgresEmbeddingBatches
     from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
     from sync_pipeline.database.embedding_rates import PostgresEmbeddingRates
     from sync_pipeline.database.engine import make_engine
@@ -265,6 +266,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         heartbeats=PostgresRunHeartbeats(state_engine, schema, machine=settings.scale.machine_name),
         cache=PostgresEmbeddingCache(state_engine, schema),
         canaries=canaries,
+        batches=PostgresEmbeddingBatches(state_engine, schema),
         rates=PostgresEmbeddingRates(state_engine, schema),
         quarantine=PostgresQuarantine(state_engine, schema),
         requests=PostgresSyncRequests(state_engine, schema),
@@ -401,6 +403,7 @@ def _embedder(embedding: AnyModel, limiters: Limiters = _local_limiter) -> Embed
             concurrency=embedding.concurrency,
             tokens_per_minute=embedding.tokens_per_minute,
             timeout_seconds=embedding.timeout_seconds,
+            batch_from_texts=embedding.batch_from_texts,
             limiter=limiters(embedding),
         )
     from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder

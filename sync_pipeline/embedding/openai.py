@@ -26,7 +26,7 @@ from sync_pipeline.core.errors import (
 )
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import check_vectors
-from sync_pipeline.core.ports import RateLimiter
+from sync_pipeline.core.ports import BatchEmbedder, RateLimiter
 from sync_pipeline.core.rate_limits import (
     NOTHING_STATED,
     UNSTATED_BLOCK_SECONDS,
@@ -35,6 +35,7 @@ from sync_pipeline.core.rate_limits import (
 from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.core.waiting import wait
+from sync_pipeline.embedding.openai_batches import OpenAIBatches
 from sync_pipeline.embedding.openai_client import Answer, EmbeddingsClient, EncodingFormat
 from sync_pipeline.embedding.openai_interface import checked_url, read_tokens, read_vectors
 from sync_pipeline.embedding.rate_limits import LocalRateLimiter, await_turn, settle
@@ -87,6 +88,8 @@ class OpenAIEmbedder:
         tokens_per_minute: What the service allows, where that is known; requests are cut so
             that none takes much of it.
         timeout_seconds: Longest wait for an answer.
+        batch_from_texts: From so many missing texts on, they are embedded by the batch; None:
+            never.
         limiter: Says when a request may be sent; None: this embedder keeps to what the service
             states by itself.
         retries: How often and how long to wait.
@@ -114,11 +117,13 @@ class OpenAIEmbedder:
         concurrency: int = 4,
         tokens_per_minute: int | None = None,
         timeout_seconds: float = 60.0,
+        batch_from_texts: int | None = None,
         limiter: RateLimiter | None = None,
         retries: Retries = Retries(),  # noqa: B008 - frozen
     ) -> None:
         self.max_batch = max_batch
         self.concurrency = concurrency
+        self._batch_from_texts = batch_from_texts
         self._model = model
         self._url = checked_url(
             base_url or OPENAI_URL,
@@ -189,6 +194,24 @@ class OpenAIEmbedder:
     def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
         """Nothing is known to be unknown: the service's tokenizer is not at hand."""
         return [TokenCount(tokens=self.count_tokens([text]), unknown=0) for text in texts]
+
+    @cached_property
+    def by_batch(self) -> BatchEmbedder | None:
+        """The same model by the batch, where that is wanted."""
+        if self._batch_from_texts is None:
+            return None
+        return OpenAIBatches(
+            self._client,
+            model=self._model,
+            dimension=self.dimension,
+            prompt=self._documents.prompt,
+            fields={
+                **self._documents.fields,
+                **({"dimensions": self.dimension} if self._shorten else {}),
+            },
+            from_texts=self._batch_from_texts,
+            retries=self._retries,
+        )
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from sync_pipeline.core.embedded import Embedded, joined
 from sync_pipeline.core.errors import ModelUnavailableError
 from sync_pipeline.core.hashing import digest
+from sync_pipeline.core.ports import BatchEmbedder
 from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.embedding.model_folder import BUNDLED, ModelFolder, find_model, read_model
 from sync_pipeline.embedding.precision import Dtype, choose_dtype
@@ -107,6 +108,7 @@ class SentenceTransformersEmbedder:
         self.max_batch = batch_size * _CALLS_PER_BATCH
         self.max_batch_bytes: int | None = None
         self.concurrency = 1
+        self.by_batch: BatchEmbedder | None = None
         self._model = model
         self._revision = revision
         self._wanted_dtype = dtype

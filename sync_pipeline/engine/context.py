@@ -20,6 +20,7 @@ from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import CollectionSpec
 from sync_pipeline.core.ports import (
     Embedder,
+    EmbeddingBatches,
     EmbeddingCache,
     EmbeddingRates,
     Generations,
@@ -163,6 +164,8 @@ class SyncContext:
     no generation is made of it."""
     price_per_million_tokens: float | None = None
     """What the embedding provider charges, for estimates."""
+    batches: EmbeddingBatches | None = None
+    """Which texts a service embeds by the batch."""
     feed: ChangeFeed | None = None
     """Where the source can tell which rows changed."""
 

@@ -48,6 +48,7 @@ class StandingFor:
         self.max_batch = embedder.max_batch
         self.max_batch_bytes = embedder.max_batch_bytes
         self.concurrency = embedder.concurrency
+        self.by_batch = embedder.by_batch
         self._embedder = embedder
 
     @property

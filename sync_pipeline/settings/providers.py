@@ -119,6 +119,9 @@ class OpenAIModel(ModelSettings):
     answers state, if they do."""
     tokens_per_minute: PerMinute | None = None
     """Likewise, in tokens."""
+    batch_from_texts: Annotated[int, Field(ge=1, le=1_000_000), NOT_A_BOOL] | None = None
+    """From so many missing texts in a part (`part_texts`) on, they are handed to OpenAI's batch
+    interface: half the price, within a day. Null: never."""
     query_prompt: str | None = None
     """Put before every search text, for models that are trained so."""
     document_prompt: str | None = None

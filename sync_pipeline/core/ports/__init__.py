@@ -4,6 +4,13 @@ Adapters raise only errors of ``core.errors``; foreign exceptions stop inside
 them. ``Lease`` values are opened in a ``with`` for a short time, never held.
 """
 
+from sync_pipeline.core.ports.batches import (
+    BatchAnswer,
+    BatchEmbedder,
+    BatchProgress,
+    EmbeddingBatches,
+    OpenBatch,
+)
 from sync_pipeline.core.ports.cache import (
     LONGEST_USE_SECONDS,
     MARK_MARGIN_SECONDS,
@@ -73,6 +80,9 @@ __all__ = [
     "LONGEST_USE_SECONDS",
     "MARK_MARGIN_SECONDS",
     "MAX_LEASE_SECONDS",
+    "BatchAnswer",
+    "BatchEmbedder",
+    "BatchProgress",
     "CacheSlice",
     "CacheUse",
     "CachedVectors",
@@ -80,6 +90,7 @@ __all__ = [
     "DatasetWriter",
     "DocumentRecord",
     "Embedder",
+    "EmbeddingBatches",
     "EmbeddingCache",
     "EmbeddingCacheReader",
     "EmbeddingRates",
@@ -103,6 +114,7 @@ __all__ = [
     "MarkFence",
     "ModelCanaries",
     "ModelCanariesReader",
+    "OpenBatch",
     "Overview",
     "Progress",
     "Quarantine",
