@@ -14,6 +14,7 @@ from benchmarks import (
     busy_neighbour,
     canaries,
     digest_check,
+    embedding_pace,
     feed_writes,
     first_sync_model,
     first_sync_pipeline,
@@ -70,6 +71,7 @@ ALONE: Final[Mapping[str, Benchmark]] = {
     "service": Benchmark(service.TITLE, service.measure),
     "canaries": Benchmark(canaries.TITLE, canaries.measure),
     "backup": Benchmark(backup.TITLE, backup.measure),
+    "embedding_pace": Benchmark(embedding_pace.TITLE, embedding_pace.measure),
     "retrieval": Benchmark(retrieval.TITLE, retrieval.measure),
     "row_bytes": Benchmark(row_bytes.TITLE, row_bytes.measure),
 }

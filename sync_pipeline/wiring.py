@@ -321,6 +321,7 @@ def stop_embedded_services(settings: Settings) -> bool:
 
 
 def _connect(settings: Settings, *, shares_index: bool) -> Installation:
+    from sync_pipeline.database.embedding_batches import PostgresEmbeddingBatches
     from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
     from sync_pipeline.database.embedding_rates import PostgresEmbeddingRates
     from sync_pipeline.database.engine import make_engine
@@ -392,6 +393,7 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
         heartbeats=PostgresRunHeartbeats(state_engine, schema, machine=settings.scale.machine_name),
         cache=PostgresEmbeddingCache(state_engine, schema),
         canaries=canaries,
+        batches=PostgresEmbeddingBatches(state_engine, schema),
         rates=PostgresEmbeddingRates(state_engine, schema),
         ledger=accounts.ledger,
         breakers=accounts.breakers,
@@ -608,11 +610,15 @@ def _unpriced(embedding: AnyModel, accounts: Accounts) -> Embedder:
             revision=embedding.revision,
             query_prompt=embedding.query_prompt,
             document_prompt=embedding.document_prompt,
+            query_fields=embedding.query_fields,
+            document_fields=embedding.document_fields,
+            encoding_format=embedding.encoding_format,
             shorten=embedding.reduce_dimension,
             max_batch=embedding.batch_size,
             concurrency=embedding.concurrency,
             tokens_per_minute=embedding.tokens_per_minute,
             timeout_seconds=embedding.timeout_seconds,
+            batch_from_texts=embedding.batch_from_texts,
             limiter=accounts.limiter(embedding),
         )
     from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder

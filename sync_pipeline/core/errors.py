@@ -41,7 +41,8 @@
     │   └── OutOfSpaceError        a disk or quota is full
     ├── PostponedError             texts have to wait; nothing is wrong with them
     │   ├── BudgetExceededError    a budget does not admit what they would take
-    │   └── NoProviderError        none of the providers of a chain can be asked now
+    │   ├── NoProviderError        none of the providers of a chain can be asked now
+    │   └── BatchUnderWayError     a service embeds them by the batch, within a day
     └── StoppedError               asked to stop; the batch in flight was finished
 
 Messages say what happened, where, with which numbers, and what to do; the last is a value
@@ -371,7 +372,14 @@ class ScopeBusyError(TransientError):
 
 
 class PermanentError(SyncPipelineError):
-    """Trying again gives the same answer."""
+    """Trying again gives the same answer.
+
+    Attributes:
+        charged_calls: Requests whose answers are of no use, or were never seen: they may be
+            charged.
+    """
+
+    charged_calls: int = 0
 
 
 class CollectionMissingError(PermanentError):
@@ -681,6 +689,20 @@ class NoProviderError(PostponedError):
         )
 
 
+class BatchUnderWayError(PostponedError):
+    """A service embeds these texts by the batch, within a day."""
+
+    def __init__(self, *, texts: int) -> None:
+        self.texts = texts
+        super().__init__(
+            f"{texts:,} texts are being embedded by the batch, within a day. Their documents are "
+            "pending and found by their words; they are caught up once it is done, and handed over "
+            "only once.",
+            retry_after_seconds=_BATCH_AGAIN_SECONDS,
+        )
+
+
+_BATCH_AGAIN_SECONDS: Final = 600.0
 _PROVIDER_AGAIN_SECONDS: Final = 300.0
 _RUN_AGAIN_SECONDS: Final = 60.0
 _MONTH_AGAIN_SECONDS: Final = 3_600.0

@@ -178,6 +178,11 @@ class BudgetPolicy:
         """Whether anything is bound in a month."""
         return any(limit.is_set for limit in (self.month, self.tenant, *self.tenants.values()))
 
+    @property
+    def bounds_anything(self) -> bool:
+        """Whether anything is bound at all."""
+        return self.run.is_set or self.has_limits
+
     def of_scope(self, scope_key: str) -> Limit:
         """What a scope may spend in a month: the shared rows are nobody's, unless named."""
         return self.tenants.get(

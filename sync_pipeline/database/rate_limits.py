@@ -96,9 +96,14 @@ class PostgresRateLimiter:
                 _between(pace.asked_at, pace.blocked_until),
             )
         )
-        wait_seconds, blocked_seconds = self._database.run(
-            "taking a turn at a service", lambda it: it.execute(statement).one()
+        found = self._database.run(
+            "taking a turn at a service", lambda it: it.execute(statement).first()
         )
+        if found is None:
+            # Removed by hand: the account begins anew.
+            self._is_there = False
+            return self.take(tokens=tokens, goes_ahead=goes_ahead)
+        wait_seconds, blocked_seconds = found
         return Turn(
             wait_seconds=wait_seconds,
             is_taken=wait_seconds <= MAX_QUEUE_SECONDS,
@@ -142,7 +147,7 @@ class PostgresRateLimiter:
         return max(0.0, found[0][0]) if found else 0.0
 
     def _make_sure(self) -> None:
-        """Have a row, once per process; nobody removes it."""
+        """Have a row; looked after once per process."""
         if self._is_there:
             return
         statement = insert(self._table).values(account=self._account).on_conflict_do_nothing()

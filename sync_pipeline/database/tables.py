@@ -57,6 +57,7 @@ def state_tables(schema: str) -> MetaData:
     _generation(metadata)
     _embedding_rate(metadata)
     _rate_limit(metadata)
+    _embedding_batch(metadata)
     _sync_request(metadata)
     _sync_run(metadata)
     _run_heartbeat(metadata)
@@ -301,6 +302,24 @@ def _rate_limit(metadata: MetaData) -> None:
         Column("asked_at", MOMENT),
         Column("turn_at", MOMENT),
         Column("updated_at", MOMENT, nullable=False, server_default=func.now()),
+    )
+
+
+def _embedding_batch(metadata: MetaData) -> None:
+    Table(
+        "embedding_batch",
+        metadata,
+        Column("name", KEY, primary_key=True),
+        Column("batch_id", Text),
+        Column("planned_at", MOMENT, nullable=False, server_default=func.now()),
+    )
+    Table(
+        "embedding_batch_text",
+        metadata,
+        Column("cache_key", KEY, primary_key=True),
+        Column("text_hash", KEY, primary_key=True),
+        Column("batch", KEY, nullable=False),
+        Index("embedding_batch_text_by_batch", "batch"),
     )
 
 

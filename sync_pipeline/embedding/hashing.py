@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sync_pipeline.core.embedded import Embedded
+from sync_pipeline.core.ports import BatchEmbedder
 from sync_pipeline.core.spending import FREE
 from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.embedding.vectors import normalised
@@ -44,6 +45,7 @@ class HashingEmbedder:
         self.max_batch_bytes: int | None = None
         self.concurrency = 1
         self.tariff = FREE
+        self.by_batch: BatchEmbedder | None = None
         self.model_id = f"hashing-{dimension}-v1"
 
     def embed(self, texts: Sequence[str]) -> Embedded:

@@ -6,18 +6,27 @@ answer ``POST {base_url}/embeddings`` in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Final
 from urllib.parse import urlsplit
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sync_pipeline.core.batching import batched_by_size
 from sync_pipeline.core.embedded import Embedded, joined
-from sync_pipeline.core.errors import RateLimitedError, SyncPipelineError, TransientError
+from sync_pipeline.core.errors import (
+    PermanentError,
+    RateLimitedError,
+    SyncPipelineError,
+    TransientError,
+)
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.point import check_vectors
-from sync_pipeline.core.ports import RateLimiter
+from sync_pipeline.core.ports import BatchEmbedder, RateLimiter
 from sync_pipeline.core.rate_limits import (
     NOTHING_STATED,
     UNSTATED_BLOCK_SECONDS,
@@ -27,7 +36,8 @@ from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.spending import Tariff
 from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.core.waiting import wait
-from sync_pipeline.embedding.openai_client import Answer, EmbeddingsClient
+from sync_pipeline.embedding.openai_batches import OpenAIBatches
+from sync_pipeline.embedding.openai_client import Answer, EmbeddingsClient, EncodingFormat
 from sync_pipeline.embedding.openai_interface import checked_url, read_tokens, read_vectors
 from sync_pipeline.embedding.rate_limits import LocalRateLimiter, await_turn, settle
 from sync_pipeline.embedding.stated_limits import stated_limits
@@ -49,6 +59,15 @@ _REQUESTS_PER_MINUTE_AT_LEAST: Final = 12
 """So many requests should a minute's allowance of tokens be good for, so that they spread."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is asked for: documents, or searches."""
+
+    prompt: str
+    fields: Mapping[str, object]
+    goes_ahead: bool = False
+
+
 class OpenAIEmbedder:
     """Asks a service for vectors; transient failures are retried here.
 
@@ -63,11 +82,16 @@ class OpenAIEmbedder:
         revision: Anything that names the model's version; a new one embeds all texts anew.
         query_prompt: Put before search texts, for models that are trained so.
         document_prompt: Put before documents.
+        query_fields: Of the request for search texts besides, which only this service knows.
+        document_fields: The same for documents.
+        encoding_format: How the service is to write vectors.
         max_batch: Most texts per request.
         concurrency: Calls worth having under way at the same time.
         tokens_per_minute: What the service allows, where that is known; requests are cut so
             that none takes much of it.
         timeout_seconds: Longest wait for an answer.
+        batch_from_texts: From so many missing texts on, they are embedded by the batch; None:
+            never.
         limiter: Says when a request may be sent; None: this embedder keeps to what the service
             states by itself.
         retries: How often and how long to wait.
@@ -88,16 +112,21 @@ class OpenAIEmbedder:
         revision: str | None = None,
         query_prompt: str | None = None,
         document_prompt: str | None = None,
+        query_fields: Mapping[str, object] | None = None,
+        document_fields: Mapping[str, object] | None = None,
+        encoding_format: EncodingFormat = "float",
         max_batch: int = 64,
         concurrency: int = 4,
         tokens_per_minute: int | None = None,
         timeout_seconds: float = 60.0,
+        batch_from_texts: int | None = None,
         limiter: RateLimiter | None = None,
         retries: Retries = Retries(),  # noqa: B008 - frozen
     ) -> None:
         self.max_batch = max_batch
         self.concurrency = concurrency
         self.tariff = Tariff(is_service=True)
+        self._batch_from_texts = batch_from_texts
         self._model = model
         self._url = checked_url(
             base_url or OPENAI_URL,
@@ -108,10 +137,11 @@ class OpenAIEmbedder:
         self._known_dimension = dimension or _KNOWN_DIMENSIONS.get(model)
         self._shorten = shorten and dimension is not None
         self._revision = revision or ""
-        self._query_prompt = query_prompt or ""
-        self._document_prompt = document_prompt or ""
+        self._queries = _Kind(query_prompt or "", query_fields or {}, goes_ahead=True)
+        self._documents = _Kind(document_prompt or "", document_fields or {})
+        self._encoding_format: EncodingFormat = encoding_format
         self._request_bytes = _request_bytes(tokens_per_minute)
-        prompts = max_batch * len(self._document_prompt.encode())
+        prompts = max_batch * len(self._documents.prompt.encode())
         self.max_batch_bytes: int | None = max(1, self._request_bytes - prompts)
         self._limiter: RateLimiter = limiter or LocalRateLimiter()
         self._sleep = partial(wait, sleep=retries.sleep)
@@ -124,13 +154,15 @@ class OpenAIEmbedder:
     def dimension(self) -> int:
         """Length of the vectors; asks the service where nobody has said it."""
         if self._known_dimension is None:
-            self._known_dimension = self._ask(["dimension"]).vectors.shape[1]
+            self._known_dimension = self._ask(["dimension"], self._documents).vectors.shape[1]
         return self._known_dimension
 
     @cached_property
     def model_id(self) -> str:
-        """Model, dimension, revision and document prompt; not where the service is."""
-        fingerprint = digest(self._revision, self._document_prompt)[:8]
+        """Model, dimension, revision, document prompt and fields; not where the service is."""
+        fields = self._documents.fields
+        told = [json.dumps(fields, sort_keys=True)] if fields else []
+        fingerprint = digest(self._revision, self._documents.prompt, *told)[:8]
         return f"openai:{self._model}:{self.dimension}:{fingerprint}"
 
     def embed(self, texts: Sequence[str]) -> Embedded:
@@ -142,11 +174,11 @@ class OpenAIEmbedder:
             TransientError: it kept failing; ``RateLimitedError`` if it asked to wait.
             StoppedError: asked to stop while waiting.
         """
-        return self._embed(texts, prompt=self._document_prompt)
+        return self._embed(texts, self._documents)
 
     def embed_queries(self, texts: Sequence[str]) -> Embedded:
         """Embed search texts with the query prompt; they do not queue behind documents."""
-        return self._embed(texts, prompt=self._query_prompt, goes_ahead=True)
+        return self._embed(texts, self._queries)
 
     def find_truncated(self, texts: Sequence[str]) -> list[bool]:
         """None: these services refuse a text beyond the window and do not say how long it is.
@@ -164,19 +196,37 @@ class OpenAIEmbedder:
 
     def most_tokens(self, texts: Sequence[str]) -> int:
         """A token is at least a byte, and a service may put a few of its own around a text."""
-        prompt = max(len(self._document_prompt.encode()), len(self._query_prompt.encode()))
+        prompt = max(len(kind.prompt.encode()) for kind in (self._documents, self._queries))
         return sum(len(text.encode()) + prompt + _TOKENS_AROUND_A_TEXT for text in texts)
 
     def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
         """Nothing is known to be unknown: the service's tokenizer is not at hand."""
         return [TokenCount(tokens=self.count_tokens([text]), unknown=0) for text in texts]
 
+    @cached_property
+    def by_batch(self) -> BatchEmbedder | None:
+        """The same model by the batch, where that is wanted."""
+        if self._batch_from_texts is None:
+            return None
+        return OpenAIBatches(
+            self._client,
+            model=self._model,
+            dimension=self.dimension,
+            prompt=self._documents.prompt,
+            fields={
+                **self._documents.fields,
+                **({"dimensions": self.dimension} if self._shorten else {}),
+            },
+            from_texts=self._batch_from_texts,
+            retries=self._retries,
+        )
+
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""
         self._client.close()
 
-    def _embed(self, texts: Sequence[str], *, prompt: str, goes_ahead: bool = False) -> Embedded:
-        prompt_bytes = len(prompt.encode())
+    def _embed(self, texts: Sequence[str], kind: _Kind) -> Embedded:
+        prompt_bytes = len(kind.prompt.encode())
         parts: list[Embedded] = []
         try:
             for batch in batched_by_size(
@@ -185,32 +235,39 @@ class OpenAIEmbedder:
                 max_bytes=self._request_bytes,
                 size_of=lambda text: prompt_bytes + len(text.encode()),
             ):
-                parts.append(self._ask(batch, prompt=prompt, goes_ahead=goes_ahead))  # noqa: PERF401 - what there was is counted
+                parts.append(self._ask(batch, kind))  # noqa: PERF401 - what there was is counted
         except TransientError as error:
-            # They were answered and are lost with the rest.
-            error.unanswered_calls += sum(part.calls + part.unanswered_calls for part in parts)
+            error.unanswered_calls += _calls_of(parts)
+            raise
+        except PermanentError as error:
+            error.charged_calls += _calls_of(parts)
             raise
         return joined(parts, dimension=self.dimension, provider=self._host)
 
-    def _ask(self, texts: Sequence[str], *, prompt: str = "", goes_ahead: bool = False) -> Embedded:
+    def _ask(self, texts: Sequence[str], kind: _Kind) -> Embedded:
         """The answer to one request, checked, after as many attempts as it takes."""
-        inputs = [prompt + text for text in texts]
+        inputs = [kind.prompt + text for text in texts]
         lost = 0
 
         def attempt() -> Answer:
             nonlocal lost
             try:
-                return self._attempt(inputs, goes_ahead=goes_ahead)
+                return self._attempt(inputs, kind)
             except TransientError as error:
                 lost += error.unanswered_calls
                 error.unanswered_calls = lost
                 raise
 
-        answer = self._retries.call(attempt)
-        vectors = normalised(read_vectors(answer.body, count=len(inputs)))
-        if self._known_dimension is None:
-            self._known_dimension = vectors.shape[1]
-        check_vectors(vectors, dimension=self._known_dimension, origin=f"the model {self._model}")
+        try:
+            answer = self._retries.call(attempt)
+        except PermanentError as error:
+            error.charged_calls = lost
+            raise
+        try:
+            vectors = self._vectors(answer, count=len(inputs))
+        except PermanentError as error:
+            error.charged_calls = lost + 1
+            raise
         return Embedded(
             vectors=vectors,
             counts=self.count_unknown(texts),
@@ -220,13 +277,23 @@ class OpenAIEmbedder:
             unanswered_calls=lost,
         )
 
-    def _attempt(self, inputs: Sequence[str], *, goes_ahead: bool) -> Answer:
+    def _vectors(self, answer: Answer, *, count: int) -> NDArray[np.float32]:
+        """One per text, or nothing is used."""
+        vectors = normalised(
+            read_vectors(answer.body, count=count, is_base64=self._encoding_format == "base64")
+        )
+        if self._known_dimension is None:
+            self._known_dimension = vectors.shape[1]
+        check_vectors(vectors, dimension=self._known_dimension, origin=f"the model {self._model}")
+        return vectors
+
+    def _attempt(self, inputs: Sequence[str], kind: _Kind) -> Answer:
         """Send one request when it may be sent, and tell the limiter what became of it."""
         expected = self.count_tokens(inputs)
         await_turn(
             self._limiter,
             tokens=expected,
-            goes_ahead=goes_ahead,
+            goes_ahead=kind.goes_ahead,
             service=self._url,
             sleep=self._sleep,
         )
@@ -235,6 +302,8 @@ class OpenAIEmbedder:
                 inputs,
                 model=self._model,
                 dimensions=self._known_dimension if self._shorten else None,
+                encoding_format=self._encoding_format,
+                fields=kind.fields,
             )
         except SyncPipelineError as error:
             self._settle_failure(error, expected=expected)
@@ -263,6 +332,11 @@ class OpenAIEmbedder:
             taken=expected if error.unanswered_calls or closed_seconds else 0,
             stated=StatedLimits(closed_seconds=closed_seconds),
         )
+
+
+def _calls_of(parts: Sequence[Embedded]) -> int:
+    """Requests that were answered, or may have been, and are lost with the rest of a call."""
+    return sum(part.calls + part.unanswered_calls for part in parts)
 
 
 def _request_bytes(tokens_per_minute: int | None) -> int:

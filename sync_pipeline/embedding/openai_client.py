@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from sync_pipeline.core.addresses import is_this_machine
@@ -16,6 +18,13 @@ from sync_pipeline.embedding.openai_interface import read_json, refusal
 
 if TYPE_CHECKING:
     import openai
+    from openai.types import Batch
+
+_NAME_OF_BATCH: Final = "sync_pipeline"
+_BATCHES_LOOKED_AT: Final = 2000
+"""Newest batches of an account that are searched for one of ours."""
+
+EncodingFormat = Literal["float", "base64"]
 
 _CONNECT_SECONDS: Final = 10.0
 _NOT_SENT: Final = frozenset(
@@ -64,13 +73,23 @@ class EmbeddingsClient:
         self._lock = threading.Lock()
         self._opened: openai.OpenAI | None = None
 
-    def embed(self, texts: Sequence[str], *, model: str, dimensions: int | None) -> Answer:
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        model: str,
+        dimensions: int | None,
+        encoding_format: EncodingFormat = "float",
+        fields: Mapping[str, object] | None = None,
+    ) -> Answer:
         """Ask for the vectors of texts.
 
         Args:
             texts: Non-empty strings.
             model: As the service names it.
             dimensions: Length to cut the vectors to; None: as the model has them.
+            encoding_format: How the vectors are to be written.
+            fields: Of the request besides, which only this service knows.
 
         Raises:
             ConfigurationError: key refused, unknown model, no embeddings service there.
@@ -80,18 +99,65 @@ class EmbeddingsClient:
         client = self._client()
         import openai  # noqa: PLC0415 - 1.2 s
 
-        try:
+        with self._errors(model):
             raw = client.embeddings.with_raw_response.create(
                 input=list(texts),
                 model=model,
-                encoding_format="float",
+                encoding_format=encoding_format,
                 dimensions=openai.omit if dimensions is None else dimensions,
+                extra_body=fields or None,
             )
-        except openai.APIStatusError as error:
-            raise refusal(error.response, url=self._url, model=model) from error
-        except openai.APIConnectionError as error:
-            raise self._unanswered(error) from error
         return Answer(body=read_json(raw.content, url=self._url), headers=raw.headers)
+
+    def start_batch(self, lines: bytes, *, name: str) -> str:
+        """Hand a file of requests over; what the service calls the batch.
+
+        Args:
+            lines: A request per line, as JSON.
+            name: Kept with the batch.
+
+        Raises:
+            SyncPipelineError: as ``embed``.
+        """
+        client = self._client()
+        with self._errors("the batch"):
+            file = client.files.create(file=(f"{name}.jsonl", lines), purpose="batch")
+            batch = client.batches.create(
+                input_file_id=file.id,
+                endpoint="/v1/embeddings",
+                completion_window="24h",
+                metadata={_NAME_OF_BATCH: name},
+            )
+        return batch.id
+
+    def find_batch(self, name: str) -> str | None:
+        """The newest batch that was handed over under a name; None for none."""
+        with self._errors("the batches"):
+            for batch in islice(self._client().batches.list(limit=100), _BATCHES_LOOKED_AT):
+                if (batch.metadata or {}).get(_NAME_OF_BATCH) == name:
+                    return batch.id
+        return None
+
+    def look_at_batch(self, batch_id: str) -> Batch | None:
+        """What the service says of a batch; None where it knows none of that id."""
+        import openai  # noqa: PLC0415 - 1.2 s
+
+        with self._errors("the batch"):
+            try:
+                return self._client().batches.retrieve(batch_id)
+            except openai.NotFoundError:
+                return None
+
+    def read_lines(self, file_id: str) -> Iterator[str]:
+        """A file of the service, line by line."""
+        files = self._client().files.with_streaming_response
+        with self._errors("the answers"), files.content(file_id) as response:
+            yield from response.iter_lines()
+
+    def delete_file(self, file_id: str) -> None:
+        """Remove a file from the service."""
+        with self._errors("a file"):
+            self._client().files.delete(file_id)
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""
@@ -99,6 +165,20 @@ class EmbeddingsClient:
             if self._opened is not None:
                 self._opened.close()
                 self._opened = None
+
+    @contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        """Translate the client's errors."""
+        import httpx2  # noqa: PLC0415 - comes with it
+        import openai  # noqa: PLC0415 - 1.2 s
+
+        try:
+            yield
+        except openai.APIStatusError as error:
+            raise refusal(error.response, url=self._url, model=what) from error
+        except (openai.APIConnectionError, httpx2.HTTPError) as error:
+            # The client translates nothing while a file is being read.
+            raise self._unanswered(error) from error
 
     def _unanswered(self, error: Exception) -> TransientError:
         reason = type(error.__cause__ or error).__name__

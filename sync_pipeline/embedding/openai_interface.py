@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import json
 import re
@@ -76,12 +77,14 @@ def checked_url(base_url: str, *, has_key: bool, allows_plain_http: bool) -> str
     return str(url)
 
 
-def read_vectors(answer: object, *, count: int) -> NDArray[np.float32]:
+def read_vectors(answer: object, *, count: int, is_base64: bool = False) -> NDArray[np.float32]:
     """Vectors of an answer in the order of the request.
 
     Args:
         answer: ``{"data": [{"index": 0, "embedding": [...]}, ...]}``, in any order.
         count: Texts in the request.
+        is_base64: Whether little-endian floats in base64 were asked for instead of lists; a
+            service that does not know them answers with lists.
 
     Raises:
         PermanentError: not exactly one vector per text, or not numbers.
@@ -90,7 +93,8 @@ def read_vectors(answer: object, *, count: int) -> NDArray[np.float32]:
         items = answer["data"]  # type: ignore[index]  # a TypeError is as good as a check
         by_index = {item["index"]: item["embedding"] for item in items}
         vector_count = len(items)
-        rows = [list(by_index[index]) for index in range(count) if vector_count == count]
+        read = _decoded if is_base64 else list
+        rows = [read(by_index[index]) for index in range(count) if vector_count == count]
         vectors = np.array(rows, dtype=np.float32)
     except (KeyError, TypeError, ValueError) as error:
         raise PermanentError(
@@ -104,6 +108,12 @@ def read_vectors(answer: object, *, count: int) -> NDArray[np.float32]:
             "used, because nobody can tell which belongs to which"
         )
     return vectors
+
+
+def _decoded(embedding: Any) -> Any:
+    if not isinstance(embedding, str):
+        return list(embedding)
+    return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")
 
 
 def read_tokens(answer: object, *, texts: Sequence[str]) -> int | None:

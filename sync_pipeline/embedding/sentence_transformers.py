@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from sync_pipeline.core.embedded import Embedded, joined
 from sync_pipeline.core.errors import ModelUnavailableError
 from sync_pipeline.core.hashing import digest
+from sync_pipeline.core.ports import BatchEmbedder
 from sync_pipeline.core.spending import FREE
 from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.embedding.model_folder import BUNDLED, ModelFolder, find_model, read_model
@@ -109,6 +110,7 @@ class SentenceTransformersEmbedder:
         self.max_batch_bytes: int | None = None
         self.concurrency = 1
         self.tariff = FREE
+        self.by_batch: BatchEmbedder | None = None
         self._model = model
         self._revision = revision
         self._wanted_dtype = dtype

@@ -21,6 +21,7 @@ from sync_pipeline.core.point import CollectionSpec
 from sync_pipeline.core.ports import (
     Breakers,
     Embedder,
+    EmbeddingBatches,
     EmbeddingCache,
     EmbeddingRates,
     Generations,
@@ -177,6 +178,8 @@ class SyncContext:
     unsettled: SyncPipelineError | None = None
     """Why nobody knows whether the model is a known one under another name. Until that is known
     no generation is made of it."""
+    batches: EmbeddingBatches | None = None
+    """Which texts a service embeds by the batch."""
     feed: ChangeFeed | None = None
     """Where the source can tell which rows changed."""
 

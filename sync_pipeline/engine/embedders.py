@@ -50,6 +50,7 @@ class StandingFor:
         self.max_batch_bytes = embedder.max_batch_bytes
         self.concurrency = embedder.concurrency
         self.tariff = embedder.tariff
+        self.by_batch = embedder.by_batch
         self._embedder = embedder
 
     @property

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from itertools import accumulate
 from typing import Final
 
@@ -20,6 +21,7 @@ from sync_pipeline.core.spending import (
     BudgetPolicy,
     BudgetState,
     Entry,
+    Limit,
     Purpose,
     Taken,
     Tariff,
@@ -28,6 +30,8 @@ from sync_pipeline.engine.embedders import StandingFor
 
 _log: Final = logging.getLogger(__name__)
 
+BATCH_SHARE: Final = Decimal("0.5")
+"""Of the price of a call, what services take for the same by the batch."""
 LONGEST_WAIT_SECONDS: Final = 120.0
 """How long a call waits for others under way, which have reserved more than they will take."""
 _LOOK_AGAIN_SECONDS: Final = 0.5
@@ -59,6 +63,18 @@ class Meter:
     def budgets(self, entry: Entry) -> list[Budget]:
         """What it counts against."""
         return self.policy.budgets(scope=self.scope, run_id=self.run_id, day=entry.day)
+
+    def book_batch(self, embedder: Embedder, *, texts: int, tokens: int) -> None:
+        """Book texts that a service has embedded by the batch, at half of its price."""
+        taken = Taken(
+            calls=1, texts=texts, tokens=tokens, cost=embedder.tariff.cost(tokens) * BATCH_SHARE
+        )
+        entry = self.entry(embedder.model_id)
+        reservation = self.ledger.reserve(
+            entry, amount=Amount(), budgets=[_unlimited(it) for it in self.budgets(entry)]
+        )
+        if isinstance(reservation, Reservation):
+            self.ledger.settle(reservation, provider="batch", taken=taken)
 
     def on(self, embedder: Embedder, *, purpose: Purpose | None = None) -> Embedder:
         """The same model, with its documents metered."""
@@ -156,8 +172,8 @@ class MeteredEmbedder(StandingFor):
             waited += _LOOK_AGAIN_SECONDS
 
     def _lost(self, error: Exception, *, most: int) -> Taken:
-        """What a call that failed may have taken: nothing where it was answered."""
-        calls = getattr(error, "unanswered_calls", 0)
+        """What a call that failed may have taken: nothing where it was refused."""
+        calls = getattr(error, "unanswered_calls", 0) + getattr(error, "charged_calls", 0)
         return Taken(
             unconfirmed_calls=calls,
             unconfirmed_tokens=calls * most,
@@ -176,6 +192,11 @@ class MeteredEmbedder(StandingFor):
             )
             if budget.limit.fraction(before) < policy.alert_fraction <= state.fraction:
                 _log.warning("%s", state.told())
+
+
+def _unlimited(budget: Budget) -> Budget:
+    """The same, for what is spent already and only has to be counted."""
+    return replace(budget, limit=Limit())
 
 
 def fitting(embedder: Embedder, texts: Sequence[str], *, left: int) -> int:

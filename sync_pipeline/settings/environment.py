@@ -15,6 +15,8 @@ _AS_JSON: Final[Mapping[Path, str]] = {
     ("entities",): "a list such as '[{...}]'",
     ("alerts", "email_to"): "a list such as '[{...}]'",
     ("scopes", "priority"): """a mapping such as '{"acme": 10}'""",
+    ("embedding", "document_fields"): """an object such as '{"input_type": "document"}'""",
+    ("embedding", "query_fields"): """an object such as '{"input_type": "query"}'""",
     ("embedding", "models"): 'an object such as \'{"titles": {"model": "..."}}\'',
     ("scale", "embedding_resources"): """an object such as '{"limits": {"nvidia.com/gpu": "1"}}'""",
     ("search", "weights"): "an object such as '{\"text\": 2}'",

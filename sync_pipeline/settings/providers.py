@@ -30,6 +30,7 @@ from sync_pipeline.settings.rules import (
     checked,
     refusal,
     why_not_a_device,
+    why_not_a_request_field,
     why_not_a_view_name,
 )
 from sync_pipeline.settings.sections import (
@@ -46,6 +47,7 @@ Provider = Literal["sentence-transformers", "openai", "hashing"]
 BatchSize = Annotated[int, Field(ge=1, le=2048), NOT_A_BOOL]
 Dimension = Annotated[int, Field(ge=1, le=65_536), NOT_A_BOOL]
 PerMinute = Annotated[int, Field(ge=1, le=1_000_000_000), NOT_A_BOOL]
+Fields = dict[Annotated[str, checked(why_not_a_request_field)], str | int | float | bool]
 Text = Annotated[str, Field(min_length=1)]
 
 Forms = Mapping[str, type[Section]]
@@ -129,10 +131,20 @@ class OpenAIModel(ModelSettings):
     answers state, if they do."""
     tokens_per_minute: PerMinute | None = None
     """Likewise, in tokens."""
+    batch_from_texts: Annotated[int, Field(ge=1, le=1_000_000), NOT_A_BOOL] | None = None
+    """From so many missing texts in a part (`part_texts`) on, they are handed to OpenAI's batch
+    interface: half the price, within a day. Null: never."""
     query_prompt: str | None = None
     """Put before every search text, for models that are trained so."""
     document_prompt: str | None = None
     """Put before every document text, likewise."""
+    query_fields: Fields = Field(default={})
+    """Fields of a request for search texts that only this service knows, e.g. `{input_type: query}`
+    for Voyage."""
+    document_fields: Fields = Field(default={})
+    """The same for documents. They are part of the model: other ones are another index."""
+    encoding_format: Literal["float", "base64"] = "float"
+    """How the service writes vectors: every one knows `float` but Voyage, which wants `base64`."""
 
     @property
     def told(self) -> str:

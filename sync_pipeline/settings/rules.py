@@ -27,6 +27,7 @@ BM25_VECTOR: Final = "bm25"
 """Equal to ``core.point.BM25_VECTOR``, whose module would bring numpy (0.1 s) along."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_REQUEST_FIELDS: Final = frozenset({"input", "model", "dimensions", "encoding_format", "user"})
 _DEVICE: Final = re.compile(r"auto|cpu|mps|xpu|cuda(:\d+)?")
 _MAIL_ADDRESS: Final = re.compile(r"[^\s@<>,;:\"\\]{1,64}@[A-Za-z0-9.-]{1,255}")
 _ALIAS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
@@ -177,6 +178,15 @@ def why_not_a_mail_address(value: str) -> Mistake | None:
     if _MAIL_ADDRESS.fullmatch(value):
         return None
     return Mistake("is no mail address", "write NAME@HOST, e.g. ops@example.org")
+
+
+def why_not_a_request_field(value: str) -> Mistake | None:
+    """Judge a field of a request that people add to ours."""
+    if value in _REQUEST_FIELDS:
+        return Mistake("is a field that the pipeline fills in", "leave it out")
+    if _NAME.fullmatch(value):
+        return None
+    return Mistake("is no name of a field", "start with a-z and go on with a-z, 0-9 and _")
 
 
 def why_not_a_device(value: str) -> Mistake | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -11,6 +12,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sync_pipeline_tests.embedding.batch_desk import BatchDesk
 from sync_pipeline_tests.fakes.embedder import FakeEmbedder
 
 DIMENSION = 16
@@ -121,6 +126,7 @@ class EmbeddingService:
     """Requests beyond the limits."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     allowance: Allowance | None = None
+    batches: BatchDesk = field(default_factory=BatchDesk)
 
     def texts(self) -> list[str]:
         """Every text of every request."""
@@ -136,6 +142,13 @@ def tokens_of(texts: Sequence[str]) -> int:
     return sum(len(text.encode()) // 3 + 1 for text in texts)
 
 
+def _written(vector: NDArray[np.float32], *, is_base64: bool) -> object:
+    """A vector as it was asked for."""
+    if is_base64:
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    return vector.tolist()
+
+
 def vectors_for(
     texts: list[str],
     *,
@@ -143,6 +156,7 @@ def vectors_for(
     window: int | None = None,
     dimension: int = DIMENSION,
     states_usage: bool = True,
+    is_base64: bool = False,
 ) -> bytes:
     """The answer of a working service, last text first."""
     fake = FakeEmbedder(dimension=dimension, max_batch=len(texts), model_id=model)
@@ -150,7 +164,7 @@ def vectors_for(
         {
             "index": place,
             "object": "embedding",
-            "embedding": (fake.vector(text[:window]) * 3).tolist(),
+            "embedding": _written(fake.vector(text[:window]) * 3, is_base64=is_base64),
         }
         for place, text in enumerate(texts)
     ]
@@ -175,9 +189,32 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
 
+    def do_GET(self) -> None:
+        self._at_the_desk(b"")
+
+    def do_DELETE(self) -> None:
+        self._at_the_desk(b"")
+
+    def _at_the_desk(self, body: bytes) -> None:
+        service = self.server.service
+        with service.lock:
+            service.headers.append({name.lower(): it for name, it in self.headers.items()})
+            answer = service.script.pop(0) if service.script else OK
+            status, said = service.batches.answer(self.command, self.path, body)
+        if answer.breaks:
+            self.close_connection = True
+        else:
+            self._send(
+                Answer(status=answer.status if status == 200 else status), body=said, headers={}
+            )
+
     def do_POST(self) -> None:
         service = self.server.service
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self.path.endswith("/embeddings"):
+            self._at_the_desk(body)
+            return
+        request = json.loads(body)
         texts = request["input"]
         with service.lock:
             service.requests.append(request)
@@ -193,16 +230,17 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.breaks:
             self.close_connection = True
             return
-        body = answer.body
-        if body is None:
-            body = vectors_for(
+        said = answer.body
+        if said is None:
+            said = vectors_for(
                 texts,
                 model=service.model,
                 window=service.window,
                 dimension=request.get("dimensions", DIMENSION),
                 states_usage=service.states_usage,
+                is_base64=request.get("encoding_format") == "base64",
             )
-        self._send(answer, body=body, headers=headers)
+        self._send(answer, body=said, headers=headers)
 
     def _send(self, answer: Answer, *, body: bytes, headers: Mapping[str, str]) -> None:
         if answer.cuts_json:

@@ -693,3 +693,72 @@ def test_requests_take_no_more_than_a_little_of_a_minute_s_tokens() -> None:
 
     assert small.max_batch_bytes == 300
     assert large.max_batch_bytes == 300_000 - 64 * len("passage: ")
+
+
+@pytest.mark.parametrize(
+    ("answers", "charged"),
+    [
+        pytest.param([Answer(status=400)], 0, id="refused"),
+        pytest.param([Answer(body=answer_of([1.0] * DIMENSION))], 1, id="too few vectors"),
+        pytest.param([Answer(breaks=True), Answer(body=b'{"data": 5}')], 2, id="of another shape"),
+        pytest.param([Answer(breaks=True), Answer(status=400)], 1, id="lost, then refused"),
+    ],
+)
+def test_what_an_unusable_answer_cost_is_said(answers: list[Answer], charged: int) -> None:
+    with running_service(*answers) as service, pytest.raises(PermanentError) as caught:
+        client_of(service).embed(TEXTS)
+
+    assert caught.value.charged_calls == service.calls == charged
+
+
+def test_parts_of_a_call_that_are_lost_with_it_are_said_too() -> None:
+    with running_service(Answer(), Answer(status=400)) as service:
+        client = OpenAIEmbedder(
+            model="stub", base_url=service.url, dimension=DIMENSION, max_batch=2
+        )
+        with pytest.raises(PermanentError, match="answered 400") as caught:
+            client.embed(TEXTS)
+
+    assert caught.value.charged_calls == service.calls == 1
+
+
+def test_fields_that_only_one_service_knows_are_sent_and_are_part_of_the_model() -> None:
+    """As Voyage is asked: the kind of a text is a field, and vectors come in base64."""
+    with running_service() as service:
+        client = OpenAIEmbedder(
+            model="voyage",
+            base_url=service.url,
+            dimension=DIMENSION,
+            encoding_format="base64",
+            query_fields={"input_type": "query"},
+            document_fields={"input_type": "document", "output_dimension": DIMENSION},
+        )
+        vectors = client.embed(TEXTS).vectors
+        client.embed_queries(["a"])
+
+    plain = OpenAIEmbedder(model="voyage", dimension=DIMENSION)
+    assert np.allclose(vectors, FakeEmbedder(dimension=DIMENSION).embed(TEXTS).vectors, atol=1e-6)
+    assert [
+        (request["input_type"], request.get("output_dimension"), request["encoding_format"])
+        for request in service.requests
+    ] == [("document", DIMENSION, "base64"), ("query", None, "base64")]
+    assert client.model_id != plain.model_id
+
+
+@pytest.mark.parametrize(
+    "embedding",
+    [
+        pytest.param("not base64", id="another alphabet"),
+        pytest.param("AACAPw=", id="cut"),
+        pytest.param("AAAA", id="no whole number of floats"),
+    ],
+)
+def test_base64_that_is_none_is_refused(embedding: str) -> None:
+    with pytest.raises(PermanentError, match="not one list of numbers per text"):
+        read_vectors({"data": [{"index": 0, "embedding": embedding}]}, count=1, is_base64=True)
+
+
+def test_lists_are_read_where_a_service_does_not_know_base64() -> None:
+    answer = {"data": [{"index": 0, "embedding": [1.0, 2.0]}]}
+
+    assert read_vectors(answer, count=1, is_base64=True).tolist() == [[1.0, 2.0]]

@@ -12,6 +12,7 @@ from sync_pipeline.core.canaries import CANARY_TEXTS
 from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.hashing import digest
+from sync_pipeline.core.ports import BatchEmbedder
 from sync_pipeline.core.spending import FREE
 from sync_pipeline.core.vocabulary import TokenCount
 
@@ -89,6 +90,7 @@ class FakeEmbedder:
         self.max_batch_bytes: int | None = None
         self.concurrency = 1
         self.tariff = FREE
+        self.by_batch: BatchEmbedder | None = None
         self.failures = dict(failures or {})
         self.spoil = spoil
         self.max_texts_in_memory = max_texts_in_memory

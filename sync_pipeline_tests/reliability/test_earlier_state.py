@@ -39,6 +39,7 @@ def upgraded(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
         "DROP TABLE sync_pipeline.scope_entity_state",
         "DROP TABLE sync_pipeline.sync_request, sync_pipeline.sync_run",
         "DROP TABLE sync_pipeline.run_heartbeat, sync_pipeline.rate_limit",
+        "DROP TABLE sync_pipeline.embedding_batch, sync_pipeline.embedding_batch_text",
         "DROP TABLE sync_pipeline.model_canary, sync_pipeline.cache_use",
         "ALTER TABLE sync_pipeline.embedding_cache DROP COLUMN unused_since",
         "ALTER TABLE sync_pipeline.quarantine DROP COLUMN row_count",

@@ -100,6 +100,16 @@ def test_mistakes_of_an_unreadable_file_and_the_environment_come_together(
         pytest.param("sync: {max_deleted_fraction: .nan}", "must be a number", id="not a number"),
         pytest.param("embedding: {dtype: fp8}", "choose 'auto', 'float32'", id="not in the list"),
         pytest.param("embedding: {device: gpu}", "is no device", id="device"),
+        pytest.param(
+            "embedding: {provider: openai, model: m, dimension: 8, query_fields: {model: x}}",
+            "embedding.query_fields.model: is a field that the pipeline fills in",
+            id="a field of ours",
+        ),
+        pytest.param(
+            "embedding: {provider: openai, model: m, dimension: 8, query_fields: {A-b: x}}",
+            "is no name of a field",
+            id="a field's name",
+        ),
         pytest.param("embedding: {bm25_language: klingon}", "is not known here", id="language"),
         pytest.param("embedding: {model: 7}", "must be text (got 7)", id="a number as text"),
         pytest.param("embedding: {model: ''}", "embedding.model: is empty", id="empty text"),

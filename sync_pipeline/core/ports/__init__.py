@@ -4,6 +4,13 @@ Adapters raise only errors of ``core.errors``; foreign exceptions stop inside
 them. ``Lease`` values are opened in a ``with`` for a short time, never held.
 """
 
+from sync_pipeline.core.ports.batches import (
+    BatchAnswer,
+    BatchEmbedder,
+    BatchProgress,
+    EmbeddingBatches,
+    OpenBatch,
+)
 from sync_pipeline.core.ports.cache import (
     LONGEST_USE_SECONDS,
     MARK_MARGIN_SECONDS,
@@ -91,6 +98,9 @@ __all__ = [
     "MAX_LEASE_SECONDS",
     "RESERVED_FOR_SECONDS",
     "Attributes",
+    "BatchAnswer",
+    "BatchEmbedder",
+    "BatchProgress",
     "Breakers",
     "BreakersReader",
     "CacheSlice",
@@ -100,6 +110,7 @@ __all__ = [
     "DatasetWriter",
     "DocumentRecord",
     "Embedder",
+    "EmbeddingBatches",
     "EmbeddingCache",
     "EmbeddingCacheReader",
     "EmbeddingRates",
@@ -127,6 +138,7 @@ __all__ = [
     "ModelCanaries",
     "ModelCanariesReader",
     "NoTracer",
+    "OpenBatch",
     "Overview",
     "Progress",
     "Quarantine",

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.point import SparseVector
+from sync_pipeline.core.ports.batches import BatchEmbedder
 from sync_pipeline.core.rate_limits import NOTHING_STATED, StatedLimits, Turn
 from sync_pipeline.core.spending import Tariff
 from sync_pipeline.core.vocabulary import TokenCount
@@ -28,6 +29,13 @@ class Embedder(Protocol):
     """Calls worth having under way at the same time; 1 where more make nothing faster."""
     tariff: Tariff
     """What its tokens cost."""
+
+    @property
+    def by_batch(self) -> BatchEmbedder | None:
+        """The same model for many texts at once, within a day and for less.
+
+        None where there is no such thing, or nobody wants it.
+        """
 
     @property
     def model_id(self) -> str:

@@ -11,16 +11,22 @@ import pyarrow as pa
 
 from sync_pipeline.core.batching import batched_by_size, by_length
 from sync_pipeline.core.embedded import Embedded
-from sync_pipeline.core.errors import BudgetExceededError, PermanentError, PostponedError
+from sync_pipeline.core.errors import (
+    BatchUnderWayError,
+    BudgetExceededError,
+    PermanentError,
+    PostponedError,
+)
 from sync_pipeline.core.ports import Embedder, Fence
 from sync_pipeline.core.reports import Counts
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.spending import Purpose
 from sync_pipeline.core.vocabulary import TokenCount, Vocabulary
+from sync_pipeline.engine.batch_embedding import embed_by_batch
 from sync_pipeline.engine.bisect import apply_bisecting
 from sync_pipeline.engine.canaries import require_same_model
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.metering import fitting
+from sync_pipeline.engine.metering import Meter, fitting
 from sync_pipeline.engine.overlap import in_flight, record_behind
 from sync_pipeline.engine.staged import (
     EmbeddedTexts,
@@ -212,6 +218,9 @@ def _embed_texts(
     except PostponedError as error:
         tally.unembedded |= dict.fromkeys(to_embed, UnembeddedText.of(error))
         return
+    to_embed = _without_batched(
+        sync, embedder, scope=scope, texts=to_embed, meter=meter, tally=tally
+    )
     began = sync.seconds()
     embedded_before = tally.counts.embedded_texts
     for keys, embedded in _embed_batches(
@@ -229,6 +238,44 @@ def _embed_texts(
         sync.rates.record(
             model_id=embedder.model_id, texts=embedded_texts, seconds=sync.seconds() - began
         )
+
+
+def _without_batched(
+    sync: SyncContext,
+    embedder: Embedder,
+    *,
+    scope: Scope,
+    texts: dict[str, str],
+    meter: Meter,
+    tally: _Tally,
+) -> dict[str, str]:
+    """The texts that are embedded now: without those that a service embeds by the batch.
+
+    What a batch has ready is collected. Where a budget bounds anything, none is handed over:
+    what it takes is known only when it is done.
+    """
+    desk = embedder.by_batch
+    if desk is None or sync.batches is None or sync.options.budgets.bounds_anything:
+        return texts
+    cache_key = sync.cache_key(scope, embedder.model_id)
+    outcome = embed_by_batch(
+        texts,
+        embedder=desk,
+        batches=sync.batches,
+        keep=lambda keys, vectors: sync.cache.put(
+            model_id=cache_key, text_hashes=keys, vectors=vectors
+        ),
+        cache_key=cache_key,
+    )
+    if outcome.collected or outcome.tokens:
+        meter.book_batch(embedder, texts=len(outcome.collected), tokens=outcome.tokens)
+        tally.counts += Counts(
+            embedded_texts=len(outcome.collected), embedded_tokens=outcome.tokens
+        )
+    if outcome.waiting:
+        why = UnembeddedText.of(BatchUnderWayError(texts=len(outcome.waiting)))
+        tally.unembedded |= dict.fromkeys(outcome.waiting, why)
+    return {key: text for key, text in texts.items() if key in outcome.left}
 
 
 def _embed_batches(

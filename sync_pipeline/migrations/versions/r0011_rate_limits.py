@@ -1,4 +1,4 @@
-"""The pace at which all processes together ask an embedding service."""
+"""The pace at which all processes together ask an embedding service, and its batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOMENT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Add the table, empty: an account gets its row with its first request."""
+    """Add the tables, empty: an account gets its row with its first request."""
     op.create_table(
         "rate_limit",
         sa.Column("account", KEY, primary_key=True),
@@ -28,8 +28,22 @@ def upgrade() -> None:
         sa.Column("turn_at", MOMENT),
         sa.Column("updated_at", MOMENT, nullable=False, server_default=sa.func.now()),
     )
+    op.create_table(
+        "embedding_batch",
+        sa.Column("name", KEY, primary_key=True),
+        sa.Column("batch_id", sa.Text()),
+        sa.Column("planned_at", MOMENT, nullable=False, server_default=sa.func.now()),
+    )
+    op.create_table(
+        "embedding_batch_text",
+        sa.Column("cache_key", KEY, primary_key=True),
+        sa.Column("text_hash", KEY, primary_key=True),
+        sa.Column("batch", KEY, nullable=False),
+    )
+    op.create_index("embedding_batch_text_by_batch", "embedding_batch_text", ["batch"])
 
 
 def downgrade() -> None:
-    """Remove it."""
-    op.drop_table("rate_limit")
+    """Remove them."""
+    for name in ("embedding_batch_text", "embedding_batch", "rate_limit"):
+        op.drop_table(name)
