@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 FORMAT: Final = "%(levelname)s %(name)s: %(message)s"
-NOISY: Final = ("alembic", "dagster", "httpx", "sentence_transformers", "transformers")
+NOISY: Final = (
+    "alembic", "dagster", "httpx", "httpx2", "openai", "sentence_transformers", "transformers",
+)  # fmt: skip
 """Libraries that tell about their everyday work."""
 
 _log = logging.getLogger(__name__)

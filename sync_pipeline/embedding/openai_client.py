@@ -203,7 +203,8 @@ class EmbeddingsClient:
 
         # At DEBUG the client logs whole requests, which are texts of documents; OPENAI_LOG, which
         # it reads when it is imported, may have asked for that.
-        logging.getLogger("openai").setLevel(logging.INFO)
+        logger = logging.getLogger("openai")
+        logger.setLevel(max(logger.level, logging.INFO))
         parts = urlsplit(self._url)
         host = parts.hostname or ""
         # A proxy named in the environment must not see a key sent to this machine.

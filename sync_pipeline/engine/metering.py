@@ -32,8 +32,9 @@ _log: Final = logging.getLogger(__name__)
 
 BATCH_SHARE: Final = Decimal("0.5")
 """Of the price of a call, what services take for the same by the batch."""
-LONGEST_WAIT_SECONDS: Final = 120.0
-"""How long a call waits for others under way, which have reserved more than they will take."""
+LONGEST_WAIT_SECONDS: Final = 60.0
+"""How long a call waits for others under way, which have reserved more than they will take. Once:
+what is in the way for longer was reserved by a process that is gone."""
 _LOOK_AGAIN_SECONDS: Final = 0.5
 
 
@@ -48,6 +49,7 @@ class Meter:
     """None where it is nobody's."""
     run_id: str = ""
     purpose: Purpose = Purpose.DOCUMENTS
+    longest_wait_seconds: float = LONGEST_WAIT_SECONDS
     sleep: Callable[[float], None] = time.sleep
 
     def entry(self, model_id: str) -> Entry:
@@ -124,6 +126,7 @@ class MeteredEmbedder(StandingFor):
     def __init__(self, embedder: Embedder, *, meter: Meter) -> None:
         super().__init__(embedder)
         self._meter = meter
+        self._may_wait = True
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         """See ``Embedder``.
@@ -165,8 +168,8 @@ class MeteredEmbedder(StandingFor):
             made = self._meter.ledger.reserve(entry, amount=amount, budgets=budgets)
             if isinstance(made, Reservation):
                 return made
-            limit = made.budget.limit
-            if not limit.admits(made.spent + amount) or waited >= LONGEST_WAIT_SECONDS:
+            self._may_wait = self._may_wait and waited < self._meter.longest_wait_seconds
+            if not (self._may_wait and made.budget.limit.admits(made.spent + amount)):
                 raise _exceeded(made, tariff=self.tariff, needed=most)
             self._meter.sleep(_LOOK_AGAIN_SECONDS)
             waited += _LOOK_AGAIN_SECONDS

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from itertools import islice
 from typing import TypeVar
 
@@ -64,7 +65,7 @@ def in_flight(work: Callable[[T], R], items: Iterable[T], *, most: int) -> Itera
         yield from map(work, items)
         return
     with ThreadPoolExecutor(max_workers=most, thread_name_prefix="in-flight") as pool:
-        coming = (pool.submit(work, item) for item in items)
+        coming = (pool.submit(copy_context().run, work, item) for item in items)
         # Twice as many, so that a slow one does not keep the others from going on.
         under_way = deque(islice(coming, 2 * most))
         try:

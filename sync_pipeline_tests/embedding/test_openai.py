@@ -666,13 +666,16 @@ def test_nothing_of_the_environment_reaches_a_service(monkeypatch: pytest.Monkey
     assert "s3cret" not in str(service.headers)
 
 
-def test_no_log_quotes_a_text(caplog: pytest.LogCaptureFixture) -> None:
-    with running_service() as service:
+def test_no_log_quotes_a_text_or_a_key(caplog: pytest.LogCaptureFixture) -> None:
+    with running_service(Answer(status=500), Answer(breaks=True)) as service:
         client = client_of(service)
+        logging.getLogger("openai").setLevel(logging.DEBUG)
         with caplog.at_level(logging.DEBUG):
             client.embed(TEXTS)
 
+    assert "/v1/embeddings" in caplog.text
     assert TEXTS[1] not in caplog.text
+    assert "k3y" not in caplog.text
 
 
 def test_a_model_s_vectors_are_not_taken_where_they_were_to_be_shorter() -> None:

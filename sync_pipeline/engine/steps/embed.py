@@ -22,6 +22,7 @@ from sync_pipeline.core.reports import Counts
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.spending import Purpose
 from sync_pipeline.core.vocabulary import TokenCount, Vocabulary
+from sync_pipeline.core.waiting import stoppable
 from sync_pipeline.engine.batch_embedding import embed_by_batch
 from sync_pipeline.engine.bisect import apply_bisecting
 from sync_pipeline.engine.canaries import require_same_model
@@ -159,7 +160,7 @@ def embed_part(
     began = sync.seconds()
     tally = _Tally()
     table = sync.staging.open_dataset(part.dataset).read(0)
-    with counted(lambda: so_far + tally.counts):
+    with counted(lambda: so_far + tally.counts), stoppable(sync.should_stop):
         for model_id, texts in _iter_turns(table):
             _embed_texts(
                 sync,
