@@ -10,20 +10,15 @@ import json
 import logging
 import os
 import socket
-import traceback
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sync_pipeline import __version__
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.engine.telling import EVENTS, error_told, whereabouts
 from sync_pipeline.redaction import redact, redact_logs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import TracebackType
 
 OWNER_ALONE: Final = 0o600
 """Who may read the file: it names tenants and ids of rows."""
@@ -152,6 +147,7 @@ def as_line(record: logging.LogRecord) -> str:
     """A record as one JSON object: in ASCII, so that no character of it can end the line."""
     moment = datetime.fromtimestamp(record.created, tz=UTC)
     where = whereabouts()
+    error = record.exc_info[1] if record.exc_info else None
     told: dict[str, Any] = {
         "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "level": record.levelname.lower(),
@@ -163,24 +159,11 @@ def as_line(record: logging.LogRecord) -> str:
         "step": where and where.step,
         "host": socket.gethostname(),
         "process": record.process,
-        "error": _error(record),
+        "error": error_told(error) if error is not None else None,
         **getattr(record, "fields", {}),
     }
     present = {name: value for name, value in told.items() if value is not None}
     return json.dumps(_masked(present), default=str)
-
-
-def _error(record: logging.LogRecord) -> dict[str, Any] | None:
-    """The exception that a record carries, with those behind it, by class and place alone."""
-    error = record.exc_info[1] if record.exc_info else None
-    if error is None:
-        return None
-    return {**error_told(error), "at": list(_places(error.__traceback__))}
-
-
-def _places(trace: TracebackType | None) -> Iterator[str]:
-    for place in traceback.extract_tb(trace):
-        yield f"{place.filename}:{place.lineno} {place.name}"
 
 
 def _masked(value: Any) -> Any:
@@ -205,4 +188,5 @@ def _opening_record() -> logging.LogRecord:
 
 
 def _open_for_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, OWNER_ALONE)
+    # A pipe that nobody reads is an error then, and one that is full loses lines and no time.
+    return os.open(path, flags | os.O_NONBLOCK, OWNER_ALONE)

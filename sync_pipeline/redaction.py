@@ -27,7 +27,8 @@ _PATTERNS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     (re.compile(r"\b(bearer|basic)\s+[a-z0-9._~+/=-]{5,}", re.IGNORECASE), r"\1 ***"),
     (
         re.compile(
-            r"((?:\w*passw(?:or)?d|passwd|api[_-]?key|\w*token|\w*secret|sig(?:nature)?)"
+            # From the beginning of a word: tried at each of its letters, one of 20,000 took 11 s.
+            r"(\b\w*(?:passw(?:or)?d|api[_-]?key|token|secret|sig(?:nature)?)"
             r"['\"]?\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|[^\s,;&'\"}\])]+)",
             re.IGNORECASE,
         ),

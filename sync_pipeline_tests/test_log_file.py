@@ -207,6 +207,13 @@ def test_a_full_disk_is_refused_at_the_start() -> None:
         log_to_file(Path("/dev/full"))
 
 
+def test_a_pipe_that_nobody_reads_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(ConfigurationError, match="No such device or address"):
+        log_to_file(tmp_path / "pipe")
+
+
 def test_lines_that_are_lost_later_are_one_warning_and_no_error(
     logged: Logged, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

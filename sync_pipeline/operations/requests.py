@@ -14,6 +14,7 @@ from sync_pipeline.core.reports import SyncMode
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import RunOptions
 from sync_pipeline.engine.roles import serving_by_record
+from sync_pipeline.engine.telling import span_facts
 from sync_pipeline.operations.repairing import require_entity_name
 from sync_pipeline.operations.scopes import (
     InstalledScopes,
@@ -113,8 +114,9 @@ def request_sync(
         )
         due |= dict.fromkeys(scope.key for scope in work.due)
         settled |= work.settled
-    request = sync.requests.add(
-        requested_by=requested_by, scope_keys=list(due), mode=mode, force=force
+    request = traced(
+        sync,
+        sync.requests.add(requested_by=requested_by, scope_keys=list(due), mode=mode, force=force),
     )
     left_out = {scope.key: report.error or report.status for scope, report in settled.items()}
     return AskedSync(request=request, left_out=left_out)
@@ -152,12 +154,13 @@ def approve_deletions(
             f"{refused.facts.get('total')} deletions of scope {scope.key!r} wait for approval, not "
             f"{deletions}; look at them again"
         )
-    return sync.requests.add(
+    request = sync.requests.add(
         requested_by=requested_by,
         scope_keys=[scope.key],
         force=True,
         approve_deletions=deletions,
     )
+    return traced(sync, request)
 
 
 def retry_document(
@@ -243,6 +246,14 @@ def _request_retries(
     sync: SyncContext, due: Mapping[str, int], *, requested_by: str
 ) -> SyncRequest:
     """An incremental sync looks at the documents that are due, and at what changed meanwhile."""
-    return sync.requests.add(
+    request = sync.requests.add(
         requested_by=requested_by, scope_keys=list(due), mode="incremental", force=True
     )
+    return traced(sync, request)
+
+
+def traced(sync: SyncContext, request: SyncRequest) -> SyncRequest:
+    """Leave a span where the request was asked for: the spans of its runs name it too."""
+    facts = span_facts(sync_request=request.request_id, scopes=len(request.scope_keys))
+    with sync.tracer.span("sync request", facts):
+        return request

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.reports import ScopeReport
+from sync_pipeline.operations.requests import traced
 
 if TYPE_CHECKING:
     from sync_pipeline.core.ports import StopSignal, SyncRequest, SyncRun
@@ -43,7 +44,7 @@ def submit_sync(
             "a saved plan cannot be left to the queue, for a run there is not held to it.",
             remedy="Leave --submit or --plan out.",
         )
-    return sync.requests.add(
+    request = sync.requests.add(
         requested_by=f"{getpass.getuser()}@{socket.gethostname()}",
         scope_keys=[scope.key for scope in scopes],
         mode=options.mode,
@@ -51,6 +52,7 @@ def submit_sync(
         max_deleted_fraction=options.max_deleted_fraction,
         approve_deletions=options.approve_deletions,
     )
+    return traced(sync, request)
 
 
 def follow_sync(

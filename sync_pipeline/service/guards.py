@@ -91,6 +91,7 @@ class Guards:
 
     async def _answered(self, scope: Scope, receive: Receive, answer: _Answer, span: Span) -> None:
         began = time.perf_counter()
+        is_broken = False
         try:
             refusal = self._why_refused(Headers(scope=scope))
             if refusal is None:
@@ -109,17 +110,22 @@ class Guards:
             await answer.refuse(
                 503, f"there was no answer within {self._request_seconds:g} seconds", retry_after=5
             )
+        except Exception:
+            is_broken = True
+            raise
         finally:
             await answer.close()
             seconds = time.perf_counter() - began
-            route = self._on_answer(scope, answer.status, seconds)
-            _describe(span, scope, route=route, status=answer.status)
+            # Starlette answers what breaks outside of here.
+            status = answer.status or (HTTPStatus.INTERNAL_SERVER_ERROR.value if is_broken else 0)
+            route = self._on_answer(scope, status, seconds)
+            _describe(span, scope, route=route, status=status)
             # No query string and no body: they can hold texts of customers.
             _access.info(
                 "%s %s %s %.1f ms %s",
                 scope["method"],
                 scope["path"],
-                answer.status,
+                status,
                 seconds * 1000,
                 scope["request_id"],
                 extra={
@@ -128,7 +134,7 @@ class Guards:
                         "request_id": scope["request_id"],
                         "method": method_of(scope),
                         "route": route,
-                        "status": answer.status,
+                        "status": status,
                         "seconds": seconds,
                     },
                 },

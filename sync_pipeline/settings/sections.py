@@ -412,9 +412,9 @@ class LoggingSettings(Section):
     """What programs that collect files get, of every process. Nothing, unless set."""
 
     file: Path | None = None
-    """File to append to, one JSON object a line: `/var/log/sync-pipeline.jsonl`. Its folder has to
-    exist. Several processes may share it, and `logrotate` may move it away. The option `--log-file`
-    sets it for one command and all that it starts."""
+    """File to append to, one JSON object a line: `/var/lib/sync-pipeline/log.jsonl`. Its folder has
+    to exist. Several processes may share it, and `logrotate` may move it away. The option
+    `--log-file` sets it for one command and all that it starts."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """What is written at least. `info` has every step of every scope and every request."""
 

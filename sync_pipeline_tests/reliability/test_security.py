@@ -39,6 +39,7 @@ from sync_pipeline.stores.server.store import lease_server_store
 from sync_pipeline_tests.conftest import REPOSITORY
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.qdrant_stub import QdrantStub
+from sync_pipeline_tests.logged import Logged
 from sync_pipeline_tests.reliability.catalogue import Catalogue
 from sync_pipeline_tests.reliability.site import Site
 
@@ -189,6 +190,8 @@ def test_s51_no_password_and_no_text_is_logged_recorded_or_printed(
         "SYNC_PIPELINE_HOME": str(home),
         "SYNC_PIPELINE__EMBEDDING__PROVIDER": "hashing",
         "SYNC_PIPELINE__SYNC__LEASE_TTL_SECONDS": "5",
+        "SYNC_PIPELINE__LOGGING__FILE": str(home / "log.jsonl"),
+        "SYNC_PIPELINE__LOGGING__LEVEL": "debug",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     catalogue = Catalogue(driver_url(database_url, "libpq"), rows=0, seed=1)
@@ -210,6 +213,8 @@ def test_s51_no_password_and_no_text_is_logged_recorded_or_printed(
     printed = "\n".join(outputs)
     assert "acme" in printed
     assert not [word for word in (PASSWORD, TEXT, KEY) if word in printed]
+    log = Logged(home / "log.jsonl")
+    assert log.events("run_ended", "step_ended", "command_failed")
     secrets = [word.encode() for word in (PASSWORD, KEY)]
     for path in home.rglob("*"):
         if path.is_file():

@@ -66,6 +66,26 @@ def test_a_search_goes_on_with_the_trace_of_its_caller(served: Served, spans: Sp
     assert CANARY not in spans.text
 
 
+def test_a_sync_that_is_asked_for_is_named_where_it_was_asked_for(
+    served: Served, spans: Spans
+) -> None:
+    answer = served.client.post(
+        "/api/sync/run",
+        json={"scopes": ["acme"], "force": True},
+        headers={
+            **served.headers(role="worker", tenant_id=None),
+            "traceparent": f"00-{TRACE}-{PARENT}-01",
+        },
+    )
+
+    asked = spans.one("sync request")
+    assert trace_of(asked) == int(TRACE, 16)
+    assert dict(asked.attributes or {}) == {
+        "sync_pipeline.sync_request": answer.json()["id"],
+        "sync_pipeline.scopes": 1,
+    }
+
+
 def test_what_a_caller_makes_up_is_in_no_span(served: Served, spans: Spans) -> None:
     served.client.get(f"/{CANARY}?q={CANARY}", headers={"traceparent": CANARY})
     served.client.request(CANARY.upper(), "/api/search", headers=served.headers())
@@ -101,9 +121,10 @@ def test_each_request_is_a_line_of_the_log_without_its_words(
     monkeypatch.setattr("sync_pipeline.service.routes.search.suggest_as", broken)
     served.client.get(f"/api/suggest?q={CANARY}", headers=served.headers())
 
-    first, *_ = logged.events("request_answered")
+    first, *_, last = logged.events("request_answered")
     (broke,) = [line for line in logged.lines if line["logger"].endswith("service.problems")]
     assert (first["method"], first["route"], first["status"]) == ("GET", "/api/suggest", 200)
     assert first["request_id"] == answer.headers["x-request-id"]
     assert broke["error"]["code"] == "ValueError"
+    assert (last["route"], last["status"]) == ("/api/suggest", 500)
     assert CANARY not in logged.text
