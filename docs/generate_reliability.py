@@ -208,14 +208,31 @@ SCENARIOS: Final[Mapping[int, Scenario]] = {
     ),
     30: Scenario(
         "The model fails",
-        "Counts and values of vectors are checked; where memory runs out batches are halved.",
-        ("embedding/test_embedder_contract.py::",),
+        "Counts and values of vectors are checked; where memory runs out batches are halved. A "
+        "fallback of the same model continues in place, proven by its canaries; with nobody left "
+        "documents are pending, found by their words, and caught up.",
+        (
+            "embedding/test_embedder_contract.py::",
+            (
+                "reliability/test_embedding_services.py::"
+                "test_no_wrong_vector_is_kept_and_no_call_goes_uncounted"
+            ),
+            "engine/test_fallback.py::test_a_provider_of_another_model_is_never_asked_for_a_text",
+            "engine/test_standbys.py::test_documents_wait_are_found_by_words_and_are_caught_up",
+        ),
         "Vectors in the wrong order are noticed only where a provider numbers them.",
     ),
     31: Scenario(
         "Rate limits and single failures",
-        "Five attempts, waits as long as asked up to a minute; no document is charged.",
-        ("stores/test_server.py::test_waits_grow_from_two_seconds_with_jitter",),
+        "Five attempts, waits as long as asked up to a minute; no document is charged. All "
+        "processes keep to one pace, and calls, tokens and budgets are exact whatever fails.",
+        (
+            "stores/test_server.py::test_waits_grow_from_two_seconds_with_jitter",
+            (
+                "reliability/test_budgets_of_processes.py::"
+                "test_a_budget_holds_to_the_token_and_every_call_is_counted"
+            ),
+        ),
     ),
     32: Scenario(
         "Limits of the server",

@@ -38,6 +38,7 @@ from sync_pipeline.core.ports import (
     VectorStore,
 )
 from sync_pipeline.core.rate_limits import RateLimits
+from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.spending import Purpose
 from sync_pipeline.engine.canaries import as_known, settle_model
 from sync_pipeline.engine.collection import OpenRecords, Records
@@ -237,13 +238,11 @@ def _standbys(
     """
     standbys: dict[str, Generation] = {}
     for model in settings.embedding.fallbacks:
-        try:
-            embedder = _settled(_embedder(model, accounts), sync)
-        except SyncPipelineError as error:
-            _log.warning("%s cannot be compared with the model now: %s", model.told, error)
+        embedder = _embedder(model, accounts)
+        model_id = _settled(model, embedder, sync=sync, accounts=accounts)
+        if model_id in (None, sync.spec.model_id):
             continue
-        if embedder is None or embedder.model_id == sync.spec.model_id:
-            continue
+        embedder = as_known(embedder, sync.canaries)
         generation = bind_generation(
             alias=sync.alias,
             entities=sync.entities,
@@ -257,15 +256,27 @@ def _standbys(
     return tuple(standbys.values())
 
 
-def _settled(embedder: Embedder, sync: SyncContext) -> Embedder | None:
-    """A fallback under the id by which it is known; None while nobody can say which model it is."""
+def _settled(
+    model: AnyModel, embedder: Embedder, *, sync: SyncContext, accounts: Accounts
+) -> str | None:
+    """Which model a fallback has; None while nobody can say, which no command waits for long."""
     main = sync.models.main
-    if embedder.dimension != main.dimension:
-        return embedder
-    if not sync.canaries.reference(model_id=main.model_id):
+    known = sync.canaries.known_as(model_id=embedder.model_id)
+    if known is not None or embedder.dimension != main.dimension:
+        return known or embedder.model_id
+    reference = sync.canaries.reference(model_id=main.model_id)
+    if not reference or not accounts.breakers.may_ask(model.told):
         return None
+    once = _embedder(model, replace(accounts, retries=Retries(attempts=1)))
     meter = sync.meter(purpose=Purpose.CANARIES)
-    return settle_model(embedder, sync.canaries, meter=meter)
+    try:
+        return settle_model(once, sync.canaries, meter=meter).model_id
+    except SyncPipelineError as error:
+        _log.warning("%s cannot be compared with the model now: %s", model.told, error)
+        accounts.breakers.note_failure(
+            model.told, error_code=type(error).__name__, error=str(error), is_lasting=True
+        )
+        return None
 
 
 def _providers(settings: Settings) -> tuple[str, ...]:
@@ -523,6 +534,8 @@ class Accounts:
     """Who is asked at all."""
     canaries: ModelCanaries
     """What the vectors of models are."""
+    retries: Retries = Retries()  # noqa: RUF009 - frozen
+    """How often a service is asked that does not answer."""
 
 
 def _accounts(engine: Engine, schema: str) -> Accounts:
@@ -570,18 +583,7 @@ def _embedder(embedding: AnyModel, accounts: Accounts) -> Embedder:
 def _links(fallbacks: Sequence[AnyModel], *, of: Embedder, accounts: Accounts) -> list[Link]:
     """Fallbacks that may give the vectors of a model: the chain compares them before it asks."""
     links = [Link(model.told, _priced(model, accounts)) for model in fallbacks]
-    return [
-        link
-        for link in links
-        if link.embedder.dimension == of.dimension
-        and _may_be(link.embedder.model_id, of.model_id, canaries=accounts.canaries)
-    ]
-
-
-def _may_be(model_id: str, other: str, *, canaries: ModelCanaries) -> bool:
-    """Whether a model is another one, or may be: nobody has found out that it is not."""
-    known = canaries.known_as(model_id=model_id)
-    return known is None or known == (canaries.known_as(model_id=other) or other)
+    return [link for link in links if link.embedder.dimension == of.dimension]
 
 
 def _priced(embedding: AnyModel, accounts: Accounts) -> Embedder:
@@ -620,6 +622,7 @@ def _unpriced(embedding: AnyModel, accounts: Accounts) -> Embedder:
             timeout_seconds=embedding.timeout_seconds,
             batch_from_texts=embedding.batch_from_texts,
             limiter=accounts.limiter(embedding),
+            retries=accounts.retries,
         )
     from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
 

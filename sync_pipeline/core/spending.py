@@ -238,6 +238,9 @@ class Taken:
         )
 
 
+NOTHING: Final = Taken()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow:
     """What was taken, by whom."""

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sync_pipeline.core.ports import RESERVED_FOR_SECONDS, Exhausted, Reservation
 from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.spending import (
+    NOTHING,
     Amount,
     Budget,
     BudgetKind,
@@ -90,12 +91,13 @@ class PostgresLedger:
             # Settled already, or swept: that stays unconfirmed, for no call takes an hour.
             if not connection.execute(settling).rowcount:
                 return
-            self._add(connection, reservation.entry, provider=provider, taken=taken)
+            if taken != NOTHING:
+                self._add(connection, reservation.entry, provider=provider, taken=taken)
             keys = [(budget.kind, budget.key) for budget in reservation.budgets]
             self._count(connection, keys, spent=taken.amount, reserved=reservation.amount)
 
         self._database.run("booking what embedding took", work)
-        return self.spent(reservation.budgets)
+        return self._counted(reservation.budgets, with_reserved=False)
 
     def rows(self, *, first: date, last: date) -> list[LedgerRow]:
         """What was taken between two days, both included."""
@@ -128,18 +130,19 @@ class PostgresLedger:
 
     def spent(self, budgets: Sequence[Budget]) -> list[Amount]:
         """What counts against each budget now."""
+        return self._counted(budgets, with_reserved=True)
+
+    def _counted(self, budgets: Sequence[Budget], *, with_reserved: bool) -> list[Amount]:
         if not budgets:
             return []
         columns = self._budget.c
         wanted = or_(*(and_(columns.kind == str(it.kind), columns.key == it.key) for it in budgets))
-        query = select(
-            columns.kind,
-            columns.key,
-            (columns.tokens + columns.reserved_tokens).label("tokens"),
-            (columns.cost + columns.reserved_cost).label("cost"),
-        ).where(wanted)
+        query = select(self._budget).where(wanted)
         found = {
-            (row.kind, row.key): Amount(tokens=row.tokens, cost=row.cost)
+            (row.kind, row.key): Amount(
+                tokens=row.tokens + with_reserved * row.reserved_tokens,
+                cost=row.cost + with_reserved * row.reserved_cost,
+            )
             for row in self._database.read_named("reading budgets", query)
         }
         return [found.get((str(it.kind), it.key), Amount()) for it in budgets]

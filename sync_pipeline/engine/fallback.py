@@ -90,6 +90,8 @@ class ChainEmbedder(StandingFor):
         reasons: list[str] = []
         lost = 0
         for link in self.links:
+            if self._is_another_model(link):
+                continue
             if not self.breakers.may_ask(link.name):
                 reasons.append(f"{link.name} is not asked for a while after it failed")
                 continue
@@ -108,6 +110,16 @@ class ChainEmbedder(StandingFor):
         raise NoProviderError(
             providers=[link.name for link in self.links], reasons=reasons, unanswered_calls=lost
         )
+
+    def _is_another_model(self, link: Link) -> bool:
+        """Whether a provider was found out to have another model: that one stands by."""
+        if link is self.links[0]:
+            return False
+        known = self._canaries.known_as(model_id=link.embedder.model_id)
+        return known is not None and known != self._known_as()
+
+    def _known_as(self) -> str:
+        return self._canaries.known_as(model_id=self.model_id) or self.model_id
 
     def _note_failure(self, link: Link, error: SyncPipelineError) -> None:
         _log.warning("%s cannot be asked: %s", link.name, error)
@@ -128,7 +140,7 @@ class ChainEmbedder(StandingFor):
         now = self._seconds()
         if now - self._compared_at.get(link.name, float("-inf")) < CHECKED_FOR_SECONDS:
             return
-        model_id = self._canaries.known_as(model_id=self.model_id) or self.model_id
+        model_id = self._known_as()
         reference = self._canaries.reference(model_id=model_id)
         if not reference:
             raise ConfigurationError(

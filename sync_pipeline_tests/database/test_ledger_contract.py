@@ -88,6 +88,17 @@ def test_a_call_is_settled_once(ledger: Ledger) -> None:
     assert ledger.spent(budgets()) == [amount(40)] * 3
 
 
+def test_a_call_that_took_nothing_leaves_no_row(ledger: Ledger) -> None:
+    of = budgets(month=100)
+    other = reserve(ledger, 30, of)
+
+    spent = ledger.settle(reserve(ledger, 60, of), provider="there", taken=Taken())
+
+    assert ledger.rows(first=TODAY, last=TODAY) == []
+    assert spent == [Amount()] * 3
+    assert ledger.spent(of) == [other.amount] * 3
+
+
 def test_a_budget_admits_up_to_its_last_token_and_not_one_more(ledger: Ledger) -> None:
     of = budgets(month=100)
     ledger.settle(reserve(ledger, 40, of), provider="there", taken=taken(40))

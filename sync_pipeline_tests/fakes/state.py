@@ -1221,9 +1221,11 @@ class FakeLedger:
     def settle(self, reservation: Reservation, *, provider: str, taken: Taken) -> list[Amount]:
         with self._lock:
             if self.reserved.pop(reservation.call_id, None) is not None:
-                self._add(reservation.entry, provider=provider, taken=taken)
+                if taken != Taken():
+                    self._add(reservation.entry, provider=provider, taken=taken)
                 self._spend(reservation.budgets, taken.amount)
-        return self.spent(reservation.budgets)
+            keys = [(budget.kind, budget.key) for budget in reservation.budgets]
+            return [self.spent_of.get(key, Amount()) for key in keys]
 
     def rows(self, *, first: date, last: date) -> list[LedgerRow]:
         rows = [

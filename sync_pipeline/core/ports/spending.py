@@ -78,10 +78,10 @@ class Ledger(LedgerReader, Protocol):
         """
 
     def settle(self, reservation: Reservation, *, provider: str, taken: Taken) -> list[Amount]:
-        """Count what a call took instead of what it might take.
+        """Count what a call took instead of what it might take; nothing leaves no row.
 
         Returns:
-            What counts against each of its budgets now, in their order.
+            What is spent of each of its budgets, without what calls under way have reserved.
         """
 
     def forget_runs(self, *, before: date) -> int:
