@@ -24,7 +24,8 @@ command:
 
 Results go to standard output; with `--json` one JSON object alone, errors included
 (`{{"ok": false, "error": {{"type": ..., "message": ...}}}}`). Everything else goes to standard
-error: errors, warnings, and on a terminal progress bars.
+error: errors, warnings, and on a terminal progress bars. Where an environment of the settings file
+is chosen, it is named first there, and as `environment` in the JSON object.
 
 | Exit code | Means |
 | --- | --- |

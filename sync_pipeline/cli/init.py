@@ -103,16 +103,15 @@ def _asked(invocation: Invocation, database: str | None) -> str | None:
         return database
     if invocation.settings.source.url is not None:
         return None
-    typed = invocation.err.input(
+    typed = invocation.ask(
         "Address of the database, postgresql://USER:PASSWORD@HOST:5432/DATABASE (empty: the "
         "embedded one): "
     )
-    return typed.strip() or None
+    return typed or None
 
 
 def _agreed(invocation: Invocation, output: Path) -> bool:
-    answer = invocation.err.input(f"Write {output}? [Y/n] ").strip().lower()
-    return answer in ("", "y", "yes")
+    return invocation.ask(f"Write {output}? [Y/n] ").lower() in ("", "y", "yes")
 
 
 def _show(invocation: Invocation, found: FirstSettings) -> None:

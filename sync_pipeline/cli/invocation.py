@@ -254,11 +254,35 @@ class Invocation:
             return
         if said is None and needs_name(environment, said=None) and self.can_ask:
             self.tell(f"{doing[:1].upper()}{doing[1:]} in the environment {environment}.")
-            said = self.err.input("Its name, to go on: ").strip()
-        named = () if "--env" in self.words else ("--env", environment.name)
-        before = ("sync-pipeline", *named, *_without_confirmation(self.words))
-        command = shlex.join([*before, "--confirm-env", environment.name])
-        require_named(environment, said=said, doing=doing, how=f"To go on: `{command}`")
+            said = self.ask("Its name, to go on: ")
+        require_named(
+            environment,
+            said=said,
+            doing=doing,
+            how=f"To go on: `{self._command_with(environment.name)}`",
+        )
+
+    def _command_with(self, name: str) -> str:
+        """This command, with the name of the environment that it is confirmed by."""
+        words = _without_confirmation(self.words)
+        # What follows a bare -- is no option.
+        end = words.index("--") if "--" in words else len(words)
+        words[end:end] = ["--confirm-env", name]
+        options = {"--config": self.config, "--env": name}
+        before = [
+            part
+            for option, value in options.items()
+            if value is not None and not any(word.partition("=")[0] == option for word in words)
+            for part in (option, str(value))
+        ]
+        return shlex.join(["sync-pipeline", *before, *words])
+
+    def ask(self, prompt: str) -> str:
+        """Have somebody type a line; nothing where the input has ended."""
+        try:
+            return self.err.input(prompt).strip()
+        except EOFError:
+            return ""
 
     @property
     def can_ask(self) -> bool:

@@ -78,7 +78,8 @@ class Texts:
 def view_name(column: str) -> str:
     """The view of a long text; ``text`` is that of short ones."""
     name = normal(column)
-    return f"{name}_passages" if name in (TEXT_VIEW, "bm25") else name
+    is_name = name[:1].isalpha() and name not in (TEXT_VIEW, "bm25")
+    return name if is_name else f"passages_{name}"
 
 
 def propose_texts(table: DescribedTable, *, taken: AbstractSet[str]) -> Texts:

@@ -109,7 +109,7 @@ def first_settings(
         known=[entity.as_entity() for entity in DEFAULT_ENTITIES],
         wanted=[table.name for table in database.tables] if tables else None,
     )
-    proposal, documents = _previewed(source, database, proposal)
+    proposal, documents = _previewed(source, database, _loadable(proposal))
     return FirstSettings(
         database=database,
         proposal=proposal,
@@ -169,6 +169,23 @@ def _require_found(database: DescribedDatabase, tables: Sequence[str] | None) ->
             "show it; nothing was written.",
             remedy="Write it as schema.table; without --table all of them are looked at.",
         )
+
+
+def _loadable(proposal: Proposal) -> Proposal:
+    """Leave out what the settings would refuse, whatever a stranger calls tables and columns."""
+    from pydantic import ValidationError
+
+    from sync_pipeline.settings import EntitySettings
+
+    kept, left_out = [], dict(proposal.left_out)
+    for one in proposal.entities:
+        try:
+            loaded = EntitySettings.model_validate(entity_values(one.entity)).as_entity()
+        except ValidationError as error:
+            left_out[one.entity.table] = f"settings cannot say it: {error.errors()[0]['msg']}"
+            continue
+        kept.append(replace(one, entity=loaded))
+    return replace(proposal, entities=tuple(kept), left_out=left_out)
 
 
 def _previewed(

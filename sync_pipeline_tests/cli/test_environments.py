@@ -101,6 +101,39 @@ def test_deleting_in_a_protected_environment_takes_its_name(
     assert synced.documents() == before
 
 
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        pytest.param(
+            ["--config", "a b.yaml", "tenants", "remove", "globex", "--yes"],
+            "sync-pipeline --config 'a b.yaml' --env prod tenants remove globex --yes "
+            "--confirm-env prod",
+            id="a settings file",
+        ),
+        pytest.param(
+            ["tenants", "remove", "--yes", "--confirm-env", "dev", "--", "globex"],
+            "sync-pipeline --env prod tenants remove --yes --confirm-env prod -- globex",
+            id="another name, and words that are no options",
+        ),
+    ],
+)
+def test_the_command_that_is_shown_is_the_whole_command(
+    synced: CommandLine, words: list[str], command: str
+) -> None:
+    assert f"`{command}`" in synced(*words).stderr
+
+
+def test_the_end_of_the_input_is_no_name(
+    synced: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Invocation, "can_ask", True)
+
+    refused = synced("feed", "remove")
+
+    assert refused.exit_code == 2
+    assert "nothing was changed" in refused.stderr
+
+
 def test_with_its_name_it_is_done(synced: CommandLine) -> None:
     words = ["tenants", "remove", "globex", "--yes", "--even-with-rows"]
 

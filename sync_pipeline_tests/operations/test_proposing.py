@@ -177,6 +177,39 @@ def test_long_texts_are_cut_into_passages(engine: Engine) -> None:
     assert dict(one.entity.long_views) == {"body": 100}
 
 
+def test_odd_names_of_long_texts_become_names_of_views(engine: Engine) -> None:
+    sql(
+        engine,
+        'CREATE TABLE pages (id int PRIMARY KEY, tenant_id text, title text, text text, "_1" text)',
+        "INSERT INTO pages SELECT g, 'acme', 'page about bees ' || g, "
+        "repeat('Bees fly from flower to flower. ', 60), repeat('Wasps do so too. ', 100) "
+        "FROM generate_series(1, 3) g",
+    )
+
+    [one] = look(engine).proposal.entities
+
+    assert dict(one.entity.views) == {
+        "text": ("title",),
+        "passages_text": ("text",),
+        "passages_1": ("_1",),
+    }
+
+
+def test_a_proposal_that_settings_cannot_hold_is_left_out_with_the_reason(engine: Engine) -> None:
+    columns = ", ".join(f"k{number} int" for number in range(17))
+    names = ", ".join(f"k{number}" for number in range(17))
+    sql(
+        engine,
+        f"CREATE TABLE wide ({columns}, tenant_id text, name text, PRIMARY KEY ({names}))",
+        "INSERT INTO wide SELECT " + "1, " * 17 + "'acme', 'garden hose'",
+    )
+
+    found = look(engine)
+
+    assert found.proposal.entities == ()
+    assert found.proposal.left_out["wide"].startswith("settings cannot say it: ")
+
+
 def test_addresses_digests_and_secrets_are_neither_text_nor_payload(engine: Engine) -> None:
     sql(
         engine,
