@@ -88,4 +88,6 @@ class Breaker:
             return f"{self.provider} is asked"
         is_open = self.state(now=now) is BreakerState.OPEN
         again = f"until {self.retry_at:%H:%M:%S %Z}" if is_open else "the next call tries it"
-        return f"{self.provider} is not asked after {self.failures} failures, {again}: {self.error}"
+        failures = "a failure" if self.failures == 1 else f"{self.failures} failures"
+        why = (self.error or "").strip().removesuffix(".")
+        return f"{self.provider} is not asked after {failures}, {again}: {why}"

@@ -53,6 +53,8 @@ _KNOWN_DIMENSIONS: Final = {
 _MAX_REQUEST_BYTES: Final = 300_000
 """OpenAI takes 300,000 tokens a request, and a token is never less than a byte."""
 _TOKENS_AROUND_A_TEXT: Final = 8
+_QUERY_ATTEMPTS: Final = 2
+_QUERY_WAIT_SECONDS: Final = 0.5
 _BYTES_PER_TOKEN: Final = 3
 """English has more to a token (4), other languages fewer."""
 _REQUESTS_PER_MINUTE_AT_LEAST: Final = 12
@@ -146,6 +148,12 @@ class OpenAIEmbedder:
         self._limiter: RateLimiter = limiter or LocalRateLimiter()
         self._sleep = partial(wait, sleep=retries.sleep)
         self._retries = replace(retries, sleep=self._sleep)
+        # Somebody waits for a search.
+        self._query_retries = replace(
+            self._retries,
+            attempts=min(retries.attempts, _QUERY_ATTEMPTS),
+            first_wait_seconds=min(retries.first_wait_seconds, _QUERY_WAIT_SECONDS),
+        )
         self._client = EmbeddingsClient(
             url=self._url, api_key=api_key, timeout_seconds=timeout_seconds
         )
@@ -258,8 +266,9 @@ class OpenAIEmbedder:
                 error.unanswered_calls = lost
                 raise
 
+        retries = self._query_retries if kind.goes_ahead else self._retries
         try:
-            answer = self._retries.call(attempt)
+            answer = retries.call(attempt)
         except PermanentError as error:
             error.charged_calls = lost
             raise

@@ -46,4 +46,6 @@ def test_people_are_told_until_when_and_why() -> None:
         "api.example small is not asked after 2 failures, until 12:00:30 UTC: no answer"
     )
     assert "the next call tries it" in breaker.told(now=NOON + timedelta(hours=1))
+    once = breaker.after_failure(now=NOON, error_code="E", error="Mend it.", is_lasting=True)
+    assert "after 3 failures, until 12:15:00 UTC: Mend it" in once.told(now=NOON)
     assert Breaker(provider="a").told(now=NOON) == "a is asked"
