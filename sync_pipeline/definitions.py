@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from sync_pipeline.defs.alerts import build_alert_sensors
+from sync_pipeline.defs.alerts import build_alert_sensors, build_budget_sensors
 from sync_pipeline.defs.dagster_private import with_bound_jobs, with_run_tags
 from sync_pipeline.defs.executors import IN_PROCESS
 from sync_pipeline.defs.groups import build_group_job
@@ -50,6 +50,7 @@ def build_definitions(*, settings: Settings | None = None, **overrides: object) 
             # Without priorities runs are started in the order in which they were asked for.
             *([waiting_runs_sensor] if settings.scopes.priority else []),
             *build_alert_sensors(settings.alerts),
+            *build_budget_sensors(settings),
         ],
         resources=resources,
         # Also for runs that the UI starts from assets, where each step would be a process of its

@@ -33,7 +33,7 @@ _REMEDY: Final = (
 _log: Final = logging.getLogger(__name__)
 
 
-def log_to_file(path: Path, *, level: str = "info") -> None:
+def log_to_file(path: Path, *, level: str = "info", environment: str | None = None) -> None:
     """Write what is logged from now on to a file too, and to no other.
 
     Several processes may write to one file: each line is appended in one piece. A file that
@@ -43,6 +43,7 @@ def log_to_file(path: Path, *, level: str = "info") -> None:
     Args:
         path: Where to.
         level: Records below it are left out; a name of ``logging`` in lower case.
+        environment: Of the settings, named in every line; None leaves it as it is.
 
     Raises:
         ConfigurationError: the file cannot be written.
@@ -54,6 +55,7 @@ def log_to_file(path: Path, *, level: str = "info") -> None:
         handler = _opened(path)
         stop_logging_to_file()
     handler.setLevel(number)
+    handler.environment = environment or handler.environment
     for name in _OURS:
         logger = logging.getLogger(name)
         # Warnings of ours are shown to people whatever the file gets.
@@ -103,6 +105,8 @@ class LogFile(WatchedFileHandler):
         """Whether the last line is lacking its end."""
         super().__init__(path, encoding="utf-8")
         self.path = path.absolute()
+        self.environment: str | None = None
+        """Of the settings; in every line once it is known."""
         self._has_told = False
         try:
             self._append(as_line(_opening_record()))
@@ -114,7 +118,7 @@ class LogFile(WatchedFileHandler):
         """Append a record."""
         try:
             self.reopenIfNeeded()
-            self._append(as_line(record))
+            self._append(as_line(record, environment=self.environment))
         except Exception as error:  # noqa: BLE001 - whatever it is, the work goes on
             self._tell_once(error)
 
@@ -143,7 +147,7 @@ class LogFile(WatchedFileHandler):
         _log.warning("lines of the log %s are lost, the work goes on: %s", self.path, why)
 
 
-def as_line(record: logging.LogRecord) -> str:
+def as_line(record: logging.LogRecord, *, environment: str | None = None) -> str:
     """A record as one JSON object: in ASCII, so that no character of it can end the line."""
     moment = datetime.fromtimestamp(record.created, tz=UTC)
     where = whereabouts()
@@ -157,6 +161,7 @@ def as_line(record: logging.LogRecord) -> str:
         "run_id": where and where.run_id,
         "scope": where and where.scope,
         "step": where and where.step,
+        "environment": environment,
         "host": socket.gethostname(),
         "process": record.process,
         "error": error_told(error) if error is not None else None,

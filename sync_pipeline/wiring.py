@@ -210,7 +210,8 @@ def _log_to_file(settings: Settings) -> None:
     if settings.logging.file is None:
         return
     try:
-        log_to_file(settings.logging.file, level=settings.logging.level)
+        named = None if settings.environment is None else settings.environment.name
+        log_to_file(settings.logging.file, level=settings.logging.level, environment=named)
     except ConfigurationError as error:
         _log.warning("%s", error)
 

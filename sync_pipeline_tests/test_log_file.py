@@ -60,6 +60,17 @@ def test_a_line_says_when_who_where_and_what(logged: Logged) -> None:
     }
 
 
+def test_an_environment_is_named_in_every_line_once_it_is_known(logged: Logged) -> None:
+    _log.warning("before")
+    log_to_file(logged.path, level="debug", environment="staging")
+    _log.warning("then")
+    log_to_file(logged.path, level="debug")
+    _log.warning("still")
+
+    told = {line["message"]: line.get("environment") for line in logged.lines}
+    assert (told["before"], told["then"], told["still"]) == (None, "staging", "staging")
+
+
 def test_the_file_is_its_owners_alone(logged: Logged) -> None:
     assert stat.S_IMODE(logged.path.stat().st_mode) == 0o600
 

@@ -157,7 +157,8 @@ class Invocation:
         if file is not None:
             from sync_pipeline.log_file import log_to_file
 
-            log_to_file(file, level=settings.logging.level)
+            named = None if settings.environment is None else settings.environment.name
+            log_to_file(file, level=settings.logging.level, environment=named)
         return settings
 
     def settings_of(self, *, database: str | None) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +11,16 @@ from typing import Final
 import dagster as dg
 
 from sync_pipeline.core.remedy import SyncScopes
+from sync_pipeline.core.spending import BudgetState
 from sync_pipeline.defs.alert_channels import Channel, open_channels, send
 from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG, WILL_RETRY_TAG, StepFailureData
 from sync_pipeline.defs.failures import ERROR_FACT
 from sync_pipeline.defs.jobs import ENVIRONMENT_TAG
 from sync_pipeline.defs.run_scopes import GROUP_JOB
+from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.questions.cost import budget_states
 from sync_pipeline.redaction import redact
-from sync_pipeline.settings import AlertSettings
+from sync_pipeline.settings import AlertSettings, Settings
 
 MAX_MESSAGE_CHARACTERS: Final = 1000
 """How much of an error's message is told; the run has all of it."""
@@ -162,3 +166,59 @@ def tell(
         return dg.SkipReason("the same failure was told a short time ago")
     send(channels, headline=alert.headline(more=more), facts=alert.facts())
     return None
+
+
+def build_budget_sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """The sensor that tells of budgets that near their end; none without budgets or channels."""
+    channels = open_channels(settings.alerts)
+    if not channels or not settings.budget.as_policy().has_limits:
+        return []
+
+    @dg.sensor(
+        name="budget_alert_sensor",
+        minimum_interval_seconds=300,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Posts or mails once when so much of an embedding budget is spent "
+        "(settings: alerts, budget.alert_at), and once when all of it is.",
+    )
+    def budget_alert_sensor(
+        context: dg.SensorEvaluationContext, sync: dg.ResourceParam[SyncContext]
+    ) -> dg.SensorResult:
+        return tell_of_budgets(context.cursor, states=budget_states(sync), channels=channels)
+
+    return [budget_alert_sensor]
+
+
+def tell_of_budgets(
+    cursor: str | None, *, states: Sequence[BudgetState], channels: list[Channel]
+) -> dg.SensorResult:
+    """Send what was not told so far; what no channel took is told again."""
+    told = {*(json.loads(cursor) if cursor else ())}
+    alerting = {_named(state): state for state in states if state.is_alerting}
+    sent = {
+        name
+        for name, state in alerting.items()
+        if name in told
+        or send(channels, headline=f"sync-pipeline: {state.told()}", facts=budget_facts(state))
+    }
+    return dg.SensorResult(
+        skip_reason=f"{len(alerting)} budgets near their end, {len(sent - told)} told now",
+        cursor=json.dumps(sorted(sent)),
+    )
+
+
+def budget_facts(state: BudgetState) -> dict[str, object]:
+    """Everything about a budget, by name."""
+    return {
+        "budget_kind": str(state.budget.kind),
+        "budget_key": state.budget.key,
+        "spent_fraction": round(state.fraction, 4),
+        "spent_tokens": state.spent.tokens,
+        "spent_cost": float(state.spent.cost),
+    }
+
+
+def _named(state: BudgetState) -> str:
+    """A budget and how far it is: nearly spent is one thing to tell, all spent another."""
+    stage = "spent" if state.fraction >= 1 else "alerting"
+    return f"{state.budget.kind}/{state.budget.key}/{stage}"

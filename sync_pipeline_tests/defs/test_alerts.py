@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import dagster as dg
 import pytest
 
+from sync_pipeline.core.spending import Amount, Budget, BudgetKind, BudgetState, Limit
 from sync_pipeline.definitions import build_definitions
 from sync_pipeline.defs.alert_channels import Channel, open_channels, send
-from sync_pipeline.defs.alerts import Alert, Throttle, build_alert_sensors, tell
-from sync_pipeline.settings import AlertSettings, Settings
+from sync_pipeline.defs.alerts import (
+    Alert,
+    Throttle,
+    build_alert_sensors,
+    build_budget_sensors,
+    tell,
+    tell_of_budgets,
+)
+from sync_pipeline.settings import AlertSettings, Settings, load_settings
 from sync_pipeline.settings.urls import SmtpUrl, WebhookUrl
 from sync_pipeline_tests.defs.conftest import run_job, set_rows
 from sync_pipeline_tests.engine.world import World
@@ -327,3 +335,53 @@ def test_a_run_that_is_tried_again_by_itself_is_not_told(
 
     assert isinstance(skipped, dg.SkipReason)
     assert hook.posted == []
+
+
+# --- budgets ----------------------------------------------------------------------------
+
+
+def state_of(tokens: int, *, key: str = "2026-11") -> BudgetState:
+    budget = Budget(kind=BudgetKind.MONTH, key=key, limit=Limit(tokens=100))
+    return BudgetState(budget=budget, spent=Amount(tokens=tokens), alert_fraction=0.8)
+
+
+def test_a_budget_is_told_once_when_it_nears_its_end_and_once_when_it_is_spent() -> None:
+    sent: list[str] = []
+
+    def note(headline: str, facts: Mapping[str, object]) -> None:
+        sent.append(headline)
+        assert facts["budget_key"] == "2026-11"
+
+    cursor: str | None = None
+    for tokens in (10, 80, 90, 100, 100):
+        cursor = tell_of_budgets(cursor, states=[state_of(tokens)], channels=[note]).cursor
+
+    assert sent == [
+        "sync-pipeline: 80% of the budget of 2026-11 is spent: 80 tokens, 0.00 of 100 tokens",
+        "sync-pipeline: 100% of the budget of 2026-11 is spent: 100 tokens, 0.00 of 100 tokens",
+    ]
+
+
+def test_a_budget_that_no_channel_took_is_told_again() -> None:
+    sent: list[str] = []
+
+    def fail(headline: str, facts: Mapping[str, object]) -> None:
+        del facts
+        sent.append(headline)
+        raise OSError("no network")
+
+    first = tell_of_budgets(None, states=[state_of(80)], channels=[fail])
+    tell_of_budgets(first.cursor, states=[state_of(80)], channels=[fail])
+
+    assert len(sent) == 2
+
+
+def test_the_sensor_is_there_where_there_are_budgets_and_somebody_to_tell() -> None:
+    env = {"SYNC_PIPELINE__ALERTS__WEBHOOK_URL": "http://127.0.0.1:9/hook"}
+    budget = {"SYNC_PIPELINE__BUDGET__COST_PER_MONTH": "5"}
+
+    def names(env: dict[str, str]) -> list[str]:
+        return [sensor.name for sensor in build_budget_sensors(load_settings(env=env))]
+
+    assert names(env) == names(budget) == []
+    assert names({**env, **budget}) == ["budget_alert_sensor"]
