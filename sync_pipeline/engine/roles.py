@@ -119,12 +119,16 @@ def kept_in_step(sync: Reading, record: GenerationRecord) -> Generation | None:
     return sync.open_generation(record) if record.served_at is not None else None
 
 
+def standby_collections(sync: Reading) -> set[str]:
+    """Names of the collections of fallbacks of other models."""
+    return {standby.spec.collection for standby in sync.standbys}
+
+
 def has_new_standby(sync: Reading) -> bool:
     """Whether a generation is to stand by that was never made."""
     if not sync.standbys:
         return False
-    known = known_generations(sync)
-    return any(standby.spec.collection not in known for standby in sync.standbys)
+    return not standby_collections(sync) <= known_generations(sync).keys()
 
 
 def others(sync: Reading) -> list[GenerationRecord]:

@@ -38,7 +38,7 @@ def recorded_generations(sync: SyncContext) -> list[RecordedGeneration]:
         sync: The installation.
     """
     from sync_pipeline.engine.questions.generations import role_of
-    from sync_pipeline.engine.roles import recorded_as_serving
+    from sync_pipeline.engine.roles import recorded_as_serving, standby_collections
 
     records = sync.generations.list_all(alias=sync.alias)
     serving = recorded_as_serving(records)
@@ -49,7 +49,13 @@ def recorded_generations(sync: SyncContext) -> list[RecordedGeneration]:
     return [
         RecordedGeneration(
             collection=record.collection,
-            role=role_of(record, target=target, wanted=sync.spec.collection, exists=True),
+            role=role_of(
+                record,
+                target=target,
+                wanted=sync.spec.collection,
+                exists=True,
+                stands_by=record.collection in standby_collections(sync),
+            ),
             documents=documents[record.collection],
             share=min(1.0, documents[record.collection] / searchable) if searchable else 0.0,
             refusal=record.refusal,

@@ -63,7 +63,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "sync_pipeline_all_quarantined": "rows of all scopes that cannot become documents",
     "sync_pipeline_blocked_deletions": "scopes whose deletion waits for approval",
     "sync_pipeline_generation_documents": "documents of each generation of the index, by role: "
-    "serving, filling, replaced, unfinished",
+    "serving, filling, replaced, standby, unfinished",
     "sync_pipeline_oldest_unsynced_seconds": "the longest that a change of any scope waits",
     "sync_pipeline_last_success_timestamp_seconds": "when any scope was last synced",
     "sync_pipeline_runs": "runs that ended since the service started, by status and mode",

@@ -10,6 +10,7 @@ from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.errors import NoProviderError, TransientError
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.questions.due import judge_scopes
+from sync_pipeline.engine.questions.generations import generation_statuses
 from sync_pipeline.engine.questions.search import SearchRequest, SearchResult, search
 from sync_pipeline.engine.roles import beside
 from sync_pipeline_tests.engine.world import World
@@ -110,6 +111,8 @@ def test_a_model_that_stands_by_has_an_index_of_its_own_that_is_kept_in_step(wor
 
     (standby,) = beside(world.sync)
     collection = standby.spec.collection
+    roles = {it.collection: it.role for it in generation_statuses(world.sync)}
+    assert roles == {world.collection: "serving", collection: "standby"}
 
     assert collection != world.collection
     assert world.serves == world.collection

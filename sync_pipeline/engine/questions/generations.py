@@ -12,11 +12,12 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.questions.plan import plan_scope
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import ScopeRecord, in_step_to, read_records
-from sync_pipeline.engine.roles import known_generations
+from sync_pipeline.engine.roles import known_generations, standby_collections
 
-Role = Literal["serving", "filling", "replaced", "unfinished", "missing"]
+Role = Literal["serving", "filling", "replaced", "standby", "unfinished", "missing"]
 """``serving``: searches are answered from it. ``filling``: the settings ask for it and it has not
-served yet. ``replaced``: it served before, and is kept in step. ``unfinished``: it never served,
+served yet. ``replaced``: it served before, and is kept in step. ``standby``: of another
+model of ``embedding.fallbacks``, and kept in step. ``unfinished``: it never served,
 and the settings ask for another one. ``missing``: the store has no such collection any more."""
 
 
@@ -87,7 +88,13 @@ def generation_statuses(sync: Reading) -> list[GenerationStatus]:
         _status(
             sync,
             record,
-            role=role_of(record, target=target, wanted=wanted, exists=name in existing),
+            role=role_of(
+                record,
+                target=target,
+                wanted=wanted,
+                exists=name in existing,
+                stands_by=name in standby_collections(sync),
+            ),
             filled=filled[name],
             searchable=searchable,
             scopes=len(scopes),
@@ -133,7 +140,14 @@ def _total(numbers: Sequence[float | None]) -> float | None:
     return round(sum(known), 6) if len(known) == len(numbers) else None
 
 
-def role_of(record: GenerationRecord, *, target: str | None, wanted: str, exists: bool) -> Role:
+def role_of(
+    record: GenerationRecord,
+    *,
+    target: str | None,
+    wanted: str,
+    exists: bool,
+    stands_by: bool = False,
+) -> Role:
     """What a generation is there for.
 
     Args:
@@ -141,6 +155,7 @@ def role_of(record: GenerationRecord, *, target: str | None, wanted: str, exists
         target: What the alias points at.
         wanted: What the settings ask for.
         exists: Whether the store has it.
+        stands_by: Whether it is of a fallback of the settings.
     """
     if not exists:
         return "missing"
@@ -148,6 +163,8 @@ def role_of(record: GenerationRecord, *, target: str | None, wanted: str, exists
         return "serving"
     if record.served_at is not None:
         return "replaced"
+    if stands_by:
+        return "standby"
     return "filling" if record.collection == wanted else "unfinished"
 
 
