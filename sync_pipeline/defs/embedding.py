@@ -162,6 +162,7 @@ def seal_changes(
             staged.counts,
             seconds=staged.seconds.embed,
             unknown=staged.unknown,
+            note=staged.note if staged.counts.pending else None,
             parts=len(parts) or None,
         ),
     )

@@ -30,6 +30,11 @@ class Generation:
     """The same of views with a model of their own."""
 
     @property
+    def has_no_meaning(self) -> bool:
+        """Whether its vectors are those of the hashing provider, for emergencies."""
+        return self.model.get("provider") == "hashing"
+
+    @property
     def recipe(self) -> dict[str, object]:
         """What is recorded, so that a later program can open this generation: JSON values."""
         views = {

@@ -181,6 +181,11 @@ class HashingModel(ModelSettings):
     """Accept it among `embedding.fallbacks`: searches that fall back on it find next to nothing by
     meaning, and say so."""
 
+    @property
+    def told(self) -> str:
+        """Names it, and what it is good for."""
+        return "hashing (vectors without meaning)"
+
 
 def _form(value: Any) -> str:
     """The tag of the class for a value."""

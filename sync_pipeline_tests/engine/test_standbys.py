@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -170,3 +171,20 @@ def test_a_model_that_stands_by_and_fails_keeps_nobody_else_from_being_synced(
 
     assert (report.embedded_texts, report.failed, report.pending) == (3, 0, 0)
     assert world.is_clean()
+
+
+def test_vectors_without_meaning_are_called_so(world: World) -> None:
+    world.standby_models = [FakeEmbedder(model_id="hashing-8-v1", dimension=8)]
+    world.run()
+    world.run("global")
+    sync = world.sync
+    standbys = tuple(replace(it, model={"provider": "hashing"}) for it in sync.standbys)
+    switch_off(world)
+
+    found = search(
+        replace(sync, standbys=standbys), scope=ACME, request=SearchRequest(text="cement")
+    )
+
+    assert str(found.degraded).startswith(
+        "searched with vectors without meaning of hashing-8-v1, which stands by"
+    )

@@ -242,7 +242,8 @@ def _degraded(
         except _UNANSWERED as error:
             _log.warning("%s, which stands by, cannot be asked: %s", other.spec.model_id, error)
             continue
-        return _marked(results, f"with the model {other.spec.model_id}, which stands by", why)
+        what = "vectors without meaning of" if standby.has_no_meaning else "the model"
+        return _marked(results, f"with {what} {other.spec.model_id}, which stands by", why)
     by_words = [replace(request, mode="text") for request in free]
     results = search_generation(sync, scope=scope, requests=by_words, turn=turn)
     return _marked(results, "by words alone", why)
