@@ -236,7 +236,7 @@ class Settings(Section):
             self.embedding.api_key,
             *(
                 model.api_key
-                for model in self.embedding.models.values()
+                for model in (*self.embedding.models.values(), *self.embedding.fallbacks)
                 if isinstance(model, OpenAIModel)
             ),
             self.alerts.webhook_url,
