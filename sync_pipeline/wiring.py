@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -140,7 +142,9 @@ class Installation:
         return f"schema {self.settings.state.schema_name} is up to date{news}"
 
 
-def open_installation(settings: Settings, *, shares_index: bool = False) -> Installation:
+def open_installation(
+    settings: Settings, *, shares_index: bool = False, is_lasting: bool = False
+) -> Installation:
     """Connect the adapters that the settings ask for, and bring the state tables up to date.
 
     Starts the embedded PostgreSQL where no database is configured. Opens no
@@ -151,6 +155,7 @@ def open_installation(settings: Settings, *, shares_index: bool = False) -> Inst
     Args:
         settings: What to connect.
         shares_index: Whether other processes may use an embedded index through this one.
+        is_lasting: Whether this process goes on to answer others, who wait.
 
     Raises:
         ConfigurationError: an adapter cannot be made as configured.
@@ -159,7 +164,7 @@ def open_installation(settings: Settings, *, shares_index: bool = False) -> Inst
     redact_logs(secrets=settings.secret_values)
     key = (os.getpid(), settings.fingerprint(), settings.postgres_path)
     if key not in _opened:
-        installation = _connect(settings, shares_index=shares_index)
+        installation = _connect(settings, shares_index=shares_index, is_lasting=is_lasting)
         installation.migrate()
         _opened[key] = replace(installation, sync=_with_known_model(installation.sync))
     return _opened[key]
@@ -188,7 +193,7 @@ def stop_embedded_services(settings: Settings) -> bool:
     return True
 
 
-def _connect(settings: Settings, *, shares_index: bool) -> Installation:
+def _connect(settings: Settings, *, shares_index: bool, is_lasting: bool) -> Installation:
     from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
     from sync_pipeline.database.embedding_rates import PostgresEmbeddingRates
     from sync_pipeline.database.engine import make_engine
@@ -219,9 +224,10 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     schema = settings.state.schema_name
     canaries = PostgresModelCanaries(state_engine, schema)
     store = _store(settings, is_shared=shares_index)
-    named = {name: _embedder(model) for name, model in settings.embedding.models.items()}
+    make = partial(_embedder, proofs=settings.runtimes_path, is_lasting=is_lasting)
+    named = {name: make(model) for name, model in settings.embedding.models.items()}
     models = Models(
-        _embedder(settings.embedding),
+        make(settings.embedding),
         {view: named[name] for view, name in settings.view_models.items()},
     )
 
@@ -247,7 +253,9 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
                 for view, name in settings.view_models.items()
             },
         ),
-        open_generation=_opener(settings, store=store, records=records, canaries=canaries),
+        open_generation=_opener(
+            settings, make=make, store=store, records=records, canaries=canaries
+        ),
         source=PostgresRowSource(
             source_engine, statement_timeout_seconds=settings.source.statement_timeout_seconds
         ),
@@ -338,7 +346,9 @@ def _index_options(settings: Settings) -> IndexOptions:
     )
 
 
-def _embedder(embedding: ModelSettings) -> Embedder:
+def _embedder(
+    embedding: ModelSettings, *, proofs: Path | None = None, is_lasting: bool = False
+) -> Embedder:
     if embedding.provider == "hashing":
         from sync_pipeline.embedding.hashing import HashingEmbedder
 
@@ -364,6 +374,9 @@ def _embedder(embedding: ModelSettings) -> Embedder:
         revision=embedding.revision,
         dtype=embedding.dtype,
         device=embedding.device,
+        runtime=embedding.runtime,
+        is_lasting=is_lasting,
+        proofs=proofs,
         batch_size=embedding.batch_size,
         query_prompt=embedding.query_prompt,
         document_prompt=embedding.document_prompt,
@@ -373,6 +386,7 @@ def _embedder(embedding: ModelSettings) -> Embedder:
 def _opener(
     settings: Settings,
     *,
+    make: Callable[[ModelSettings], Embedder],
     store: Lease[VectorStore],
     records: OpenRecords,
     canaries: ModelCanaries,
@@ -383,7 +397,7 @@ def _opener(
     def open_generation(record: GenerationRecord) -> Generation | None:
         if record.collection not in opened:
             generation = _open_recorded(
-                settings, record, store=store, records=records, canaries=canaries
+                settings, record, make=make, store=store, records=records, canaries=canaries
             )
             if generation is None or generation.spec.collection != record.collection:
                 return None
@@ -397,6 +411,7 @@ def _open_recorded(
     settings: Settings,
     record: GenerationRecord,
     *,
+    make: Callable[[ModelSettings], Embedder],
     store: Lease[VectorStore],
     records: OpenRecords,
     canaries: ModelCanaries,
@@ -406,10 +421,8 @@ def _open_recorded(
 
     try:
         recipe = Recipe.of(record, settings=settings)
-        own = {view: _embedder(model) for view, model in recipe.view_models.items()}
-        models = Models(_embedder(recipe.embedding), own).each(
-            lambda model: as_known(model, canaries)
-        )
+        own = {view: make(model) for view, model in recipe.view_models.items()}
+        models = Models(make(recipe.embedding), own).each(lambda model: as_known(model, canaries))
         return bind_generation(
             alias=record.alias,
             entities=with_views(settings.core_entities, recipe.views, recipe.long_views),

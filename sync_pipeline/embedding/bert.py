@@ -37,14 +37,21 @@ _CONFIG: Final[Mapping[str, object]] = {
     "quantization_config": None,
 }
 """What a configuration has to say, or may leave out; all but the first are defaults."""
+_FIRST_MODULE: Final[Mapping[str, object]] = {
+    "transformer_task": "feature-extraction",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+    "module_output_name": "token_embeddings",
+}
+"""What the configuration of the first module may say, besides its window and letters."""
 _WINDOW_KEYS: Final = frozenset({"max_seq_length", "do_lower_case"})
-"""All that the configuration of the first module may say."""
 _OTHER_POOLING: Final = (
     "pooling_mode_max_tokens",
     "pooling_mode_mean_sqrt_len_tokens",
     "pooling_mode_weightedmean_tokens",
     "pooling_mode_lasttoken",
 )
+_FEWEST_TOKENS: Final = 3
+"""Of a window: a text's first and last one, and one of its own."""
 _OTHER_FILES: Final = ("adapter_config.json", "model.safetensors.index.json")
 
 
@@ -123,13 +130,15 @@ def read_bert(folder: Path) -> BertModel:
             positions=int(config["max_position_embeddings"]),
             types=int(config["type_vocab_size"]),
             pooling=pooling,
-            window=int(first["max_seq_length"]),
+            window=_window(folder, first, positions=int(config["max_position_embeddings"])),
             lowers=bool(first.get("do_lower_case")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UnknownModelError(f"its configuration lacks a number ({error})") from error
     _require(model.hidden % model.heads == 0, "its heads do not share its width evenly")
-    _require(2 < model.window <= model.positions, f"its window is {model.window} tokens")
+    _require(
+        _FEWEST_TOKENS <= model.window <= model.positions, f"its window is {model.window} tokens"
+    )
     _require((folder / "tokenizer.json").is_file(), "it has no tokenizer.json")
     _check_header(model)
     return model
@@ -231,12 +240,22 @@ def _pooling_mode(said: Mapping[str, Any]) -> Pooling:
 
 
 def _first_module(folder: Path) -> dict[str, Any]:
-    said = _read(folder / "sentence_bert_config.json")
-    others = sorted(said.keys() - _WINDOW_KEYS)
-    _require(not others, f"sentence_bert_config.json has {', '.join(others)}")
     more = [file.name for file in folder.glob("sentence_*_config.json")]
-    _require(more == ["sentence_bert_config.json"], f"it has {', '.join(more) or 'no window'}")
+    _require(more in ([], ["sentence_bert_config.json"]), f"it has {', '.join(more)}")
+    said = _read(folder / "sentence_bert_config.json")
+    for key in sorted(said.keys() - _WINDOW_KEYS):
+        expected = key in _FIRST_MODULE and said[key] == _FIRST_MODULE[key]
+        _require(expected, f"sentence_bert_config.json says {key}: {said[key]!r}")
     return said
+
+
+def _window(folder: Path, first: Mapping[str, Any], *, positions: int) -> int:
+    """Most tokens of a text: what the first module says, or else its tokenizer."""
+    said = _read(folder / "tokenizer_config.json")
+    sides = {said.get("padding_side", "right"), said.get("truncation_side", "right")}
+    _require(sides == {"right"}, "its tokenizer pads or cuts texts at their beginning")
+    window = first.get("max_seq_length")
+    return int(window) if window else min(int(said["model_max_length"]), positions)
 
 
 def _header(file: Path) -> tuple[dict[str, Any], int]:
@@ -275,5 +294,5 @@ def _fits(said: Any, shape: Sequence[int], *, room: int) -> bool:
     if not isinstance(said, dict):
         return False
     first, last = said.get("data_offsets", (0, -1))
-    is_whole = 0 <= first and last - first == 4 * int(np.prod(shape)) and last <= room
+    is_whole = first >= 0 and last - first == 4 * int(np.prod(shape)) and last <= room
     return is_whole and said.get("dtype") == "F32" and said.get("shape") == list(shape)

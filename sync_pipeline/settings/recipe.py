@@ -15,7 +15,7 @@ from sync_pipeline.settings.sections import EmbeddingSettings, ModelSettings
 
 _OF_THIS_MACHINE: Final = (
     "api_key", "allow_plain_http", "batch_size", "device", "cache_scope",
-    "price_per_million_tokens", "models",
+    "price_per_million_tokens", "models", "runtime",
 )  # fmt: skip
 """Settings of ``embedding`` that change no vector, or are nobody's to keep; today's count."""
 

@@ -44,7 +44,8 @@ class NumpyForward:
             )
         starts = np.cumsum([0, *lengths[:-1]])
         if self._model.pooling == "cls":
-            return states[starts]
+            first: Array = states[starts]
+            return first
         sums: Array = np.add.reduceat(states, starts, axis=0)
         return sums / np.asarray(lengths, dtype=np.float32)[:, None]
 

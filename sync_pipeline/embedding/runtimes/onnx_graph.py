@@ -24,6 +24,7 @@ _IR_VERSION: Final = 9
 _FLOAT: Final = 1
 _INT64: Final = 7
 _EXTERNAL: Final = 1
+_MORE: Final = 2**7
 _ATTRIBUTE_FLOAT: Final = 1
 _ATTRIBUTE_INT: Final = 2
 _ATTRIBUTE_INTS: Final = 7
@@ -46,9 +47,7 @@ def bert_graph(model: BertModel) -> bytes:
             model,
         )
         inner = graph.dense(states, f"{layer}.intermediate.dense")
-        outer = graph.dense(
-            graph.node("Gelu", [inner], f"{layer}.gelu"), f"{layer}.output.dense"
-        )
+        outer = graph.dense(graph.node("Gelu", [inner], f"{layer}.gelu"), f"{layer}.output.dense")
         states = graph.norm(
             graph.node("Add", [states, outer], f"{layer}.sum"), f"{layer}.output.LayerNorm", model
         )
@@ -75,16 +74,16 @@ def _embedded(graph: _Graph, model: BertModel, shapes: _Shapes) -> str:
     places = graph.node(
         "Slice", ["embeddings.position_embeddings.weight", start, length, start], "places"
     )
-    kind = graph.node("Slice", ["embeddings.token_type_embeddings.weight", start, end, start], "kind")
+    kind = graph.node(
+        "Slice", ["embeddings.token_type_embeddings.weight", start, end, start], "kind"
+    )
     placed = graph.node("Add", [words, places], "placed")
     states = graph.node("Add", [placed, kind], "embedded")
     rows = graph.node("Reshape", [states, shapes.rows], "embedded.rows")
     return graph.norm(rows, "embeddings.LayerNorm", model)
 
 
-def _attended(
-    graph: _Graph, model: BertModel, states: str, *, layer: str, shapes: _Shapes
-) -> str:
+def _attended(graph: _Graph, model: BertModel, states: str, *, layer: str, shapes: _Shapes) -> str:
     """What each token gathers from the tokens of its text."""
     name = f"{layer}.attention"
 
@@ -113,7 +112,11 @@ class _Graph:
     constants: dict[str, bytes] = field(default_factory=dict)
 
     def node(
-        self, kind: str, inputs: Sequence[str], output: str, **attributes: float | tuple[int, ...]
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        output: str,
+        **attributes: float | tuple[int, ...],
     ) -> str:
         """Add an operation; the name of what it gives."""
         self.nodes.append(
@@ -196,13 +199,12 @@ def _value(name: str, kind: int, shape: Sequence[int | str]) -> bytes:
 
 
 def _attribute(name: str, value: float | tuple[int, ...]) -> bytes:
-    match value:
-        case float():
-            said = _tag(2, 5) + struct.pack("<f", value) + _int(20, _ATTRIBUTE_FLOAT)
-        case int():
-            said = _int(3, value) + _int(20, _ATTRIBUTE_INT)
-        case _:
-            said = b"".join(_int(8, one) for one in value) + _int(20, _ATTRIBUTE_INTS)
+    if isinstance(value, tuple):
+        said = b"".join(_int(8, one) for one in value) + _int(20, _ATTRIBUTE_INTS)
+    elif isinstance(value, int):
+        said = _int(3, value) + _int(20, _ATTRIBUTE_INT)
+    else:
+        said = _tag(2, 5) + struct.pack("<f", value) + _int(20, _ATTRIBUTE_FLOAT)
     return _text(1, name) + said
 
 
@@ -225,7 +227,7 @@ def _tag(place: int, kind: int) -> bytes:
 def _varint(value: int) -> bytes:
     """Seven bits a byte, the lowest first; all bytes but the last have the highest bit."""
     found = bytearray()
-    while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
+    while value >= _MORE:
+        found.append(value % _MORE | _MORE)
+        value //= _MORE
     return bytes([*found, value])

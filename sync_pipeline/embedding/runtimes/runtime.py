@@ -31,7 +31,7 @@ class Runtime(Protocol):
         Args:
             texts: At least one.
             prompt: Put before each of them.
-            side: Whether they are documents or search texts, where the model treats these otherwise.
+            side: What they are, where the model treats search texts otherwise.
 
         Returns:
             One row per text, of any length, shape ``(len(texts), dimension)``.
