@@ -95,7 +95,7 @@ class Proofs:
         if content not in self._known:
             folders = (_SHIPPED,) if self._folder is None else (_SHIPPED, self._folder)
             for folder in folders:
-                with suppress(OSError, ValueError):
+                with suppress(OSError, EOFError, ValueError):
                     self._known[content] = _load(_file(folder, content))
                     break
         return self._known.get(content)
@@ -150,6 +150,7 @@ def _load(file: Path) -> Vectors:
 
     Raises:
         OSError: there is none.
+        EOFError: it is empty.
         ValueError: it is something else.
     """
     found: Vectors = np.load(file, allow_pickle=False)
