@@ -23,7 +23,7 @@ SCALE_TESTS := sync_pipeline_tests/scale sync_pipeline_tests/defs/test_dead_runs
 	sync_pipeline_tests/stores/test_cluster.py sync_pipeline_tests/engine/test_cluster.py \
 	sync_pipeline_tests/deploy
 
-.PHONY: help setup demo dev test fast check format docs soak chaos bench bench-service bench-canaries bench-retrieval bench-backup bench-row-bytes scale scale-tenants bench-full model-change acceptance-tools clean
+.PHONY: help setup demo dev test fast check format docs soak chaos bench bench-service bench-canaries bench-retrieval bench-backup bench-row-bytes bench-runtimes scale scale-tenants bench-full model-change acceptance-tools clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -94,6 +94,10 @@ bench-backup: setup ## Measure dump, restore and rebuilding from the cache
 
 bench-row-bytes: setup ## Measure bytes per row, vector and run, for `plan --scale`
 	$(BIN)/python -m benchmarks.run --only row_bytes --out benchmarks/results/row_bytes $(BENCH_ARGS)
+
+bench-runtimes: setup ## Measure what the runtimes of the model take, then renew docs/embedding.md
+	$(BIN)/python -m benchmarks.run --only runtimes --only beside_embedding --out benchmarks/results/runtimes $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.runtime_tables
 
 bench-full: setup $(BENCH_VENV)/.ready ## Measure everything, then renew docs/performance.md
 	$(BIN)/python -m benchmarks.run --suite full $(BENCH_ARGS); status=$$?; \
