@@ -61,7 +61,8 @@ def test_a_few_texts_are_synced_asked_for_and_examined_without_torch(shop: Case)
 @pytest.mark.model
 def test_many_texts_are_not_left_to_numpy(shop: Case) -> None:
     shop.sql(
-        "INSERT INTO items SELECT i, 'acme', false, 'steel tube ' || i FROM generate_series(11, 400) i"
+        "INSERT INTO items "
+        "SELECT i, 'acme', false, 'steel tube ' || i FROM generate_series(11, 400) i"
     )
 
     assert {"torch", "onnxruntime"} & imported(shop, "sync", "all")
