@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from sync_pipeline.embedding.runtimes.runtime import RuntimeName
 
 TEXT: Final = "gypsum plaster"
 
 
 def main() -> None:
-    embed = _torch if sys.argv[1] == "torch" else _lean(sys.argv[1])
+    embed = _torch if sys.argv[1] == "torch" else _lean(sys.argv[1])  # type: ignore[arg-type]  # one of its names
     print(len(embed(TEXT)))
 
 
@@ -23,7 +26,7 @@ def _torch(text: str) -> object:
     return load_model("float32").encode(text, show_progress_bar=False)
 
 
-def _lean(name: str) -> Callable[[str], object]:
+def _lean(name: RuntimeName) -> Callable[[str], object]:
     from sync_pipeline.embedding.bert import read_bert  # noqa: PLC0415
     from sync_pipeline.embedding.model_folder import BUNDLED, find_model  # noqa: PLC0415
     from sync_pipeline.embedding.runtimes.local_model import FORWARDS  # noqa: PLC0415

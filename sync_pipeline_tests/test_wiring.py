@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
-from sync_pipeline.core.errors import ConfigurationError, SettingsError
+from sync_pipeline.core.errors import ConfigurationError, ModelUnavailableError, SettingsError
 from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.embedding.openai import OpenAIEmbedder
 from sync_pipeline.settings import load_settings
@@ -89,6 +90,31 @@ def test_the_cluster_s_settings_reach_the_server() -> None:
             told = store.check_layout(SPEC.collection)
 
     assert told.startswith("6 shards of 3 copies; writes are confirmed by 2, ordering medium")
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("is_lasting", "loaded"), [(False, "numpy"), (True, "onnx")])
+def test_a_local_model_is_computed_as_the_process_needs_and_keeps_its_proof_under_home(
+    *, is_lasting: bool, loaded: str, tmp_path: Path
+) -> None:
+    settings = load_settings(
+        env={"SYNC_PIPELINE_HOME": str(tmp_path), "SYNC_PIPELINE__EMBEDDING__DEVICE": "cpu"}
+    )
+    embedder = _embedder(settings.embedding, proofs=settings.runtimes_path, is_lasting=is_lasting)
+
+    embedder.embed_queries(["bolt"])
+
+    assert [note.name.split("-")[1] for note in (tmp_path / "runtimes").iterdir()] == [loaded]
+
+
+def test_the_runtime_is_the_one_of_the_settings() -> None:
+    wanted = {"DTYPE": "bfloat16", "RUNTIME": "onnx"}
+    settings = load_settings(
+        env={f"SYNC_PIPELINE__EMBEDDING__{key}": value for key, value in wanted.items()}
+    )
+
+    with pytest.raises(ModelUnavailableError, match="the runtime onnx computes in float32"):
+        _embedder(settings.embedding).embed_queries(["bolt"])
 
 
 @pytest.mark.process

@@ -63,7 +63,7 @@ def a_little(model: BertModel) -> Off:
 
 
 WRONG = [
-    pytest.param(Off, "differ by 1.0e-03, and by 1e-05", id="by a thousandth"),
+    pytest.param(Off, "differ by 1.0e-03, at most 1e-05", id="by a thousandth"),
     pytest.param(a_little, "differ by 2.0e-05", id="by twice what is allowed"),
     pytest.param(in_company, "differ by 1.0e-03", id="beside other texts alone"),
     pytest.param(NotANumber, "differ by inf", id="no numbers"),
@@ -103,8 +103,9 @@ def test_a_runtime_with_other_vectors_is_refused_where_it_is_asked_for(
 ) -> None:
     model = local(runtime=name, forward=forward, proofs=tmp_path / "proofs")
 
-    with pytest.raises(ModelUnavailableError, match=f"the runtime {name} .*{why}"):
-        asked(model)
+    for _ in range(2):
+        with pytest.raises(ModelUnavailableError, match=f"the runtime {name} .*{why}"):
+            asked(model)
 
     assert not model.loaded
     assert not list(tmp_path.iterdir())

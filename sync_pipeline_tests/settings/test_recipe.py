@@ -15,7 +15,7 @@ from sync_pipeline.embedding.hashing import HashingEmbedder
 from sync_pipeline.engine.generation import with_views
 from sync_pipeline.settings import Settings
 from sync_pipeline.settings.recipe import Recipe, model_recipe
-from sync_pipeline.settings.sections import ModelSettings
+from sync_pipeline.settings.sections import EmbeddingSettings, ModelSettings
 
 MADE = Settings.model_validate(
     {
@@ -118,6 +118,15 @@ def test_keys_are_those_of_today() -> None:
     assert key is not None
     assert key.get_secret_value() == "sk-today"
     assert "sk-today" in today.secret_values
+
+
+def test_what_computes_a_model_is_a_matter_of_this_machine_and_of_today() -> None:
+    today = TODAY.model_copy(update={"embedding": EmbeddingSettings(runtime="torch")})
+
+    recipe = Recipe.of(record(RECIPE), settings=today)
+
+    assert "runtime" not in RECIPE["model"]
+    assert (recipe.embedding.provider, recipe.embedding.runtime) == ("hashing", "torch")
 
 
 def test_what_a_later_release_wrote_of_a_model_is_refused() -> None:

@@ -93,7 +93,7 @@ class LocalModel:
         self._lock = threading.RLock()
         self._torch: TorchRuntime | None = None
         self._lean: dict[RuntimeName, Runtime] = {}
-        self._refused: set[RuntimeName] = set()
+        self._refused: dict[RuntimeName, str] = {}
         self._so_far = 0
 
     @contextmanager
@@ -113,7 +113,7 @@ class LocalModel:
             yield self._take(
                 choose_runtime(
                     wanted=self._use.runtime,
-                    is_known=self._why_torch is None,
+                    is_known=isinstance(self._known, BertModel),
                     is_exact=self._use.dtype == "float32",
                     has_onnx="onnx" not in self._refused and _is_installed("onnxruntime"),
                     is_lasting=self._use.is_lasting,
@@ -138,8 +138,8 @@ class LocalModel:
     @property
     def window(self) -> int | None:
         """Most tokens that it reads of a text; loads torch for models that only that knows."""
-        if self._why_torch is None:
-            return read_bert(self._folder.path).window
+        if isinstance(self._known, BertModel):
+            return self._known.window
         window: int | None = self.torch().model.max_seq_length
         return window
 
@@ -154,22 +154,23 @@ class LocalModel:
             return self.torch()
         if self._use.runtime == name and self._use.dtype != "float32":
             self._refuse(name, f"computes in float32, and embedding.dtype is {self._use.dtype}")
-        if self._why_torch is not None:
-            self._refuse(name, f"cannot compute it: {self._why_torch}")
-        if name not in self._lean and name not in self._refused:
-            self._load_lean(name)
+        if not isinstance(self._known, BertModel):
+            self._refuse(name, f"cannot compute it: {self._known}")
+        elif name in self._refused:
+            self._refuse(name, self._refused[name])
+        elif name not in self._lean:
+            self._load_lean(name, self._known)
         return self._lean.get(name) or self.torch()
 
-    def _load_lean(self, name: RuntimeName) -> None:
+    def _load_lean(self, name: RuntimeName, model: BertModel) -> None:
         """Load a runtime and have it proven; refuse it where it fails."""
         if self._proofs.reference(self._folder.content) is None:
             self.torch()
         if self._torch is not None and name == "numpy" and self._use.runtime == "auto":
             return  # What numpy saves is loading torch.
-        content, model = self._folder.content, read_bert(self._folder.path)
         try:
             runtime = TokenRuntime(model, self._forwards[name](model))
-            off = self._proofs.disagreement(content, name, runtime=runtime)
+            off = self._proofs.disagreement(self._folder.content, name, runtime=runtime)
         except Exception as error:  # noqa: BLE001 - whatever a library says, there is torch
             self._refuse(name, f"cannot be used ({type(error).__name__}: {error})".splitlines()[0])
             return
@@ -178,41 +179,41 @@ class LocalModel:
         else:
             self._refuse(
                 name,
-                f"gives other vectors than torch: they differ by {off:.1e}, and by {TOLERANCE:.0e} "
-                "at most they may",
+                f"gives other vectors than torch: they differ by {off:.1e}, at most "
+                f"{TOLERANCE:.0e} is expected",
             )
 
     def _refuse(self, name: RuntimeName, why: str) -> None:
-        """Go on without a runtime.
+        """Go on without a runtime; a warning says so once.
 
         Raises:
             ModelUnavailableError: it was asked for by name.
         """
-        self._refused.add(name)
         if self._use.runtime == name:
             raise ModelUnavailableError(
                 model=self._use.model,
                 reason=f"the runtime {name} {why}; set embedding.runtime to auto",
             )
-        _log.warning(
-            "the runtime %s %s: the model %s is computed by torch", name, why, self._use.model
-        )
+        if name not in self._refused:
+            _log.warning(
+                "the runtime %s %s: the model %s is computed by torch", name, why, self._use.model
+            )
+        self._refused[name] = why
 
     @cached_property
-    def _why_torch(self) -> str | None:
-        """Why only torch can compute the model as it is configured; None where others can."""
+    def _known(self) -> BertModel | str:
+        """The model, where others than torch can compute it; else why they cannot."""
         if not has_only_the_cpu(self._use.device):
             return "it may be on a GPU; set embedding.device to cpu where it shall not be"
         try:
-            read_bert(self._folder.path)
+            return read_bert(self._folder.path)
         except UnknownModelError as error:
             return f"it is no BERT encoder of a known kind, {error}"
-        return None
 
     def _record(self, torch: TorchRuntime) -> None:
         """Keep what torch gives in float32, where others may not yet compute the model."""
         content = self._folder.content
-        if self._why_torch is None and self._proofs.reference(content) is None:
+        if isinstance(self._known, BertModel) and self._proofs.reference(content) is None:
             is_exact = self._use.dtype == "float32"
             self._proofs.record(content, torch if is_exact else self._load_torch("float32"))
 
