@@ -16,13 +16,16 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from benchmarks import service
+from benchmarks.catalogue import CatalogueSize
 from benchmarks.child import BenchmarkError
-from benchmarks.home import REPOSITORY, clean_environment
+from benchmarks.home import REPOSITORY, clean_environment, require
 from benchmarks.results import Figure, Outcome
+from benchmarks.runtimes import AS_BEFORE
 from benchmarks.workbench import Workbench, sample_texts
 
 if TYPE_CHECKING:
@@ -62,12 +65,15 @@ def measure(bench: Workbench) -> Outcome:
     (folder / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
     cores = sorted(os.sched_getaffinity(0))[:CORES]
     bench.say("embedding search texts beside documents")
-    return make_outcome(bench, list(_rounds(bench, folder, cores=cores)))
+    rounds = list(_rounds(bench, folder, cores=cores))
+    return make_outcome(bench, rounds, more=_beside_a_first_sync(bench))
 
 
-def make_outcome(bench: Workbench, rounds: Sequence[Round]) -> Outcome:
+def make_outcome(
+    bench: Workbench, rounds: Sequence[Round], *, more: Sequence[Figure] = ()
+) -> Outcome:
     """Quantiles of the search texts, and what the documents lose, per runtime."""
-    figures = []
+    figures: list[Figure] = []
     for runtime in dict.fromkeys(one.runtime for one in rounds):
         alike = [one for one in rounds if one.runtime == runtime]
         is_ours = runtime != "torch"
@@ -103,11 +109,61 @@ def make_outcome(bench: Workbench, rounds: Sequence[Round]) -> Outcome:
             samples=tuple(one.alone for one in rounds),
         )
     )
+    figures += more
     note = (
         f"Both on {CORES} cores, {PER_SECOND} search texts a second; the documents are embedded as "
         "a first sync does it on this machine, alone before and after each round."
     )
     return Outcome(name="beside_embedding", title=TITLE, figures=tuple(figures), notes=(note,))
+
+
+def _beside_a_first_sync(bench: Workbench) -> list[Figure]:
+    """The whole service beside a first sync with the real model, as it chooses and with torch."""
+    size = CatalogueSize(rows=bench.sizes.model_rows)
+    figures = []
+    for name, settings in (("auto", {}), ("torch", AS_BEFORE)):
+        bench.say(f"searching beside a first sync of {size.rows:,} rows, {name}")
+        home = bench.new_home(size, provider="sentence-transformers")
+        home = replace(home, settings={**home.settings, **settings})
+        # Before that a search has nothing to answer from.
+        home.run("--json", "sync", "tenant", service.TENANT)
+        texts = [" ".join(text.split()[:4]) for text in sample_texts(size, 500)]
+        with service.running(home) as port:
+            syncing = subprocess.Popen(
+                [home.program, "--json", "sync", "all"],
+                env=home.environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+            load = service.run_load(
+                port,
+                texts,
+                clients=1,
+                until=lambda run=syncing: run.poll() is not None,  # type: ignore[misc]  # bound now
+                pause_seconds=1 / PER_SECOND,
+            )
+            output, _ = syncing.communicate()
+        require(json.loads(output)["ok"], "the sync beside the searches went well")
+        figures += _service_figures(bench, name, load)
+    return figures
+
+
+def _service_figures(bench: Workbench, name: str, load: service.Load) -> list[Figure]:
+    limit = bench.limit(P95_MS, "part of a second that nobody notices")
+    return [
+        Figure(
+            key=f"service/{part}/{percent}/{name}",
+            label=f"{label} beside a first sync, {name}, {percent} of 100 within",
+            unit="ms",
+            samples=(quantile(values, percent),),
+            limit=limit if (part, percent, name) == ("embedding", 95, "auto") else None,
+        )
+        for part, label, values in (
+            ("embedding", "encoding in `serve`", load.parts["embedding"]),
+            ("whole", "whole searches", [1000 * seconds for seconds in load.seconds]),
+        )
+        for percent in (50, 95)
+    ]
 
 
 def quantile(values: Sequence[float], percent: int) -> float:

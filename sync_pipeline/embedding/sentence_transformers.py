@@ -127,8 +127,8 @@ class SentenceTransformersEmbedder:
         counts = self._count(texts)
         if side == "document":
             self._counted = dict(zip(texts, counts, strict=True))
-        window = self._window
-        lengths = [count.tokens + _SPECIAL_TOKENS for count in counts]
+        window, special = self._window, self._special_tokens
+        lengths = [count.tokens + special for count in counts]
         is_full = len(texts) >= self.max_batch
         with self._load().runtime(side=side, texts=len(texts), is_full=is_full) as runtime:
             passes = plan_passes(
@@ -166,6 +166,13 @@ class SentenceTransformersEmbedder:
         if self._folder.window is not None:
             return self._folder.window
         return self._load().window
+
+    @property
+    def _special_tokens(self) -> int:
+        """What the tokenizer puts around a text."""
+        if self._tokenizer is None:
+            return _SPECIAL_TOKENS
+        return self._tokenizer.num_special_tokens_to_add(is_pair=False)
 
     def _token_counts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, the special ones included, before anything is cut off."""

@@ -40,7 +40,7 @@ MADE = Settings.model_validate(
 TODAY = Settings.model_validate(
     {"entities": [{"name": "tool", "table": "tools", "views": {"x": ["y"]}}]}
 )
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "model": model_recipe(MADE.embedding, HashingEmbedder(dimension=64)),
     "views": {"tool": {"title": ["name"], "about": ["description"], "a": ["license"]}},
     "view_order": {"tool": ["title", "about", "a"]},
