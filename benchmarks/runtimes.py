@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -74,13 +75,15 @@ def _starts(bench: Workbench) -> list[Figure]:
         "sync/torch": lambda: sync(before),
     }
     # The first of each finds cold caches, and proves the runtime for all that follow.
-    taken: dict[str, list[float]] = {key: [] for key in ways}
+    taken: dict[str, list[float]] = {key: [] for key in (*ways, *(f"cpu/{key}" for key in ways))}
     for way in ways.values():
         way()
     for _ in range(bench.sizes.repetitions):
         bench.say("starting searches and syncs")
         for key, way in ways.items():
+            before_cpu = _cpu_of_children()
             taken[key].append(way())
+            taken[f"cpu/{key}"].append(_cpu_of_children() - before_cpu)
     return _start_figures(bench, taken)
 
 
@@ -103,6 +106,12 @@ def _start_figures(bench: Workbench, taken: Mapping[str, Sequence[float]]) -> li
         Figure(key=key, label=label, unit="s", samples=tuple(taken[key]), limit=limits.get(key))
         for key, label in labels.items()
     ]
+    figures += [
+        Figure(
+            key=f"cpu/{key}", label=f"{label}: CPU", unit="s", samples=tuple(taken[f"cpu/{key}"])
+        )
+        for key, label in labels.items()
+    ]
     ratios = (
         ("search/bare", "`search` / bare numpy", "search/auto", "bare/numpy"),
         ("sync/bare", f"`sync all` of {CHANGED} / bare numpy", "sync/auto", "bare/numpy"),
@@ -112,6 +121,13 @@ def _start_figures(bench: Workbench, taken: Mapping[str, Sequence[float]]) -> li
             f"`sync all` of {CHANGED} with torch / as it is",
             "sync/torch",
             "sync/auto",
+        ),
+        ("cpu/search", "the same of CPU: `search`", "cpu/search/torch", "cpu/search/auto"),
+        (
+            "cpu/sync",
+            f"the same of CPU: `sync all` of {CHANGED}",
+            "cpu/sync/torch",
+            "cpu/sync/auto",
         ),
     )
     return figures + [
@@ -193,6 +209,12 @@ def _speeds(bench: Workbench) -> list[Figure]:
 def _ratios(ones: Sequence[float], others: Sequence[float]) -> tuple[float, ...]:
     """Within each round."""
     return tuple(one / other for one, other in zip(ones, others, strict=True))
+
+
+def _cpu_of_children() -> float:
+    """Seconds of CPU of all programs that ended; the database server is none of them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _bare(bench: Workbench, runtime: str) -> float:
