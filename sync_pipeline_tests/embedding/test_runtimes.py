@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sync_pipeline.core.canaries import CANARY_TEXTS
-from sync_pipeline.embedding.bert import read_bert
+from sync_pipeline.embedding.bert import UnknownModelError, read_bert
 from sync_pipeline.embedding.model_folder import BUNDLED, find_model
 from sync_pipeline.embedding.runtimes.agreement import TOLERANCE
 from sync_pipeline.embedding.runtimes.local_model import FORWARDS
@@ -148,6 +149,16 @@ def test_onnx_runtime_runs_out_of_memory_in_words_that_are_known() -> None:
     )
 
     assert done.stdout == "the model ran out of memory; embed fewer texts at once\n"
+
+
+def test_a_tokenizer_that_may_give_no_token_is_refused(tmp_path: Path) -> None:
+    folder = make_bert(tmp_path / "model")
+    said = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    (folder / "tokenizer.json").write_text(json.dumps({**said, "post_processor": None}))
+    model = read_bert(folder)
+
+    with pytest.raises(UnknownModelError, match="no token"):
+        TokenRuntime(model, FORWARDS["numpy"](model))
 
 
 @lean

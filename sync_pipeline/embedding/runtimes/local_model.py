@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Final
 
@@ -226,5 +226,6 @@ class LocalModel:
             raise ModelUnavailableError(model=self._use.model, reason=reason) from error
 
 
+@cache
 def _is_installed(library: str) -> bool:
     return importlib.util.find_spec(library) is not None

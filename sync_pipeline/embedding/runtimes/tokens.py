@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as Normalizers
 
-from sync_pipeline.embedding.bert import BertModel
+from sync_pipeline.embedding.bert import BertModel, UnknownModelError
 from sync_pipeline.embedding.passes import CPU_PASS_TOKENS
 from sync_pipeline.embedding.runtimes.runtime import Forward, Side
 
@@ -20,12 +20,17 @@ class TokenRuntime:
 
     The tokenizer's own file may cut and pad at another length than the model reads (that of the
     bundled model at 128, where it reads 256): both are set anew.
+
+    Raises:
+        UnknownModelError: a text may have no token at all.
     """
 
     def __init__(self, model: BertModel, forward: Forward) -> None:
         self.pass_tokens: int | None = CPU_PASS_TOKENS
         self._forward = forward
         self._tokenizer = Tokenizer.from_file(str(model.folder / "tokenizer.json"))
+        if not self._tokenizer.num_special_tokens_to_add(is_pair=False):
+            raise UnknownModelError("its tokenizer gives a text without words no token")
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(model.window)
         if model.lowers:
