@@ -140,10 +140,15 @@ def _first_syncs(bench: Workbench) -> list[Figure]:
     """First syncs side by side: as they choose, and with torch."""
     size = CatalogueSize(rows=bench.sizes.model_rows)
     figures = []
-    for name, settings in (("default", {}), ("float32", EXACT)):
+    ways: list[tuple[str, Mapping[str, str]]] = [("auto", {}), ("torch", AS_BEFORE)]
+    # By default both may choose the same: what is looked for is small, and takes several rounds.
+    for name, settings, rounds in (
+        ("default", {}, bench.sizes.repetitions),
+        ("float32", EXACT, bench.sizes.model_repetitions),
+    ):
         taken: dict[str, list[float]] = {"auto": [], "torch": []}
-        for _ in range(bench.sizes.model_repetitions):
-            for way, more in (("auto", {}), ("torch", AS_BEFORE)):
+        for round_ in range(rounds):
+            for way, more in ways if round_ % 2 else reversed(ways):
                 bench.say(f"first sync of {size.rows:,} rows, {name} number format, {way}")
                 home = bench.new_home(size, provider="sentence-transformers")
                 done = replace(home, settings={**settings, **more}).sync()
