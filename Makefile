@@ -23,7 +23,7 @@ SCALE_TESTS := sync_pipeline_tests/scale sync_pipeline_tests/defs/test_dead_runs
 	sync_pipeline_tests/stores/test_cluster.py sync_pipeline_tests/engine/test_cluster.py \
 	sync_pipeline_tests/deploy
 
-.PHONY: help setup demo dev test fast check format docs soak chaos bench bench-service bench-canaries bench-retrieval bench-backup bench-row-bytes bench-embedding-pace scale scale-tenants bench-full model-change acceptance-tools clean
+.PHONY: help setup demo dev test fast check format docs soak chaos bench bench-service bench-canaries bench-retrieval bench-backup bench-row-bytes bench-embedding-pace bench-runtimes scale scale-tenants bench-full model-change acceptance-tools clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -97,6 +97,10 @@ bench-row-bytes: setup ## Measure bytes per row, vector and run, for `plan --sca
 
 bench-embedding-pace: setup ## Measure how much of a service's limits several processes use
 	$(BIN)/python -m benchmarks.run --only embedding_pace --out benchmarks/results/embedding_pace $(BENCH_ARGS)
+
+bench-runtimes: setup ## Measure what the runtimes of the model take, then renew docs/embedding.md
+	$(BIN)/python -m benchmarks.run --only runtimes --only beside_embedding --out benchmarks/results/runtimes $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.runtime_tables
 
 bench-full: setup $(BENCH_VENV)/.ready ## Measure everything, then renew docs/performance.md
 	$(BIN)/python -m benchmarks.run --suite full $(BENCH_ARGS); status=$$?; \

@@ -214,7 +214,8 @@ def main() -> None:
     )
 
     texts: list[str] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    embedder = SentenceTransformersEmbedder(device="cpu")
+    # The way to wait is one of torch's OpenMP.
+    embedder = SentenceTransformersEmbedder(device="cpu", runtime="torch")
     embedder.embed(texts)
     print("loaded", flush=True)
     for line in sys.stdin:

@@ -45,7 +45,7 @@ Spoil = Callable[["SentenceTransformer"], None]
 
 def measure(bench: Workbench) -> Outcome:
     del bench  # the bundled model is all it takes
-    plain = SentenceTransformersEmbedder(dtype="float32", device="cpu")
+    plain = SentenceTransformersEmbedder(dtype="float32", device="cpu", runtime="torch")
     reference = measure_canaries(plain)
 
     def farthest(measured: Canaries) -> float:
@@ -53,7 +53,8 @@ def measure(bench: Workbench) -> Outcome:
         return (1 - (0.0 if lowest is None else lowest)) * _MILLION
 
     def with_dtype(dtype: str) -> float:
-        return farthest(measure_canaries(SentenceTransformersEmbedder(dtype=dtype, device="cpu")))  # type: ignore[arg-type]  # one of its names
+        other = SentenceTransformersEmbedder(dtype=dtype, device="cpu", runtime="torch")  # type: ignore[arg-type]  # one of its names
+        return farthest(measure_canaries(other))
 
     def with_spoilt(spoil: Spoil) -> float:
         with _spoilt(plain, spoil):
@@ -61,7 +62,7 @@ def measure(bench: Workbench) -> Outcome:
 
     alone = {canary_key(text): plain.embed([text]).vectors[0] for text in CANARY_TEXTS}
     prompted = SentenceTransformersEmbedder(
-        dtype="float32", device="cpu", document_prompt="passage: "
+        dtype="float32", device="cpu", runtime="torch", document_prompt="passage: "
     )
     found = {
         ("alone", "each text by itself instead of all at once", _SAME): farthest(alone),
@@ -86,7 +87,7 @@ def measure(bench: Workbench) -> Outcome:
 @contextmanager
 def _spoilt(embedder: SentenceTransformersEmbedder, spoil: Spoil) -> Iterator[None]:
     """Change the loaded model for the length of the ``with``."""
-    model = embedder._load().model  # noqa: SLF001 - there is no other way to another model
+    model = embedder._load().torch().model  # noqa: SLF001 - there is no other way to another model
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     window = model.max_seq_length
     spoil(model)

@@ -229,6 +229,7 @@ def run_load(
     clients: int,
     seconds: float = 3_600.0,
     until: Callable[[], bool] = lambda: False,
+    pause_seconds: float = 0.0,
 ) -> Load:
     """Search from several clients at once, each as soon as it has its answer.
 
@@ -238,6 +239,7 @@ def run_load(
         clients: How many.
         seconds: For how long, at most.
         until: Asked whether to stop before.
+        pause_seconds: How long each client waits after an answer, on average.
     """
     load, lock = Load(), threading.Lock()
     began = time.perf_counter()
@@ -257,6 +259,8 @@ def run_load(
                 _note(load, answer, took)
             if answer.status == 503:
                 time.sleep(0.2)
+            # Half to one and a half times the mean, the same in every run.
+            time.sleep(pause_seconds * (0.5 + number * 0.618 % 1))
 
     threads = [threading.Thread(target=work) for _ in range(clients)]
     for thread in threads:

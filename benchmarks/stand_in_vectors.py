@@ -12,6 +12,7 @@ from typing import Final
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.document import Document, DocumentBuilder
 from sync_pipeline.embedding.hashing import HashingEmbedder
+from sync_pipeline.engine.canaries import measure_canaries
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.settings import load_settings
 from sync_pipeline.wiring import open_installation
@@ -26,6 +27,10 @@ def main() -> None:
     for keys in batched(texts, CHUNK):
         vectors = embedder.embed([texts[key] for key in keys]).vectors
         sync.cache.put(model_id=sync.models.main.model_id, text_hashes=keys, vectors=vectors)
+    # The model's own, or its first text would be refused: it agrees with no vector in the cache.
+    sync.canaries.record(
+        model_id=sync.models.main.model_id, canaries=measure_canaries(sync.models.main)
+    )
 
 
 def _distinct_texts(sync: SyncContext) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from benchmarks import (
     backup,
+    beside_embedding,
     busy_neighbour,
     canaries,
     digest_check,
@@ -27,6 +28,7 @@ from benchmarks import (
     rebuild,
     retrieval,
     row_bytes,
+    runtimes,
     service,
     side_by_side,
     small_changes,
@@ -74,5 +76,7 @@ ALONE: Final[Mapping[str, Benchmark]] = {
     "embedding_pace": Benchmark(embedding_pace.TITLE, embedding_pace.measure),
     "retrieval": Benchmark(retrieval.TITLE, retrieval.measure),
     "row_bytes": Benchmark(row_bytes.TITLE, row_bytes.measure),
+    "runtimes": Benchmark(runtimes.TITLE, runtimes.measure),
+    "beside_embedding": Benchmark(beside_embedding.TITLE, beside_embedding.measure),
 }
 """Those that have a run and a results file of their own: ``make bench-service`` and its like."""

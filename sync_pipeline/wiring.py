@@ -177,7 +177,9 @@ class Installation:
         return f"schema {self.settings.state.schema_name} is up to date{news}"
 
 
-def open_installation(settings: Settings, *, shares_index: bool = False) -> Installation:
+def open_installation(
+    settings: Settings, *, shares_index: bool = False, is_lasting: bool = False
+) -> Installation:
     """Connect the adapters that the settings ask for, and bring the state tables up to date.
 
     Starts the embedded PostgreSQL where no database is configured. Opens no
@@ -188,6 +190,7 @@ def open_installation(settings: Settings, *, shares_index: bool = False) -> Inst
     Args:
         settings: What to connect.
         shares_index: Whether other processes may use an embedded index through this one.
+        is_lasting: Whether this process goes on to answer others, who wait.
 
     Raises:
         ConfigurationError: an adapter cannot be made as configured.
@@ -197,7 +200,7 @@ def open_installation(settings: Settings, *, shares_index: bool = False) -> Inst
     _log_to_file(settings)
     key = (os.getpid(), settings.fingerprint(), settings.postgres_path)
     if key not in _opened:
-        installation = _connect(settings, shares_index=shares_index)
+        installation = _connect(settings, shares_index=shares_index, is_lasting=is_lasting)
         installation.migrate()
         sync = _with_known_model(installation.sync)
         standbys = _standbys(settings, sync, accounts=installation.accounts)
@@ -332,7 +335,7 @@ def stop_embedded_services(settings: Settings) -> bool:
     return True
 
 
-def _connect(settings: Settings, *, shares_index: bool) -> Installation:
+def _connect(settings: Settings, *, shares_index: bool, is_lasting: bool) -> Installation:
     from sync_pipeline.database.embedding_batches import PostgresEmbeddingBatches
     from sync_pipeline.database.embedding_cache import PostgresEmbeddingCache
     from sync_pipeline.database.embedding_rates import PostgresEmbeddingRates
@@ -362,7 +365,9 @@ def _connect(settings: Settings, *, shares_index: bool) -> Installation:
     )
     schema = settings.state.schema_name
     store = _store(settings, is_shared=shares_index)
-    accounts = _accounts(state_engine, schema)
+    accounts = replace(
+        _accounts(state_engine, schema), proofs=settings.runtimes_path, is_lasting=is_lasting
+    )
     canaries = accounts.canaries
     named = {name: _embedder(model, accounts) for name, model in settings.embedding.models.items()}
     models = Models(
@@ -525,7 +530,7 @@ def _index_options(settings: Settings) -> IndexOptions:
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """What all processes of an installation share about those who embed."""
+    """What those who embed need, most of it shared by all processes of an installation."""
 
     ledger: Ledger
     """Where calls are booked."""
@@ -537,6 +542,10 @@ class Accounts:
     """What the vectors of models are."""
     retries: Retries = Retries()  # noqa: RUF009 - frozen
     """How often a service is asked that does not answer."""
+    proofs: Path | None = None
+    """Folder of what is known about runtimes on this machine."""
+    is_lasting: bool = False
+    """Whether this process goes on to answer others, who wait."""
 
 
 def _accounts(engine: Engine, schema: str) -> Accounts:
@@ -632,6 +641,9 @@ def _unpriced(embedding: AnyModel, accounts: Accounts) -> Embedder:
         revision=embedding.revision,
         dtype=embedding.dtype,
         device=embedding.device,
+        runtime=embedding.runtime,
+        is_lasting=accounts.is_lasting,
+        proofs=accounts.proofs,
         batch_size=embedding.batch_size,
         query_prompt=embedding.query_prompt,
         document_prompt=embedding.document_prompt,

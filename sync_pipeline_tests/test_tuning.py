@@ -167,7 +167,7 @@ DOES_NOT_SPIN = "GOMP_SPINCOUNT = '0'"
 """The policy that it tells says nothing: PASSIVE is also what it calls none."""
 LOADS_THE_MODEL = """
 from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
-SentenceTransformersEmbedder(device="cpu").embed_queries(["plaster"]).vectors[0]
+SentenceTransformersEmbedder(device="cpu", runtime="torch").embed_queries(["plaster"])
 """
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="about GNU's OpenMP")

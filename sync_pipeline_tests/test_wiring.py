@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from sync_pipeline.core.errors import ConfigurationError, SettingsError
+from sync_pipeline.core.errors import ConfigurationError, ModelUnavailableError, SettingsError
 from sync_pipeline.core.index_options import IndexOptions
 from sync_pipeline.embedding.openai import OpenAIEmbedder
 from sync_pipeline.embedding.rate_limits import LocalRateLimiter
@@ -102,6 +102,38 @@ def test_the_cluster_s_settings_reach_the_server() -> None:
     assert told.startswith("6 shards of 3 copies; writes are confirmed by 2, ordering medium")
 
 
+def accounts() -> Accounts:
+    """What models need, with nothing behind it."""
+    canaries = FakeModelCanaries(FakeEmbeddingCache(FakeIndexState()), FakeGenerations())
+    return Accounts(FakeLedger(), lambda _model: LocalRateLimiter(), FakeBreakers(), canaries)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("is_lasting", "loaded"), [(False, "numpy"), (True, "onnx")])
+def test_a_local_model_is_computed_as_the_process_needs_and_keeps_its_proof_under_home(
+    *, is_lasting: bool, loaded: str, tmp_path: Path
+) -> None:
+    settings = load_settings(
+        env={"SYNC_PIPELINE_HOME": str(tmp_path), "SYNC_PIPELINE__EMBEDDING__DEVICE": "cpu"}
+    )
+    needs = replace(accounts(), proofs=settings.runtimes_path, is_lasting=is_lasting)
+    embedder = _embedder(settings.embedding, needs)
+
+    embedder.embed_queries(["bolt"])
+
+    assert [note.name.split("-")[1] for note in (tmp_path / "runtimes").iterdir()] == [loaded]
+
+
+def test_the_runtime_is_the_one_of_the_settings() -> None:
+    wanted = {"DTYPE": "bfloat16", "RUNTIME": "onnx"}
+    settings = load_settings(
+        env={f"SYNC_PIPELINE__EMBEDDING__{key}": value for key, value in wanted.items()}
+    )
+
+    with pytest.raises(ModelUnavailableError, match="the runtime onnx computes in float32"):
+        _embedder(settings.embedding, accounts()).embed_queries(["bolt"])
+
+
 @pytest.mark.process
 def test_the_embedding_service_gets_its_key_in_the_clear_where_the_settings_allow_it() -> None:
     with running_service() as service:
@@ -110,11 +142,7 @@ def test_the_embedding_service_gets_its_key_in_the_clear_where_the_settings_allo
             env={**env, "SYNC_PIPELINE__EMBEDDING__ALLOW_PLAIN_HTTP": "true"},
         )
 
-        canaries = FakeModelCanaries(FakeEmbeddingCache(FakeIndexState()), FakeGenerations())
-        accounts = Accounts(
-            FakeLedger(), lambda _model: LocalRateLimiter(), FakeBreakers(), canaries
-        )
-        embedder = _embedder(settings.embedding, accounts)
+        embedder = _embedder(settings.embedding, accounts())
         vectors = embedder.embed(["bolt"]).vectors
 
     assert vectors.shape == (1, DIMENSION)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Literal
 
@@ -10,6 +12,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 _NVIDIA_DRIVER: Final = Path("/dev/nvidiactl")
+_AMD_DRIVER: Final = Path("/dev/kfd")
 _FAST_BFLOAT16: Final = frozenset({"avx512_bf16", "amx_bf16"})
 _FLAGS: Final = re.compile(r"^flags\s*:(.*)$", re.MULTILINE)
 
@@ -29,6 +32,26 @@ def choose_dtype(dtype: Dtype | Literal["auto"], *, device: str) -> Dtype:
     if device in {"auto", "cpu"} and cpu_has_bfloat16(_read_cpu_info()):
         return "bfloat16"
     return "float32"
+
+
+def has_only_the_cpu(device: str) -> bool:
+    """Whether torch would surely compute on the CPU, found out without torch.
+
+    With ``auto`` it takes an accelerator where there is one and where it is built for that.
+    """
+    if device != "auto":
+        return device == "cpu"
+    build = version("torch").partition("+")[2]
+    if build == "cpu":
+        return True
+    may_have_one = _NVIDIA_DRIVER.exists() or _AMD_DRIVER.exists() or sys.platform == "darwin"
+    return not may_have_one and not build.startswith("xpu")
+
+
+def processor_features() -> str:
+    """What the first processor says that it can do; empty where nobody can tell."""
+    flags = _FLAGS.search(_read_cpu_info())
+    return "" if flags is None else flags.group(1).strip()
 
 
 def cpu_has_bfloat16(cpu_info: str) -> bool:

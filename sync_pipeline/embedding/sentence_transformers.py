@@ -1,15 +1,15 @@
-"""Models that run in this process (``core.ports.Embedder``)."""
+"""Models that run in this process (``core.ports.Embedder``): what they are and what they are asked.
+
+What computes their vectors is in ``runtimes``.
+"""
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -21,58 +21,21 @@ from sync_pipeline.core.ports import BatchEmbedder
 from sync_pipeline.core.spending import FREE
 from sync_pipeline.core.vocabulary import TokenCount
 from sync_pipeline.embedding.model_folder import BUNDLED, ModelFolder, find_model, read_model
+from sync_pipeline.embedding.passes import plan_passes
 from sync_pipeline.embedding.precision import Dtype, choose_dtype
+from sync_pipeline.embedding.runtimes.local_model import LocalModel, Use
+from sync_pipeline.embedding.runtimes.runtime import RuntimeChoice, Side
 from sync_pipeline.embedding.vectors import normalised
 from sync_pipeline.tuning import reusing_large_blocks
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 PROVIDER: Final = "sentence-transformers"
 _CALLS_PER_BATCH: Final = 4
 """A call may hold several passes, so that the pass can be cut by tokens instead of texts."""
-_CPU_PASS_TOKENS: Final = 512
-"""Most tokens, padding included, that a CPU works on at once.
-
-Measured with the bundled model and English catalogue texts of 22 tokens, texts per second of
-CPU time: passes of 384 to 768 tokens 465 in bfloat16 and 160 in float32; the library's
-``encode`` with 64 texts each 289 and 74; its best batch size (16) 391 and 129. Beyond that the
-activations fall out of the CPU's caches.
-"""
-_log_loading = logging.getLogger("sync_pipeline.embedding.loading")
-"""Tells, before it begins, of what takes seconds without a sign of life; see ``cli.logs``."""
 _SPECIAL_TOKENS: Final = 4
 """More than any tokenizer in use puts around a text."""
 
 
-@dataclass(frozen=True, slots=True)
-class _LoadedModel:
-    """A model in memory, used by one thread at a time (tokenizers are not thread-safe)."""
-
-    model: SentenceTransformer
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def tokens(self, texts: Sequence[str]) -> list[Sequence[int]]:
-        """The tokens themselves."""
-        if not texts:
-            return []
-        encoded = self.model.tokenizer(
-            list(texts), return_attention_mask=False, return_token_type_ids=False, verbose=False
-        )
-        ids: list[Sequence[int]] = encoded["input_ids"]
-        return ids
-
-    def unknown_counts(self, tokens: Sequence[Sequence[int]]) -> list[TokenCount]:
-        """Of each text's tokens, how many stand for something that the vocabulary lacks."""
-        tokenizer = self.model.tokenizer
-        special, unknown = tokenizer.num_special_tokens_to_add(), tokenizer.unk_token_id
-        return [
-            TokenCount(tokens=max(0, len(ids) - special), unknown=list(ids).count(unknown))
-            for ids in tokens
-        ]
-
-
-_loaded: dict[tuple[object, ...], _LoadedModel] = {}
+_loaded: dict[tuple[Path, str, Use], LocalModel] = {}
 _loading = threading.Lock()
 
 
@@ -90,6 +53,10 @@ class SentenceTransformersEmbedder:
         revision: Commit, tag or branch of a hub model.
         dtype: ``auto`` takes bfloat16 where the hardware has it, else float32.
         device: ``auto``, or a torch device such as ``cpu``, ``cuda:1``, ``mps``.
+        runtime: What computes; ``auto`` takes what suits the model and the number of texts. No part
+            of the model id: all give the same vectors, or are not used.
+        is_lasting: Whether the process goes on to answer others, who wait.
+        proofs: Folder of what is known about runtimes; None keeps nothing.
         batch_size: Most texts in one pass through the model.
         query_prompt: Put before search texts; None takes the model's own, if it has one.
         document_prompt: Put before documents; None takes the model's own, if it has one.
@@ -102,6 +69,9 @@ class SentenceTransformersEmbedder:
         revision: str | None = None,
         dtype: Dtype | Literal["auto"] = "auto",
         device: str = "auto",
+        runtime: RuntimeChoice = "auto",
+        is_lasting: bool = False,
+        proofs: Path | None = None,
         batch_size: int = 64,
         query_prompt: str | None = None,
         document_prompt: str | None = None,
@@ -115,6 +85,9 @@ class SentenceTransformersEmbedder:
         self._revision = revision
         self._wanted_dtype = dtype
         self._device = device
+        self._runtime: RuntimeChoice = runtime
+        self._is_lasting = is_lasting
+        self._proofs = proofs
         self._batch_size = batch_size
         self._wanted_query_prompt = query_prompt
         self._wanted_document_prompt = document_prompt
@@ -133,7 +106,7 @@ class SentenceTransformersEmbedder:
         """Length of the vectors, read from the configuration (loads rare kinds of model)."""
         if self._folder.dimension is not None:
             return self._folder.dimension
-        size = self._load().model.get_embedding_dimension()
+        size = self._load().torch().model.get_embedding_dimension()
         if size is None:
             raise ModelUnavailableError(
                 model=self._model, reason="it does not say how long its vectors are"
@@ -147,38 +120,34 @@ class SentenceTransformersEmbedder:
             MemoryError: the batch is too large; try a smaller one.
             ModelUnavailableError: the model cannot be loaded.
         """
-        loaded = self._load()
-        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        with loaded.lock, _memory_errors(), reusing_large_blocks():
-            tokens = loaded.tokens(texts)
-            for places in self._passes(loaded, tokens):
-                vectors[places] = loaded.model.encode_document(
-                    [texts[place] for place in places],
-                    prompt=self._document_prompt,
-                    batch_size=len(places),
-                    show_progress_bar=False,
-                )
-        return Embedded(
-            vectors=normalised(vectors),
-            counts=loaded.unknown_counts(tokens),
-            truncated=self.find_truncated(texts),
-            provider=PROVIDER,
-        )
+        return self._embed(texts, prompt=self._document_prompt, side="document")
 
     def embed_queries(self, texts: Sequence[str]) -> Embedded:
         """Embed search texts with the query prompt."""
+        return self._embed(texts, prompt=self._query_prompt, side="query")
+
+    def _embed(self, texts: Sequence[str], *, prompt: str, side: Side) -> Embedded:
         if not texts:
             return joined([], dimension=self.dimension, provider=PROVIDER)
-        loaded = self._load()
-        with loaded.lock, _memory_errors():
-            vectors = loaded.model.encode_query(
-                list(texts), prompt=self._query_prompt, show_progress_bar=False
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        counts = self.count_unknown(texts)
+        window, special = self._window, self._special_tokens
+        lengths = [count.tokens + special for count in counts]
+        is_full = len(texts) >= self.max_batch
+        with self._load().runtime(side=side, texts=len(texts), is_full=is_full) as runtime:
+            passes = plan_passes(
+                [min(length, window or length) for length in lengths],
+                max_texts=self._batch_size,
+                max_tokens=runtime.pass_tokens,
             )
-            tokens = loaded.tokens(texts)
+            with reusing_large_blocks():
+                for places in passes:
+                    chosen = [texts[place] for place in places]
+                    vectors[places] = runtime.encode(chosen, prompt=prompt, side=side)
         return Embedded(
-            vectors=normalised(np.asarray(vectors, dtype=np.float32)),
-            counts=loaded.unknown_counts(tokens),
-            truncated=[False] * len(texts),
+            vectors=normalised(vectors),
+            counts=counts,
+            truncated=self.find_truncated(texts),
             provider=PROVIDER,
         )
 
@@ -205,8 +174,14 @@ class SentenceTransformersEmbedder:
         """Most tokens that the model reads; None where there is no limit."""
         if self._folder.window is not None:
             return self._folder.window
-        window: int | None = self._load().model.max_seq_length
-        return window
+        return self._load().window
+
+    @property
+    def _special_tokens(self) -> int:
+        """What the tokenizer puts around a text."""
+        if self._tokenizer is None:
+            return _SPECIAL_TOKENS
+        return self._tokenizer.num_special_tokens_to_add(is_pair=False)
 
     def _token_counts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, the special ones included, before anything is cut off."""
@@ -214,9 +189,7 @@ class SentenceTransformersEmbedder:
             return []
         if self._tokenizer is not None:
             return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(texts)]
-        loaded = self._load()
-        with loaded.lock:
-            return [len(tokens) for tokens in loaded.tokens(texts)]
+        return [len(tokens) for tokens in self._load().torch().tokens(texts)]
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Count with the model's own tokenizer, without the model.
@@ -239,14 +212,13 @@ class SentenceTransformersEmbedder:
         """
         if self._tokenizer is None:
             return [TokenCount(tokens=-(-len(text.encode()) // 3), unknown=0) for text in texts]
-        encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         unknown = _unknown_token(self._tokenizer)
         return [
             TokenCount(
                 tokens=len(encoding.ids),
                 unknown=0 if unknown is None else encoding.ids.count(unknown),
             )
-            for encoding in encoded
+            for encoding in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         ]
 
     @cached_property
@@ -258,17 +230,6 @@ class SentenceTransformersEmbedder:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return tokenizer
-
-    def _passes(self, loaded: _LoadedModel, tokens: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-        """Positions of the texts of each pass through the model."""
-        is_cpu = loaded.model.device.type == "cpu"
-        window = loaded.model.max_seq_length
-        lengths = [min(len(ids), window or len(ids)) for ids in tokens]
-        return plan_passes(
-            lengths,
-            max_texts=self._batch_size,
-            max_tokens=_CPU_PASS_TOKENS if is_cpu else None,
-        )
 
     @cached_property
     def _folder(self) -> ModelFolder:
@@ -289,31 +250,21 @@ class SentenceTransformersEmbedder:
         prompt = self._wanted_document_prompt
         return self._folder.document_prompt if prompt is None else prompt
 
-    def _load(self) -> _LoadedModel:
+    def _load(self) -> LocalModel:
         """The model in memory, shared by all embedders of this process that use it alike."""
-        key = (self._folder.path, self._folder.content, self._dtype, self._device)
+        use = Use(
+            model=self._model,
+            dtype=self._dtype,
+            device=self._device,
+            runtime=self._runtime,
+            is_lasting=self._is_lasting,
+            proofs=self._proofs,
+        )
+        key = (self._folder.path, self._folder.content, use)
         with _loading:
             if key not in _loaded:
-                _loaded[key] = _LoadedModel(self._read_weights())
+                _loaded[key] = LocalModel(self._folder, use)
             return _loaded[key]
-
-    def _read_weights(self) -> SentenceTransformer:
-        _log_loading.info("loading the model %s", self._model)
-        try:
-            import torch  # noqa: PLC0415 - 4 s
-            from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - 5 s
-
-            with _quiet_loading():
-                return SentenceTransformer(
-                    str(self._folder.path),
-                    device=None if self._device == "auto" else self._device,
-                    trust_remote_code=False,
-                    local_files_only=True,
-                    model_kwargs={"dtype": getattr(torch, self._dtype), "use_safetensors": True},
-                )
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise ModelUnavailableError(model=self._model, reason=reason) from error
 
 
 def _unknown_token(tokenizer: Tokenizer) -> int | None:
@@ -321,64 +272,3 @@ def _unknown_token(tokenizer: Tokenizer) -> int | None:
     names = (getattr(tokenizer.model, "unk_token", None), "[UNK]", "<unk>")
     ids = (tokenizer.token_to_id(name) for name in names if name)
     return next((token for token in ids if token is not None), None)
-
-
-def plan_passes(
-    lengths: Sequence[int], *, max_texts: int, max_tokens: int | None
-) -> Iterator[list[int]]:
-    """Cut texts into passes of like length.
-
-    Args:
-        lengths: Tokens of each text.
-        max_texts: Most texts in a pass.
-        max_tokens: Most tokens in a pass when each text is padded to its longest; None for no
-            limit. A single text may have more.
-
-    Yields:
-        Positions in ``lengths``, longest texts first.
-    """
-    held: list[int] = []
-    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
-        too_wide = (
-            max_tokens is not None and held and (len(held) + 1) * lengths[held[0]] > max_tokens
-        )
-        if too_wide or len(held) == max_texts:
-            yield held
-            held = []
-        held.append(place)
-    if held:
-        yield held
-
-
-@contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Keep transformers from drawing a progress bar for files that are on this disk."""
-    from transformers.utils import logging  # noqa: PLC0415 - comes with sentence_transformers
-
-    was_drawn = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers 5.23
-    try:
-        yield
-    finally:
-        if was_drawn:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # transformers 5.23
-
-
-@contextmanager
-def _memory_errors() -> Iterator[None]:
-    """Turn torch's ways to say that memory ran out into ``MemoryError``."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not _is_out_of_memory(error):
-            raise
-        raise MemoryError("the model ran out of memory; embed fewer texts at once") from error
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    # torch 2.13 has a class for accelerators (torch.OutOfMemoryError) and none for the CPU,
-    # whose allocator says "can't allocate memory" on Linux, "not enough memory" on Windows.
-    text = str(error)
-    return type(error).__name__ == "OutOfMemoryError" or any(
-        sign in text for sign in ("can't allocate memory", "not enough memory")
-    )

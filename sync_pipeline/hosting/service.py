@@ -24,7 +24,7 @@ def open_to_answer(settings: Settings, *, shares_index: bool = False) -> Install
     waiting = settings.service.index_wait_seconds
     index = settings.index.model_copy(update={"wait_seconds": waiting})
     waiting_shortly = settings.model_copy(update={"index": index})
-    return open_installation(waiting_shortly, shares_index=shares_index)
+    return open_installation(waiting_shortly, shares_index=shares_index, is_lasting=True)
 
 
 def run_service(

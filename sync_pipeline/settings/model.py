@@ -150,6 +150,11 @@ class Settings(Section):
         return self._home / "staging"
 
     @property
+    def runtimes_path(self) -> Path:
+        """Folder of what is known about the runtimes of models on this machine."""
+        return self._home / "runtimes"
+
+    @property
     def dagster_path(self) -> Path:
         """``DAGSTER_HOME``."""
         return self._home / "dagster"

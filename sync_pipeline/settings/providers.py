@@ -86,6 +86,9 @@ class SentenceTransformersModel(ModelSettings):
     """Number format of the model. `auto` takes bfloat16 where the processor is faster with it."""
     device: Annotated[str, checked(why_not_a_device)] = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`."""
+    runtime: Literal["auto", "numpy", "onnx", "torch"] = "auto"
+    """What computes on this machine. `auto` takes what starts at once for a search and a few texts,
+    and the fastest that is installed for many. All give the same vectors, or are not used."""
     batch_size: BatchSize = 64
     """Texts per call of the model."""
     query_prompt: str | None = None

@@ -23,7 +23,7 @@ from sync_pipeline.settings.providers import (
 _OF_THIS_MACHINE: Final = {
     "api_key", "allow_plain_http", "batch_from_texts", "batch_size", "concurrency", "device",
     "cache_scope", "emergency", "fallbacks", "price_per_million_tokens", "models",
-    "requests_per_minute", "timeout_seconds", "tokens_per_minute",
+    "requests_per_minute", "runtime", "timeout_seconds", "tokens_per_minute",
 }  # fmt: skip
 """Settings of ``embedding`` that change no vector, or are nobody's to keep; today's count."""
 

@@ -69,7 +69,7 @@ surroundings = Surroundings(
 )
 Invocation(surroundings=surroundings, wants_json={wants_json}).installation
 for _ in range(2):
-    SentenceTransformersEmbedder(device="cpu").embed_queries(["plaster"]).vectors[0]
+    SentenceTransformersEmbedder(device="cpu", runtime="torch").embed_queries(["plaster"])
 """
 
 

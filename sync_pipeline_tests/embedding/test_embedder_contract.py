@@ -13,6 +13,8 @@ from sync_pipeline.core.point import check_vectors
 from sync_pipeline.core.ports import Embedder
 from sync_pipeline.embedding.hashing import HashingEmbedder
 from sync_pipeline.embedding.openai import OpenAIEmbedder
+from sync_pipeline.embedding.precision import Dtype
+from sync_pipeline.embedding.runtimes.runtime import RuntimeName
 from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
 from sync_pipeline.engine.embedders import KnownEmbedder
 from sync_pipeline_tests.embedding.service import DIMENSION, running_service
@@ -35,6 +37,13 @@ MAKERS = {
     ),
 }
 
+LOCAL: dict[str, tuple[RuntimeName, Dtype]] = {
+    "bundled by numpy": ("numpy", "float32"),
+    "bundled by onnx": ("onnx", "float32"),
+    "bundled by torch": ("torch", "float32"),
+    "bundled by torch in bfloat16": ("torch", "bfloat16"),
+}
+
 
 @pytest.fixture(
     params=[
@@ -44,6 +53,10 @@ MAKERS = {
         "hashing",
         pytest.param("openai", marks=pytest.mark.process),
         pytest.param("bundled", marks=pytest.mark.model),
+        pytest.param("bundled by numpy", marks=pytest.mark.model),
+        pytest.param("bundled by onnx", marks=pytest.mark.model),
+        pytest.param("bundled by torch", marks=pytest.mark.model),
+        pytest.param("bundled by torch in bfloat16", marks=pytest.mark.model),
     ]
 )
 def embedder(request: pytest.FixtureRequest) -> Iterator[Embedder]:
@@ -59,6 +72,9 @@ def embedder(request: pytest.FixtureRequest) -> Iterator[Embedder]:
         yield HashingEmbedder()
     elif request.param == "bundled":
         yield SentenceTransformersEmbedder(device="cpu")
+    elif request.param in LOCAL:
+        runtime, dtype = LOCAL[request.param]
+        yield SentenceTransformersEmbedder(device="cpu", runtime=runtime, dtype=dtype)
     else:
         with running_service() as service:
             client = OpenAIEmbedder(model="stub", base_url=service.url, dimension=DIMENSION)

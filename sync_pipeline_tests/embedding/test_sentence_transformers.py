@@ -14,12 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync_pipeline.core.errors import ModelUnavailableError
-from sync_pipeline.embedding import sentence_transformers
 from sync_pipeline.embedding.model_folder import BUNDLED, find_model
-from sync_pipeline.embedding.sentence_transformers import (
-    SentenceTransformersEmbedder,
-    plan_passes,
-)
+from sync_pipeline.embedding.passes import plan_passes
+from sync_pipeline.embedding.runtimes.torch import is_out_of_memory
+from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
 
 TEXTS = ["Gypsum plaster Rotband 30 kg", "Facade paint white 9 l", "Portland cement M500 bag"]
 
@@ -73,8 +71,8 @@ def test_vectors_carry_meaning() -> None:
 
 @pytest.mark.model
 def test_bfloat16_and_float32_agree_and_have_different_ids() -> None:
-    exact = SentenceTransformersEmbedder(device="cpu", dtype="float32")
-    rounded = SentenceTransformersEmbedder(device="cpu", dtype="bfloat16")
+    exact = SentenceTransformersEmbedder(device="cpu", dtype="float32", runtime="torch")
+    rounded = SentenceTransformersEmbedder(device="cpu", dtype="bfloat16", runtime="torch")
 
     cosines = (exact.embed(TEXTS).vectors * rounded.embed(TEXTS).vectors).sum(axis=1)
 
@@ -169,12 +167,12 @@ def test_threads_can_embed_at_the_same_time() -> None:
 def test_running_out_of_memory_is_a_memory_error(
     message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embedder = SentenceTransformersEmbedder(device="cpu")
+    embedder = SentenceTransformersEmbedder(device="cpu", runtime="torch")
 
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError(message)
 
-    monkeypatch.setattr(embedder._load().model, "encode", fail)
+    monkeypatch.setattr(embedder._load().torch().model, "encode", fail)
 
     with pytest.raises(MemoryError, match="embed fewer texts at once"):
         embedder.embed(TEXTS)
@@ -187,9 +185,9 @@ def test_torch_says_out_of_memory_in_words_that_are_known() -> None:
     with pytest.raises(RuntimeError, match="memory") as on_cpu:
         torch.empty(2**50)
 
-    assert sentence_transformers._is_out_of_memory(on_cpu.value)
-    assert sentence_transformers._is_out_of_memory(torch.OutOfMemoryError("CUDA"))
-    assert not sentence_transformers._is_out_of_memory(RuntimeError("shape mismatch"))
+    assert is_out_of_memory(on_cpu.value)
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA"))
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
 
 
 @pytest.mark.model

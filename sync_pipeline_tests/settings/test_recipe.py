@@ -21,6 +21,7 @@ from sync_pipeline.settings import (
 )
 from sync_pipeline.settings.providers import HashingModel, OpenAIModel
 from sync_pipeline.settings.recipe import Recipe, model_recipe
+from sync_pipeline_tests.fakes.embedder import FakeEmbedder
 
 MADE = Settings.model_validate(
     {
@@ -45,7 +46,7 @@ MADE = Settings.model_validate(
 TODAY = Settings.model_validate(
     {"entities": [{"name": "tool", "table": "tools", "views": {"x": ["y"]}}]}
 )
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "model": model_recipe(MADE.embedding, HashingEmbedder(dimension=64)),
     "views": {"tool": {"title": ["name"], "about": ["description"], "a": ["license"]}},
     "view_order": {"tool": ["title", "about", "a"]},
@@ -124,6 +125,19 @@ def test_keys_are_those_of_today() -> None:
     assert read.api_key is not None
     assert read.api_key.get_secret_value() == "sk-today"
     assert "sk-today" in today.secret_values
+
+
+def test_what_computes_a_model_is_a_matter_of_this_machine_and_of_today() -> None:
+    local = SentenceTransformersEmbedding(runtime="torch")
+    today = TODAY.model_copy(update={"embedding": local})
+    model = FakeEmbedder(model_id="bundled:float32:0123456789abcdef")
+    made: dict[str, Any] = {**RECIPE, "model": model_recipe(local, model)}
+
+    recipe = Recipe.of(record(made), settings=today)
+
+    assert "runtime" not in made["model"]
+    assert isinstance(recipe.embedding, SentenceTransformersEmbedding)
+    assert recipe.embedding.runtime == "torch"
 
 
 def test_what_a_later_release_wrote_of_a_model_is_refused() -> None:
