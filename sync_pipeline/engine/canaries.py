@@ -124,6 +124,8 @@ def require_agreement(
     *,
     model_id: str,
     with_what: str,
+    tolerance: float = CHANGED_MODEL_COSINE,
+    with_queries: bool = False,
 ) -> None:
     """Refuse a model whose vectors are others than those it is compared with.
 
@@ -132,19 +134,22 @@ def require_agreement(
         measured: Vectors as they are now.
         model_id: Named in the error.
         with_what: Where the reference comes from; in the error too.
+        tolerance: How much two vectors of a text have to agree, as cosine.
+        with_queries: Compare search texts too. The prompt that is put before them may be changed
+            at any time.
 
     Raises:
-        ModelChangedError: any text that both have has another vector, search texts excepted:
-            the prompt that is put before them may be changed at any time.
+        ModelChangedError: any text that both have has another vector.
     """
     common = cosines(reference, measured)
-    common.pop(QUERY_KEY, None)
+    if not with_queries:
+        common.pop(QUERY_KEY, None)
     lowest = min(common.values(), default=1.0)
-    if lowest < CHANGED_MODEL_COSINE:
+    if lowest < tolerance:
         raise ModelChangedError(
             model_id=model_id,
             lowest_cosine=lowest,
-            tolerance=CHANGED_MODEL_COSINE,
+            tolerance=tolerance,
             compared=len(common),
             with_what=with_what,
         )

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sync_pipeline.core.canaries import SAME_MODEL_COSINE, Canaries, cosines
+from sync_pipeline.core.canaries import SAME_MODEL_COSINE
 from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.errors import (
     ConfigurationError,
-    ModelChangedError,
     NoProviderError,
     SyncPipelineError,
     TransientError,
 )
-from sync_pipeline.core.point import Vector
 from sync_pipeline.core.ports import Breakers, Embedder, ModelCanariesReader
 from sync_pipeline.core.spending import Tariff
-from sync_pipeline.engine.canaries import CHECKED_FOR_SECONDS, measure_canaries
+from sync_pipeline.engine.canaries import CHECKED_FOR_SECONDS, measure_canaries, require_agreement
 from sync_pipeline.engine.embedders import StandingFor
 
 _log: Final = logging.getLogger(__name__)
@@ -148,29 +146,16 @@ class ChainEmbedder(StandingFor):
                 f"{link.name} gives the same vectors; it is used once the first provider has "
                 "embedded something"
             )
-        require_same_vectors(reference, measure_canaries(link.embedder), model_id=model_id)
+        require_agreement(
+            reference,
+            measure_canaries(link.embedder),
+            model_id=model_id,
+            with_what="its recorded canary vectors",
+            tolerance=SAME_MODEL_COSINE,
+            with_queries=True,
+        )
         self._compared_at[link.name] = now
         _log.warning("%s gives the vectors of %s and is asked instead", link.name, model_id)
-
-
-def require_same_vectors(
-    reference: Mapping[str, Vector], measured: Canaries, *, model_id: str
-) -> None:
-    """Refuse a provider that gives other vectors than a model.
-
-    Raises:
-        ModelChangedError: for documents or for search texts.
-    """
-    common = cosines(reference, measured)
-    lowest = min(common.values(), default=0.0)
-    if lowest < SAME_MODEL_COSINE:
-        raise ModelChangedError(
-            model_id=model_id,
-            lowest_cosine=lowest,
-            tolerance=SAME_MODEL_COSINE,
-            compared=len(common),
-            with_what="its recorded canary vectors",
-        )
 
 
 def _dearest(tariffs: Sequence[Tariff]) -> Tariff:
