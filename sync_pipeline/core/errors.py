@@ -315,6 +315,8 @@ class TransientError(SyncPipelineError):
             charged.
     """
 
+    unanswered_calls: int = 0
+
     def __init__(
         self,
         what: str,
@@ -324,7 +326,8 @@ class TransientError(SyncPipelineError):
         unanswered_calls: int = 0,
     ) -> None:
         self.retry_after_seconds = retry_after_seconds
-        self.unanswered_calls = unanswered_calls
+        if unanswered_calls:
+            self.unanswered_calls = unanswered_calls
         super().__init__(what, remedy=remedy)
 
 
