@@ -416,14 +416,16 @@ class EmbeddedTexts:
     seconds: float
     unknown: Mapping[str, Mapping[str, int]]
     """Per view what the model knows of them."""
-    unembedded: Mapping[str, UnembeddedText]
-    """By embed hash those without a vector."""
+    unembedded: Mapping[str, int]
+    """By embed hash those without a vector: where in ``reasons`` it stands why. Thousands of texts
+    wait for the same thing."""
+    reasons: Sequence[UnembeddedText]
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what ``to_dict`` wrote."""
-        unembedded = {key: UnembeddedText(**why) for key, why in values["unembedded"].items()}
-        return cls(**{**values, "counts": Counts(**values["counts"]), "unembedded": unembedded})
+        reasons = [UnembeddedText(**why) for why in values["reasons"]]
+        return cls(**{**values, "counts": Counts(**values["counts"]), "reasons": reasons})
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from sync_pipeline.core.canaries import CANARY_TEXTS
 from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.errors import ConfigurationError, TransientError
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.core.spending import BudgetPolicy, Limit, Tariff
 from sync_pipeline.defs.run_scopes import BIG_SCOPE_JOB
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.staged import StagedExport
@@ -187,3 +190,22 @@ def test_a_transient_error_in_a_part_is_tried_again_there_alone(
     assert result.success
     assert len(retried) == 1
     assert len(world.embedder.embedded) == len(set(world.embedder.embedded)) == 20
+
+
+@pytest.mark.parametrize("job_name", [BIG_SCOPE_JOB, "sync_scope_job"])
+def test_parts_share_a_budget_and_what_is_left_waits_wherever_it_was_embedded(
+    world: World, instance: dg.DagsterInstance, job_name: str
+) -> None:
+    world.embedder.tariff = Tariff(Decimal(1), is_service=True)
+    limit = world.embedder.count_tokens(CANARY_TEXTS) + 32
+    world.set_options(budgets=BudgetPolicy(month=Limit(tokens=limit)))
+
+    result = run_job(instance, world.sync, scope_key="acme", job_name=job_name)
+
+    shown = metadata_of(result, "embedded_documents")
+    assert result.success
+    assert shown["embedded_texts"] + shown["pending"] == 20
+    assert 0 < shown["pending"] < 20
+    assert "the budget of 2026-01 is used up" in shown["note"]
+    assert world.ledger.spent_of["month", "2026-01"].tokens <= limit
+    assert len(world.points) == 20

@@ -284,7 +284,9 @@ def seal_changes(
     """
     began = sync.seconds()
     everywhere = [*comparison.embedded, *embedded]
-    unembedded = {key: why for part in everywhere for key, why in part.unembedded.items()}
+    unembedded = {
+        key: part.reasons[at] for part in everywhere for key, at in part.unembedded.items()
+    }
     tally = _Tally(sum((part.counts for part in embedded), comparison.counts))
     changes, rows = comparison.changes, comparison.changes_rows
     if unembedded:

@@ -172,11 +172,13 @@ def embed_part(
                 done_before=so_far.embedded_texts,
                 total=total,
             )
+    at = {why: place for place, why in enumerate(dict.fromkeys(tally.unembedded.values()))}
     return EmbeddedTexts(
         counts=tally.counts,
         seconds=sync.seconds() - began,
         unknown={view: vocabulary.to_dict() for view, vocabulary in sorted(tally.unknown.items())},
-        unembedded=tally.unembedded,
+        unembedded={key: at[why] for key, why in tally.unembedded.items()},
+        reasons=list(at),
     )
 
 
