@@ -39,7 +39,7 @@ from sync_pipeline.core.ports import (
 )
 from sync_pipeline.core.rate_limits import RateLimits
 from sync_pipeline.core.retrying import Retries
-from sync_pipeline.core.spending import Purpose
+from sync_pipeline.core.spending import BudgetPolicy, Purpose
 from sync_pipeline.engine.canaries import as_known, settle_model
 from sync_pipeline.engine.collection import OpenRecords, Records
 from sync_pipeline.engine.context import SyncContext, SyncOptions, utc_now
@@ -51,7 +51,7 @@ from sync_pipeline.engine.generation import (
     bind_generation,
     with_views,
 )
-from sync_pipeline.engine.metering import BookedQueries
+from sync_pipeline.engine.metering import BookedQueries, Meter
 from sync_pipeline.engine.questions.doctor import Finding, ask, examine
 from sync_pipeline.log_file import log_to_file
 from sync_pipeline.processes import machine_name
@@ -366,7 +366,9 @@ def _connect(settings: Settings, *, shares_index: bool, is_lasting: bool) -> Ins
     schema = settings.state.schema_name
     store = _store(settings, is_shared=shares_index)
     accounts = replace(
-        _accounts(state_engine, schema), proofs=settings.runtimes_path, is_lasting=is_lasting
+        _accounts(state_engine, schema, settings.budget.as_policy()),
+        proofs=settings.runtimes_path,
+        is_lasting=is_lasting,
     )
     canaries = accounts.canaries
     named = {name: _embedder(model, accounts) for name, model in settings.embedding.models.items()}
@@ -540,6 +542,8 @@ class Accounts:
     """Who is asked at all."""
     canaries: ModelCanaries
     """What the vectors of models are."""
+    budgets: BudgetPolicy
+    """What embedding may cost."""
     retries: Retries = Retries()  # noqa: RUF009 - frozen
     """How often a service is asked that does not answer."""
     proofs: Path | None = None
@@ -547,8 +551,13 @@ class Accounts:
     is_lasting: bool = False
     """Whether this process goes on to answer others, who wait."""
 
+    @property
+    def meter(self) -> Meter:
+        """What books the comparisons of providers."""
+        return Meter(ledger=self.ledger, policy=self.budgets, now=utc_now, purpose=Purpose.CANARIES)
 
-def _accounts(engine: Engine, schema: str) -> Accounts:
+
+def _accounts(engine: Engine, schema: str, budgets: BudgetPolicy) -> Accounts:
     from sync_pipeline.database.breakers import PostgresBreakers
     from sync_pipeline.database.embedding_ledger import PostgresLedger
     from sync_pipeline.database.model_canaries import PostgresModelCanaries
@@ -562,6 +571,7 @@ def _accounts(engine: Engine, schema: str) -> Accounts:
         limiter=limiter,
         breakers=PostgresBreakers(engine, schema),
         canaries=PostgresModelCanaries(engine, schema),
+        budgets=budgets,
     )
 
 
@@ -584,7 +594,9 @@ def _embedder(embedding: AnyModel, accounts: Accounts) -> Embedder:
     if isinstance(embedding, EmbeddingSettings):
         links += _links(embedding.fallbacks, of=embedder, accounts=accounts)
     if len(links) > 1:
-        embedder = ChainEmbedder(links, breakers=accounts.breakers, canaries=accounts.canaries)
+        embedder = ChainEmbedder(
+            links, breakers=accounts.breakers, canaries=accounts.canaries, meter=accounts.meter
+        )
     if not embedder.tariff.is_limited:
         return embedder
     return BookedQueries(embedder, ledger=accounts.ledger, now=utc_now)

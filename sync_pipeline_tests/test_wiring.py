@@ -10,6 +10,7 @@ import pytest
 
 from sync_pipeline.core.errors import ConfigurationError, ModelUnavailableError, SettingsError
 from sync_pipeline.core.index_options import IndexOptions
+from sync_pipeline.core.spending import BudgetPolicy
 from sync_pipeline.embedding.openai import OpenAIEmbedder
 from sync_pipeline.embedding.rate_limits import LocalRateLimiter
 from sync_pipeline.log_file import stop_logging_to_file
@@ -105,7 +106,9 @@ def test_the_cluster_s_settings_reach_the_server() -> None:
 def accounts() -> Accounts:
     """What models need, with nothing behind it."""
     canaries = FakeModelCanaries(FakeEmbeddingCache(FakeIndexState()), FakeGenerations())
-    return Accounts(FakeLedger(), lambda _model: LocalRateLimiter(), FakeBreakers(), canaries)
+    return Accounts(
+        FakeLedger(), lambda _model: LocalRateLimiter(), FakeBreakers(), canaries, BudgetPolicy()
+    )
 
 
 @pytest.mark.model

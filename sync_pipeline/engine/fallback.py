@@ -20,6 +20,7 @@ from sync_pipeline.core.ports import Breakers, Embedder, ModelCanariesReader
 from sync_pipeline.core.spending import Tariff
 from sync_pipeline.engine.canaries import CHECKED_FOR_SECONDS, measure_canaries, require_agreement
 from sync_pipeline.engine.embedders import StandingFor
+from sync_pipeline.engine.metering import Meter
 
 _log: Final = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ class ChainEmbedder(StandingFor):
         links: In their order; the first one's model it is.
         breakers: Who is asked.
         canaries: What the model's vectors are.
+        meter: What books the comparisons. For documents they are kept within the budgets; a search
+            is never refused.
         seconds: A clock, for how long a comparison holds.
     """
 
@@ -53,12 +56,15 @@ class ChainEmbedder(StandingFor):
         *,
         breakers: Breakers,
         canaries: ModelCanariesReader,
+        meter: Meter,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(links[0].embedder)
         self.links = tuple(links)
         self.breakers = breakers
         self._canaries = canaries
+        # What the call itself has reserved is in the way until it ends: nobody waits for that.
+        self._meter = replace(meter, longest_wait_seconds=0.0)
         self._seconds = seconds
         self._compared_at: dict[str, float] = {}
         everyone = [link.embedder for link in links]
@@ -72,18 +78,20 @@ class ChainEmbedder(StandingFor):
 
         Raises:
             NoProviderError: nobody can be asked now.
+            BudgetExceededError: what is left does not admit the comparison with another provider.
         """
-        return self._first(lambda embedder: embedder.embed(texts))
+        return self._first(lambda embedder: embedder.embed(texts), meter=self._meter)
 
     def embed_queries(self, texts: Sequence[str]) -> Embedded:
-        """See ``Embedder``, and ``embed``."""
-        return self._first(lambda embedder: embedder.embed_queries(texts))
+        """See ``Embedder``, and ``embed``; no budget is in the way."""
+        meter = replace(self._meter, is_limiting=False)
+        return self._first(lambda embedder: embedder.embed_queries(texts), meter=meter)
 
     def most_tokens(self, texts: Sequence[str]) -> int:
         """Of whoever takes most."""
         return max(link.embedder.most_tokens(texts) for link in self.links)
 
-    def _first(self, ask: Callable[[Embedder], Embedded]) -> Embedded:
+    def _first(self, ask: Callable[[Embedder], Embedded], *, meter: Meter) -> Embedded:
         """The answer of the first provider that gives one."""
         reasons: list[str] = []
         lost = 0
@@ -93,12 +101,15 @@ class ChainEmbedder(StandingFor):
             if not self.breakers.may_ask(link.name):
                 reasons.append(f"{link.name} is not asked for a while after it failed")
                 continue
+            is_compared = link is self.links[0]
             try:
-                if link is not self.links[0]:
-                    self._require_same_model(link)
+                if not is_compared:
+                    self._require_same_model(link, meter)
+                    is_compared = True
                 answer = ask(link.embedder)
             except (TransientError, ConfigurationError) as error:
-                lost += getattr(error, "unanswered_calls", 0)
+                # Those of a comparison are booked already.
+                lost += getattr(error, "unanswered_calls", 0) if is_compared else 0
                 reasons.append(f"{link.name}: {error.what.strip().removesuffix('.')}")
                 self._note_failure(link, error)
                 continue
@@ -129,7 +140,7 @@ class ChainEmbedder(StandingFor):
             is_lasting=isinstance(error, ConfigurationError),
         )
 
-    def _require_same_model(self, link: Link) -> None:
+    def _require_same_model(self, link: Link, meter: Meter) -> None:
         """Compare a provider's vectors with those of the model, again after some minutes.
 
         Raises:
@@ -148,7 +159,7 @@ class ChainEmbedder(StandingFor):
             )
         require_agreement(
             reference,
-            measure_canaries(link.embedder),
+            measure_canaries(meter.on_all(link.embedder)),
             model_id=model_id,
             with_what="its recorded canary vectors",
             tolerance=SAME_MODEL_COSINE,

@@ -49,6 +49,8 @@ class Meter:
     """None where it is nobody's."""
     run_id: str = ""
     purpose: Purpose = Purpose.DOCUMENTS
+    is_limiting: bool = True
+    """Whether budgets are kept; else what is taken is counted against them and nothing refused."""
     longest_wait_seconds: float = LONGEST_WAIT_SECONDS
     sleep: Callable[[float], None] = time.sleep
 
@@ -64,7 +66,8 @@ class Meter:
 
     def budgets(self, entry: Entry) -> list[Budget]:
         """What it counts against."""
-        return self.policy.budgets(scope=self.scope, run_id=self.run_id, day=entry.day)
+        budgets = self.policy.budgets(scope=self.scope, run_id=self.run_id, day=entry.day)
+        return budgets if self.is_limiting else [_unlimited(budget) for budget in budgets]
 
     def book_batch(self, embedder: Embedder, *, texts: int, tokens: int) -> None:
         """Book texts that a service has embedded by the batch, at half of its price."""
@@ -72,9 +75,8 @@ class Meter:
             calls=1, texts=texts, tokens=tokens, cost=embedder.tariff.cost(tokens) * BATCH_SHARE
         )
         entry = self.entry(embedder.model_id)
-        reservation = self.ledger.reserve(
-            entry, amount=Amount(), budgets=[_unlimited(it) for it in self.budgets(entry)]
-        )
+        budgets = replace(self, is_limiting=False).budgets(entry)
+        reservation = self.ledger.reserve(entry, amount=Amount(), budgets=budgets)
         if isinstance(reservation, Reservation):
             self.ledger.settle(reservation, provider="batch", taken=taken)
 
@@ -82,6 +84,10 @@ class Meter:
         """The same model, with its documents metered."""
         meter = self if purpose is None else replace(self, purpose=purpose)
         return MeteredEmbedder(embedder, meter=meter)
+
+    def on_all(self, embedder: Embedder) -> Embedder:
+        """The same model, with its documents metered and its search texts booked."""
+        return self.on(BookedQueries(embedder, ledger=self.ledger, now=self.now))
 
 
 class BookedQueries(StandingFor):

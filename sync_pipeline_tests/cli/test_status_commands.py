@@ -34,7 +34,7 @@ def test_status_has_the_fields_that_programs_rely_on(synced: CommandLine) -> Non
         "oldest_unsynced_seconds": None,
         "surplus": 0,
         "archived": 0,
-        "views": {"text": {"synced": 2, "failed": 0, "truncated": 0}},
+        "views": {"text": {"synced": 2, "failed": 0, "truncated": 0, "pending": 0}},
         "other_points": 0,
     }
 

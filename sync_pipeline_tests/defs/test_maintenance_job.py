@@ -122,6 +122,7 @@ def test_one_part_that_fails_does_not_keep_the_others_from_their_work(
         "drop_old_generations",
         "remove_leftover_files",
         "remove_old_runs",
+        "sum_up_old_costs",
     ]
 
 

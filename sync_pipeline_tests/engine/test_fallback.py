@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -10,22 +12,28 @@ import pytest
 from sync_pipeline.core.canaries import CANARY_TEXTS, Canaries, canary_key
 from sync_pipeline.core.embedded import Embedded
 from sync_pipeline.core.errors import (
+    BudgetExceededError,
     ConfigurationError,
     NoProviderError,
     PermanentError,
     TransientError,
 )
-from sync_pipeline.core.spending import Tariff
+from sync_pipeline.core.spending import BudgetPolicy, Limit, Purpose, Tariff
 from sync_pipeline.engine.canaries import measure_canaries
 from sync_pipeline.engine.fallback import ChainEmbedder, Link
+from sync_pipeline.engine.metering import Meter
 from sync_pipeline_tests.fakes.embedder import POISON, DriftingEmbedder, FakeEmbedder
 from sync_pipeline_tests.fakes.state import (
     FakeBreakers,
     FakeEmbeddingCache,
     FakeGenerations,
     FakeIndexState,
+    FakeLedger,
     FakeModelCanaries,
 )
+
+TODAY = date(2026, 11, 30)
+PRICED = Tariff(Decimal("0.02"), is_service=True)
 
 
 class Provider(FakeEmbedder):
@@ -53,7 +61,13 @@ class Provider(FakeEmbedder):
 class Chain:
     """Two providers and what is recorded of the model of the first."""
 
-    def __init__(self, *, second: str = "fake-embedder", is_recorded: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        second: str = "fake-embedder",
+        is_recorded: bool = True,
+        policy: BudgetPolicy | None = None,
+    ) -> None:
         self.first, self.second = Provider(), Provider(model=second)
         self.breakers = FakeBreakers()
         generations = FakeGenerations()
@@ -63,10 +77,18 @@ class Chain:
             recorded: Canaries = measure_canaries(FakeEmbedder())
             self.canaries.record(model_id="fake-embedder", canaries=recorded)
         self.clock = 0.0
+        self.ledger = FakeLedger()
+        self.meter = Meter(
+            ledger=self.ledger,
+            policy=policy or BudgetPolicy(),
+            now=lambda: datetime(2026, 11, 30, tzinfo=UTC),
+            purpose=Purpose.CANARIES,
+        )
         self.model = ChainEmbedder(
             [Link("first", self.first), Link("second", self.second)],
             breakers=self.breakers,
             canaries=self.canaries,
+            meter=self.meter,
             seconds=lambda: self.clock,
         )
 
@@ -105,6 +127,46 @@ def test_a_provider_of_another_model_is_never_asked_for_a_text() -> None:
     assert chain.second.embedded == []
     assert refused.value.providers == ("first", "second")
     assert refused.value.unanswered_calls == 3
+
+
+def test_what_a_comparison_takes_is_booked() -> None:
+    chain = Chain()
+    chain.first.error = OUTAGE
+    chain.second.tariff = PRICED
+
+    chain.model.embed(["a"])
+
+    rows = chain.ledger.rows(first=TODAY, last=TODAY)
+    taken = {row.entry.purpose: row.taken for row in rows}
+    assert taken[Purpose.CANARIES].texts == len(CANARY_TEXTS)
+    assert taken[Purpose.SEARCH].texts == 1
+    assert {it.calls for it in taken.values()} == {1}
+    assert taken[Purpose.CANARIES].cost == PRICED.cost(taken[Purpose.CANARIES].tokens)
+
+
+def test_a_comparison_that_no_budget_admits_is_not_made_and_a_search_is_answered() -> None:
+    chain = Chain(policy=BudgetPolicy(month=Limit(tokens=10)))
+    chain.first.error = OUTAGE
+    chain.second.tariff = PRICED
+
+    with pytest.raises(BudgetExceededError):
+        chain.model.embed(["a"])
+
+    assert chain.ledger.rows(first=TODAY, last=TODAY) == []
+    assert chain.model.embed_queries(["a"]).provider == "fake"
+
+
+def test_what_a_comparison_lost_is_counted_once() -> None:
+    chain = Chain()
+    chain.first.error = OUTAGE
+    chain.second.error = OUTAGE
+    chain.second.tariff = PRICED
+
+    with pytest.raises(NoProviderError) as refused:
+        chain.model.embed(["a"])
+
+    (row,) = chain.ledger.rows(first=TODAY, last=TODAY)
+    assert (row.taken.unconfirmed_calls, refused.value.unanswered_calls) == (3, 3)
 
 
 def test_a_provider_that_cannot_be_compared_is_not_asked() -> None:
@@ -147,7 +209,7 @@ def test_a_refused_text_is_no_failure_of_its_provider() -> None:
     with pytest.raises(PermanentError):
         chain.model.embed([POISON])
 
-    assert chain.second.calls == 0
+    assert chain.ledger.rows(first=TODAY, last=TODAY) == []
     assert chain.breakers.known == {}
 
 
@@ -201,6 +263,7 @@ def test_a_provider_with_noise_of_its_own_is_the_same_model() -> None:
         [Link("first", chain.first), Link("noisy", noisy)],
         breakers=chain.breakers,
         canaries=chain.canaries,
+        meter=chain.meter,
     )
 
     assert model.embed(["a"]).provider == "fake"

@@ -199,8 +199,30 @@ MUTANTS: Final = {
             Change(
                 "sync_pipeline.engine.canaries",
                 "require_agreement",
-                "lowest < CHANGED_MODEL_COSINE",
+                "lowest < tolerance",
                 "False",
+            ),
+        ),
+    ),
+    "S31 a call is made whatever the budgets admit": Mutant(
+        f"{_ENGINE}/test_metering.py::test_a_call_beyond_a_budget_is_not_made",
+        (
+            Change(
+                "sync_pipeline.engine.metering",
+                "MeteredEmbedder.embed",
+                "not self.tariff.is_limited",
+                "True",
+            ),
+        ),
+    ),
+    "S31 a provider of another model is asked": Mutant(
+        f"{_ENGINE}/test_fallback.py::test_a_provider_of_another_model_is_never_asked_for_a_text",
+        (
+            Change(
+                "sync_pipeline.engine.fallback",
+                "ChainEmbedder._require_same_model",
+                "tolerance=SAME_MODEL_COSINE",
+                "tolerance=-1",
             ),
         ),
     ),
