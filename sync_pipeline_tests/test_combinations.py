@@ -14,6 +14,7 @@ from sync_pipeline.database.urls import driver_url, parse_url
 from sync_pipeline.embedding.hashing import HashingEmbedder
 from sync_pipeline.embedding.openai import OpenAIEmbedder
 from sync_pipeline.embedding.sentence_transformers import SentenceTransformersEmbedder
+from sync_pipeline.engine.metering import BookedQueries
 from sync_pipeline.settings import load_settings
 from sync_pipeline.stores.edge.store import EdgeStore
 from sync_pipeline.stores.server.store import ServerStore
@@ -94,7 +95,10 @@ def check(
     assert ("application_name=history" in installation.dagster_storage_url) == (history == "own"), (
         chosen
     )
-    assert type(sync.models.main) is PROVIDERS[provider], chosen
+    model = sync.models.main
+    # The search texts of a service are booked on their way to it.
+    adapter = model._embedder if isinstance(model, BookedQueries) else model
+    assert type(adapter) is PROVIDERS[provider], chosen
     with sync.store() as store:
         assert type(store) is INDEXES[index], chosen
         assert store.list_collections() == [], chosen

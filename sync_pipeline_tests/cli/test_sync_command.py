@@ -17,7 +17,7 @@ SCOPE_FIELDS = {
 
 MORE_COUNTS = {
     "archived", "dropped_values", "stale", "repaired", "texts", "embedded_tokens", "truncated",
-    "points_written", "payloads_written", "indexed", "points_deleted", "moved_away",
+    "points_written", "payloads_written", "indexed", "points_deleted", "moved_away", "pending",
 }  # fmt: skip
 
 COUNTS = SCOPE_FIELDS - {"scope_key", "status", "run_id", "seconds", "error"}

@@ -40,6 +40,8 @@ def upgraded(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
         "DROP TABLE sync_pipeline.sync_request, sync_pipeline.sync_run",
         "DROP TABLE sync_pipeline.run_heartbeat, sync_pipeline.rate_limit",
         "DROP TABLE sync_pipeline.embedding_batch, sync_pipeline.embedding_batch_text",
+        "DROP TABLE sync_pipeline.embedding_usage, sync_pipeline.embedding_budget",
+        "DROP TABLE sync_pipeline.embedding_reservation, sync_pipeline.embedding_provider",
         "DROP TABLE sync_pipeline.model_canary, sync_pipeline.cache_use",
         "ALTER TABLE sync_pipeline.embedding_cache DROP COLUMN unused_since",
         "ALTER TABLE sync_pipeline.quarantine DROP COLUMN row_count",
