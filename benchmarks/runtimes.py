@@ -56,9 +56,9 @@ def _starts(bench: Workbench) -> list[Figure]:
     before = replace(home, settings={**home.settings, **AS_BEFORE})
     numbers = iter(range(10_000, 20_000))
 
-    def sync(home: Home) -> float:
+    def sync(home: Home, *words: str) -> float:
         source.change_texts(home.database_url, count=CHANGED, round_=next(numbers))
-        done = home.sync()
+        done = home.sync(*words)
         require(done.totals["embedded_texts"] == CHANGED, "ten texts are embedded")
         return done.seconds
 
@@ -71,9 +71,12 @@ def _starts(bench: Workbench) -> list[Figure]:
         "bare/torch": lambda: _bare(bench, "torch"),
         "search/auto": lambda: search(home),
         "search/torch": lambda: search(before),
+        "sync/changes": lambda: sync(home, "--mode", "incremental"),
         "sync/auto": lambda: sync(home),
         "sync/torch": lambda: sync(before),
     }
+    home.run("feed", "install")
+    home.sync("--force")
     # The first of each finds cold caches, and proves the runtime for all that follow.
     taken: dict[str, list[float]] = {key: [] for key in (*ways, *(f"cpu/{key}" for key in ways))}
     for way in ways.values():
@@ -84,6 +87,7 @@ def _starts(bench: Workbench) -> list[Figure]:
             before_cpu = _cpu_of_children()
             taken[key].append(way())
             taken[f"cpu/{key}"].append(_cpu_of_children() - before_cpu)
+    home.run("feed", "remove")
     return _start_figures(bench, taken)
 
 
@@ -95,11 +99,14 @@ def _start_figures(bench: Workbench, taken: Mapping[str, Sequence[float]]) -> li
         "bare/torch": "bare sentence-transformers: the same",
         "search/auto": f"`search` of {rows:,} documents, process start to end",
         "search/torch": "`search` with torch",
-        "sync/auto": f"`sync all` after {CHANGED} changed texts, process start to end",
+        "sync/changes": f"`sync all --mode incremental` after {CHANGED} changed texts, "
+        "process start to end",
+        "sync/auto": f"`sync all`, which compares everything, after {CHANGED} changed texts",
         "sync/torch": f"`sync all` after {CHANGED} changed texts with torch",
     }
     limits = {
         "search/auto": bench.limit(MAX_SEARCH_SECONDS, "somebody waits for it"),
+        "sync/changes": bench.limit(MAX_SYNC_SECONDS, "somebody waits for it"),
         "sync/auto": bench.limit(MAX_SYNC_SECONDS, "somebody waits for it"),
     }
     figures = [
@@ -114,6 +121,12 @@ def _start_figures(bench: Workbench, taken: Mapping[str, Sequence[float]]) -> li
     ]
     ratios = (
         ("search/bare", "`search` / bare numpy", "search/auto", "bare/numpy"),
+        (
+            "sync/changes/bare",
+            f"`sync all --mode incremental` of {CHANGED} / bare numpy",
+            "sync/changes",
+            "bare/numpy",
+        ),
         ("sync/bare", f"`sync all` of {CHANGED} / bare numpy", "sync/auto", "bare/numpy"),
         ("search/before", "`search` with torch / as it is", "search/torch", "search/auto"),
         (
