@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,16 @@ class Embedded:
         if self.stated_tokens is not None:
             return self.stated_tokens
         return sum(count.tokens for count in self.counts)
+
+    def besides(self, other: Embedded) -> Embedded:
+        """The same vectors, with what another answer took counted in."""
+        is_stated = self.stated_tokens is not None or other.stated_tokens is not None
+        return replace(
+            self,
+            stated_tokens=self.tokens + other.tokens if is_stated else None,
+            calls=self.calls + other.calls,
+            unanswered_calls=self.unanswered_calls + other.unanswered_calls,
+        )
 
     def by_text(self) -> list[Embedded]:
         """The answer for each text alone; of what is stated for all, nothing."""

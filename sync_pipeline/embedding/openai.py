@@ -7,6 +7,7 @@ answer ``POST {base_url}/embeddings`` in the same way.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -53,6 +54,8 @@ _KNOWN_DIMENSIONS: Final = {
 _MAX_REQUEST_BYTES: Final = 300_000
 """OpenAI takes 300,000 tokens a request, and a token is never less than a byte."""
 _TOKENS_AROUND_A_TEXT: Final = 8
+_ANY_TEXT: Final = "dimension"
+"""Embedded to see how long vectors are."""
 _QUERY_ATTEMPTS: Final = 2
 _QUERY_WAIT_SECONDS: Final = 0.5
 _BYTES_PER_TOKEN: Final = 3
@@ -137,6 +140,8 @@ class OpenAIEmbedder:
         )
         self._host = urlsplit(self._url).hostname or ""
         self._known_dimension = dimension or _KNOWN_DIMENSIONS.get(model)
+        self._untold: deque[Embedded] = deque()
+        """What finding out the dimension took, until the next answer counts it in."""
         self._shorten = shorten and dimension is not None
         self._revision = revision or ""
         self._queries = _Kind(query_prompt or "", query_fields or {}, goes_ahead=True)
@@ -162,7 +167,9 @@ class OpenAIEmbedder:
     def dimension(self) -> int:
         """Length of the vectors; asks the service where nobody has said it."""
         if self._known_dimension is None:
-            self._known_dimension = self._ask(["dimension"], self._documents).vectors.shape[1]
+            answer = self._ask([_ANY_TEXT], self._documents)
+            self._untold.append(answer)
+            self._known_dimension = answer.vectors.shape[1]
         return self._known_dimension
 
     @cached_property
@@ -205,7 +212,8 @@ class OpenAIEmbedder:
     def most_tokens(self, texts: Sequence[str]) -> int:
         """A token is at least a byte, and a service may put a few of its own around a text."""
         prompt = max(len(kind.prompt.encode()) for kind in (self._documents, self._queries))
-        return sum(len(text.encode()) + prompt + _TOKENS_AROUND_A_TEXT for text in texts)
+        charged = [*texts, _ANY_TEXT] if self._untold else texts
+        return sum(len(text.encode()) + prompt + _TOKENS_AROUND_A_TEXT for text in charged)
 
     def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
         """Nothing is known to be unknown: the service's tokenizer is not at hand."""
@@ -250,7 +258,11 @@ class OpenAIEmbedder:
         except PermanentError as error:
             error.charged_calls += _calls_of(parts)
             raise
-        return joined(parts, dimension=self.dimension, provider=self._host)
+        answer = joined(parts, dimension=self.dimension, provider=self._host)
+        try:
+            return answer.besides(self._untold.pop()) if parts else answer
+        except IndexError:
+            return answer
 
     def _ask(self, texts: Sequence[str], kind: _Kind) -> Embedded:
         """The answer to one request, checked, after as many attempts as it takes."""

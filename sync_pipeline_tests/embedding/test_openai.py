@@ -134,6 +134,18 @@ def test_an_unknown_dimension_is_found_out_once_and_a_known_one_never_asked_for(
     assert OpenAIEmbedder(model="text-embedding-3-small").dimension == 1536
 
 
+def test_what_finding_out_the_dimension_took_is_told_with_the_next_answer() -> None:
+    with running_service() as service:
+        client = OpenAIEmbedder(model="stub", base_url=service.url)
+        assert client.dimension == DIMENSION
+        bound = client.most_tokens(["a"])
+        answers = [client.embed(["a"]), client.embed_queries(["b"])]
+
+    assert [answer.calls for answer in answers] == [2, 1]
+    assert sum(answer.tokens for answer in answers) == service.tokens
+    assert answers[0].tokens <= bound
+
+
 def test_the_id_changes_with_model_dimension_revision_and_document_prompt() -> None:
     def id_of(
         *,
