@@ -99,8 +99,8 @@ bench-embedding-pace: setup ## Measure how much of a service's limits several pr
 	$(BIN)/python -m benchmarks.run --only embedding_pace --out benchmarks/results/embedding_pace $(BENCH_ARGS)
 
 bench-runtimes: setup ## Measure what the runtimes of the model take, then renew docs/embedding.md
-	$(BIN)/python -m benchmarks.run --only runtimes --only beside_embedding --out benchmarks/results/runtimes $(BENCH_ARGS)
-	$(BIN)/python -m benchmarks.runtime_tables
+	$(BIN)/python -m benchmarks.run --only runtimes --only beside_embedding --out benchmarks/results/runtimes $(BENCH_ARGS); status=$$?; \
+	$(BIN)/python -m benchmarks.runtime_tables && exit $$status
 
 bench-full: setup $(BENCH_VENV)/.ready ## Measure everything, then renew docs/performance.md
 	$(BIN)/python -m benchmarks.run --suite full $(BENCH_ARGS); status=$$?; \
