@@ -16,6 +16,8 @@ FAILURES_TO_OPEN: Final = 2
 """Calls that fail in a row, each after all of its attempts, before nobody asks any more."""
 FIRST_PAUSE: Final = timedelta(seconds=30)
 LONGEST_PAUSE: Final = timedelta(minutes=15)
+_MOST_DOUBLINGS: Final = LONGEST_PAUSE // FIRST_PAUSE
+"""More than enough for the longest; a provider that is gone for days fails hundreds of times."""
 TRIAL: Final = timedelta(minutes=2)
 """How long one call that tries keeps all others from doing so."""
 
@@ -67,7 +69,8 @@ class Breaker:
             is_lasting: Whether somebody has to change something first; likewise.
         """
         failures = self.failures + 1
-        pause = min(FIRST_PAUSE * 2 ** max(0, failures - FAILURES_TO_OPEN), LONGEST_PAUSE)
+        doublings = min(max(0, failures - FAILURES_TO_OPEN), _MOST_DOUBLINGS)
+        pause = min(FIRST_PAUSE * 2**doublings, LONGEST_PAUSE)
         if is_lasting:
             pause = LONGEST_PAUSE
         elif wait_seconds is not None:

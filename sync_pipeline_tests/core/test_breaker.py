@@ -31,6 +31,12 @@ def test_pauses_double_up_to_a_quarter_of_an_hour() -> None:
     assert pauses[-1] == LONGEST_PAUSE
 
 
+def test_one_that_is_gone_for_weeks_is_tried_as_often_as_before() -> None:
+    breaker = failed(Breaker(provider="a"), times=5_000)
+
+    assert breaker.retry_at == NOON + LONGEST_PAUSE
+
+
 def test_it_opens_and_is_tried_after_its_pause() -> None:
     breaker = failed(Breaker(provider="a"), times=2)
 

@@ -334,18 +334,15 @@ class _Outcome:
     unembedded: dict[int, UnembeddedText] = field(default_factory=dict)
     error: Exception | None = None
     """What ended it early; what was done before stays."""
-    settled: set[int] = field(default_factory=set)
-    """Places of which something is known."""
-
-    def keep(self, run: Sequence[int], embedded: Embedded) -> None:
-        """Note vectors."""
-        self.done.append((run, embedded))
-        self.settled.update(run)
 
     def note(self, places: Sequence[int], error: PermanentError | PostponedError) -> None:
         """Note texts without a vector."""
         self.unembedded |= dict.fromkeys(places, UnembeddedText.of(error))
-        self.settled.update(places)
+
+    def rest(self, places: Sequence[int]) -> list[int]:
+        """Those of which nothing is known."""
+        embedded = {place for run, _ in self.done for place in run}
+        return [it for it in places if it not in embedded and it not in self.unembedded]
 
 
 @dataclass(slots=True)
@@ -368,16 +365,17 @@ class _Batches:
             try:
                 self._embed(todo[:size], outcome)
             except BudgetExceededError as error:
-                waiting = [self.values[place] for place in todo if place not in outcome.settled]
-                size = fitting(self.embedder, waiting, left=error.tokens_left)
+                waiting = outcome.rest(todo)
+                texts = [self.values[place] for place in waiting]
+                size = fitting(self.embedder, texts, left=error.tokens_left)
                 if not size:
-                    outcome.note([it for it in todo if it not in outcome.settled], error)
+                    outcome.note(waiting, error)
             except PostponedError as error:
                 self.closed = error
             except Exception as error:  # noqa: BLE001 - raised once what was done is kept
                 outcome.error = error
                 break
-            todo = [place for place in todo if place not in outcome.settled]
+            todo = outcome.rest(todo)
         return outcome
 
     def _embed(self, places: Sequence[int], outcome: _Outcome) -> None:
@@ -395,4 +393,4 @@ class _Batches:
             outcome.note([place], error)
 
         for run, embedded in apply_bisecting(places, embed, blame=blame):
-            outcome.keep(run, embedded)
+            outcome.done.append((run, embedded))
