@@ -370,7 +370,6 @@ def _connect(settings: Settings, *, shares_index: bool, is_lasting: bool) -> Ins
         proofs=settings.runtimes_path,
         is_lasting=is_lasting,
     )
-    canaries = accounts.canaries
     named = {name: _embedder(model, accounts) for name, model in settings.embedding.models.items()}
     models = Models(
         _embedder(settings.embedding, accounts),
@@ -399,9 +398,7 @@ def _connect(settings: Settings, *, shares_index: bool, is_lasting: bool) -> Ins
                 for view, name in settings.view_models.items()
             },
         ),
-        open_generation=_opener(
-            settings, store=store, records=records, canaries=canaries, accounts=accounts
-        ),
+        open_generation=_opener(settings, store=store, records=records, accounts=accounts),
         source=PostgresRowSource(
             source_engine, statement_timeout_seconds=settings.source.statement_timeout_seconds
         ),
@@ -411,7 +408,7 @@ def _connect(settings: Settings, *, shares_index: bool, is_lasting: bool) -> Ins
         leases=PostgresScopeLeases(state_engine, schema),
         heartbeats=PostgresRunHeartbeats(state_engine, schema, machine=settings.scale.machine_name),
         cache=PostgresEmbeddingCache(state_engine, schema),
-        canaries=canaries,
+        canaries=accounts.canaries,
         batches=PostgresEmbeddingBatches(state_engine, schema),
         rates=PostgresEmbeddingRates(state_engine, schema),
         ledger=accounts.ledger,
@@ -667,7 +664,6 @@ def _opener(
     *,
     store: Lease[VectorStore],
     records: OpenRecords,
-    canaries: ModelCanaries,
     accounts: Accounts,
 ) -> OpenGeneration:
     """Open recorded generations, each once per process: their models are loaded once."""
@@ -680,7 +676,6 @@ def _opener(
                 record,
                 store=store,
                 records=records,
-                canaries=canaries,
                 accounts=accounts,
             )
             if generation is None or generation.spec.collection != record.collection:
@@ -697,7 +692,6 @@ def _open_recorded(
     *,
     store: Lease[VectorStore],
     records: OpenRecords,
-    canaries: ModelCanaries,
     accounts: Accounts,
 ) -> Generation | None:
     """What a recorded collection was made with; None where that cannot be told or is gone."""
@@ -707,7 +701,7 @@ def _open_recorded(
         recipe = Recipe.of(record, settings=settings)
         own = {view: _embedder(model, accounts) for view, model in recipe.view_models.items()}
         models = Models(_embedder(recipe.embedding, accounts), own).each(
-            lambda model: as_known(model, canaries)
+            lambda model: as_known(model, accounts.canaries)
         )
         return bind_generation(
             alias=record.alias,

@@ -23,6 +23,10 @@ HELPS: Final = (
 )
 
 
+BYTES_PER_TOKEN: Final = 3
+"""Of UTF-8, about. English has more to a token (4), other languages fewer."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenCount:
     """One text in a model's tokens, those around every text left out."""
@@ -30,6 +34,11 @@ class TokenCount:
     tokens: int
     unknown: int
     """Tokens that stand for something that the model's vocabulary lacks."""
+
+    @classmethod
+    def estimated(cls, text: str) -> Self:
+        """Of a text whose model's tokenizer is not at hand; nothing is known to be unknown."""
+        return cls(tokens=-(-len(text.encode()) // BYTES_PER_TOKEN), unknown=0)
 
     @property
     def is_unknown(self) -> bool:

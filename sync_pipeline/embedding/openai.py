@@ -35,7 +35,7 @@ from sync_pipeline.core.rate_limits import (
 )
 from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.spending import Tariff
-from sync_pipeline.core.vocabulary import TokenCount
+from sync_pipeline.core.vocabulary import BYTES_PER_TOKEN, TokenCount
 from sync_pipeline.core.waiting import wait
 from sync_pipeline.embedding.openai_batches import OpenAIBatches
 from sync_pipeline.embedding.openai_client import Answer, EmbeddingsClient, EncodingFormat
@@ -58,8 +58,6 @@ _ANY_TEXT: Final = "dimension"
 """Embedded to see how long vectors are."""
 _QUERY_ATTEMPTS: Final = 2
 _QUERY_WAIT_SECONDS: Final = 0.5
-_BYTES_PER_TOKEN: Final = 3
-"""English has more to a token (4), other languages fewer."""
 _REQUESTS_PER_MINUTE_AT_LEAST: Final = 12
 """So many requests should a minute's allowance of tokens be good for, so that they spread."""
 
@@ -203,11 +201,8 @@ class OpenAIEmbedder:
         return [False] * len(texts)
 
     def count_tokens(self, texts: Sequence[str]) -> int:
-        """Estimate: the service's tokenizer is not at hand, and a token is about 3 bytes of UTF-8.
-
-        English has more bytes to a token (4), other languages fewer.
-        """
-        return sum(-(-len(text.encode()) // _BYTES_PER_TOKEN) for text in texts)
+        """Estimate: the service's tokenizer is not at hand."""
+        return sum(count.tokens for count in self.count_unknown(texts))
 
     def most_tokens(self, texts: Sequence[str]) -> int:
         """A token is at least a byte, and a service may put a few of its own around a text."""
@@ -217,7 +212,7 @@ class OpenAIEmbedder:
 
     def count_unknown(self, texts: Sequence[str]) -> list[TokenCount]:
         """Nothing is known to be unknown: the service's tokenizer is not at hand."""
-        return [TokenCount(tokens=self.count_tokens([text]), unknown=0) for text in texts]
+        return [TokenCount.estimated(text) for text in texts]
 
     @cached_property
     def by_batch(self) -> BatchEmbedder | None:
@@ -365,4 +360,4 @@ def _request_bytes(tokens_per_minute: int | None) -> int:
     if tokens_per_minute is None:
         return _MAX_REQUEST_BYTES
     tokens = tokens_per_minute // _REQUESTS_PER_MINUTE_AT_LEAST
-    return max(1, min(_MAX_REQUEST_BYTES, tokens * _BYTES_PER_TOKEN))
+    return max(1, min(_MAX_REQUEST_BYTES, tokens * BYTES_PER_TOKEN))

@@ -194,11 +194,11 @@ class SentenceTransformersEmbedder:
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Count with the model's own tokenizer, without the model.
 
-        Estimated at 3 bytes a token for the rare model without a fast tokenizer.
+        Estimated for the rare model without a fast tokenizer.
         """
         prompted = [self._document_prompt + text for text in texts]
         if self._tokenizer is None:
-            return sum(-(-len(text.encode()) // 3) for text in prompted)
+            return sum(TokenCount.estimated(text).tokens for text in prompted)
         return sum(len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(prompted))
 
     def most_tokens(self, texts: Sequence[str]) -> int:
@@ -211,7 +211,7 @@ class SentenceTransformersEmbedder:
         Nothing is unknown for the rare model without a fast tokenizer.
         """
         if self._tokenizer is None:
-            return [TokenCount(tokens=-(-len(text.encode()) // 3), unknown=0) for text in texts]
+            return [TokenCount.estimated(text) for text in texts]
         unknown = _unknown_token(self._tokenizer)
         return [
             TokenCount(
