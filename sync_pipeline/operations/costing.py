@@ -57,10 +57,9 @@ def watched_budgets(sync: SyncContext, *, most: int = 10) -> list[BudgetState]:
 
 def unasked_providers(sync: SyncContext) -> list[str]:
     """Which providers of the chain are left alone for a while, and why."""
-    if not sync.providers:
-        return []
-    breakers = sync.breakers.list_all(sync.providers)
-    return [it.told(now=sync.now()) for it in breakers if it.retry_at is not None]
+    from sync_pipeline.engine.questions import providers
+
+    return providers.unasked_providers(sync)
 
 
 def days_of(month: str | None, *, today: date) -> tuple[date, date]:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sync_pipeline.core.breaker import Breaker
 from sync_pipeline.core.errors import SyncPipelineError
 from sync_pipeline.core.ports import Weakness
 from sync_pipeline.core.spending import BudgetState
 from sync_pipeline.core.vocabulary import HELPS
 from sync_pipeline.engine.questions.cost import budget_states
 from sync_pipeline.engine.questions.entities import left_entities
+from sync_pipeline.engine.questions.providers import unasked_providers
 from sync_pipeline.engine.questions.vocabulary import sample_vocabulary
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.roles import serving
@@ -104,15 +104,13 @@ def _providers(sync: Reading) -> list[Finding]:
     """Which providers of a chain are asked, where there is one."""
     if not sync.providers:
         return []
-    breakers: list[Breaker] = []
+    unasked: list[str] = []
 
     def question() -> str:
-        breakers.extend(sync.breakers.list_all(sync.providers))
+        unasked.extend(unasked_providers(sync))
         return f"all are asked, in this order: {', '.join(sync.providers)}"
 
     finding = ask("embedding providers", question)
-    now = sync.now()
-    unasked = [it.told(now=now) for it in breakers if it.retry_at is not None]
     if not unasked:
         return [finding]
     fix = "Mend what the message names; the next one of the chain is asked meanwhile"
