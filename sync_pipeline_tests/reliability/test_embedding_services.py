@@ -163,7 +163,8 @@ def test_a_service_that_asks_for_an_hour_defers_the_run_and_nothing_is_lost(site
                 retries=Retries(sleep=lambda _: None),
             )
 
-        # Two answers for the comparison of the model with itself, one for a batch.
+        # Two answers for the comparison of the model with itself, one for a batch; batches are
+        # asked for side by side, so that one more may be answered beside the one that is not.
         service.script = [*[Answer()] * 3, Answer(status=429, headers={"Retry-After": "3600"})]
         site.embedder = client()
         with pytest.raises(TransientError, match="asks to wait") as first:
@@ -174,11 +175,13 @@ def test_a_service_that_asks_for_an_hour_defers_the_run_and_nothing_is_lost(site
         with pytest.raises(TransientError, match="takes no request for another") as second:
             site.run()
         asked_by_the_second = len(service.requests) - asked
+        kept = len(vectors_kept(site))
         site.sql("DELETE FROM sync_pipeline.rate_limit")
         report = site.run()
 
     assert first.value.retry_after_seconds == 3600
     assert second.value.retry_after_seconds == pytest.approx(3600, abs=20)
     assert asked_by_the_second == 0
-    assert (report.cache_hits, report.embedded_texts) == (8, 12)
+    assert 0 < kept < 20
+    assert (report.cache_hits, report.embedded_texts) == (kept, 20 - kept)
     assert site.is_clean()
