@@ -16,13 +16,20 @@
     │   ├── NothingSyncedError     there is no index to search yet
     │   ├── IndexMismatchError     the index was built with another model or views
     │   ├── NewerPayloadError      a newer program has written to the index
-    │   └── BoundToOneMachineError several machines would each look somewhere else
+    │   ├── BoundToOneMachineError several machines would each look somewhere else
+    │   ├── UnknownLandingError    the settings name no such landing
+    │   ├── LandingTableError      a landing cannot have the table that it names
+    │   └── OriginConfigurationError  credentials, paths or fields of an origin do not fit
     ├── TransientError             trying again later can help
     │   ├── RateLimitedError       the other side asked to wait; costs no attempt
     │   ├── SourceUnavailableError PostgreSQL cannot be reached
     │   ├── StoreUnavailableError  Qdrant cannot be reached or did not confirm a write
     │   ├── StoreLockedError       another process is using the embedded index
-    │   └── ScopeBusyError         another run is writing this scope
+    │   ├── ScopeBusyError         another run is writing this scope
+    │   ├── OriginUnavailableError another system does not answer, or not usably
+    │   ├── ShortAnswerError       its list ended before the number that it states
+    │   ├── LandingBusyError       another run is landing the same records
+    │   └── StagedRowsLostError    a crash of the server took what a pass had staged
     ├── PermanentError             trying again gives the same answer
     │   ├── CollectionMissingError the index has no such collection
     │   ├── OutOfStepError         a generation that is kept in step is not
@@ -38,6 +45,9 @@
     │   ├── PlanOutdatedError      a saved plan does not describe what would be done now
     │   ├── SupersededError        a newer run has written this scope
     │   ├── IsolationError         a search result of another scope; never shown
+    │   ├── LandingRefusedError    the records of a pass cannot be used as the settings say
+    │   ├── LandingDeletionsRefusedError  a pass wanted to delete too much of its table
+    │   ├── LandingSupersededError a newer run lands these records
     │   └── OutOfSpaceError        a disk or quota is full
     ├── PostponedError             texts have to wait; nothing is wrong with them
     │   ├── BudgetExceededError    a budget does not admit what they would take
@@ -59,6 +69,7 @@ from sync_pipeline.core.remedy import (
     NOTHING,
     ApproveDeletions,
     ChangeSetting,
+    LandRecords,
     Remedy,
     Show,
     SyncScopes,
@@ -306,6 +317,37 @@ class BoundToOneMachineError(ConfigurationError):
         )
 
 
+class UnknownLandingError(ConfigurationError):
+    """A landing that the settings do not name."""
+
+    def __init__(self, *, name: str, known: Sequence[str]) -> None:
+        self.name = name
+        listed = ", ".join(known) if known else "none so far"
+        super().__init__(
+            f"the settings have no landing {name!r}; there are: {listed}.",
+            remedy=Remedy.of("Name one of them, or add it to ", ChangeSetting("landings"), "."),
+        )
+
+
+class LandingTableError(ConfigurationError):
+    """A landing cannot have the table that it names; nothing was changed."""
+
+    def __init__(self, *, landing: str, table: str, reason: str, remedy: Remedy | str) -> None:
+        self.landing = landing
+        self.table = table
+        super().__init__(
+            f"the landing {landing!r} cannot have the table {table}: {reason}.", remedy=remedy
+        )
+
+
+class OriginConfigurationError(ConfigurationError):
+    """Another system is reached and does not take what the settings say: no retry helps."""
+
+    def __init__(self, what: str, *, landing: str, remedy: Remedy | str) -> None:
+        self.landing = landing
+        super().__init__(f"landing {landing!r}: {what}", remedy=remedy)
+
+
 class TransientError(SyncPipelineError):
     """Trying again later can help.
 
@@ -371,6 +413,64 @@ class ScopeBusyError(TransientError):
             f"{seconds_left:.0f} s unless it is renewed.",
             remedy="Wait for that run, or try again then.",
             retry_after_seconds=seconds_left,
+        )
+
+
+class OriginUnavailableError(TransientError):
+    """Another system does not answer, or with what nobody can use."""
+
+    def __init__(
+        self, what: str, *, landing: str, retry_after_seconds: float | None = None
+    ) -> None:
+        self.landing = landing
+        super().__init__(
+            f"landing {landing!r}: {what}",
+            remedy=Remedy.of(
+                "What was fetched is kept, and nothing was landed or deleted: the next run goes on "
+                "there. Or now: ",
+                LandRecords(landing=landing),
+                ".",
+            ),
+            retry_after_seconds=retry_after_seconds,
+        )
+
+
+class ShortAnswerError(OriginUnavailableError):
+    """A list ended before the number of records that it states."""
+
+    def __init__(self, *, landing: str, where: str, came: int, total: int) -> None:
+        self.came = came
+        self.total = total
+        super().__init__(
+            f"{where} answered an empty page at {came:,} of {total:,} records.", landing=landing
+        )
+
+
+class LandingBusyError(TransientError):
+    """Another run is landing the same records."""
+
+    def __init__(self, *, landing: str, owner: str, seconds_left: float) -> None:
+        self.landing = landing
+        self.owner = owner
+        super().__init__(
+            f"the records of {landing!r} are being landed by {owner}; its lease ends in "
+            f"{seconds_left:.0f} s unless it is renewed.",
+            remedy="Wait for that run, or try again then.",
+            retry_after_seconds=seconds_left,
+        )
+
+
+class StagedRowsLostError(TransientError):
+    """Fewer rows are staged than a pass has brought: the database server has crashed."""
+
+    def __init__(self, *, landing: str, staged: int, expected: int) -> None:
+        self.landing = landing
+        self.staged = staged
+        self.expected = expected
+        super().__init__(
+            f"landing {landing!r}: of {expected:,} staged rows {staged:,} are left, for the "
+            "database server has crashed. Nothing was landed or deleted.",
+            remedy=Remedy.of("The next run fetches them anew: ", LandRecords(landing=landing), "."),
         )
 
 
@@ -486,6 +586,70 @@ class MassDeletionRefusedError(PermanentError):
                 ApproveDeletions(scope_key=scope_key, deletions=total),
                 ".",
             ),
+        )
+
+
+class LandingRefusedError(PermanentError):
+    """The records of a pass cannot be used as the settings say; nothing of it was landed."""
+
+    def __init__(self, *, landing: str, reason: str) -> None:
+        self.landing = landing
+        super().__init__(
+            f"landing {landing!r}: {reason}. Nothing was landed or deleted.",
+            remedy=Remedy.of(
+                "Compare the fields of ",
+                ChangeSetting("landings"),
+                " with what the other system sends now (`sync-pipeline doctor` shows it); a field "
+                "that it may leave out everywhere takes optional: true.",
+            ),
+        )
+
+
+class LandingDeletionsRefusedError(PermanentError):
+    """A pass wanted to delete more of its table than its policy allows."""
+
+    def __init__(
+        self,
+        *,
+        landing: str,
+        table: str,
+        deletions: int,
+        rows: int,
+        allowed: int,
+        approved: int | None,
+    ) -> None:
+        self.landing = landing
+        self.table = table
+        self.deletions = deletions
+        self.rows = rows
+        self.allowed = allowed
+        self.approved = approved
+        limit = (
+            f"deletes.max_deleted_fraction allows {allowed:,}"
+            if approved is None
+            else f"approved {approved:,}, but {deletions:,} would go"
+        )
+        super().__init__(
+            f"landing {landing!r}: refused to delete {deletions:,} of {rows:,} rows of {table}: "
+            f"{limit}. New and changed records were landed, nothing was deleted.",
+            remedy=Remedy.of(
+                "Look at the other system first. If the records are really gone, approve exactly "
+                "this once: ",
+                LandRecords(landing=landing, approve_deletions=deletions),
+                ".",
+            ),
+        )
+
+
+class LandingSupersededError(PermanentError):
+    """A newer run lands these records; this one stops."""
+
+    def __init__(self, *, landing: str, holder: str) -> None:
+        self.landing = landing
+        super().__init__(
+            f"this run of landing {landing!r} is out of date (its lease went to {holder}) and "
+            "landed nothing.",
+            remedy=Remedy.of("The newer run goes on with it: ", Show("land status"), "."),
         )
 
 

@@ -8,6 +8,7 @@
     VerifyScopes       compare a scope with its source
     SwitchIndex        let the generation of the settings serve
     RollBackIndex      let the generation serve that did so before
+    LandRecords        bring the records of another system into their table
     Migrate            bring the tables of the state up to date
     Show               look at something before deciding
     ChangeSetting      write another value into the settings
@@ -154,6 +155,33 @@ class RollBackIndex:
         return {}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LandRecords:
+    """Bring the records of another system into their table."""
+
+    name: ClassVar[Literal["land"]] = "land"
+
+    landing: str
+    approve_deletions: int | None = None
+    """How many rows this once may go: exactly so many."""
+
+    @property
+    def words(self) -> str:
+        """The command."""
+        approved = self.approve_deletions
+        more = "" if approved is None else f" --approve-deletions {approved}"
+        return f"{_PROGRAM} land {self.landing}{more}"
+
+    @property
+    def arguments(self) -> dict[str, Argument]:
+        """Which one, and what is approved."""
+        approved = self.approve_deletions
+        return {
+            "landing": self.landing,
+            **({} if approved is None else {"approve_deletions": approved}),
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class Migrate:
     """Bring the tables of the state up to date."""
@@ -178,7 +206,13 @@ class Show:
     name: ClassVar[Literal["show"]] = "show"
 
     what: Literal[
-        "tenants", "quarantine list", "failed list", "index status", "cache stats", "doctor"
+        "tenants",
+        "quarantine list",
+        "failed list",
+        "index status",
+        "cache stats",
+        "doctor",
+        "land status",
     ]
 
     @property
@@ -219,6 +253,7 @@ Action: TypeAlias = (
     | VerifyScopes
     | SwitchIndex
     | RollBackIndex
+    | LandRecords
     | Migrate
     | Show
     | ChangeSetting

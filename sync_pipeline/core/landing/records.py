@@ -1,0 +1,270 @@
+"""Records mapped to rows: what lands, what is set aside, and what is told of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from sync_pipeline.core.landing.fields import MISSING, meets, told_field, value_at
+from sync_pipeline.core.landing.spec import ColumnRule, Landing, Path, TimeOfChange
+from sync_pipeline.core.landing.values import Unusable, column_value, moment, plain_text, record_id
+from sync_pipeline.core.scope import why_not_a_tenant_id
+from sync_pipeline.core.shortening import beginning
+
+MAX_UNKNOWN_FIELDS: Final = 50
+_SHOWN_CHARACTERS: Final = 60
+"""How much of a value that is refused is shown: enough to see what is wrong with it."""
+
+
+class Reason(StrEnum):
+    """Why a record, or one value of it, is not as it should be."""
+
+    NO_RECORD = "no_record"
+    """An element of the list that is no object; nothing lands."""
+    NO_ID = "no_id"
+    """Nothing lands: nobody could say which row it is."""
+    NO_OWNER = "no_owner"
+    """The field of the tenant is empty or no tenant can be called so; it lands without one, and is
+    no document."""
+    MISSING_REQUIRED = "missing_required"
+    """It lands as it is; entities whose text is empty then quarantine it."""
+    WRONG_TYPE = "wrong_type"
+    """The column is null."""
+
+
+LANDED_NOTHING: Final = frozenset({Reason.NO_RECORD, Reason.NO_ID})
+"""Reasons of records of which no row is made."""
+REFUSED_ABOVE_SHARE: Final = frozenset({Reason.NO_RECORD, Reason.NO_ID, Reason.WRONG_TYPE})
+"""Reasons that are counted against ``max_rejected_fraction``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """One thing that is wrong with one record."""
+
+    place: int
+    """Of the record in its page, from 0."""
+    source_key: str | None
+    reason: Reason
+    field: str | None = None
+    detail: str = ""
+    """In words, and of a value of another type the beginning of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LandedRow:
+    """What a record becomes."""
+
+    place: int
+    """Of the record in its page, from 0."""
+    id: str
+    source_key: str
+    """What the origin calls it by."""
+    is_gone: bool
+    """Marked as deleted, or outside of ``where``: its row goes."""
+    changed_at: datetime | None
+    tenant_id: str | None
+    is_global: bool
+    values: tuple[Any, ...]
+    """Of the mapped columns, in the order of ``Landing.columns``; jsonb as JSON text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappedPage:
+    """The records of one page, mapped."""
+
+    rows: tuple[LandedRow, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    records: int = 0
+    fields_seen: Mapping[str, int] = field(default_factory=dict)
+    """Per mapped column in how many records there was its field, even with null in it."""
+    unknown_fields: AbstractSet[str] = frozenset()
+    """Names that the settings do not mention."""
+
+    @property
+    def refused(self) -> int:
+        """Records that count against ``max_rejected_fraction``."""
+        places = {it.place for it in self.rejections if it.reason in REFUSED_ABOVE_SHARE}
+        return len(places)
+
+    @property
+    def without_id(self) -> int:
+        """Records of which nobody could say which row they are."""
+        return sum(it.reason in LANDED_NOTHING for it in self.rejections)
+
+
+def record_key(landing: Landing, record: object) -> str | None:
+    """What the origin calls a record by; None for one without, or with something no id can be."""
+    if not isinstance(record, Mapping):
+        return None
+    try:
+        return _id_at(record, landing.id if landing.key is None else (landing.key,))
+    except Unusable:
+        return None
+
+
+def map_records(landing: Landing, records: Sequence[object]) -> MappedPage:
+    """Map the records of one page.
+
+    Args:
+        landing: Says what becomes of a field.
+        records: Values as JSON has them, numbers with a fraction as ``Decimal``; times may be
+            ``datetime`` and binary data ``bytes``.
+    """
+    rows: list[LandedRow] = []
+    rejections: list[Rejection] = []
+    seen: Counter[str] = Counter({rule.name: 0 for rule in landing.columns})
+    unknown: set[str] = set()
+    known = _known_fields(landing)
+    for place, record in enumerate(records):
+        if not isinstance(record, Mapping):
+            rejections.append(Rejection(place=place, source_key=None, reason=Reason.NO_RECORD))
+            continue
+        if len(unknown) < MAX_UNKNOWN_FIELDS:
+            unknown.update(str(name) for name in record.keys() - known)
+        row, faults = _map_record(landing, record, place=place, seen=seen)
+        rejections += faults
+        if row is not None:
+            rows.append(row)
+    return MappedPage(
+        rows=tuple(rows),
+        rejections=tuple(rejections),
+        records=len(records),
+        fields_seen=dict(seen),
+        unknown_fields=frozenset(sorted(unknown)[:MAX_UNKNOWN_FIELDS]),
+    )
+
+
+def _map_record(
+    landing: Landing, record: Mapping[str, Any], *, place: int, seen: Counter[str]
+) -> tuple[LandedRow | None, list[Rejection]]:
+    faults: list[Rejection] = []
+    key = record_key(landing, record)
+
+    def fault(reason: Reason, path: Path | None = None, detail: str = "") -> None:
+        faults.append(
+            Rejection(
+                place=place,
+                source_key=key,
+                reason=reason,
+                field=None if path is None else told_field(path),
+                detail=plain_text(detail),
+            )
+        )
+
+    row_id = None
+    try:
+        row_id = _id_at(record, landing.id)
+        if row_id is None:
+            fault(Reason.NO_ID, landing.id[0])
+        elif key is None and landing.key is not None:
+            fault(Reason.NO_ID, landing.key)
+    except Unusable as error:
+        fault(Reason.NO_ID, landing.id[0], str(error))
+    values = tuple(_column(rule, record, seen=seen, fault=fault) for rule in landing.columns)
+    if row_id is None or key is None:
+        return None, [it for it in faults if it.reason in LANDED_NOTHING]
+    tenant_id = _tenant(landing, record, fault=fault)
+    for path in landing.required:
+        if value_at(record, path) in (MISSING, None, "", []):
+            fault(Reason.MISSING_REQUIRED, path)
+    is_gone = landing.gone_when is not None and meets(record, landing.gone_when)
+    row = LandedRow(
+        place=place,
+        id=row_id,
+        source_key=key,
+        is_gone=is_gone or not all(meets(record, test) for test in landing.where),
+        changed_at=_changed_at(landing.changed, record, fault=fault),
+        tenant_id=tenant_id,
+        is_global=landing.owner.is_global,
+        values=values,
+    )
+    return row, faults
+
+
+def _id_at(record: Mapping[str, Any], paths: Sequence[Path]) -> str | None:
+    found = [value_at(record, path) for path in paths]
+    return record_id([None if value is MISSING else value for value in found])
+
+
+def _column(rule: ColumnRule, record: Mapping[str, Any], *, seen: Counter[str], fault: Any) -> Any:
+    found = [value_at(record, path) for path in rule.fields]
+    if all(value is MISSING for value in found):
+        return None
+    seen[rule.name] += 1
+    try:
+        if not rule.is_object:
+            return column_value(found[0], rule)
+        return column_value(_object(rule, found), rule)
+    except Unusable as error:
+        shown = "" if rule.is_object else _shown(found[0])
+        fault(Reason.WRONG_TYPE, rule.fields[0], f"{error}{shown}")
+        return None
+
+
+def _object(rule: ColumnRule, found: Sequence[Any]) -> dict[str, Any]:
+    return {
+        str(path[-1]): value
+        for path, value in zip(rule.fields, found, strict=True)
+        if value is not MISSING
+    }
+
+
+def _shown(value: Any) -> str:
+    """The beginning of a value that is short by nature; of others nothing."""
+    if isinstance(value, bool | list | tuple | Mapping | bytes):
+        return ""
+    return f": {beginning(str(value), length=_SHOWN_CHARACTERS)!r}"
+
+
+def _tenant(landing: Landing, record: Mapping[str, Any], *, fault: Any) -> str | None:
+    path = landing.owner.tenant_field
+    if path is None:
+        return landing.owner.tenant_id
+    value = value_at(record, path)
+    try:
+        tenant_id = record_id([None if value is MISSING else value])
+    except Unusable as error:
+        fault(Reason.NO_OWNER, path, str(error))
+        return None
+    if tenant_id is None:
+        fault(Reason.NO_OWNER, path)
+        return None
+    reason = why_not_a_tenant_id(tenant_id)
+    if reason is not None:
+        fault(Reason.NO_OWNER, path, reason)
+        return None
+    return tenant_id
+
+
+def _changed_at(
+    changed: TimeOfChange | None, record: Mapping[str, Any], *, fault: Any
+) -> datetime | None:
+    if changed is None:
+        return None
+    value = value_at(record, changed.field)
+    if value is MISSING or value is None or value == "":
+        return None
+    try:
+        return moment(value, kind=changed.type, timezone=changed.timezone)
+    except Unusable as error:
+        fault(Reason.WRONG_TYPE, changed.field, f"{error}{_shown(value)}")
+        return None
+
+
+def _known_fields(landing: Landing) -> frozenset[str]:
+    """Top-level names that the settings mention."""
+    paths: list[Path] = [*landing.id, *landing.required]
+    paths += [path for rule in landing.columns for path in rule.fields]
+    paths += [test.field for test in landing.where]
+    paths += [it for it in (landing.key, landing.owner.tenant_field) if it is not None]
+    if landing.gone_when is not None:
+        paths.append(landing.gone_when.field)
+    if landing.changed is not None:
+        paths.append(landing.changed.field)
+    return frozenset(path[0] for path in paths if path and isinstance(path[0], str))
