@@ -58,6 +58,7 @@ from sync_pipeline.engine.generation import (
     bind_generation,
     open_none,
 )
+from sync_pipeline.engine.landing.landings import Landings
 from sync_pipeline.engine.metering import Meter
 
 
@@ -182,6 +183,8 @@ class SyncContext:
     """Which texts a service embeds by the batch."""
     feed: ChangeFeed | None = None
     """Where the source can tell which rows changed."""
+    landings: Landings | None = None
+    """Records of other systems that land in tables of the source; None: none do."""
 
     options: SyncOptions = field(default_factory=SyncOptions)
     fusion: Fusion = field(default_factory=Fusion)

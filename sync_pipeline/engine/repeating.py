@@ -8,7 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from sync_pipeline.core.errors import SupersededError, SyncPipelineError
+from sync_pipeline.core.errors import (
+    LandingSupersededError,
+    SupersededError,
+    SyncPipelineError,
+)
 
 _log: Final = logging.getLogger(__name__)
 
@@ -26,7 +30,7 @@ def repeating(work: Callable[[], None], *, every_seconds: float, name: str) -> I
         while not is_over.wait(every_seconds):
             try:
                 work()
-            except SupersededError:
+            except (SupersededError, LandingSupersededError):
                 return
             except SyncPipelineError as error:
                 _log.debug("%s: %s", name, error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -52,7 +52,7 @@ class RecordOrigin(Protocol):
     def traits(self) -> OriginTraits:
         """What it can promise."""
 
-    def pages(self, *, since: datetime | None, start: Position | None) -> Iterator[Page]:
+    def pages(self, *, since: datetime | None, start: Position | None) -> Generator[Page]:
         """The records, page by page, in the origin's order; requests may run ahead of them.
 
         Args:
@@ -83,9 +83,9 @@ class RecordOrigin(Protocol):
     ) -> AbstractContextManager[Iterator[ChangeHints]]:
         """Changes as the origin tells them, from a token or from now on.
 
-        Only where ``traits.follows``. The first hints come without keys, with a token of now;
-        then some at a time. Where none comes for ``wait_seconds`` hints without keys are given,
-        whose token is as new as the origin allows.
+        Only where ``traits.follows``. Without a token the first hints come without keys, with a
+        token of now. Then some at a time; where none comes for ``wait_seconds`` hints without
+        keys are given, whose token is as new as the origin allows.
 
         Raises:
             OriginUnavailableError: it cannot be reached.
@@ -134,6 +134,8 @@ class LandingRecord:
     failed_at: datetime | None = None
     error: str | None = None
     """Of the last run, if it failed."""
+    not_before: datetime | None = None
+    """Until when the origin asked to be left alone."""
     open_pass: PassState | None = None
     rejected: int = 0
     """Things that were wrong in the last applied full pass and since."""
@@ -253,7 +255,7 @@ class LandingStore(LandingReader, Protocol):
         ``max_pass_age_seconds``, or staged rows were lost in a crash of the server.
         """
 
-    def drop_pass(self, fence: LandingFence, state: PassState) -> None:
+    def drop_pass(self, fence: LandingFence, landing: Landing, state: PassState) -> None:
         """Forget a pass and what it staged."""
 
     def commit_page(
@@ -267,6 +269,15 @@ class LandingStore(LandingReader, Protocol):
         """Keep what a page brought, and where the pass goes on, in one transaction.
 
         Done again after its answer was lost, it is done once.
+
+        Raises:
+            LandingSupersededError: another owner has the landing now.
+        """
+
+    def stage_gone(
+        self, fence: LandingFence, landing: Landing, state: PassState, keys: Sequence[str]
+    ) -> PassState:
+        """Stage that what the origin called by these keys is gone.
 
         Raises:
             LandingSupersededError: another owner has the landing now.
@@ -296,8 +307,16 @@ class LandingStore(LandingReader, Protocol):
             StagedRowsLostError: fewer rows are staged than were.
         """
 
-    def note_failure(self, landing: str, error: str) -> None:
-        """Record that the last run failed, and why; the next apply forgets it."""
+    def note_failure(
+        self, landing: str, error: str, *, retry_after_seconds: float | None = None
+    ) -> None:
+        """Record that the last run failed, and why; the next apply forgets it.
+
+        Args:
+            landing: Whose run.
+            error: Without secrets.
+            retry_after_seconds: For how long the origin asked to be left alone.
+        """
 
     def note_token(
         self, fence: LandingFence, token: Position, *, needs_full_pass: str | None = None

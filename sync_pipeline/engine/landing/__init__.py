@@ -1,0 +1,1 @@
+"""Landing: passes through the records of other systems, into tables of ours."""

@@ -1,0 +1,90 @@
+"""What one run over one landing works with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Self
+
+from sync_pipeline.core.errors import StoppedError
+from sync_pipeline.core.landing.spec import Landing
+from sync_pipeline.core.liveness import BEATS_PER_LEASE
+from sync_pipeline.core.ports import (
+    LandingFence,
+    LandingStore,
+    OpenOrigin,
+    Progress,
+    RecordOrigin,
+    StopSignal,
+)
+from sync_pipeline.engine.context import SilentProgress, SyncContext, never_stop
+from sync_pipeline.engine.landing.landings import Landings
+from sync_pipeline.engine.repeating import repeating
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LandingContext:
+    """Where records land, where they come from, and who is told meanwhile."""
+
+    store: LandingStore
+    open_origin: OpenOrigin
+    lease_ttl_seconds: float = 60.0
+    progress: Progress = field(default_factory=SilentProgress)
+    should_stop: StopSignal = never_stop
+    seconds: Callable[[], float] = time.perf_counter
+
+    @classmethod
+    def of(cls, landings: Landings, sync: SyncContext) -> Self:
+        """That of an installation."""
+        return cls(
+            store=landings.store,
+            open_origin=landings.open_origin,
+            lease_ttl_seconds=sync.options.lease_ttl_seconds,
+            progress=sync.progress,
+            should_stop=sync.should_stop,
+            seconds=sync.seconds,
+        )
+
+    def checkpoint(self, landing: Landing) -> None:
+        """Stop here if asked to.
+
+        Raises:
+            StoppedError: asked to stop; the pass goes on where it was.
+        """
+        if self.should_stop():
+            raise StoppedError(
+                f"landing {landing.name!r} was stopped after a page; the next run goes on there"
+            )
+
+
+@contextmanager
+def landing_lease(
+    context: LandingContext, landing: Landing, *, owner: str
+) -> Iterator[LandingFence]:
+    """Hold the right to land, renewed by itself, for the length of the ``with``.
+
+    Raises:
+        LandingBusyError: another run has it.
+    """
+    ttl_seconds = context.lease_ttl_seconds
+    fence = context.store.acquire(landing.name, owner=owner, ttl_seconds=ttl_seconds)
+    renew = partial(context.store.renew, fence, ttl_seconds=ttl_seconds)
+    every_seconds = ttl_seconds / BEATS_PER_LEASE
+    with repeating(renew, every_seconds=every_seconds, name="sync-pipeline-landing-lease"):
+        try:
+            yield fence
+        finally:
+            context.store.release(fence)
+
+
+@contextmanager
+def opened_origin(context: LandingContext, landing: Landing) -> Iterator[RecordOrigin]:
+    """The origin of a landing, closed at the end."""
+    origin = context.open_origin(landing)
+    try:
+        yield origin
+    finally:
+        origin.close()

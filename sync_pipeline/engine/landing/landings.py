@@ -1,0 +1,38 @@
+"""The landings of an installation, where their records come from and where they land."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sync_pipeline.core.errors import UnknownLandingError
+from sync_pipeline.core.landing.spec import Landing
+from sync_pipeline.core.ports import LandingStore, OpenOrigin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landings:
+    """Made by ``wiring``; opens nothing."""
+
+    landings: tuple[Landing, ...]
+    store: LandingStore
+    open_origin: OpenOrigin
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """In the order of the settings."""
+        return tuple(it.name for it in self.landings)
+
+    def landing(self, name: str) -> Landing:
+        """One landing by its name.
+
+        Raises:
+            UnknownLandingError: the settings have no such landing.
+        """
+        for landing in self.landings:
+            if landing.name == name:
+                return landing
+        raise UnknownLandingError(name=name, known=self.names)
+
+    def landing_of(self, table: str) -> Landing | None:
+        """The landing that fills a table; None where none does."""
+        return next((it for it in self.landings if it.table == table), None)
