@@ -25,6 +25,7 @@ from sync_pipeline.core.extras import not_installed
 from sync_pipeline.core.gate import GatePolicy
 from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.index_options import IndexOptions
+from sync_pipeline.core.landing.spec import Landing
 from sync_pipeline.core.ports import (
     Breakers,
     Embedder,
@@ -34,6 +35,7 @@ from sync_pipeline.core.ports import (
     ModelCanaries,
     NoTracer,
     RateLimiter,
+    RecordOrigin,
     Tracer,
     VectorStore,
 )
@@ -51,12 +53,15 @@ from sync_pipeline.engine.generation import (
     bind_generation,
     with_views,
 )
+from sync_pipeline.engine.landing.examine import examine_landings
+from sync_pipeline.engine.landing.landings import Landings
 from sync_pipeline.engine.metering import BookedQueries, Meter
 from sync_pipeline.engine.questions.doctor import Finding, ask, examine
 from sync_pipeline.log_file import log_to_file
 from sync_pipeline.processes import machine_name
 from sync_pipeline.redaction import redact_logs
 from sync_pipeline.settings import Settings, dagster_storage_url, mask_url
+from sync_pipeline.settings.landings import MongoLanding, TableLanding
 from sync_pipeline.settings.providers import AnyModel, EmbeddingSettings, HashingModel, OpenAIModel
 from sync_pipeline.settings.recipe import Recipe, model_recipe
 from sync_pipeline.settings.urls import DAGSTER_SCHEMA, names_dagster_schema
@@ -100,11 +105,13 @@ class Installation:
         from sync_pipeline.database.migrate import migrate
 
         is_elsewhere = self.state_engine is not self.source_engine
-        return migrate(
+        applied = migrate(
             self.state_engine,
             self.settings.state.schema_name,
             before=self._check_encoding if is_elsewhere else None,
         )
+        landings = self.sync.landings
+        return [*applied, *([] if landings is None else landings.prepare())]
 
     def doctor(self) -> list[Finding]:
         """Ask every part of the installation how it is."""
@@ -120,6 +127,7 @@ class Installation:
                 else []
             ),
             *examine(self.sync),
+            *examine_landings(self.sync.landings),
         ]
 
     def has_switched_off(self) -> bool:
@@ -421,6 +429,7 @@ def _connect(settings: Settings, *, shares_index: bool, is_lasting: bool) -> Ins
         options=_options(settings),
         fusion=settings.search.as_fusion(),
         feed=PostgresChangeFeed(source_engine, schema=schema),
+        landings=_landings(settings, source_engine=source_engine, state_engine=state_engine),
         tracer=_tracer(settings),
         unfit=_why_unfit(settings),
     )
@@ -433,6 +442,66 @@ def _connect(settings: Settings, *, shares_index: bool, is_lasting: bool) -> Ins
         database_url=driver_url(source_url, "libpq"),
         dagster_storage_url=settings.dagster_url or dagster_storage_url(state_url),
     )
+
+
+def _landings(
+    settings: Settings, *, source_engine: Engine, state_engine: Engine
+) -> Landings | None:
+    """Where records of other systems come from and land; None where none do.
+
+    They land where the source is, so that one transaction holds a page and its pass.
+    """
+    if not settings.landings:
+        return None
+    from sync_pipeline.database.landing import PostgresLandings
+
+    schema = settings.state.schema_name
+
+    def open_origin(landing: Landing) -> RecordOrigin:
+        return _origin(settings, landing, source_engine=source_engine, state_engine=state_engine)
+
+    return Landings(
+        landings=settings.core_landings,
+        store=PostgresLandings(source_engine, schema),
+        open_origin=open_origin,
+    )
+
+
+def _origin(
+    settings: Settings, landing: Landing, *, source_engine: Engine, state_engine: Engine
+) -> RecordOrigin:
+    """The adapter of a landing's origin.
+
+    Raises:
+        ConfigurationError: what it needs is not installed.
+    """
+    chosen = settings.landing(landing.name)
+    if isinstance(chosen, TableLanding):
+        from sync_pipeline.origins.table import TableOrigin
+
+        return TableOrigin(landing, engine=source_engine, request=chosen.as_request())
+    if isinstance(chosen, MongoLanding):
+        try:
+            from sync_pipeline.origins.mongodb.origin import MongoOrigin
+        except ModuleNotFoundError as error:
+            needed_for = f"landing {landing.name!r} reads MongoDB"
+            raise not_installed(needed_for, error, extra="mongodb") from error
+        return MongoOrigin(
+            landing,
+            connection=settings.mongo_connection(chosen.connection),
+            request=chosen.as_request(),
+        )
+    from sync_pipeline.database.rate_limits import PostgresRateLimiter
+    from sync_pipeline.origins.rest.origin import RestOrigin
+
+    connection = settings.rest_connection(chosen.connection)
+    limiter = PostgresRateLimiter(
+        state_engine,
+        settings.state.schema_name,
+        account=f"connection {connection.name} {connection.base_url}",
+        limits=RateLimits(requests_per_minute=connection.requests_per_minute),
+    )
+    return RestOrigin(landing, connection=connection, request=chosen.as_request(), limiter=limiter)
 
 
 def _tracer(settings: Settings) -> Tracer:

@@ -27,7 +27,7 @@
     │   ├── StoreLockedError       another process is using the embedded index
     │   ├── ScopeBusyError         another run is writing this scope
     │   ├── OriginUnavailableError another system does not answer, or not usably
-    │   ├── ShortAnswerError       its list ended before the number that it states
+    │   │   └── ShortAnswerError   its list ended before the number that it states
     │   ├── LandingBusyError       another run is landing the same records
     │   └── StagedRowsLostError    a crash of the server took what a pass had staged
     ├── PermanentError             trying again gives the same answer

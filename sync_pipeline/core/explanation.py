@@ -41,7 +41,8 @@ class ScopeFinding:
     scope_key: str
     last_success_at: datetime | None
     in_sync_to: datetime | None
-    """Snapshot of the source that its last sync brought into the index; None before the first."""
+    """Snapshot of the source that its last sync brought into the index; None before the first.
+    Earlier, or None, where what had landed in the source is older."""
     lease: LeaseHolder | None
     """Who is syncing it now."""
     pending_events: int | None
@@ -112,6 +113,19 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LandingFinding:
+    """Where a row comes from that landed."""
+
+    name: str
+    """Of its landing."""
+    complete_at: datetime | None
+    """When the last complete pass began; None where there was none."""
+    is_fresh: bool
+    source_key: str | None
+    """What the origin calls it; None where there is no row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """Everything that is known of one row."""
 
@@ -119,6 +133,8 @@ class Explanation:
     db_id: str
     documents: tuple[DocumentFinding, ...]
     verdict: Verdict
+    landing: LandingFinding | None = None
+    """Where its table is filled by one."""
 
 
 def judge(
@@ -227,11 +243,12 @@ def _absent(finding: DocumentFinding) -> Verdict:
     if finding.record is not None:
         reason = "it is recorded as synced, but the index does not have it"
         return Verdict(Outcome.LOST, False, reason, _sync(scope))
-    if scope.in_sync_to is None:
+    synced_to = scope.in_sync_to or scope.last_success_at
+    if synced_to is None:
         reason = f"scope {scope.scope_key!r} has never been synced"
     else:
         reason = (
-            f"scope {scope.scope_key!r} was last synced as of {_moment(scope.in_sync_to)}, "
+            f"scope {scope.scope_key!r} was last synced as of {_moment(synced_to)}, "
             "without this row"
         )
     return Verdict(Outcome.NOT_SYNCED, False, reason, _sync(scope))

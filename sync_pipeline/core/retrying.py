@@ -112,7 +112,9 @@ def _seconds_until(value: str, *, now: datetime) -> float:
 
 
 def _log_wait(state: RetryCallState) -> None:
-    said = " ".join(str(_error_of(state)).split())
+    error = _error_of(state)
+    # What to do about it is done here.
+    said = " ".join((error.what if isinstance(error, TransientError) else str(error)).split())
     _log.warning("trying again in %.0f s: %s", state.upcoming_sleep, said)
 
 

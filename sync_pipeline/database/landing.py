@@ -48,7 +48,7 @@ _COUNTS: Final = ("pages", "records", "staged", "overlapping", "without_id", "re
 _STATE_COLUMNS: Final = sql.SQL(
     "pass_id, landing, mode, mapping_digest, started_at, since, position, is_fetched, pages, "
     "records, staged, overlapping, without_id, refused, rejected, fields_seen, unknown_fields, "
-    "first_total, last_total, mended_seams, requests, waited_seconds, resumed"
+    "first_total, last_total, doubt, mended_seams, requests, waited_seconds, resumed"
 )
 
 
@@ -229,6 +229,13 @@ class PostgresLandings:
                 ):
                     return _state(self._resumed(driver, state))
                 self._drop(driver, landing, state.pass_id)
+            self._execute(
+                driver,
+                "DELETE FROM {staged} WHERE _pass_id NOT IN "
+                "(SELECT pass_id FROM {passes} WHERE landing = %(landing)s AND state = 'open')",
+                tables=Tables.of(landing, schema=self._schema),
+                landing=landing.name,
+            )
             begun = self._one(
                 driver,
                 "INSERT INTO {passes} (pass_id, landing, mode, mapping_digest, started_at, since) "
@@ -313,7 +320,7 @@ class PostgresLandings:
             "overlapping = %(overlapping)s, without_id = %(without_id)s, refused = %(refused)s, "
             "rejected = %(rejected)s, fields_seen = %(fields_seen)s, "
             "unknown_fields = %(unknown_fields)s, first_total = %(first_total)s, "
-            "last_total = %(last_total)s, mended_seams = %(mended_seams)s, "
+            "last_total = %(last_total)s, doubt = %(doubt)s, mended_seams = %(mended_seams)s, "
             "requests = %(requests)s, waited_seconds = %(waited_seconds)s "
             "WHERE pass_id = %(pass_id)s AND state = 'open' AND pages = %(before)s",
             **{name: getattr(after, name) for name in _COUNTS},
@@ -326,6 +333,7 @@ class PostgresLandings:
             unknown_fields=Jsonb(sorted(after.unknown_fields)),
             first_total=after.first_total,
             last_total=after.last_total,
+            doubt=after.doubt,
             mended_seams=after.mended_seams,
             requests=after.requests,
             waited_seconds=after.waited_seconds,
@@ -558,6 +566,13 @@ class PostgresLandings:
                 token=Jsonb(token),
                 reason=needs_full_pass,
             )
+            if needs_full_pass is not None:
+                self._execute(
+                    driver,
+                    "UPDATE {passes} SET state = 'dropped', ended_at = now() "
+                    "WHERE landing = %(landing)s AND state = 'open'",
+                    landing=fence.landing,
+                )
 
         self._database.run("recording where to follow on", work)
 
@@ -641,6 +656,7 @@ def _after(state: PassState, page: Page, mapped: MappedPage) -> PassState:
         ),
         first_total=page.total if state.pages == 0 else state.first_total,
         last_total=page.total,
+        doubt=state.doubt or page.doubt,
         mended_seams=state.mended_seams + page.mended_seams,
         requests=state.requests + page.requests,
         waited_seconds=state.waited_seconds + page.waited_seconds,

@@ -63,6 +63,7 @@ _OWN_TABLES: Final[Mapping[str, str]] = {
         unknown_fields jsonb NOT NULL DEFAULT '[]',
         first_total bigint,
         last_total bigint,
+        doubt text,
         mended_seams bigint NOT NULL DEFAULT 0,
         requests bigint NOT NULL DEFAULT 0,
         waited_seconds double precision NOT NULL DEFAULT 0,

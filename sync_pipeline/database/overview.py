@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
+    DateTime,
     Engine,
     Numeric,
     Select,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
+    null,
     or_,
     select,
 )
@@ -31,6 +33,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.elements import CollectionAggregate
 
 from sync_pipeline.core.errors import MassDeletionRefusedError
+from sync_pipeline.core.landing.bounds import LandedUntil
 from sync_pipeline.core.ports import (
     MAX_LEASE_SECONDS,
     EntityTrouble,
@@ -77,13 +80,17 @@ class PostgresOverview:
         self._run = table(schema, "sync_run")
 
     def list_scopes(
-        self, *, entity_types: Sequence[str], page: ScopePage
+        self,
+        *,
+        entity_types: Sequence[str],
+        page: ScopePage,
+        landed: Sequence[LandedUntil] = (),
     ) -> tuple[list[RecordedScope], int]:
         """One page of scopes, and how many there are on all pages."""
         if "\0" in page.containing:
             # No key has it, and the driver refuses to send it.
             return [], 0
-        scopes = self._scopes(entity_types, keys=page.scope_keys)
+        scopes = self._scopes(entity_types, keys=page.scope_keys, landed=landed)
         conditions = []
         if page.containing:
             conditions.append(scopes.c.scope_key.icontains(page.containing, autoescape=True))
@@ -112,10 +119,14 @@ class PostgresOverview:
         return [RecordedScope(**row) for row in rows], total
 
     def sum_up(
-        self, *, entity_types: Sequence[str], scope_keys: Sequence[str] | None
+        self,
+        *,
+        entity_types: Sequence[str],
+        scope_keys: Sequence[str] | None,
+        landed: Sequence[LandedUntil] = (),
     ) -> ScopeTotals:
         """All scopes together, or these."""
-        scopes = self._scopes(entity_types, keys=scope_keys)
+        scopes = self._scopes(entity_types, keys=scope_keys, landed=landed)
         columns = scopes.c
 
         def number(of: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -133,7 +144,7 @@ class PostgresOverview:
             number(columns.failed > 0).label("failed_scopes"),
             number(columns.blocked_deletions.is_not(None)).label("blocked"),
             number(columns.is_cut_off).label("cut_off"),
-            number(columns.in_sync_to.is_(None)).label("never_synced"),
+            number(columns.snapshot_at.is_(None)).label("never_synced"),
             number(columns.vanished_at.is_not(None)).label("vanished"),
             number(columns.is_running).label("running"),
             func.min(columns.in_sync_to).label("in_sync_to"),
@@ -245,7 +256,13 @@ class PostgresOverview:
             )
         return by_view
 
-    def _scopes(self, entity_types: Sequence[str], *, keys: Sequence[str] | None) -> CTE:
+    def _scopes(
+        self,
+        entity_types: Sequence[str],
+        *,
+        keys: Sequence[str] | None,
+        landed: Sequence[LandedUntil],
+    ) -> CTE:
         """Every scope of which anything is recorded, with what its columns come to."""
         parts = [
             part if keys is None else part.where(part.selected_columns[0] == _one_of(keys))
@@ -282,8 +299,8 @@ class PostgresOverview:
                         "quarantined": quarantined.c.quarantined,
                     }.items()
                 ),
-                case((recorded.c.entities == len(entity_types), recorded.c.in_sync_to)).label(
-                    "in_sync_to"
+                case((recorded.c.entities == len(entity_types), recorded.c.snapshot_at)).label(
+                    "snapshot_at"
                 ),
                 recorded.c.last_success_at,
                 case((recorded.c.entities == len(entity_types), recorded.c.last_full_at)).label(
@@ -304,7 +321,7 @@ class PostgresOverview:
             .join(blocked, blocked.c.scope_key == key, isouter=True)
             .cte("counted")
         )
-        return _judged(counted)
+        return _judged(counted, landed=landed)
 
     def _recorded(self, entity_types: Sequence[str]) -> Select[Any]:
         columns = self._entity.c
@@ -320,7 +337,7 @@ class PostgresOverview:
                 cast(func.sum(columns.documents), BigInteger).label("documents"),
                 unless_unknown(
                     columns.source_snapshot_at, func.min(columns.source_snapshot_at)
-                ).label("in_sync_to"),
+                ).label("snapshot_at"),
                 func.min(columns.last_success_at).label("last_success_at"),
                 unless_unknown(columns.last_full_at, func.min(columns.last_full_at)).label(
                     "last_full_at"
@@ -393,7 +410,7 @@ class PostgresOverview:
         ).where(_is_refused(run), ~is_settled)
 
 
-def _judged(counted: CTE) -> CTE:
+def _judged(counted: CTE, *, landed: Sequence[LandedUntil]) -> CTE:
     """Add what ``RecordedScope`` works out, so that the database can sort by it."""
     columns = counted.c
     possible = func.greatest(columns.rows - columns.quarantined, 0)
@@ -402,17 +419,33 @@ def _judged(counted: CTE) -> CTE:
     severity = case(
         (columns.blocked_deletions.is_not(None), 4),
         (or_(columns.failed > 0, columns.is_cut_off), 3),
-        (or_(columns.in_sync_to.is_(None), synced < possible), 2),
+        (or_(columns.snapshot_at.is_(None), synced < possible), 2),
         (or_(columns.quarantined > 0, columns.vanished_at.is_not(None)), 1),
         else_=0,
     )
     return select(
         counted,
+        _in_sync_to(columns, landed=landed).label("in_sync_to"),
         possible.label("possible"),
         synced.label("synced"),
         case((possible > 0, cast(synced, Numeric) / possible), else_=1).label("coverage"),
         severity.label("severity"),
     ).cte("judged")
+
+
+def _in_sync_to(
+    columns: ReadOnlyColumnCollection[str, Any], *, landed: Sequence[LandedUntil]
+) -> ColumnElement[Any]:
+    """As ``landing.bounds.in_sync_to``; the least of a moment and NULL is the moment there."""
+    moment: ColumnElement[Any] = columns.snapshot_at
+    for until in landed:
+        bounded: ColumnElement[Any] = cast(null(), DateTime(timezone=True))
+        if until.complete_at is not None:
+            at = literal(until.complete_at, DateTime(timezone=True))
+            bounded = case((moment.is_not(None), func.least(moment, at)))
+        is_meant = columns.scope_key == until.scope_key
+        moment = bounded if until.scope_key is None else case((is_meant, bounded), else_=moment)
+    return moment
 
 
 def _is_refused(run: ReadOnlyColumnCollection[str, Column[Any]]) -> ColumnElement[bool]:

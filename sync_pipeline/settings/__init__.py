@@ -12,7 +12,15 @@ variable, its reference page and its line in the example file follow from it
 (``python docs/generate.py``).
 """
 
+from sync_pipeline.settings.connections import MongoConnectionSettings, RestConnectionSettings
 from sync_pipeline.settings.entities import CriterionSettings, EntitySettings, ViewSettings
+from sync_pipeline.settings.landings import (
+    AnyLandingSettings,
+    LandingSettings,
+    MongoLanding,
+    RestLanding,
+    TableLanding,
+)
 from sync_pipeline.settings.loading import config_to_write, find_config, load_settings
 from sync_pipeline.settings.model import Settings
 from sync_pipeline.settings.providers import (
@@ -44,6 +52,7 @@ from sync_pipeline.settings.urls import (
 
 __all__ = [
     "AlertSettings",
+    "AnyLandingSettings",
     "CriterionSettings",
     "DagsterSettings",
     "DatabaseUrl",
@@ -51,7 +60,12 @@ __all__ = [
     "EntitySettings",
     "HashingEmbedding",
     "IndexSettings",
+    "LandingSettings",
+    "MongoConnectionSettings",
+    "MongoLanding",
     "OpenAIEmbedding",
+    "RestConnectionSettings",
+    "RestLanding",
     "ScheduleSettings",
     "ScopeSettings",
     "SearchSettings",
@@ -62,6 +76,7 @@ __all__ = [
     "StagingSettings",
     "StateSettings",
     "SyncSettings",
+    "TableLanding",
     "ViewSettings",
     "config_to_write",
     "dagster_storage_url",

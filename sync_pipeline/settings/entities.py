@@ -55,19 +55,14 @@ def _why_not_a_tenant(value: str) -> Mistake | None:
     return None if reason is None else Mistake(f"cannot be a tenant: {reason}", "choose another id")
 
 
+TenantId = Annotated[str, BeforeValidator(as_id), checked(_why_not_a_tenant)]
+
+
 class TenantSettings(Section):
     """One tenant who owns every row of the table."""
 
-    value: Annotated[str, BeforeValidator(as_id)]
+    value: TenantId
     """Its id."""
-
-    @field_validator("value")
-    @classmethod
-    def _can_be_a_tenant(cls, value: str) -> str:
-        mistake = _why_not_a_tenant(value)
-        if mistake is not None:
-            raise refusal(mistake)
-        return value
 
 
 class TimeSettings(Section):
@@ -150,10 +145,9 @@ IsGlobal = Annotated[
     bool | str, BeforeValidator(_refuse_other_rules), AfterValidator(_check_column)
 ]
 Accepted = Annotated[bool | int | str | None, BeforeValidator(_refuse_other_values)]
-Only = Mapping[
-    Column,
-    Annotated[tuple[Accepted, ...], Field(min_length=1), BeforeValidator(_as_list)],
-]
+AcceptedValues = Annotated[tuple[Accepted, ...], Field(min_length=1), BeforeValidator(_as_list)]
+"""One accepted value, or a list of them."""
+Only = Mapping[Column, AcceptedValues]
 
 
 class ViewSettings(Section):

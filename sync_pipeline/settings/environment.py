@@ -12,7 +12,9 @@ from sync_pipeline.settings.gone import variables_gone
 from sync_pipeline.settings.keys import PREFIX, WELL_KNOWN, Path, paths, variable
 
 _AS_JSON: Final[Mapping[Path, str]] = {
+    ("connections",): """an object such as '{"erp": {"kind": "rest", "base_url": "..."}}'""",
     ("entities",): "a list such as '[{...}]'",
+    ("landings",): "a list such as '[{...}]'",
     ("alerts", "email_to"): "a list such as '[{...}]'",
     ("scopes", "priority"): """a mapping such as '{"acme": 10}'""",
     ("embedding", "document_fields"): """an object such as '{"input_type": "document"}'""",

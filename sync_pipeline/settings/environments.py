@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +19,9 @@ from sync_pipeline.core.environment import NamedEnvironment
 from sync_pipeline.settings import keys
 from sync_pipeline.settings.database_url import read_address
 from sync_pipeline.settings.environment import Environment
+from sync_pipeline.settings.landings import in_schema
 from sync_pipeline.settings.model import Settings
-from sync_pipeline.settings.rules import Mistake
+from sync_pipeline.settings.rules import FromVariable, Mistake
 
 KEY: Final = "environments"
 PROTECTED: Final = "protected"
@@ -37,8 +38,18 @@ ADDRESSES: Final[tuple[keys.Path, ...]] = (*DATABASES, ("index", "url"))
 PLACES: Final[tuple[keys.Path, ...]] = (*ADDRESSES, ALIAS, ("state", "schema"), HOME)
 """Values that say where an environment is."""
 
+CONNECTIONS: Final = "connections"
+_REFERENCE_KEY: Final = "env"
+_NO_VALUES: Final = frozenset(
+    {(), ("headers",), ("params",), ("basic",), ("login",), ("login", "json"), ("login", "form")}
+)
+"""What is a mapping of a connection, and no value that ``{env: NAME}`` could stand for."""
+
+_LANDINGS: Final = "landings "
+"""How the key of a landed table begins."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,30}")
-_REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_REFERENCE: Final = re.compile(rf"\$\{{({_VARIABLE.pattern})\}}")
 _DEFAULT_PORT: Final = "5432"
 
 
@@ -117,9 +128,9 @@ def choose(
 
 
 def expand(values: Mapping[Any, object], *, env: Mapping[str, str]) -> Expanded:
-    """Put variables where a whole value is ``${NAME}``; entities are left as they are.
+    """Put variables where a whole value is ``${NAME}``, or ``{env: NAME}`` in a connection.
 
-    An empty variable counts as not set.
+    Lists are left as they are. An empty variable counts as not set.
     """
     missing: dict[keys.Path, str] = {}
     names: list[str] = []
@@ -128,21 +139,40 @@ def expand(values: Mapping[Any, object], *, env: Mapping[str, str]) -> Expanded:
         result: dict[Any, object] = {}
         for key, value in content.items():
             place = (*path, str(key))
-            if isinstance(value, Mapping):
-                result[key] = expanded(value, place)
+            name = _referred(value, place)
+            if name is None:
+                result[key] = expanded(value, place) if isinstance(value, Mapping) else value
                 continue
-            match = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
-            if match is None:
-                result[key] = value
-                continue
-            names.append(match[1])
-            if env.get(match[1]):
-                result[key] = env[match[1]]
+            names.append(name)
+            if env.get(name):
+                result[key] = FromVariable(env[name])
             else:
-                missing[place] = match[1]
+                missing[place] = name
         return result
 
     return Expanded(values=expanded(values, ()), missing=missing, names=tuple(names))
+
+
+def expand_connections(values: Mapping[Any, object], *, env: Mapping[str, str]) -> Expanded:
+    """The same of the connections alone: of what variables say the rest is meant as it stands."""
+    connections = values.get(CONNECTIONS)
+    if not isinstance(connections, Mapping):
+        return Expanded(values=dict(values))
+    found = expand({CONNECTIONS: connections}, env=env)
+    return replace(found, values={**values, **found.values})
+
+
+def _referred(value: object, place: keys.Path) -> str | None:
+    """The variable that a value is left to; None for a value."""
+    if isinstance(value, str):
+        match = _REFERENCE.fullmatch(value)
+        return None if match is None else match[1]
+    if place[0] != CONNECTIONS or place[2:] in _NO_VALUES:
+        return None
+    if not isinstance(value, Mapping) or list(value) != [_REFERENCE_KEY]:
+        return None
+    name = value[_REFERENCE_KEY]
+    return name if isinstance(name, str) and _VARIABLE.fullmatch(name) else None
 
 
 def missing_variables(missing: Mapping[keys.Path, str], overlay: Overlay | None) -> list[str]:
@@ -236,7 +266,7 @@ def shared_places(located: Mapping[str, Settings]) -> list[str]:
         f"{one} and {other}: both lead to the same {what}; fix: {_fix_of(key)}"
         for (one, of_one), (other, of_other) in combinations(places.items(), 2)
         for key, (what, where) in of_one.items()
-        if of_other[key][1] == where
+        if key in of_other and of_other[key][1] == where
     ]
 
 
@@ -244,7 +274,7 @@ def leads_into(settings: Settings, protected: Settings) -> str | None:
     """What settings would write that belongs to a protected environment; None for nothing."""
     there = dict(_places(protected))
     for key, (what, where) in _places(settings):
-        if there[key][1] == where:
+        if key in there and there[key][1] == where:
             return what
     return None
 
@@ -348,9 +378,21 @@ def _places(settings: Settings) -> Iterator[tuple[str, tuple[str, tuple[str, ...
     storage = settings.dagster.storage_url
     history = tables if storage is None else database_place(storage.get_secret_value())
     yield "dagster.storage_url", ("history of Dagster's runs", history)
+    source = settings.source.url
+    database = (
+        (str(settings.postgres_path),)
+        if source is None
+        else database_place(source.get_secret_value())[:2]
+    )
+    for landing in settings.landings:
+        table = in_schema(landing.table_name)
+        what = f"table {landing.table_name} of the landing {landing.name!r}"
+        yield f"{_LANDINGS}{table}", (what, (*database, *table))
 
 
 def _fix_of(key: str) -> str:
+    if key.startswith(_LANDINGS):
+        return "give each a source.url of its own, or the one that only reads it `landings: []`"
     if key == "dagster.storage_url":
         return "give each a state.url of its own, or a dagster.storage_url"
     return f"give each {'an' if key[0] in 'aeiou' else 'a'} {key} of its own"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,7 +59,9 @@ def load_settings(
     laid = base if chosen is None else merge(base, chosen.values)
     expanded = environments.expand(laid, env=env)
     mistakes += environments.missing_variables(expanded.missing, chosen)
-    merged = merge(merge(expanded.values, nested(variables.values)), overrides)
+    spoken = environments.expand_connections(nested(variables.values), env=env)
+    mistakes += environments.missing_variables(spoken.missing, None)
+    merged = merge(merge(expanded.values, spoken.values), overrides)
     if chosen is not None:
         mistakes += environments.contradictions(
             chosen, in_file=expanded.values, environment=variables
@@ -67,7 +69,11 @@ def load_settings(
         stronger = (nested(variables.values), overrides)
         merged = environments.settled(merged, chosen, stronger=stronger)
     settings = _validated(
-        merged, chosen, variables=_winning(variables, overrides), mistakes=mistakes
+        merged,
+        chosen,
+        variables=_winning(variables, overrides),
+        mistakes=mistakes,
+        left_out={*expanded.missing, *spoken.missing},
     )
     others = _located(base, overlays, chosen, env=env, mistakes=mistakes)
     if settings is not None:
@@ -75,7 +81,9 @@ def load_settings(
     mistakes = list(dict.fromkeys(mistakes))
     if settings is None or mistakes:
         raise SettingsError(origin=_origin(path, variables), mistakes=mistakes)
-    return settings.located(None if chosen is None else chosen.named, references=expanded.names)
+    return settings.located(
+        None if chosen is None else chosen.named, references=(*expanded.names, *spoken.names)
+    )
 
 
 def _validated(
@@ -84,8 +92,17 @@ def _validated(
     *,
     variables: Mapping[keys.Path, str],
     mistakes: list[str],
+    left_out: Collection[keys.Path],
 ) -> Settings | None:
-    """The settings; None where there is a mistake, which is added to ``mistakes``."""
+    """The settings; None where there is a mistake, which is added to ``mistakes``.
+
+    Args:
+        values: All sections.
+        overlay: The environment.
+        variables: Per value the variable that said it.
+        mistakes: What is wrong so far.
+        left_out: Values that are only missing because their variable is.
+    """
     # `sync:` with every line below it commented out is null, and means nothing.
     present = {key: value for key, value in values.items() if value is not None}
     present, gone = without_gone(present, variables=variables)
@@ -97,7 +114,7 @@ def _validated(
     try:
         return Settings.model_validate(present)
     except ValidationError as error:
-        mistakes += mistakes_of(error, variables=variables, prefix=prefix)
+        mistakes += mistakes_of(error, variables=variables, prefix=prefix, left_out=left_out)
         mistakes += _also(present, error, prefix=prefix(("entities",)))
         return None
 
@@ -121,7 +138,9 @@ def _located(
         expanded = environments.expand(merge(base, overlay.values), env=env)
         values = environments.settled(expanded.values, overlay)
         wrong: list[str] = []
-        settings = _validated(values, overlay, variables={}, mistakes=wrong)
+        settings = _validated(
+            values, overlay, variables={}, mistakes=wrong, left_out=expanded.missing
+        )
         mistakes += [line for line in wrong if line.startswith(f"{overlay.place}.")]
         if settings is not None and not expanded.missing:
             located.append((overlay, settings))

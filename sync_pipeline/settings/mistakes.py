@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final
 
@@ -11,11 +11,17 @@ from pydantic_core import ErrorDetails
 
 from sync_pipeline.core.shortening import beginning
 from sync_pipeline.settings.keys import Path, siblings
-from sync_pipeline.settings.rules import HIDDEN_PART, MISTAKE, Mistake
+from sync_pipeline.settings.rules import HIDDEN_PART, MISTAKE, NOT_SHOWN, Mistake
 from sync_pipeline.settings.urls import mask_url
 
 _LONGEST_SHOWN: Final = 60
 _SECRET_KEYS: Final = frozenset({"api_key", "webhook_url", "smtp_url"})
+
+_SHOWN_OF_CONNECTIONS: Final = frozenset({
+    "kind", "method", "database", "concurrent_requests", "requests_per_minute",
+    "timeout_seconds", "longest_wait_seconds", "attempts", "allow_plain_http",
+})  # fmt: skip
+"""Keys of connections whose value is never a secret, not even by mistake."""
 
 _WHOLE: Final = Mistake("must be a whole number", "write digits only, e.g. 500")
 _NUMBER: Final = Mistake("must be a number", "write it with a point, e.g. 0.1")
@@ -49,12 +55,23 @@ _BY_TYPE: Final[Mapping[str, Mistake]] = {
     "less_than_equal": Mistake("is too large", "write at most {le}"),
 }
 
-_MISSING_OF_MODELS: Final[Mapping[str, str]] = {
-    "model": "name one that the service offers, e.g. text-embedding-3-small",
-    "dimension": "set the length of the model's vectors, e.g. 1536 for text-embedding-3-small",
+_MISSING: Final[Mapping[str, Mapping[str, str]]] = {
+    "embedding": {
+        "model": "name one that the service offers, e.g. text-embedding-3-small",
+        "dimension": (
+            "set the length of the model's vectors, e.g. 1536 for text-embedding-3-small"
+        ),
+    },
+    "landings": {
+        "connection": "name one of connections, or write from: TABLE",
+        "id": "name the field that identifies a record",
+        "owner": "write {global: true}, {tenant: acme} or {tenant_field: FIELD}",
+        "pages": "say how pages are asked for, e.g. {by: offset}",
+        "request": "say which list is asked for, e.g. {path: data/products}",
+        "collection": "name the collection; the connection is a MongoDB",
+    },
 }
-"""What to write for a key that a provider cannot do without."""
-
+"""Per section what to write for a key that cannot be done without."""
 
 Prefix = Callable[[Sequence[int | str]], str]
 """What stands before a location in the file: ``environments.prod.``, or nothing."""
@@ -66,7 +83,11 @@ def _nothing(location: Sequence[int | str]) -> str:
 
 
 def mistakes_of(
-    error: ValidationError, *, variables: Mapping[Path, str], prefix: Prefix = _nothing
+    error: ValidationError,
+    *,
+    variables: Mapping[Path, str],
+    prefix: Prefix = _nothing,
+    left_out: Collection[Path] = (),
 ) -> list[str]:
     """Describe everything that pydantic found, without keys and passwords.
 
@@ -75,9 +96,15 @@ def mistakes_of(
         variables: Per value that came from the environment its variable, which
             is then named too.
         prefix: Which part of the file other values stand in.
+        left_out: Values that are missing for a reason that is named already.
     """
     errors = error.errors(include_url=False)
-    return [_line(details, variables, prefix) for details in errors if not _is_consequence(details)]
+    return [
+        _line(details, variables, prefix)
+        for details in errors
+        if not _is_consequence(details)
+        and not (details["type"] == "missing" and _seen(details["loc"]) in left_out)
+    ]
 
 
 def written(location: Sequence[int | str]) -> str:
@@ -87,9 +114,7 @@ def written(location: Sequence[int | str]) -> str:
 
 
 def _line(details: ErrorDetails, variables: Mapping[Path, str], prefix: Prefix) -> str:
-    location = tuple(
-        part for part in details["loc"] if part != "[key]" and not str(part).startswith(HIDDEN_PART)
-    )
+    location = _seen(details["loc"])
     mistake = _mistake(details, location)
     got = _shown(details, location)
     name = _variable(location, variables)
@@ -97,6 +122,13 @@ def _line(details: ErrorDetails, variables: Mapping[Path, str], prefix: Prefix) 
     if name is None:
         place = f"{prefix(location)}{written(location)}"
     return f"{place}: {mistake.what}{got}; fix: {mistake.fix}"
+
+
+def _seen(location: Sequence[int | str]) -> tuple[int | str, ...]:
+    """The location without the parts that only pydantic knows."""
+    return tuple(
+        part for part in location if part != "[key]" and not str(part).startswith(HIDDEN_PART)
+    )
 
 
 def _variable(location: tuple[int | str, ...], variables: Mapping[Path, str]) -> str | None:
@@ -119,8 +151,9 @@ def _mistake(details: ErrorDetails, location: tuple[int | str, ...]) -> Mistake:
         return Mistake(context["what"], context["fix"])
     if kind == "extra_forbidden":
         return _unknown_key(details["loc"])
-    if kind == "missing" and location[0] == "embedding":
-        return Mistake("is missing", _MISSING_OF_MODELS[str(location[-1])])
+    if kind == "missing" and location[0] in _MISSING:
+        fix = _MISSING[str(location[0])].get(str(location[-1]), "add it")
+        return Mistake("is missing", fix)
     if kind not in _BY_TYPE:
         return Mistake(details["msg"], "see docs/reference/settings.md")
     what, fix = _BY_TYPE[kind]
@@ -133,18 +166,27 @@ def _unknown_key(location: tuple[int | str, ...]) -> Mistake:
     allowed = next(iter(forms.values()), [])
     owners = [tag for tag in others if location[-1] in forms[f"{HIDDEN_PART}{tag}"]]
     if owners:
-        return Mistake(
-            f"belongs to the provider {' and '.join(owners)}, this is {this}", "remove it"
-        )
+        return Mistake(_of_others(location, owners=owners, this=this), "remove it")
     similar = get_close_matches(str(location[-1]), allowed, n=1)
     fix = f"did you mean {similar[0]!r}?" if similar else f"choose from {', '.join(allowed)}"
     return Mistake("is no setting", fix)
 
 
+def _of_others(location: tuple[int | str, ...], *, owners: Sequence[str], this: str) -> str:
+    named = " and ".join(owners)
+    if location[0] == "embedding":
+        return f"belongs to the provider {named}, this is {this}"
+    if location[-3] == "pages":
+        return f"belongs to pages by {named}, these are by {this}"
+    return f"belongs to the kind {named}, this is {this}"
+
+
 def _shown(details: ErrorDetails, location: tuple[int | str, ...]) -> str:
     """Show the rejected value where that helps and gives no secret away."""
     value, key = details["input"], location[-1] if location else None
-    if key is None:
+    if key is None or value is NOT_SHOWN:
+        return ""
+    if location[0] == "connections" and key not in _SHOWN_OF_CONNECTIONS:
         return ""
     if key in _SECRET_KEYS or details["type"] in {"missing", "extra_forbidden", "invalid_key"}:
         return ""

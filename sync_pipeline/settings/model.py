@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import unquote
 
-from pydantic import PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.environment import NamedEnvironment
+from sync_pipeline.core.errors import UnknownLandingError
 from sync_pipeline.core.hashing import digest
+from sync_pipeline.core.landing.origin_options import MongoConnection, RestConnection
+from sync_pipeline.core.landing.spec import Landing
 from sync_pipeline.settings.budget import BudgetSettings
+from sync_pipeline.settings.connections import (
+    Connections,
+    MongoConnectionSettings,
+    RestConnectionSettings,
+)
 from sync_pipeline.settings.entities import DEFAULT_ENTITIES, Entities
+from sync_pipeline.settings.landed_tables import mistakes_between
+from sync_pipeline.settings.landings import AnyLanding, AnyLandingSettings, told_kinds
 from sync_pipeline.settings.providers import (
     AnyEmbedding,
     OpenAIModel,
     SentenceTransformersEmbedding,
 )
-from sync_pipeline.settings.rules import BM25_VECTOR, Mistake, refusal
+from sync_pipeline.settings.rules import BM25_VECTOR, Mistake, refusal, refuse_all
 from sync_pipeline.settings.sections import (
     AlertSettings,
     DagsterSettings,
@@ -67,11 +77,25 @@ class Settings(Section):
     tracing: TracingSettings = TracingSettings()
     alerts: AlertSettings = AlertSettings()
     service: ServiceSettings = ServiceSettings()
+    connections: Connections = Field(default={})
+    """Other systems whose records land in tables of the source database, by names of your own."""
+    landings: tuple[AnyLanding, ...] = ()
+    """Which of their records land in which tables; an entity then names such a table."""
     entities: Entities = DEFAULT_ENTITIES
     """The source tables."""
 
     _environment: NamedEnvironment | None = PrivateAttr(default=None)
     _references: tuple[str, ...] = PrivateAttr(default=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_kinds_of_landings(cls, values: Any) -> Any:
+        return told_kinds(values)
+
+    @model_validator(mode="after")
+    def _lands_as_it_is_read(self) -> Self:
+        refuse_all("settings", mistakes_between(self.connections, self.landings, self.entities))
+        return self
 
     @model_validator(mode="after")
     def _weighs_what_there_is(self) -> Self:
@@ -247,17 +271,59 @@ class Settings(Section):
             self.alerts.webhook_url,
             self.service.secret,
         )
+        connections = [it for found in self.connections.values() for it in found.secret_values]
         addresses = [url.get_secret_value() for url in urls if url is not None]
         passwords = [password for url in addresses for password in passwords_of(url)]
         return [
             *(part for password in passwords for part in {password, unquote(password)} if part),
             *(key.get_secret_value() for key in keys if key is not None),
+            *connections,
         ]
 
     @property
     def core_entities(self) -> tuple[Entity, ...]:
         """The entities as the engine works with them."""
         return tuple(entity.as_entity() for entity in self.entities)
+
+    @property
+    def core_landings(self) -> tuple[Landing, ...]:
+        """The landings as the engine works with them."""
+        return tuple(landing.as_landing() for landing in self.landings)
+
+    def landing(self, name: str) -> AnyLandingSettings:
+        """A landing by its name: a ``RestLanding``, ``MongoLanding`` or ``TableLanding``.
+
+        ``as_landing`` and ``as_request`` of it are what the engine and the adapter take.
+
+        Raises:
+            UnknownLandingError: there is none of this name.
+        """
+        for landing in self.landings:
+            if landing.name == name:
+                return landing
+        raise UnknownLandingError(name=name, known=[landing.name for landing in self.landings])
+
+    def rest_connection(self, name: str) -> RestConnection:
+        """The connection of a ``RestLanding``, secrets in clear; for its adapter.
+
+        Raises:
+            KeyError: there is none of this kind, which the settings have ruled out.
+        """
+        found = self.connections.get(name)
+        if not isinstance(found, RestConnectionSettings):
+            raise KeyError(name)
+        return found.as_connection(name)
+
+    def mongo_connection(self, name: str) -> MongoConnection:
+        """The connection of a ``MongoLanding``, password in clear; for its adapter.
+
+        Raises:
+            KeyError: there is none of this kind, which the settings have ruled out.
+        """
+        found = self.connections.get(name)
+        if not isinstance(found, MongoConnectionSettings):
+            raise KeyError(name)
+        return found.as_connection(name)
 
     @property
     def views(self) -> tuple[str, ...]:

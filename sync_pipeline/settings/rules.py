@@ -6,16 +6,21 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple, get_args
 
-from pydantic import AfterValidator, BeforeValidator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sync_pipeline.core.cluster_options import AgreementWord
 from sync_pipeline.core.entity import IDENTIFIER
+from sync_pipeline.core.landing.fields import parse_field
+from sync_pipeline.core.landing.spec import OWN_COLUMNS
 from sync_pipeline.core.payload import RESERVED_FIELDS
 from sync_pipeline.core.scope import GLOBAL_KEY, why_not_a_tenant_id
 
 MISTAKE: Final = "mistake"
 """Type of the pydantic errors that carry a ``Mistake``."""
+
+NOT_SHOWN: Final = object()
+"""Stands for a rejected value of which a message shows nothing."""
 
 HIDDEN_PART: Final = "<form>"
 """How a part of a mistake's place begins that only pydantic knows: which form a value has."""
@@ -30,6 +35,10 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _REQUEST_FIELDS: Final = frozenset({"input", "model", "dimensions", "encoding_format", "user"})
 _DEVICE: Final = re.compile(r"auto|cpu|mps|xpu|cuda(:\d+)?")
 _MAIL_ADDRESS: Final = re.compile(r"[^\s@<>,;:\"\\]{1,64}@[A-Za-z0-9.-]{1,255}")
+_SHORT_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,47}")
+_HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_NOT_IN_PATHS: Final = re.compile(r"[\s\x00-\x1f\x7f?#\\]")
+_SYSTEM_COLUMNS: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 _ALIAS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
@@ -40,6 +49,22 @@ class Mistake(NamedTuple):
     fix: str
 
 
+class Located(NamedTuple):
+    """A mistake of a value inside another one."""
+
+    place: tuple[str | int, ...]
+    """From the outer value on."""
+    mistake: Mistake
+    value: object = None
+    """What is shown of it; None: nothing."""
+
+
+class FromVariable(str):
+    """A text that a variable said, and not the file: it may be a secret."""
+
+    __slots__ = ()
+
+
 Rule = Callable[[str], Mistake | None]
 """Judges one text."""
 
@@ -47,6 +72,24 @@ Rule = Callable[[str], Mistake | None]
 def refusal(mistake: Mistake) -> PydanticCustomError:
     """Wrap a mistake for pydantic, which collects it with the others."""
     return PydanticCustomError(MISTAKE, "{what}; fix: {fix}", mistake._asdict())
+
+
+def refuse_all(title: str, found: Iterable[Located]) -> None:
+    """Raise mistakes of inner values for pydantic, each at its place; nothing where there is none.
+
+    Raises:
+        ValidationError: naming all of them.
+    """
+    details = [
+        InitErrorDetails(
+            type=refusal(it.mistake),
+            loc=it.place,
+            input=NOT_SHOWN if it.value is None else it.value,
+        )
+        for it in found
+    ]
+    if details:
+        raise ValidationError.from_exception_data(title, details)
 
 
 def checked(rule: Rule) -> AfterValidator:
@@ -194,3 +237,81 @@ def why_not_a_device(value: str) -> Mistake | None:
     if _DEVICE.fullmatch(value):
         return None
     return Mistake("is no device", "choose auto, cpu, cuda, cuda:0, mps or xpu")
+
+
+def why_not_a_connection_name(value: str) -> Mistake | None:
+    """Judge the name of a connection, which becomes part of Dagster's pools."""
+    return _why_not_a_short_name(value, "a connection")
+
+
+def why_not_a_landing_name(value: str) -> Mistake | None:
+    """Judge the name of a landing, which becomes part of assets, jobs and tables."""
+    return _why_not_a_short_name(value, "a landing")
+
+
+def _why_not_a_short_name(value: str, whose: str) -> Mistake | None:
+    if _SHORT_NAME.fullmatch(value):
+        return None
+    return Mistake(
+        f"is no name of {whose}", "start with a-z and go on with a-z, 0-9 and _, at most 48"
+    )
+
+
+def why_not_a_field(value: str) -> Mistake | None:
+    """Judge where a value is in a record."""
+    try:
+        parse_field(value)
+    except ValueError:
+        return Mistake(
+            "names no field",
+            "write keys with dots between them, [0] for an element of a list, [] for each of them, "
+            'and "..." around a key with a dot or a bracket in it',
+        )
+    return None
+
+
+def why_not_a_landed_column(value: str) -> Mistake | None:
+    """Judge the name of a mapped column, beside those that every landing table has."""
+    if value.lower() in OWN_COLUMNS:
+        return Mistake("is written by the landing itself", "call the column something else")
+    if value.lower() in _SYSTEM_COLUMNS:
+        return Mistake("belongs to PostgreSQL itself", "call the column something else")
+    if value.startswith("_"):
+        return Mistake("begins as columns of our own do", "leave the _ in front out")
+    return why_not_a_column(value)
+
+
+def why_not_a_header(value: str) -> Mistake | None:
+    """Judge the name of a header."""
+    if _HEADER.fullmatch(value):
+        return None
+    return Mistake("is no name of a header", "write letters, digits and -, e.g. X-API-Key")
+
+
+def why_not_a_scheme(value: str) -> Mistake | None:
+    """Judge the word before a token."""
+    if _HEADER.fullmatch(value):
+        return None
+    return Mistake("is no word before a token", "write one such as Bearer, or null")
+
+
+def why_not_a_path(value: str) -> Mistake | None:
+    """Judge a path below the address of a connection."""
+    if "://" in value or value.startswith("//"):
+        return Mistake(
+            "leads to another address", "write what follows base_url, e.g. data/products"
+        )
+    if not value.strip("/"):
+        return Mistake("is empty", "write what follows base_url, e.g. data/products")
+    if _NOT_IN_PATHS.search(value):
+        return Mistake(
+            "has a ?, a # or a space in it", "write parameters under params, other signs as %20"
+        )
+    return None
+
+
+def why_not_a_collection(value: str) -> Mistake | None:
+    """Judge the name of a MongoDB collection."""
+    if not value or "\x00" in value or "$" in value or value.startswith("system."):
+        return Mistake("is no name of a collection", "write it as MongoDB does, without $")
+    return None

@@ -108,8 +108,13 @@ def why_not_a_database_url(url: str) -> Mistake | None:
     return read if isinstance(read, Mistake) else None
 
 
-def why_not_an_http_url(url: str) -> Mistake | None:
-    """Judge the base URL of an HTTP service."""
+def why_not_an_http_url(url: str, *, instead: str = "api_key") -> Mistake | None:
+    """Judge the base URL of an HTTP service.
+
+    Args:
+        url: The address.
+        instead: Which key of the settings is for secrets.
+    """
     if _UNPRINTABLE.search(url):
         return Mistake("has spaces or line breaks in it", "remove them")
     if not url.lower().startswith(("http://", "https://")):
@@ -118,9 +123,11 @@ def why_not_an_http_url(url: str) -> Mistake | None:
     if parts is None:
         return Mistake("cannot be taken apart", "write http(s)://HOST:PORT")
     if "@" in url:
-        return Mistake("has a user name or password in it", "remove it and set `api_key` instead")
+        return Mistake(
+            "has a user name or password in it", f"remove it and set `{instead}` instead"
+        )
     if parts.query or parts.fragment:
-        return Mistake("has a ? or # part", "remove it; set a key as `api_key`")
+        return Mistake("has a ? or # part", f"remove it; set a key as `{instead}`")
     if not parts.hostname:
         return Mistake("names no host", "write http(s)://HOST:PORT")
     return None

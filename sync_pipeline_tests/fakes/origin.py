@@ -33,7 +33,6 @@ class FakeOrigin:
     before_page: Callable[[int], None] = lambda _: None
     hidden: set[str] = field(default_factory=set)
     hints: list[ChangeHints] = field(default_factory=list)
-    told: int = 0
     pages_cut: int = 0
     asked_since: list[datetime | None] = field(default_factory=list)
     looked_up: list[str] = field(default_factory=list)
@@ -86,7 +85,7 @@ class FakeOrigin:
         del wait_seconds
 
         def tell() -> Iterator[ChangeHints]:
-            place = self.told if token is None else token["place"]
+            place = len(self.hints) if token is None else token["place"]
             if token is None:
                 yield ChangeHints(keys=frozenset(), token={"place": place})
             while True:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from sync_pipeline.core.landing.bounds import LandedUntil, in_sync_to
 from sync_pipeline.core.ports import (
     EntitySnapshot,
     EntityTrouble,
@@ -61,11 +62,15 @@ class FakeOverview:
         self._runs = runs
 
     def list_scopes(
-        self, *, entity_types: Sequence[str], page: ScopePage
+        self,
+        *,
+        entity_types: Sequence[str],
+        page: ScopePage,
+        landed: Sequence[LandedUntil] = (),
     ) -> tuple[list[RecordedScope], int]:
         chosen = [
             scope
-            for scope in self._all(entity_types, page.scope_keys)
+            for scope in self._all(entity_types, page.scope_keys, landed)
             if page.containing.lower() in scope.scope_key.lower()
             and (not page.only_problems or scope.severity)
             and (not page.only_blocked or scope.blocked_deletions is not None)
@@ -78,9 +83,13 @@ class FakeOverview:
         return chosen[page.offset : page.offset + page.limit], len(chosen)
 
     def sum_up(
-        self, *, entity_types: Sequence[str], scope_keys: Sequence[str] | None
+        self,
+        *,
+        entity_types: Sequence[str],
+        scope_keys: Sequence[str] | None,
+        landed: Sequence[LandedUntil] = (),
     ) -> ScopeTotals:
-        scopes = self._all(entity_types, scope_keys)
+        scopes = self._all(entity_types, scope_keys, landed)
         synced = [scope.in_sync_to for scope in scopes if scope.in_sync_to]
         successes = [scope.last_success_at for scope in scopes if scope.last_success_at]
         return ScopeTotals(
@@ -94,7 +103,7 @@ class FakeOverview:
             quarantined=sum(scope.quarantined for scope in scopes),
             blocked=sum(scope.blocked_deletions is not None for scope in scopes),
             cut_off=sum(scope.is_cut_off for scope in scopes),
-            never_synced=sum(scope.in_sync_to is None for scope in scopes),
+            never_synced=sum(scope.snapshot_at is None for scope in scopes),
             vanished=sum(scope.vanished_at is not None for scope in scopes),
             running=sum(scope.is_running for scope in scopes),
             in_sync_to=min(synced, default=None),
@@ -125,7 +134,12 @@ class FakeOverview:
                     )
         return troubles
 
-    def _all(self, entity_types: Sequence[str], keys: Sequence[str] | None) -> list[RecordedScope]:
+    def _all(
+        self,
+        entity_types: Sequence[str],
+        keys: Sequence[str] | None,
+        landed: Sequence[LandedUntil],
+    ) -> list[RecordedScope]:
         recorded: dict[str, list[EntitySnapshot]] = {}
         for snapshot in self._scopes.list_entities():
             if snapshot.entity_type in entity_types:
@@ -154,6 +168,7 @@ class FakeOverview:
                 quarantined=unusable.get(key, 0),
                 is_running=key in held,
                 blocked=blocked.get(key),
+                landed=landed,
             )
             for key in {*recorded, *failing, *unusable, *held, *blocked}
             if keys is None or key in keys
@@ -186,7 +201,9 @@ def _scope(
     quarantined: int,
     is_running: bool,
     blocked: SyncRun | None,
+    landed: Sequence[LandedUntil],
 ) -> RecordedScope:
+    snapshot_at = _oldest([part.source_snapshot_at for part in parts], of=of)
     vanished = [part.vanished_at for part in parts]
     return RecordedScope(
         scope_key=key,
@@ -196,7 +213,8 @@ def _scope(
         failed=failed,
         pending=pending,
         quarantined=quarantined,
-        in_sync_to=_oldest([part.source_snapshot_at for part in parts], of=of),
+        snapshot_at=snapshot_at,
+        in_sync_to=in_sync_to(snapshot_at, scope_key=key, landed=landed),
         last_success_at=min(
             (part.last_success_at for part in parts if part.last_success_at), default=None
         ),

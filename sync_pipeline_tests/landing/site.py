@@ -1,8 +1,9 @@
-"""A landing with a real PostgreSQL, and an origin in memory."""
+"""A landing with a real PostgreSQL, and an origin in memory or any other."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Engine, text
@@ -68,9 +69,9 @@ class LandingSite:
     """Lands, and looks at what landed."""
 
     engine: Engine
-    origin: FakeOrigin = field(default_factory=FakeOrigin)
+    origin: Any = field(default_factory=FakeOrigin)
     landing: Landing = PRODUCTS
-    should_stop: Any = lambda: False  # noqa: E731
+    should_stop: Any = lambda: False
 
     @property
     def store(self) -> PostgresLandings:
@@ -84,7 +85,9 @@ class LandingSite:
             should_stop=self.should_stop,
         )
 
-    def land(self, mode: LandingMode = "full", *, owner: str = "test", **asked: Any) -> LandingReport:
+    def land(
+        self, mode: LandingMode = "full", *, owner: str = "test", **asked: Any
+    ) -> LandingReport:
         self.store.prepare([self.landing])
         request = LandRequest(mode=mode, **asked)
         return land(self.context, self.landing, request=request, owner=owner)
@@ -96,8 +99,8 @@ class LandingSite:
 
     def rows(self) -> list[dict[str, Any]]:
         with self.engine.connect() as connection:
-            found = connection.execute(text(f"SELECT * FROM {self.landing.table} ORDER BY id"))
-            return [dict(row) for row in found.mappings()]
+            found = connection.execute(text(f"TABLE {self.landing.table}"))
+            return sorted((dict(row) for row in found.mappings()), key=itemgetter("id"))
 
     def ids(self) -> list[str]:
         return [row["id"] for row in self.rows()]
@@ -112,4 +115,5 @@ class LandingSite:
 
     def marks(self) -> list[dict[str, Any]]:
         """Of each row who wrote and who locked it: what a write or a lock changes."""
-        return self.sql(f"SELECT id, xmin::text, xmax::text FROM {self.landing.table} ORDER BY id")
+        marks = "SELECT id, xmin::text, xmax::text FROM landing.products ORDER BY id"
+        return self.sql(marks)

@@ -58,6 +58,8 @@ class Page:
     is_last: bool = False
     total: int | None = None
     """How many records there are, as this page says."""
+    doubt: str | None = None
+    """Why what is absent from this pass may be there all the same; nothing is deleted then."""
     overlapping: int = 0
     """How many of them stood at the end of the page before too."""
     mended_seams: int = 0
@@ -96,6 +98,8 @@ class PassState:
     unknown_fields: AbstractSet[str] = frozenset()
     first_total: int | None = None
     last_total: int | None = None
+    doubt: str | None = None
+    """Why nothing that is absent may go, as its origin says."""
     mended_seams: int = 0
     requests: int = 0
     waited_seconds: float = 0.0
@@ -156,6 +160,8 @@ def judge_pass(
         return IncompletePass("it asked for changes only")
     if not state.is_fetched:
         return IncompletePass("its last page is not in")
+    if state.doubt is not None:
+        return IncompletePass(state.doubt)
     doubt = _doubt(state, survey, traits=traits)
     if doubt is not None and landing.deletions.confirm is Confirmation.NONE:
         return IncompletePass(f"{doubt}, and deletes.confirm is none")

@@ -120,7 +120,7 @@ def map_records(landing: Landing, records: Sequence[object]) -> MappedPage:
     rejections: list[Rejection] = []
     seen: Counter[str] = Counter({rule.name: 0 for rule in landing.columns})
     unknown: set[str] = set()
-    known = _known_fields(landing)
+    known = named_fields(landing)
     for place, record in enumerate(records):
         if not isinstance(record, Mapping):
             rejections.append(Rejection(place=place, source_key=None, reason=Reason.NO_RECORD))
@@ -171,7 +171,7 @@ def _map_record(
         return None, [it for it in faults if it.reason in LANDED_NOTHING]
     tenant_id = _tenant(landing, record, fault=fault)
     for path in landing.required:
-        if value_at(record, path) in (MISSING, None, "", []):
+        if _is_empty(value_at(record, path)):
             fault(Reason.MISSING_REQUIRED, path)
     is_gone = landing.gone_when is not None and meets(record, landing.gone_when)
     row = LandedRow(
@@ -185,6 +185,12 @@ def _map_record(
         values=values,
     )
     return row, faults
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value.strip()
+    return value is MISSING or value is None or value == []
 
 
 def _id_at(record: Mapping[str, Any], paths: Sequence[Path]) -> str | None:
@@ -257,8 +263,8 @@ def _changed_at(
         return None
 
 
-def _known_fields(landing: Landing) -> frozenset[str]:
-    """Top-level names that the settings mention."""
+def named_fields(landing: Landing) -> frozenset[str]:
+    """Top-level names that a landing mentions: all that has to be fetched of a record."""
     paths: list[Path] = [*landing.id, *landing.required]
     paths += [path for rule in landing.columns for path in rule.fields]
     paths += [test.field for test in landing.where]

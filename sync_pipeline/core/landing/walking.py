@@ -27,8 +27,11 @@ class OffsetWalk:
         size: Records that are asked for at once.
         overlap: How many of them are asked for twice; 0: nothing is noticed.
         offset: Of the page that is wanted next.
-        tail: Keys of the last records that were taken, as many as overlap.
+        tail: Keys of the last records that were taken, as many as overlap or are kept.
         steps_back: How often the walk had to go back.
+        kept: Keys of the tail where that is more than overlap: records that are deleted together
+            on a seam leave others behind, by which it is found one page back. Without them it is
+            looked for up to the beginning of the list.
     """
 
     size: int
@@ -36,6 +39,7 @@ class OffsetWalk:
     offset: int = 0
     tail: tuple[str, ...] = ()
     steps_back: int = 0
+    kept: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < self.size:
@@ -47,13 +51,15 @@ class OffsetWalk:
         return self.size - self.overlap
 
     def is_anchored(self, keys: Sequence[str | None]) -> bool:
-        """Whether a page at ``offset`` joins what was taken: nothing between them is missed."""
-        return (
-            not self.overlap
-            or self.offset == 0
-            or not self.tail
-            or any(key in self.tail for key in keys)
-        )
+        """Whether a page at ``offset`` joins what was taken: nothing between them is missed.
+
+        One of the last records, as many as overlap, is enough; of those before them it takes two,
+        for an id that is in the list twice is found far from where it was taken.
+        """
+        if not self.overlap or self.offset == 0 or not self.tail:
+            return True
+        found = set(self.tail).intersection(key for key in keys if key is not None)
+        return len(found) > 1 or not found.isdisjoint(self.tail[-self.overlap :])
 
     def back(self) -> OffsetWalk:
         """Where to look for the seam: one page earlier.
@@ -68,7 +74,8 @@ class OffsetWalk:
     def on(self, keys: Sequence[str | None]) -> OffsetWalk:
         """Where the next page begins, after one of these keys was taken."""
         named = [key for key in keys if key is not None]
-        tail = (*self.tail, *named)[-self.overlap :] if self.overlap else ()
+        length = max(self.overlap, self.kept) if self.overlap else 0
+        tail = (*self.tail, *named)[-length:] if length else ()
         # A page of hardly anything still leads on, and its last record is in the next one.
         return replace(self, offset=self.offset + max(len(keys) - self.overlap, 1), tail=tail)
 

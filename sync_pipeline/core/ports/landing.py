@@ -321,7 +321,14 @@ class LandingStore(LandingReader, Protocol):
     def note_token(
         self, fence: LandingFence, token: Position, *, needs_full_pass: str | None = None
     ) -> None:
-        """Record where following goes on, where there was nothing to apply."""
+        """Record where following goes on, where there was nothing to apply.
+
+        Args:
+            fence: Of the run.
+            token: From where.
+            needs_full_pass: Why changes were lost before it; passes that began earlier end, and
+                the next one is a full one.
+        """
 
 
 class OpenOrigin(Protocol):

@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from sync_pipeline.core.landing.bounds import LandedUntil
+
 
 class ScopeOrder(StrEnum):
     """What a page of scopes is sorted by; what is equal stands by scope key."""
@@ -60,8 +62,11 @@ class RecordedScope:
     """Documents that fail now."""
     quarantined: int
     """Rows that cannot become documents now."""
+    snapshot_at: datetime | None
+    """Of the source, as it is in the index; None while an entity was never synced."""
     in_sync_to: datetime | None
-    """Every change committed before is searchable; None while an entity was never synced."""
+    """Every change before is searchable: the same, or earlier or None where what had landed in the
+    source is older; see ``landing.bounds``."""
     last_success_at: datetime | None
     last_full_at: datetime | None
     vanished_at: datetime | None
@@ -107,7 +112,7 @@ class RecordedScope:
             return 4
         if self.failed or self.is_cut_off:
             return 3
-        if self.in_sync_to is None or self.synced < self.possible:
+        if self.snapshot_at is None or self.synced < self.possible:
             return 2
         return 1 if self.quarantined or self.vanished_at is not None else 0
 
@@ -133,7 +138,7 @@ class ScopeTotals:
     vanished: int = 0
     running: int = 0
     in_sync_to: datetime | None = None
-    """The oldest of the scopes that were synced; None where none was."""
+    """The oldest of the scopes where it is known; None where it is of none."""
     last_success_at: datetime | None = None
     """The latest of any scope."""
 
@@ -171,19 +176,28 @@ class Overview(Protocol):
     """
 
     def list_scopes(
-        self, *, entity_types: Sequence[str], page: ScopePage
+        self,
+        *,
+        entity_types: Sequence[str],
+        page: ScopePage,
+        landed: Sequence[LandedUntil] = (),
     ) -> tuple[list[RecordedScope], int]:
         """One page of scopes, and how many there are on all pages.
 
         Args:
             entity_types: What counts; what is recorded of others does not.
             page: Which ones.
+            landed: Nothing is in sync beyond these, and nothing is sorted as if it were.
         """
 
     def sum_up(
-        self, *, entity_types: Sequence[str], scope_keys: Sequence[str] | None
+        self,
+        *,
+        entity_types: Sequence[str],
+        scope_keys: Sequence[str] | None,
+        landed: Sequence[LandedUntil] = (),
     ) -> ScopeTotals:
-        """All scopes together, or these."""
+        """All scopes together, or these; ``landed`` as above."""
 
     def list_troubles(
         self, *, entity_types: Sequence[str], scope_keys: Sequence[str]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from sync_pipeline.core.errors import (
     LandingDeletionsRefusedError,
@@ -45,6 +46,8 @@ from sync_pipeline.core.ports import (
 from sync_pipeline.core.waiting import stoppable
 from sync_pipeline.engine.landing.context import LandingContext, landing_lease, opened_origin
 from sync_pipeline.engine.landing.follow import catch_up
+
+_NEVER_FOLLOWED: Final = "no full pass has been landed since changes are followed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,15 +208,14 @@ def _one_pass(work: _Work, *, mode: LandingMode, since: datetime | None) -> Land
 def _note_where_to_follow(work: _Work) -> None:
     """Have a place to follow from that is older than what the pass will read.
 
-    A place that is recorded already is older still, and what is told twice does no harm.
+    A place that is recorded already is older still, or was begun anew when the old one was lost,
+    which ended the passes of before. What is told twice does no harm.
     """
-    record = work.context.store.get(work.landing)
-    if record.token is not None and record.needs_full_pass is None:
+    if work.context.store.get(work.landing).token is not None:
         return
     with work.origin.follow(None, wait_seconds=0) as stream:
         hints = next(stream)
-    reason = record.needs_full_pass or "no full pass has been landed since changes are followed"
-    work.context.store.note_token(work.fence, hints.token, needs_full_pass=reason)
+    work.context.store.note_token(work.fence, hints.token, needs_full_pass=_NEVER_FOLLOWED)
 
 
 def _fetch(work: _Work, state: PassState) -> PassState:
