@@ -18,11 +18,13 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from sync_pipeline.core.errors import LandingTableError
+from sync_pipeline.core.errors import ConfigurationError, LandingTableError
 from sync_pipeline.core.landing.spec import Landing
 
 MARK: Final = "Landed by sync-pipeline: "
 """Beginning of the comment on a table of ours; the name of its landing follows."""
+
+_OLDEST_SERVER: Final = 150_000
 
 _LOCK: Final = sql.SQL("SELECT pg_advisory_xact_lock(hashtext({}))").format("sync_pipeline landing")
 
@@ -153,7 +155,9 @@ def prepare(
     Raises:
         LandingTableError: a table is somebody else's, a column has another type, or the role
             may not make what is missing.
+        ConfigurationError: the server is too old.
     """
+    refuse_old_server(connection.info.server_version)
     wanted = [
         *((schema, name) for name in _OWN_TABLES),
         *((schema, staged_name(landing)) for landing in landings),
@@ -171,6 +175,20 @@ def prepare(
     for _, statement in statements:
         connection.execute(statement)
     return [told for told, _ in statements if told]
+
+
+def refuse_old_server(version: int) -> None:
+    """Refuse a server that knows no ``MERGE``.
+
+    Raises:
+        ConfigurationError: it is older than PostgreSQL 15.
+    """
+    if version < _OLDEST_SERVER:
+        raise ConfigurationError(
+            f"landings need PostgreSQL 15 or later, and the source database has {version // 10000}; "
+            "nothing was changed.",
+            remedy="Upgrade it, or leave `landings` out of the settings.",
+        )
 
 
 def _read(

@@ -244,8 +244,13 @@ def why_not_a_connection_name(value: str) -> Mistake | None:
     return _why_not_a_short_name(value, "a connection")
 
 
+_LAND_WORDS: Final = frozenset({"all", "follow", "rejected", "status"})
+
+
 def why_not_a_landing_name(value: str) -> Mistake | None:
     """Judge the name of a landing, which becomes part of assets, jobs and tables."""
+    if value in _LAND_WORDS:
+        return Mistake("is a word of the command `land`", "choose another name")
     return _why_not_a_short_name(value, "a landing")
 
 

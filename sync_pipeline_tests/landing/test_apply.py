@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from sync_pipeline.core.errors import (
+    ConfigurationError,
     LandingDeletionsRefusedError,
     LandingRefusedError,
     LandingTableError,
@@ -25,6 +26,8 @@ from sync_pipeline.core.landing.spec import (
     Landing,
     Owner,
 )
+from sync_pipeline.database.engine import make_engine
+from sync_pipeline.database.landing_tables import refuse_old_server
 from sync_pipeline_tests.fakes.origin import KEYED, FakeOrigin
 from sync_pipeline_tests.landing.site import PRODUCTS, LandingSite, product, products
 
@@ -507,3 +510,29 @@ def test_the_landings_of_two_columns_named_like_sql_words_and_with_capitals(
         "x",
         "2x3",
     )
+
+
+def test_a_server_without_merge_is_named() -> None:
+    refuse_old_server(150_000)
+
+    with pytest.raises(ConfigurationError, match="PostgreSQL 15 or later, and .* has 14"):
+        refuse_old_server(140_012)
+
+
+def test_a_role_that_may_not_make_the_table_is_told_what_to_let_run(site: LandingSite) -> None:
+    site.sql("CREATE ROLE weak LOGIN")
+    site.sql("GRANT CONNECT ON DATABASE " + str(site.engine.url.database) + " TO weak")
+    weak = LandingSite(make_engine(str(url_of(site, user="weak"))), site.origin)
+
+    with pytest.raises(LandingTableError, match='role "weak" may not make it') as refused:
+        weak.land()
+
+    weak.engine.dispose()
+    site.sql("DROP OWNED BY weak")
+    site.sql("DROP ROLE weak")
+    grant = f'`GRANT CREATE ON DATABASE "{site.engine.url.database}" TO "weak"`'
+    assert grant in str(refused.value)
+
+
+def url_of(site: LandingSite, *, user: str) -> str:
+    return site.engine.url.set(username=user).render_as_string(hide_password=False)
