@@ -185,8 +185,8 @@ def refuse_old_server(version: int) -> None:
     """
     if version < _OLDEST_SERVER:
         raise ConfigurationError(
-            f"landings need PostgreSQL 15 or later, and the source database has {version // 10000}; "
-            "nothing was changed.",
+            "landings need PostgreSQL 15 or later, and the source database has "
+            f"{version // 10000}; nothing was changed.",
             remedy="Upgrade it, or leave `landings` out of the settings.",
         )
 

@@ -515,7 +515,7 @@ def test_the_landings_of_two_columns_named_like_sql_words_and_with_capitals(
 def test_a_server_without_merge_is_named() -> None:
     refuse_old_server(150_000)
 
-    with pytest.raises(ConfigurationError, match="PostgreSQL 15 or later, and .* has 14"):
+    with pytest.raises(ConfigurationError, match=r"PostgreSQL 15 or later, and .* has 14"):
         refuse_old_server(140_012)
 
 

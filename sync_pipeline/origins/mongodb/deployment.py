@@ -232,10 +232,11 @@ class Deployment:
 def _make_client(connection: MongoConnection) -> MongoClient[Document]:
     """A client that has connected to nothing yet."""
     timeout_ms = connection.timeout_seconds * 1000
+    longest_ms = min(_LONGEST_SELECTION_SECONDS, connection.longest_wait_seconds) * 1000
     defaults: dict[str, Any] = {
         "appname": _APPLICATION,
-        "serverselectiontimeoutms": min(timeout_ms, _LONGEST_SELECTION_SECONDS * 1000),
-        "connecttimeoutms": min(timeout_ms, _LONGEST_SELECTION_SECONDS * 1000),
+        "serverselectiontimeoutms": min(timeout_ms, longest_ms),
+        "connecttimeoutms": min(timeout_ms, longest_ms),
         "sockettimeoutms": timeout_ms,
         "retryreads": True,
     }

@@ -30,7 +30,9 @@ from sync_pipeline.core.shortening import beginning
 UNAUTHORIZED: Final = 13
 NO_REPLICA_SET: Final = 40573
 LOST_PLACE: Final[dict[int, str]] = {
-    9: "the place where its changes were last read cannot be read",
+    **dict.fromkeys(
+        (9, 40647, 40649, 50811), "the place where its changes were last read is no place at all"
+    ),
     10334: "one change was too large to be told",
     260: "the place where its changes were last read is not known any more",
     280: "the place where its changes were last read was not found",
@@ -40,11 +42,15 @@ LOST_PLACE: Final[dict[int, str]] = {
 
 _LOGIN: Final = frozenset({11, 18, 8000})
 """Unknown user, wrong password, and both as Atlas says it."""
-_NAMES: Final = frozenset({73, 166, 167})
+_NAMES: Final = frozenset({26, 73, 166, 167})
 """Names that cannot be, and views where only collections will do."""
 _SHOWN_CHARACTERS: Final = 300
 _MASK: Final = "***"
-_USER: Final = re.compile(r"://(?P<user>[^@]*)@")
+_USER: Final = re.compile(r"://(?P<user>.*)@")
+"""Up to the last @: a password that was not percent-encoded may hold one itself."""
+_RESERVED: Final = re.compile(r"[:/?#\[\]@=&]")
+_PIECE_CHARACTERS: Final = 3
+"""Shorter pieces of a password stand in other words too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,4 +151,6 @@ def _secrets(url: str) -> tuple[str, ...]:
     whole = found["user"]
     password = whole.partition(":")[2]
     spellings = {whole, unquote_plus(whole), password, unquote_plus(password)}
-    return tuple(sorted((text for text in spellings if text), key=len, reverse=True))
+    # A driver that takes a password for a host or a port may quote a piece of it.
+    pieces = {it for it in _RESERVED.split(password) if len(it) >= _PIECE_CHARACTERS}
+    return tuple(sorted(filter(None, spellings | pieces), key=len, reverse=True))

@@ -105,10 +105,16 @@ class Scan:
         )
 
     def look_up(self, keys: Sequence[str]) -> Iterator[Sighting]:
-        """Single documents by their keys."""
+        """Single documents by their keys.
+
+        Where some are absent the collection has to be there all the same: without it everything
+        would look deleted.
+        """
         collection = self.deployment.collection()
         for some in batched(list(dict.fromkeys(keys)), _LOOKED_UP_AT_ONCE):
             found = self._find_keys(collection, some)
+            if any(key not in found for key in some):
+                self.deployment.check_collection()
             for key in some:
                 yield Sighting(key=key, record=found.get(key))
 

@@ -66,7 +66,7 @@ class KeyPages:
                 if is_last and self._is_short(listing):
                     listing = self._earlier_page(listing, ahead=ahead)
                     keys = self._keys_of(listing)
-                    is_last = keys[-1] == self._after
+                    is_last = self._is_nothing_new(keys[-1:])
                 if not is_last:
                     self._go_on(keys, came=len(listing.records))
                     ahead.expect([self._after])
@@ -136,14 +136,18 @@ class KeyPages:
     def _earlier_page(self, listing: Listing, *, ahead: RunAhead[str | None]) -> Listing:
         """A page before the end, read again: what is behind it is there, and the end is one.
 
+        Where records of none of the last pages are left, that is the first page of all.
+
         Raises:
             ShortAnswerError: nothing comes any more where there were records.
         """
         self._is_end_confirmed = True
-        for key in reversed(self._earlier):
+        for key in (*reversed(self._earlier), ""):
             earlier = ahead.ask_again(key or None)
             earlier.cost.add(listing.cost)
-            if not self._is_nothing_new(self._keys_of(earlier)):
-                return earlier
             listing = earlier
-        raise self._lister.short(came=self._came, total=listing.total or 0)
+            if not self._is_nothing_new(self._keys_of(listing)):
+                return listing
+        if listing.total:
+            raise self._lister.short(came=self._came, total=listing.total)
+        return listing
