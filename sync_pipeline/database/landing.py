@@ -208,7 +208,7 @@ class PostgresLandings:
             self._require(driver, fence)
             opened = self._one(
                 driver,
-                "SELECT {state_columns}, extract(epoch FROM clock_timestamp() - started_at)"
+                "SELECT {state_columns}, request_digest, extract(epoch FROM clock_timestamp() - started_at)"
                 "::float AS age_seconds, (SELECT count(*) FROM {staged} s WHERE s._pass_id = "
                 "p.pass_id) AS left FROM {passes} p WHERE landing = %(landing)s "
                 "AND mode = %(mode)s AND state = 'open'",
@@ -218,12 +218,14 @@ class PostgresLandings:
             )
             if opened is not None:
                 age_seconds, left = opened.pop("age_seconds"), opened.pop("left")
+                request_digest = opened.pop("request_digest")
                 state = _state(opened)
                 if state.pass_id == pass_id:
                     return state
                 if (
                     (resumes or state.is_fetched)
                     and state.mapping_digest == landing.mapping_digest
+                    and request_digest == landing.request_digest
                     and age_seconds < landing.max_pass_age_seconds
                     and left == state.staged
                 ):
@@ -238,13 +240,14 @@ class PostgresLandings:
             )
             begun = self._one(
                 driver,
-                "INSERT INTO {passes} (pass_id, landing, mode, mapping_digest, started_at, since) "
-                "VALUES (%(pass_id)s, %(landing)s, %(mode)s, %(digest)s, clock_timestamp(), "
-                "%(since)s) RETURNING {state_columns}",
+                "INSERT INTO {passes} (pass_id, landing, mode, mapping_digest, request_digest, "
+                "started_at, since) VALUES (%(pass_id)s, %(landing)s, %(mode)s, %(digest)s, "
+                "%(request_digest)s, clock_timestamp(), %(since)s) RETURNING {state_columns}",
                 pass_id=pass_id,
                 landing=landing.name,
                 mode=mode,
                 digest=landing.mapping_digest,
+                request_digest=landing.request_digest,
                 since=since,
             )
             assert begun is not None  # noqa: S101 - RETURNING

@@ -50,6 +50,7 @@ _OWN_TABLES: Final[Mapping[str, str]] = {
         mode text COLLATE "C" NOT NULL,
         state text COLLATE "C" NOT NULL DEFAULT 'open',
         mapping_digest text NOT NULL,
+        request_digest text NOT NULL DEFAULT '',
         started_at timestamptz NOT NULL,
         since timestamptz,
         position jsonb,

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from sync_pipeline.core.cleanup import CleanupPolicy
+from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.landing.fields import parse_field
 from sync_pipeline.core.landing.origin_options import (
     MongoRequest,
@@ -187,7 +188,12 @@ class LandingSettings(Section):
             max_pass_age_seconds=self.max_pass_age_hours * 3600,
             max_rejected_fraction=self.max_rejected_fraction,
             fresh_seconds=self.fresh_hours * 3600,
+            request_digest=digest(repr(self.as_request())),
         )
+
+    def as_request(self) -> RestRequest | MongoRequest | TableRequest:
+        """What the adapter of its origin asks for."""
+        raise NotImplementedError
 
     @property
     def _key(self) -> FieldPath | None:

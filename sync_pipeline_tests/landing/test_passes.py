@@ -122,6 +122,14 @@ def test_a_pass_of_another_mapping_begins_anew(site: LandingSite) -> None:
     assert site.origin.pages_cut == 3 + 10
 
 
+def test_a_pass_that_was_asked_for_otherwise_begins_anew(site: LandingSite) -> None:
+    """Pages of another size or overlap do not join those that came."""
+    cut_off(site, at=4)
+    site.landing = replace(PRODUCTS, request_digest="pages of 20")
+
+    assert site.land().resumed is False
+
+
 def test_a_pass_that_is_too_old_begins_anew(site: LandingSite) -> None:
     cut_off(site, at=4)
     site.sql("UPDATE sync_pipeline.landing_pass SET started_at = now() - interval '7 hours'")

@@ -158,6 +158,8 @@ class Landing:
     pass is landed."""
     fresh_seconds: float = 172_800.0
     """A last complete pass that began earlier is old."""
+    request_digest: str = ""
+    """Of how the origin is asked; a pass that was begun otherwise is not gone on with."""
 
     @property
     def mapping_digest(self) -> str:

@@ -251,7 +251,7 @@ class LandingStore(LandingReader, Protocol):
         """Go on with the open pass of this mode, or begin one.
 
         An open pass is dropped, with what it staged, where it cannot be gone on with: its
-        origin does not resume, the mapping has changed, it is older than
+        origin does not resume or is asked otherwise, the mapping has changed, it is older than
         ``max_pass_age_seconds``, or staged rows were lost in a crash of the server.
         """
 

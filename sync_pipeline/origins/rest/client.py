@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,7 +37,7 @@ _TOKENS_PER_REQUEST: Final = 3
 """A request that is refused with so many tokens, each good for others, may not be sent at all."""
 _TRY_AGAIN: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 _ASKS_TO_WAIT: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
-_WHAT_TO_DO: Final = {
+_WHAT_TO_DO: Final[Mapping[int, str]] = {
     HTTPStatus.UNAUTHORIZED: "Correct the credentials of the connection.",
     HTTPStatus.FORBIDDEN: "Let the account of the connection read there, or use another one.",
     HTTPStatus.NOT_FOUND: "Correct `base_url` of the connection, or the path that is asked for.",
@@ -229,8 +229,7 @@ class RestClient:
             f"{ask} answered {status}.",
             landing=self._landing,
             remedy=_WHAT_TO_DO.get(
-                HTTPStatus(status) if status in HTTPStatus._value2member_map_ else HTTPStatus.OK,
-                "Correct path, method and parameters of the landing's `request`.",
+                status, "Correct path, method and parameters of the landing's `request`."
             ),
         )
 

@@ -24,7 +24,7 @@ class NumberedPages:
     def __init__(self, paging: ByPage, lister: Lister, *, start: Position | None) -> None:
         self._paging = paging
         self._lister = lister
-        at = {"page": paging.first} if start is None else start
+        at = {"page": paging.first, **(start or {})}
         self._number = position_number(at, "page")
         self._came = position_number(at, "came")
         self._longest = position_number(at, "longest")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
+from sync_pipeline.core.errors import OriginUnavailableError
 from sync_pipeline.core.landing.origin_options import ByOffset
 from sync_pipeline.core.landing.passes import Page, Position
 from sync_pipeline.core.landing.walking import OffsetWalk, UnorderedListError
@@ -21,6 +23,8 @@ from sync_pipeline.origins.rest.run_ahead import RunAhead
 
 _MOST_KEPT: Final = 200
 """Keys of the last records that a position remembers; with them it is some kilobytes."""
+_MOST_OFTEN_EMPTY: Final = 10
+"""So often may a list that shrinks end before a page that was expected."""
 
 
 class OffsetPages:
@@ -47,6 +51,8 @@ class OffsetPages:
         self._longest = position_number(at, "longest")
         """Records of the longest page so far: what a page has that is not the last."""
         self._mended = 0
+        self._empty_at: Counter[int] = Counter()
+        """Offsets at which there was nothing, where there should have been a seam."""
         self._before: tuple[int, tuple[str, ...]] | None = None
         """Offset and keys of the page before."""
 
@@ -60,7 +66,7 @@ class OffsetPages:
                     raise self._lister.short(came=offset, total=listing.total or 0)
                 if not self._walk.is_anchored(listing.keys):
                     passed_over.add(listing.cost)
-                    self._go_back()
+                    self._go_back(empty_at=None if listing.records else offset)
                     continue
                 self._refuse_a_standstill(listing, offset=offset, ahead=ahead)
                 is_last = self._is_last(listing, offset=offset, ahead=ahead)
@@ -78,8 +84,17 @@ class OffsetPages:
         params = {paging.offset_param: offset, paging.size_param: paging.size}
         return self._lister.ask(params, cost)
 
-    def _go_back(self) -> None:
+    def _go_back(self, *, empty_at: int | None) -> None:
         self._mended += 1
+        if empty_at is not None:
+            self._empty_at[empty_at] += 1
+            if self._empty_at[empty_at] > _MOST_OFTEN_EMPTY:
+                raise OriginUnavailableError(
+                    f"{self._lister.told} has nothing at offset {empty_at:,} again and again, "
+                    "though the page before it is full: it may not give more than so many records "
+                    "by offset.",
+                    landing=self._lister.landing.name,
+                )
         try:
             self._walk = self._walk.back()
         except UnorderedListError as error:
@@ -107,7 +122,8 @@ class OffsetPages:
             return end >= listing.total
         if not listing.records:
             return True
-        if not self._paging.overlap or len(listing.records) >= (self._longest or self._paging.size):
+        overlap, length = self._paging.overlap, len(listing.records)
+        if not overlap or overlap < length >= (self._longest or self._paging.size):
             return False
         # Shorter than others, and nothing behind it: together that is the end.
         behind = ahead.ask_again(end)
