@@ -208,8 +208,9 @@ class PostgresLandings:
             self._require(driver, fence)
             opened = self._one(
                 driver,
-                "SELECT {state_columns}, request_digest, extract(epoch FROM clock_timestamp() - started_at)"
-                "::float AS age_seconds, (SELECT count(*) FROM {staged} s WHERE s._pass_id = "
+                "SELECT {state_columns}, request_digest, "
+                "extract(epoch FROM clock_timestamp() - started_at)::float AS age_seconds, "
+                "(SELECT count(*) FROM {staged} s WHERE s._pass_id = "
                 "p.pass_id) AS left FROM {passes} p WHERE landing = %(landing)s "
                 "AND mode = %(mode)s AND state = 'open'",
                 tables=Tables.of(landing, schema=self._schema),
