@@ -10,13 +10,16 @@ from sync_pipeline.defs.executors import IN_PROCESS
 from sync_pipeline.defs.groups import build_group_job
 from sync_pipeline.defs.io_managers import staged_manifests
 from sync_pipeline.defs.jobs import (
-    ASSETS,
     CHECKS,
     build_big_scope_job,
     build_maintenance_job,
+    build_sync_assets,
     environment_tags,
     sync_scope_job,
 )
+from sync_pipeline.defs.landing import build_landed_assets, build_landing_checks
+from sync_pipeline.defs.landing_jobs import build_landing_jobs, build_landing_schedules
+from sync_pipeline.defs.landing_sensors import build_landing_sensors
 from sync_pipeline.defs.resources import SyncResource
 from sync_pipeline.defs.schedules import build_schedules
 from sync_pipeline.defs.sensors import SYNC_SENSORS, dead_runs_sensor, waiting_runs_sensor
@@ -39,13 +42,22 @@ def build_definitions(*, settings: Settings | None = None, **overrides: object) 
     resources = {"sync": SyncResource(), "staged_manifests": staged_manifests} | overrides
     big_scope_job = with_run_tags(build_big_scope_job(settings), tags)
     group_job = with_run_tags(build_group_job(sync=resources["sync"]), tags)
+    landings = settings.landings
+    landing_jobs = [with_run_tags(job, tags) for job in build_landing_jobs(landings)]
     return dg.Definitions(
-        assets=ASSETS,
-        asset_checks=CHECKS,
-        jobs=[scope_job, big_scope_job, group_job, maintenance_job],
-        schedules=build_schedules(settings, maintenance_job=maintenance_job, scope_job=scope_job),
+        assets=[
+            *build_landed_assets(landings),
+            *build_sync_assets([landing.name for landing in landings]),
+        ],
+        asset_checks=[*CHECKS, *build_landing_checks(landings)],
+        jobs=[scope_job, big_scope_job, group_job, maintenance_job, *landing_jobs],
+        schedules=[
+            *build_schedules(settings, maintenance_job=maintenance_job, scope_job=scope_job),
+            *build_landing_schedules(settings, landing_jobs),
+        ],
         sensors=[
             *with_bound_jobs(SYNC_SENSORS, [scope_job, big_scope_job, group_job]),
+            *build_landing_sensors(landings, landing_jobs),
             dead_runs_sensor,
             # Without priorities runs are started in the order in which they were asked for.
             *([waiting_runs_sensor] if settings.scopes.priority else []),

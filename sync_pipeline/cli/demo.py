@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from sync_pipeline.cli import render
 from sync_pipeline.cli.command import command
+from sync_pipeline.cli.demo_rest import demo_rest, sync_all
 from sync_pipeline.cli.failures import FAILED
 from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.cli.options import ConfirmEnv, Mode
 from sync_pipeline.cli.sample import Catalogue, load_catalogue, load_remarks, report_object
-from sync_pipeline.cli.sync import run_sync, show_reports
+from sync_pipeline.cli.sync import show_reports
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.operations.answers import all_done, sync_summary, totals
 from sync_pipeline.operations.asking import search_as
-from sync_pipeline.operations.scopes import ScopeChoice, ScopeWord, choose_scopes
-from sync_pipeline.operations.syncing import unchanged_scopes
 
 if TYPE_CHECKING:
     from sync_pipeline.core.point import Hit
@@ -40,6 +40,13 @@ Try next:
   sync-pipeline status
   sync-pipeline verify all
 Your own database: set DATABASE_URL, then `sync-pipeline init` writes settings for its tables."""
+
+
+class Source(StrEnum):
+    """Where the rows of the demo come from."""
+
+    BUILTIN = "builtin"
+    REST = "rest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +69,15 @@ class Shown:
 def demo(
     invocation: Invocation,
     *,
+    source: Annotated[
+        Source,
+        typer.Option(
+            "--source",
+            metavar="builtin|rest",
+            help="builtin: rows of the sample catalogue. rest: records of a small ERP with a REST "
+            "interface, that land, change and go.",
+        ),
+    ] = Source.BUILTIN,
     yes: Annotated[
         bool, typer.Option("--yes", help="Also write the sample rows into your own DATABASE_URL.")
     ] = False,
@@ -71,19 +87,20 @@ def demo(
 
     Everything runs embedded, under .sync-pipeline/. A second run finds nothing
     to embed.
-    """
-    from sync_pipeline.engine.context import RunOptions
 
+    With --source rest records of an ERP land first; it is in this process, and everything else in
+    .sync-pipeline/demo-rest/, whatever your settings say. Each such run begins anew.
+    """
+    if source is Source.REST:
+        demo_rest(invocation)
+        return
     refuse_foreign_database(invocation.settings, is_allowed=yes)
     invocation.confirm("writing sample rows into the source", said=confirm_env)
     loaded = load_catalogue(invocation.installation.source_engine, Catalogue.BUILTIN)
     owners = ", ".join(loaded.rows)
     invocation.say(f"The sample catalogue of {owners}: {load_remarks(loaded)[0]}")
     began = time.perf_counter()
-    scopes = choose_scopes(ScopeChoice(ScopeWord.ALL), among=invocation.scopes)
-    skipped = unchanged_scopes(invocation.installation.sync, scopes, are_all=True)
-    due = [scope for scope in scopes if scope not in skipped]
-    reports = [*skipped.values(), *run_sync(invocation, due, RunOptions())]
+    reports = sync_all(invocation)
     seconds = time.perf_counter() - began
     show_reports(invocation, reports, duration_seconds=seconds)
     is_synced = all_done(reports)

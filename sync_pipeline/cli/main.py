@@ -24,6 +24,7 @@ from sync_pipeline.cli import (
     feed,
     index,
     init,
+    land,
     mcp,
     plan,
     quarantine,
@@ -108,6 +109,7 @@ for module in (
     init, demo,
 ):  # fmt: skip
     app.add_typer(module.app)
+app.add_typer(land.land_app, name="land")
 app.add_typer(index.index_app, name="index")
 app.add_typer(feed.feed_app, name="feed")
 app.add_typer(cache.cache_app, name="cache")

@@ -19,10 +19,10 @@ from rich.progress import (
 class StepBars:
     """A ``Progress``: one bar per step of the scope in flight, and one for the scopes."""
 
-    def __init__(self, bars: Progress, *, scopes: int) -> None:
+    def __init__(self, bars: Progress, *, scopes: int, called: str = "scopes") -> None:
         self._bars = bars
         self._steps: dict[str, TaskID] = {}
-        self._scopes = bars.add_task("scopes", total=scopes, visible=scopes > 1)
+        self._scopes = bars.add_task(called, total=scopes, visible=scopes > 1)
 
     def advance(self, step: str, *, done: int, total: int | None) -> None:
         """Show how far a step of the scope in flight is."""
@@ -39,12 +39,13 @@ class StepBars:
 
 
 @contextmanager
-def open_bars(console: Console, *, scopes: int = 1) -> Iterator[StepBars]:
+def open_bars(console: Console, *, scopes: int = 1, called: str = "scopes") -> Iterator[StepBars]:
     """Draw on ``console`` for the length of the ``with``, if it is a terminal.
 
     Args:
         console: Standard error.
         scopes: How many will be worked on.
+        called: What these are.
     """
     columns = (
         TextColumn("{task.description:>8}"),
@@ -55,4 +56,4 @@ def open_bars(console: Console, *, scopes: int = 1) -> Iterator[StepBars]:
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bars:
-        yield StepBars(bars, scopes=scopes)
+        yield StepBars(bars, scopes=scopes, called=called)

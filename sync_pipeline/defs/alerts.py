@@ -10,12 +10,13 @@ from typing import Final
 
 import dagster as dg
 
-from sync_pipeline.core.remedy import SyncScopes
+from sync_pipeline.core.remedy import LandRecords, SyncScopes
 from sync_pipeline.core.spending import BudgetState
 from sync_pipeline.defs.alert_channels import Channel, open_channels, send
 from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG, WILL_RETRY_TAG, StepFailureData
 from sync_pipeline.defs.failures import ERROR_FACT
 from sync_pipeline.defs.jobs import ENVIRONMENT_TAG
+from sync_pipeline.defs.landing_names import landing_of_job
 from sync_pipeline.defs.run_scopes import GROUP_JOB
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.questions.cost import budget_states
@@ -46,6 +47,9 @@ class Alert:
         """How to try again."""
         if self.job == GROUP_JOB:
             return "re-execute the run from failure in the user interface"
+        landing = landing_of_job(self.job)
+        if landing is not None:
+            return LandRecords(landing=landing).words
         if self.scope_key is None:
             return f"start {self.job} again in the user interface"
         return SyncScopes(scope_key=self.scope_key).words

@@ -10,6 +10,7 @@ import dagster as dg
 
 from sync_pipeline.core.errors import (
     MESSAGE_PARTS,
+    RateLimitedError,
     StoppedError,
     SyncPipelineError,
     TransientError,
@@ -36,7 +37,7 @@ Fact = str | int | float
 
 
 @contextmanager
-def as_dagster_failures(*, retry_number: int) -> Iterator[None]:
+def as_dagster_failures(*, retry_number: int, defers_long_waits: bool = False) -> Iterator[None]:
     """Ask for a retry when one can help, and fail at once when none can.
 
     A transient error is left to the ``RetryPolicy``, unless the other side said how
@@ -44,6 +45,8 @@ def as_dagster_failures(*, retry_number: int) -> Iterator[None]:
 
     Args:
         retry_number: How often this step has been retried in this run.
+        defers_long_waits: Whether a wait that the other side asks for, and that is longer than
+            ``MAX_WAIT_SECONDS``, ends the run: somebody starts it again then.
 
     Raises:
         dagster.RetryRequested: wait as long as the other side asked for, then try again.
@@ -53,7 +56,8 @@ def as_dagster_failures(*, retry_number: int) -> Iterator[None]:
         with withholding_foreign_messages():
             yield
     except TransientError as error:
-        if retry_number >= RETRIES.max_retries:
+        is_deferred = defers_long_waits and _asks_for_long(error)
+        if is_deferred or retry_number >= RETRIES.max_retries:
             raise as_failure(error) from error
         if error.retry_after_seconds is None:
             raise
@@ -71,6 +75,13 @@ def as_dagster_failures(*, retry_number: int) -> Iterator[None]:
             metadata={ERROR_FACT: error.name},
             allow_retries=False,
         ) from error
+
+
+def _asks_for_long(error: TransientError) -> bool:
+    wait_seconds = error.retry_after_seconds
+    if not isinstance(error, RateLimitedError) or wait_seconds is None:
+        return False
+    return wait_seconds > MAX_WAIT_SECONDS
 
 
 class WithheldError(Exception):

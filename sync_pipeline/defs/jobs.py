@@ -1,5 +1,6 @@
 """What can be started: the sync of a scope, and the daily tidying up."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -16,6 +17,7 @@ from sync_pipeline.defs.embedding import embedded_documents
 from sync_pipeline.defs.executors import IN_PROCESS, big_scope_executor
 from sync_pipeline.defs.failures import as_dagster_failures
 from sync_pipeline.defs.io_managers import delete_manifests
+from sync_pipeline.defs.landing import with_landed_deps
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.defs.run_history import (
     RunRetention,
@@ -39,6 +41,7 @@ from sync_pipeline.engine.switching import drop_expired, try_again
 from sync_pipeline.settings import Settings
 
 ASSETS = (exported_documents, embedded_documents, upserted_points, stale_cleanup)
+"""Of a sync, each the input of the next."""
 CHECKS = (scope_checks,)
 
 LEFTOVERS_LOOK_BACK: Final = timedelta(days=7)
@@ -72,6 +75,11 @@ def build_big_scope_job(settings: Settings) -> UnresolvedAssetJobDefinition:
 
 sync_big_scope_job = build_big_scope_job(Settings())
 """Names the job to whoever asks for runs of it; that of the settings is in ``definitions``."""
+
+
+def build_sync_assets(landings: Sequence[str]) -> list[dg.AssetsDefinition]:
+    """The assets of a sync, downstream of these landings, by name."""
+    return with_landed_deps(ASSETS, landings, first=exported_documents)
 
 
 ENVIRONMENT_TAG: Final = "sync_pipeline/environment"

@@ -15,6 +15,7 @@ import dagster as dg
 from sync_pipeline.core.liveness import SILENT_LEASES, WHOLE_RUN, Heartbeat, why_dead
 from sync_pipeline.core.ports import RunHeartbeats
 from sync_pipeline.defs.dagster_private import PARTITION_NAME_TAG
+from sync_pipeline.defs.landing_names import is_landed, landing_of_job
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.defs.recording import history_now, record_killed
 from sync_pipeline.defs.run_scopes import BIG_SCOPE_JOB, GROUP_JOB, scope_keys
@@ -41,7 +42,7 @@ OLDER_PROCESS_TAG: Final = "sync_pipeline/process"
 """Run tag by which a release before the signs of life named the process of a run."""
 
 JOB_NAMES: Final = frozenset({"sync_scope_job", BIG_SCOPE_JOB, GROUP_JOB, "maintenance_job"})
-"""Jobs whose runs give signs of life."""
+"""Jobs whose runs give signs of life, beside those of landings."""
 ASSET_NAMES: Final = frozenset(
     {"exported_documents", "embedded_documents", "upserted_points", "stale_cleanup"}
 )
@@ -172,21 +173,22 @@ def _latest_runs(
 def _is_latest_success(
     instance: dg.DagsterInstance, *, run: dg.DagsterRun, latest: dict[str, str | None]
 ) -> bool:
-    """Whether no later run of the same scope succeeded: without it Dagster shows "missing"."""
+    """Whether no later run of its scope or landing succeeded: without it "missing" is shown."""
     key = run.tags.get(PARTITION_NAME_TAG)
-    if key is None:
+    if key is None and landing_of_job(run.job_name) is None:
         return False
-    if key not in latest:
+    what = run.job_name if key is None else key
+    if what not in latest:
         newest = instance.get_run_records(
             dg.RunsFilter(
                 job_name=run.job_name,
                 statuses=[dg.DagsterRunStatus.SUCCESS],
-                tags={PARTITION_NAME_TAG: key},
+                tags={} if key is None else {PARTITION_NAME_TAG: key},
             ),
             limit=1,
         )
-        latest[key] = newest[0].dagster_run.run_id if newest else None
-    return latest[key] == run.run_id
+        latest[what] = newest[0].dagster_run.run_id if newest else None
+    return latest[what] == run.run_id
 
 
 def iter_failed_runs(instance: dg.DagsterInstance, *, since: datetime) -> Iterator[tuple[str, str]]:
@@ -301,7 +303,9 @@ def _why_over(
 def is_ours(run: dg.DagsterRun) -> bool:
     """Whether this program gives signs of life of a run: those of its jobs and assets."""
     assets = {key.path[-1] for key in run.asset_selection or ()}
-    return run.job_name in JOB_NAMES or (bool(assets) and assets <= ASSET_NAMES)
+    if run.job_name in JOB_NAMES or landing_of_job(run.job_name) is not None:
+        return True
+    return bool(assets) and all(it in ASSET_NAMES or is_landed(it) for it in assets)
 
 
 def _ended_steps(

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 import dagster as dg
 
 from sync_pipeline.core.environment import NamedEnvironment
-from sync_pipeline.core.errors import MAX_OUTAGES, OUTAGES, SyncPipelineError
+from sync_pipeline.core.errors import MAX_OUTAGES
+from sync_pipeline.core.landing.report import LandingReport
 from sync_pipeline.core.ports import Progress, StopSignal
-from sync_pipeline.core.reports import Counts, ScopeReport
+from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.defs.dagster_private import MAX_RETRIES_TAG, StepFailureData
-from sync_pipeline.defs.failures import COUNTS_FACT, ERROR_FACT, STOPPED_FACT
 from sync_pipeline.defs.io_managers import staged_manifests
 from sync_pipeline.defs.jobs import (
     ASSETS,
     CHECKS,
+    build_sync_assets,
     environment_tags,
     forget_partition,
     run_config,
@@ -30,38 +28,20 @@ from sync_pipeline.defs.jobs import (
 from sync_pipeline.defs.partitions import PARTITIONS_NAME
 from sync_pipeline.defs.run_history import close_dead_runs
 from sync_pipeline.engine.context import RunOptions, SyncContext
-from sync_pipeline.engine.heartbeat import beating
 from sync_pipeline.engine.index import require_own_alias
+from sync_pipeline.engine.landing.land import LandRequest
 from sync_pipeline.engine.questions.doctor import Finding
 from sync_pipeline.engine.staged import AppliedChanges, StagedChanges, StagedExport
-from sync_pipeline.engine.telling import span_facts
 from sync_pipeline.hosting.automation import examine_automation
 from sync_pipeline.hosting.dev import run_dev
 from sync_pipeline.hosting.instance import open_instance
+from sync_pipeline.hosting.landing_runs import run_landings
 from sync_pipeline.hosting.programs import become
+from sync_pipeline.hosting.runs_here import OUTAGE_NAMES, run_here
 from sync_pipeline.hosting.worker import run_workers
 from sync_pipeline.operations.ports import DagsterProgram
 from sync_pipeline.settings import Settings
 from sync_pipeline.wiring import open_installation
-
-ORIGIN_TAG: Final = "sync_pipeline/origin"
-"""Run tag that tells runs of the command line from those that Dagster started."""
-
-_OUTAGES: Final = frozenset(kind.__name__ for kind in OUTAGES)
-
-
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    """What ended a run before its end."""
-
-    message: str
-    """Without a traceback."""
-    error_name: str | None = None
-    """Class name of the error; None where none of a step's own ended it."""
-    stopped_reason: str | None = None
-    """As in ``ScopeReport``."""
-    counts: Counts | None = None
-    """What a stopped run had done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +82,36 @@ class DagsterOrchestrator:
                 sync,
                 scopes,
                 options=options,
+                on_report=on_report,
+                environment=settings.environment,
+            )
+
+    def run_landings(
+        self,
+        settings: Settings,
+        names: Sequence[str],
+        *,
+        request: LandRequest,
+        progress: Progress,
+        should_stop: StopSignal,
+        on_report: Callable[[LandingReport], None],
+    ) -> list[LandingReport]:
+        """Land records, one landing after the other, in the order given.
+
+        Raises:
+            ConfigurationError: the settings are wrong for every landing alike, or lack one.
+            TransientError: a database cannot be reached to begin with.
+        """
+        landings = [settings.landing(name) for name in names]
+        installation = open_installation(settings)
+        sync = replace(installation.sync, progress=progress, should_stop=should_stop)
+        with open_instance(installation, environment=os.environ) as instance:
+            close_dead_runs(instance, sync)
+            return run_landings(
+                instance,
+                sync,
+                landings,
+                request=request,
                 on_report=on_report,
                 environment=settings.environment,
             )
@@ -172,11 +182,11 @@ def run_scopes(
     for scope in scopes:
         reason = _why_not_begun(sync, outages=outages, reports=reports)
         if reason is None:
-            config = _run_config(options, scope=scope)
+            config = run_config(options, scope=scope)
             run = _run_scope(
                 instance, job, sync, scope=scope, config=config, tags=environment_tags(environment)
             )
-            outages = outages + 1 if run.error_name in _OUTAGES else 0
+            outages = outages + 1 if run.error_name in OUTAGE_NAMES else 0
             report = run.report
         else:
             report = ScopeReport(scope_key=scope.key, status="skipped", error=reason)
@@ -187,8 +197,9 @@ def run_scopes(
 
 def _job(sync: SyncContext) -> dg.JobDefinition:
     """The job of every scope, with these ports instead of those of the settings."""
+    landings = () if sync.landings is None else sync.landings.names
     return dg.Definitions(
-        assets=ASSETS,
+        assets=build_sync_assets(landings),
         asset_checks=CHECKS,
         jobs=[sync_scope_job],
         resources={"sync": sync, "staged_manifests": staged_manifests},
@@ -211,47 +222,24 @@ def _why_not_begun(
     return None
 
 
-def _run_config(options: RunOptions, *, scope: Scope) -> dict[str, Any]:
-    """Without a line on the terminal for every event."""
-    quiet = {"console": {"config": {"log_level": "CRITICAL"}}}
-    return {**run_config(options, scope=scope), "loggers": quiet}
-
-
 def _run_scope(
     instance: dg.DagsterInstance,
     job: dg.JobDefinition,
     sync: SyncContext,
     *,
     scope: Scope,
-    config: dict[str, Any],
+    config: Mapping[str, Any],
     tags: Mapping[str, str],
 ) -> _Run:
-    run_id = str(uuid.uuid4())
-    # From before the run is made: killed at any moment after that, it can be told to be dead.
-    facts = span_facts(run_id=run_id, job=job.name, scope=scope.key)
-    with (
-        sync.tracer.run(run_id, facts) as span,
-        beating(sync.heartbeats, run_id=run_id, lease_ttl_seconds=sync.options.lease_ttl_seconds),
-    ):
-        result = job.execute_in_process(
-            run_id=run_id,
-            run_config=config,
-            instance=instance,
-            partition_key=scope.key,
-            raise_on_error=False,
-            tags={
-                ORIGIN_TAG: "cli",
-                # Whoever typed the command sees that it failed; the daemon must not repeat it.
-                MAX_RETRIES_TAG: "0",
-                **tags,
-            },
-        )
-        ending = _ending(result)
-        if ending is not None:
-            span.fail(ending.error_name or "RunFailed")
-    # What is left of them is forgotten by whoever looks for dead runs next.
-    with suppress(SyncPipelineError):
-        sync.heartbeats.forget([run_id])
+    result, ending = run_here(
+        instance,
+        job,
+        sync,
+        config=config,
+        tags=tags,
+        partition_key=scope.key,
+        scope=scope.key,
+    )
     report = _report(_outputs(result), scope=scope, run_id=result.run_id)
     if ending is None:
         return _Run(report)
@@ -280,34 +268,3 @@ def _outputs(result: dg.ExecuteInProcessResult) -> dict[str, object]:
         for event in result.all_events
         if event.is_step_materialization and event.asset_key is not None
     }
-
-
-def _ending(result: dg.ExecuteInProcessResult) -> _Ending | None:
-    """What ended a run before its end; None where nothing did."""
-    for event in result.all_events:
-        if event.is_step_failure:
-            return _step_ending(event.step_failure_data)
-    broken = [check for check in result.get_asset_check_evaluations() if not check.passed]
-    if broken:
-        names = ", ".join(sorted(check.check_name for check in broken))
-        return _Ending(f"synced, but a check of the index failed: {names}", "AssetCheckFailed")
-    if not result.success:
-        return _Ending(
-            "the run ended early; its events in `sync-pipeline dev` say why", "RunFailed"
-        )
-    return None
-
-
-def _step_ending(data: StepFailureData) -> _Ending:
-    if data.user_failure_data is None:
-        # Not from a step's own code: Dagster could not start it or load its input.
-        return _Ending(str(data.error.message).strip() if data.error else "the step failed")
-    facts: dict[str, Any] = {
-        name: fact.value for name, fact in data.user_failure_data.metadata.items()
-    }
-    return _Ending(
-        str(data.user_failure_data.description),
-        error_name=facts.get(ERROR_FACT),
-        stopped_reason=facts.get(STOPPED_FACT),
-        counts=Counts(**facts[COUNTS_FACT]) if COUNTS_FACT in facts else None,
-    )

@@ -7,10 +7,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 if TYPE_CHECKING:
+    from sync_pipeline.core.landing.report import LandingReport
     from sync_pipeline.core.ports import Progress, StopSignal
     from sync_pipeline.core.reports import ScopeReport
     from sync_pipeline.core.scope import Scope
     from sync_pipeline.engine.context import RunOptions
+    from sync_pipeline.engine.landing.land import LandRequest
     from sync_pipeline.engine.questions.doctor import Finding
     from sync_pipeline.settings import ServiceSettings, Settings
 
@@ -87,10 +89,10 @@ class CreateToken(Protocol):
 
 
 class Orchestrator(Protocol):
-    """Runs syncs and keeps their history.
+    """Runs syncs and landings, and keeps their history.
 
-    ``run_scopes`` is called in a thread that is not the main one: the main thread
-    listens for signals meanwhile.
+    ``run_scopes`` and ``run_landings`` are called in a thread that is not the main one: the main
+    thread listens for signals meanwhile.
     """
 
     def run_scopes(
@@ -127,6 +129,39 @@ class Orchestrator(Protocol):
         Raises:
             ConfigurationError: settings, source or index are wrong for every scope alike.
             TransientError: a database or the index cannot be reached to begin with.
+        """
+
+    def run_landings(
+        self,
+        settings: Settings,
+        names: Sequence[str],
+        *,
+        request: LandRequest,
+        progress: Progress,
+        should_stop: StopSignal,
+        on_report: Callable[[LandingReport], None],
+    ) -> list[LandingReport]:
+        """Land records, one landing after the other, in the order given.
+
+        A landing that fails does not keep the others from being tried, unless the database
+        failed it: then those not begun are reported as failed too. Once ``should_stop`` says yes,
+        the landing in flight ends after its page, and those not begun are reported as stopped.
+        ``error`` says why. What was fetched is kept, and the next run goes on there.
+
+        Args:
+            settings: Of the installation.
+            names: Of landings of the settings, each once.
+            request: How each is landed.
+            progress: Told how many records have come.
+            should_stop: Asked between pages.
+            on_report: Told of each landing as it ends, in the thread that called.
+
+        Returns:
+            One report per landing, in the order given.
+
+        Raises:
+            ConfigurationError: the settings are wrong for every landing alike, or lack one.
+            TransientError: a database cannot be reached to begin with.
         """
 
     def examine_automation(self, settings: Settings) -> Finding:

@@ -46,8 +46,6 @@ class TableOrigin:
         lock_timeout_seconds: How long a table that is being replaced is waited for.
     """
 
-    traits = OriginTraits(order=Order.SNAPSHOT, signals_end=True, resumes=False, looks_up=False)
-
     def __init__(
         self,
         landing: Landing,
@@ -61,6 +59,12 @@ class TableOrigin:
         self._request = request
         self._lock_timeout_seconds = lock_timeout_seconds
         self._database = describe_url(engine.url)
+        self.traits = OriginTraits(
+            order=Order.SNAPSHOT,
+            signals_end=True,
+            resumes=False,
+            vouches_for_absence=request.complete_when is not None,
+        )
 
     def pages(self, *, since: datetime | None, start: Position | None) -> Generator[Page]:
         """Every row of one snapshot, in no order."""

@@ -15,7 +15,8 @@ from sync_pipeline.cli.invocation import Surroundings
 from sync_pipeline.cli.main import app
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.environment import NamedEnvironment
-from sync_pipeline.core.errors import SyncPipelineError
+from sync_pipeline.core.errors import RateLimitedError, StoppedError, SyncPipelineError
+from sync_pipeline.core.landing.report import LandingReport
 from sync_pipeline.core.ports import Embedder, GenerationRecord, Progress, StopSignal
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
@@ -25,6 +26,8 @@ from sync_pipeline.engine.collection import Records
 from sync_pipeline.engine.context import RunOptions, SyncContext
 from sync_pipeline.engine.embedders import Models
 from sync_pipeline.engine.generation import Generation, bind_generation
+from sync_pipeline.engine.landing.context import LandingContext
+from sync_pipeline.engine.landing.land import LandRequest, land
 from sync_pipeline.engine.questions.doctor import Finding
 from sync_pipeline.engine.steps.sync import sync_scope
 from sync_pipeline.engine.switching import go_live_when_filled
@@ -51,6 +54,8 @@ from sync_pipeline_tests.fakes.state import (
     FakeSyncRuns,
 )
 from sync_pipeline_tests.fakes.vector_store import FakeVectorStore
+from sync_pipeline_tests.landing.installed import landed, landing_settings
+from sync_pipeline_tests.landing.site import LandingSite
 
 ENTITIES = (
     Entity(
@@ -91,7 +96,7 @@ def catalogue() -> dict[str, list[Row]]:
 
 
 class FakeOrchestrator:
-    """Syncs scope by scope in this process, without any history."""
+    """Syncs scope by scope in this process, and lands one by one, without any history."""
 
     def __init__(self, sync: SyncContext) -> None:
         self._sync = sync
@@ -123,6 +128,24 @@ class FakeOrchestrator:
             on_report(reports[-1])
         return reports
 
+    def run_landings(
+        self,
+        settings: Settings,
+        names: Sequence[str],
+        *,
+        request: LandRequest,
+        progress: Progress,
+        should_stop: StopSignal,
+        on_report: Callable[[LandingReport], None],
+    ) -> list[LandingReport]:
+        sync = replace(self._sync, progress=progress, should_stop=should_stop)
+        reports = []
+        for number, name in enumerate(names):
+            report = self._land(sync, name, request=request)
+            reports.append(replace(report, run_id=f"run-{number}"))
+            on_report(reports[-1])
+        return reports
+
     def examine_automation(self, settings: Settings) -> Finding:
         return Finding(name="schedules, sensors", ok=False, detail="off", fix="Switch it on")
 
@@ -147,6 +170,22 @@ class FakeOrchestrator:
     ) -> NoReturn:
         self.became.append((program, tuple(arguments), is_behind_proxy))
         raise SystemExit(0)
+
+    def _land(self, sync: SyncContext, name: str, *, request: LandRequest) -> LandingReport:
+        assert sync.landings is not None
+        if sync.should_stop():
+            return LandingReport(name=name, mode=request.mode, status="stopped", error="not begun")
+        context = LandingContext.of(sync.landings, sync)
+        landing = sync.landings.landing(name)
+        try:
+            return land(context, landing, request=request, owner="land")
+        except SyncPipelineError as error:
+            failed = LandingReport(name=name, mode=request.mode, error=str(error), status="failed")
+            if isinstance(error, StoppedError):
+                return replace(failed, status="stopped")
+            if isinstance(error, RateLimitedError):
+                return replace(failed, status="deferred")
+            return failed
 
     def _run(
         self, sync: SyncContext, *, scope: Scope, run_id: str, options: RunOptions
@@ -279,6 +318,11 @@ class CommandLine:
         )
         self.installation = FakeInstallation(self.sync, source_engine=engine)
         self.orchestrator = FakeOrchestrator(self.sync)
+
+    def land_from(self, *sites: LandingSite) -> None:
+        """Let records of these sites land, and have settings that say so."""
+        self.use(landed(self.sync, *sites))
+        self.settings = landing_settings(*(site.landing.name for site in sites))
 
     def documents(self) -> set[str]:
         """Ids of the documents in the index."""

@@ -15,6 +15,7 @@ from dagster._utils.error import serializable_error_info_from_exc_info
 from sync_pipeline.core.errors import (
     MassDeletionRefusedError,
     PermanentError,
+    RateLimitedError,
     SettingsError,
     StoppedError,
     StoreUnavailableError,
@@ -49,6 +50,25 @@ def test_the_other_side_says_how_long_to_wait(asked: float, waited: float) -> No
         raise error
 
     assert (raised.value.max_retries, raised.value.seconds_to_wait) == (5, waited)
+
+
+@pytest.mark.parametrize(
+    ("asked", "raised"),
+    [
+        pytest.param(MAX_WAIT_SECONDS, dg.RetryRequested, id="as long as a step waits"),
+        pytest.param(MAX_WAIT_SECONDS + 1, dg.Failure, id="longer ends the run"),
+    ],
+)
+def test_a_long_wait_can_be_left_to_a_later_run(asked: float, raised: type[Exception]) -> None:
+    error = RateLimitedError("too many requests", retry_after_seconds=asked)
+
+    with (
+        pytest.raises(raised) as found,
+        as_dagster_failures(retry_number=0, defers_long_waits=True),
+    ):
+        raise error
+
+    assert found.value.__cause__ is error
 
 
 @pytest.mark.parametrize(

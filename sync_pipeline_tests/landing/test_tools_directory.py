@@ -9,23 +9,20 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from sqlalchemy import Engine, text
 
+from sync_pipeline_tests.landing.program import HASHING, Program
 from sync_pipeline_tests.origins.mongo_data import StubCollection
-from sync_pipeline_tests.origins.mongo_server import MongoStub, running_mongodb
+from sync_pipeline_tests.origins.mongo_server import running_mongodb
 
 COUNT = int(os.environ.get("SYNC_PIPELINE_LANDING_TOOLS", "300"))
 IS_LONG = COUNT > 300
@@ -85,45 +82,16 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass(slots=True)
 class Directory:
-    """The program in a folder of its own, and the collection it lands from."""
+    """The program, and the collection that it lands from."""
 
-    folder: Path
-    stub: MongoStub
+    run: Program
     tools: StubCollection
-    environment: dict[str, str]
     engine: Engine
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def __call__(self, *words: str) -> dict[str, Any]:
-        """What a command answers."""
-        command = [sys.executable, "-m", "sync_pipeline", *words, "--json"]
-        done = subprocess.run(  # noqa: PLW1510 - judged below
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
-
-    @contextmanager
-    def following(self) -> Iterator[None]:
-        """With somebody who lands and syncs what changes."""
-        command = [sys.executable, "-m", "sync_pipeline", "land", "follow", "tools", "--sync"]
-        with subprocess.Popen(
-            command, cwd=self.folder, env=self.environment, stderr=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stderr is not None
-            try:
-                for line in process.stderr:
-                    if "Following" in line:
-                        break
-                yield
-            finally:
-                process.send_signal(signal.SIGTERM)
-                process.stderr.read()
-
     def found(self, words: str) -> list[str]:
         """Ids of tools that a search finds."""
-        hits = self("search", words, "--global", "--limit", "3", "--view", "text")["hits"]
+        hits = self.run("search", words, "--global", "--limit", "3", "--view", "text")["hits"]
         return [hit["payload"]["dbId"] for hit in hits]
 
     def soon(self, what: str, change: Callable[[], None], *, is_there: bool) -> None:
@@ -145,23 +113,16 @@ class Directory:
 def directory(
     short_folder: Path, shared_data: Path, engine: Engine, database_url: str
 ) -> Iterator[Directory]:
-    (short_folder / "sync_pipeline.yaml").write_text(yaml.safe_dump(SETTINGS))
     with running_mongodb() as stub:
-        environment = os.environ | {
-            "MONGODB_URL": stub.url,
-            "DATABASE_URL": database_url,
-            "SYNC_PIPELINE_HOME": str(short_folder / "home"),
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "NO_COLOR": "1",
-        }
-        if not IS_LONG:
-            environment |= {
-                "SYNC_PIPELINE__EMBEDDING__PROVIDER": "hashing",
-                "SYNC_PIPELINE__EMBEDDING__DIMENSION": "16",
-            }
         tools = stub.collection("directory", "tools")
         tools.insert(*tool_documents(shared_data, COUNT))
-        yield Directory(short_folder, stub, tools, environment, engine)
+        run = Program.of(
+            short_folder,
+            SETTINGS,
+            database_url=database_url,
+            environment={"MONGODB_URL": stub.url, **({} if IS_LONG else HASHING)},
+        )
+        yield Directory(run, tools, engine)
 
 
 def tool_documents(shared_data: Path, count: int) -> list[dict[str, Any]]:
@@ -191,13 +152,13 @@ def tool(tool_id: str, words: str) -> dict[str, Any]:
 def test_changes_are_found_soon_with_the_stream_and_after_a_full_pass_without(
     directory: Directory,
 ) -> None:
-    first = directory("land", "tools")["landings"][0]
-    synced = directory("sync", "all")
-    directory("feed", "install")
-    directory("sync", "all")
+    first = directory.run("land", "tools")["landings"][0]
+    synced = directory.run("sync", "all")
+    directory.run("feed", "install")
+    directory.run("sync", "all")
     assert (first["rows"], synced["totals"]["documents"]) == (COUNT, COUNT)
 
-    with directory.following():
+    with directory.run.beside("land", "follow", "tools", "--sync", until="Following"):
         new = {"_id": "new", **tool("zyx-new", "zyxwine cellar planner")}
         directory.soon("create", lambda: directory.tools.insert(new), is_there=True)
         assert "zyx-new" in directory.found("zyxwine cellar")
@@ -220,8 +181,8 @@ def test_changes_are_found_soon_with_the_stream_and_after_a_full_pass_without(
     directory.tools.update("key-3", {"name": "qwvperry fermenter"})
     directory.tools.delete("key-4")
     directory.tools.update("key-5", {"status": "draft"})
-    landed = directory("land", "tools")["landings"][0]
-    again = directory("sync", "all")
+    landed = directory.run("land", "tools")["landings"][0]
+    again = directory.run("sync", "all")
 
     assert (landed["new"], landed["changed"], landed["deleted"], landed["rows"]) == (
         1,
@@ -231,9 +192,9 @@ def test_changes_are_found_soon_with_the_stream_and_after_a_full_pass_without(
     )
     assert again["totals"]["documents"] == COUNT - 1
     assert directory.found("zyxcider press")[0] == "zyx-later"
-    assert directory("verify", "all")["ok"]
-    unchanged = directory("land", "tools")["landings"][0]
-    skipped = directory("sync", "all")
+    assert directory.run("verify", "all")["ok"]
+    unchanged = directory.run("land", "tools")["landings"][0]
+    skipped = directory.run("sync", "all")
     assert (unchanged["new"], unchanged["changed"], unchanged["deleted"]) == (0, 0, 0)
     assert [scope["status"] for scope in skipped["scopes"]] == ["skipped"]
     sys.stdout.write(json.dumps({"tools": COUNT, "seconds": directory.seconds}) + "\n")

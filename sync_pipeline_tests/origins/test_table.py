@@ -107,11 +107,13 @@ def test_of_a_load_that_is_not_finished_nothing_goes_and_what_is_new_lands(
 ) -> None:
     load(site, "1", range(30))
     site.land()
+    complete_at = site.record().complete_at
     load(site, "2", [*range(20), 77], is_done=False)
 
     report = site.land()
 
     assert (report.new, report.deleted, report.complete) == (1, 0, False)
+    assert site.record().complete_at == complete_at
     assert report.notes == (
         "10 rows without a record stay: the load 2 of raw.products is not among the finished ones "
         "of raw._dlt_loads",
@@ -128,6 +130,7 @@ def test_without_a_sign_nothing_ever_goes(site: LandingSite) -> None:
 
     assert (report.deleted, report.complete, len(site.ids())) == (0, False, 30)
     assert "nothing says that raw.products is complete (complete_when)" in report.notes[0]
+    assert site.record().complete_at is not None  # as complete as it can ever be
 
 
 @pytest.mark.parametrize(("status", "deleted"), [(0, 1), (1, 0)])

@@ -39,6 +39,9 @@ class OriginTraits:
     """Whether its end is a statement of its own, and no page that happens to be empty."""
     resumes: bool
     """Whether a pass that was cut off goes on where it was; otherwise it begins anew."""
+    vouches_for_absence: bool = True
+    """Whether anything ever says that what came is all that there is; otherwise nothing is
+    deleted, and a pass that has come to its end is as complete as one can be."""
     looks_up: bool = False
     """Whether single records can be asked for."""
     tells_changes: bool = False

@@ -246,7 +246,8 @@ def _apply(
     order = ApplyOrder(
         absent=rule,
         looked_up=frozenset(looked_up),
-        is_complete=isinstance(judged, CompletePass),
+        is_complete=state.mode == "full"
+        and (isinstance(judged, CompletePass) or not work.origin.traits.vouches_for_absence),
         judge=lambda deletions, rows: judge_deletions(
             deletions, table_rows=rows, policy=landing.deletions.policy
         ),
