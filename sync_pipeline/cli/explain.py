@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sync_pipeline.core.explanation import (
         DocumentFinding,
+        LandingFinding,
         PointFinding,
         ScopeFinding,
         ViewFinding,
@@ -40,9 +41,12 @@ def explain(invocation: Invocation, *, entity: Entity, row_id: RowId) -> None:
     explanation = asking.explain(invocation.installation.sync, entity=entity, row_id=row_id)
     invocation.answer(explanation_answer(explanation))
     verdict = explanation.verdict
+    landing = explanation.landing
     invocation.say(f"{verdict.outcome.value.upper().replace('_', ' ')}: {verdict.reason}.")
     for document in explanation.documents:
         invocation.show(render.facts_table(document.document_id, dict(_facts(document))))
+    if landing is not None:
+        invocation.say(_landing(landing))
     if verdict.next_step is not None:
         invocation.say(f"Next: {verdict.next_step}")
 
@@ -62,6 +66,14 @@ def _facts(finding: DocumentFinding) -> Iterator[tuple[str, str]]:
     for view in finding.views:
         yield f"view {view.view}", _view(view)
     yield "scope", _scope(scope)
+
+
+def _landing(landing: LandingFinding) -> str:
+    called = "" if landing.source_key is None else f", where it is called {landing.source_key}"
+    return (
+        f"It comes from landing {landing.name}{called}; last complete "
+        f"{_moment(landing.complete_at)}{'' if landing.is_fresh else ' (OLD)'}."
+    )
 
 
 def _view(finding: ViewFinding) -> str:

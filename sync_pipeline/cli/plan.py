@@ -18,7 +18,7 @@ from sync_pipeline.cli.scale import conclusions, limits_table, needs_table
 from sync_pipeline.cli.signals import run_stoppable
 from sync_pipeline.core.errors import ConfigurationError
 from sync_pipeline.core.scaling import Scale, plan_scale, read_scale
-from sync_pipeline.operations.asking import iter_plans
+from sync_pipeline.operations.asking import iter_plans, landing_ages
 from sync_pipeline.operations.costing import budget_answer, watched_budgets
 from sync_pipeline.operations.plans import known_scale, saved_plan
 from sync_pipeline.operations.scopes import choose_scopes, read_choice
@@ -71,13 +71,14 @@ def plan(
     if out is not None:
         write_plan_file(out, saved_plan(invocation.installation.sync, plans=plans))
     budgets = watched_budgets(invocation.installation.sync)
-    told = {"budgets": [budget_answer(state) for state in budgets]} if budgets else {}
+    ages = landing_ages(invocation.installation.sync)
+    beside = {"budgets": [budget_answer(state) for state in budgets], "landings": ages}
+    told = {name: value for name, value in beside.items() if value}
     invocation.answer({"ok": True, "mode": mode.value, "scopes": plans, **told})
     invocation.show(render.plan_table(plans))
-    for remark in render.plan_remarks(plans):
+    spent = [f"{state.told()}." for state in budgets]
+    for remark in (*render.plan_remarks(plans), *render.landing_remarks(ages), *spent):
         invocation.say(remark)
-    for state in budgets:
-        invocation.say(f"{state.told()}.")
     if out is not None:
         invocation.say(f"Saved. To do exactly this: `sync-pipeline sync ... --plan {out}`.")
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sync_pipeline.core.point import Hit
     from sync_pipeline.core.ports import DocumentRecord
     from sync_pipeline.core.reports import ScopeReport
+    from sync_pipeline.engine.landing.ages import LandingAge
     from sync_pipeline.engine.questions.cache import CacheReport
     from sync_pipeline.engine.questions.doctor import Finding
     from sync_pipeline.engine.questions.entities import EntityReport
@@ -275,6 +276,40 @@ def status_table(statuses: Sequence[ScopeStatusReport], *, now: datetime) -> Tab
             _ago(status.last_success_at, now=now), _age(status.oldest_unsynced_seconds),
         )  # fmt: skip
     return table
+
+
+def landings_table(ages: Sequence[LandingAge], *, now: datetime) -> Table:
+    """One row per landing."""
+    table = _table("landing", "+rows", "last complete", "", "+rejected", "running")
+    for age in ages:
+        _add(
+            table, age.name, age.rows, _ago(age.complete_at, now=now),
+            "" if age.is_fresh else "OLD", age.rejected, _running(age),
+        )  # fmt: skip
+    return table
+
+
+def _running(age: LandingAge) -> str:
+    """How far a pass is that has begun."""
+    found = age.open_pass
+    if found is None:
+        return ""
+    of = "" if found.total is None else f" of {found.total:,}"
+    return f"{found.mode}, {found.records:,}{of} records"
+
+
+def landing_remarks(ages: Sequence[LandingAge]) -> Iterator[str]:
+    """Why landings are old, and what to do."""
+    for age in ages:
+        if age.error is not None:
+            yield f"Landing {age.name} failed: {age.error}"
+        if age.not_before is not None:
+            yield f"Landing {age.name} was asked to wait until {age.not_before:%Y-%m-%d %H:%M %Z}."
+        if not age.is_fresh:
+            yield (
+                f"Nothing of {age.table} is in sync beyond its last complete pass; "
+                f"`sync-pipeline land {shlex.quote(age.name)}` lands it again."
+            )
 
 
 def views_table(statuses: Sequence[ScopeStatusReport]) -> Table:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sync_pipeline.core.changes import ChangeFeed, EntityDigest
     from sync_pipeline.core.entity import Entity
     from sync_pipeline.core.fusion import Fusion
+    from sync_pipeline.core.landing.spec import Landing
     from sync_pipeline.core.point import CollectionSpec
     from sync_pipeline.core.ports import (
         BreakersReader,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         GenerationsReader,
         IndexReader,
         IndexStateReader,
+        LandingReader,
         Lease,
         LeasesReader,
         LedgerReader,
@@ -38,7 +40,22 @@ if TYPE_CHECKING:
     from sync_pipeline.engine.context import SyncOptions
     from sync_pipeline.engine.embedders import Models
     from sync_pipeline.engine.generation import Generation, OpenGeneration
+    from sync_pipeline.engine.landing.ages import KnownPasses
     from sync_pipeline.engine.metering import Meter
+
+
+class LandingsReader(Protocol):
+    """The landings of an installation, for whoever lands nothing."""
+
+    @property
+    def landings(self) -> tuple[Landing, ...]: ...
+    @property
+    def store(self) -> LandingReader: ...
+    @property
+    def known(self) -> KnownPasses: ...
+
+    def landing_of(self, table: str) -> Landing | None:
+        """The landing that fills a table; None where none does."""
 
 
 class RecordsReader(Protocol):
@@ -78,6 +95,8 @@ class Reading(Protocol):
     def source(self) -> RowSource: ...
     @property
     def feed(self) -> ChangeFeed | None: ...
+    @property
+    def landings(self) -> LandingsReader | None: ...
     @property
     def store(self) -> Lease[StoreReader]: ...
     @property

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from sync_pipeline.core.landing.bounds import LandedUntil, in_sync_to
 from sync_pipeline.core.ports import EntitySnapshot, ScopeStatesReader
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.reading import Reading
@@ -53,8 +54,12 @@ class ScopeRecord:
         return sum(entity.failed for entity in self.entities.values())
 
     @property
-    def in_sync_to(self) -> datetime | None:
-        """The oldest snapshot; None while some entity was never synced."""
+    def snapshot_at(self) -> datetime | None:
+        """The oldest snapshot of the source; None while some entity was never synced.
+
+        What is told to people and applications is ``landing.bounds.in_sync_to``: what had landed
+        in the source may be older.
+        """
         return self._oldest([entity.source_snapshot_at for entity in self.entities.values()])
 
     @property
@@ -107,9 +112,20 @@ def read_records(
     return {key: ScopeRecord(sync.entity_names, entities) for key, entities in by_scope.items()}
 
 
-def in_step_to(records: Collection[ScopeRecord], *, scopes: int) -> datetime | None:
-    """Up to when all of so many scopes are in step; None while one of them is not known to be."""
-    known = _known(record.in_sync_to for record in records)
+def in_step_to(
+    records: Mapping[str, ScopeRecord], *, scopes: int, landed: Collection[LandedUntil] = ()
+) -> datetime | None:
+    """Up to when all of so many scopes are in step; None while one of them is not known to be.
+
+    Args:
+        records: By scope key.
+        scopes: How many there have to be.
+        landed: Nothing is in step beyond these.
+    """
+    known = _known(
+        in_sync_to(record.snapshot_at, scope_key=key, landed=landed)
+        for key, record in records.items()
+    )
     return min(known) if known and len(known) == scopes else None
 
 

@@ -32,6 +32,7 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.collection import BoundCollection
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.index import read_alias
+from sync_pipeline.engine.landing.ages import known_bounds
 from sync_pipeline.engine.questions.due import known_scopes
 from sync_pipeline.engine.questions.gate import why_not_found, why_worse
 from sync_pipeline.engine.questions.verify import Verification, verify_scope
@@ -187,7 +188,7 @@ def go_back(sync: SyncContext) -> tuple[GenerationRecord, datetime | None]:
         store.set_alias(sync.alias, collection=last.collection)
     sync.generations.note_serving(alias=sync.alias, collection=last.collection)
     filled = read_records(sync, recorded=sync.collection(last.collection).records.scopes)
-    return last, in_step_to(filled.values(), scopes=len(filled))
+    return last, in_step_to(filled, scopes=len(filled), landed=known_bounds(sync))
 
 
 def drop(sync: SyncContext, *, collection: str) -> Dropped:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sync_pipeline.core.explanation import Explanation
     from sync_pipeline.core.remedy import Action
     from sync_pipeline.core.reports import ScopeReport
+    from sync_pipeline.engine.landing.ages import LandingAge
     from sync_pipeline.engine.questions.search import SearchResult
     from sync_pipeline.engine.questions.status import ScopeStatusReport
     from sync_pipeline.engine.questions.verify import Verification
@@ -68,11 +69,15 @@ def all_done(reports: Sequence[ScopeReport]) -> bool:
 
 
 def status_answer(
-    statuses: Sequence[ScopeStatusReport], *, left_entities: Mapping[str, int]
+    statuses: Sequence[ScopeStatusReport],
+    *,
+    landings: Sequence[LandingAge],
+    left_entities: Mapping[str, int],
 ) -> dict[str, object]:
-    """How scopes stand; ``left_entities`` as in ``sync_summary``."""
+    """How scopes and landings stand; ``left_entities`` as in ``sync_summary``."""
     return {
         "scopes": statuses,
+        "landings": landings,
         **({"left_entities": dict(left_entities)} if left_entities else {}),
     }
 
@@ -90,6 +95,7 @@ def search_answer(result: SearchResult) -> dict[str, object]:
 def explanation_answer(explanation: Explanation) -> dict[str, object]:
     """Why a row is searchable or not, and what to do."""
     verdict = explanation.verdict
+    landing = {} if explanation.landing is None else {"landing": explanation.landing}
     return {
         "entity_type": explanation.entity_type,
         "db_id": explanation.db_id,
@@ -100,6 +106,7 @@ def explanation_answer(explanation: Explanation) -> dict[str, object]:
             "next_step": verdict.next_step,
         },
         "documents": explanation.documents,
+        **landing,
     }
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sync_pipeline.core.reports import SyncMode
     from sync_pipeline.core.scope import Scope
     from sync_pipeline.engine.context import SyncContext
+    from sync_pipeline.engine.landing.ages import LandingAge
     from sync_pipeline.engine.questions.entities import EntityReport
     from sync_pipeline.engine.questions.plan import ScopePlan
     from sync_pipeline.engine.questions.search import SearchRequest, SearchResult
@@ -146,6 +147,17 @@ def statuses_by_view(sync: SyncContext) -> list[ScopeStatusReport]:
     from sync_pipeline.engine.roles import serving_by_record
 
     return scope_statuses(serving_by_record(sync))
+
+
+def landing_ages(sync: SyncContext) -> list[LandingAge]:
+    """How old what landed is; none where nothing lands.
+
+    Raises:
+        TransientError: the database cannot be reached.
+    """
+    from sync_pipeline.engine.landing.ages import read_ages
+
+    return read_ages(sync)
 
 
 def kept_of_left_entities(

@@ -8,9 +8,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.breaker import Breaker
+from sync_pipeline.core.landing.bounds import LandedUntil
 from sync_pipeline.core.ports import RecordedScope, ScopeOrder, ScopePage, ScopeTotals
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.spending import Amount, BudgetState
+from sync_pipeline.engine.landing.ages import LandingAge, bounds, read_ages
 from sync_pipeline.engine.questions.cost import spent_this_month
 from sync_pipeline.engine.roles import serving_by_record
 from sync_pipeline.operations.costing import watched_budgets
@@ -50,6 +52,7 @@ class Watched:
     """Of the chain of the settings, in its order, how each stands."""
     spent: Amount = Amount()  # noqa: RUF009 - frozen
     """What counts against budgets this month."""
+    landings: Sequence[LandingAge] = ()
 
     @property
     def longest_wait_seconds(self) -> float:
@@ -69,14 +72,18 @@ def watch(sync: SyncContext, *, most: int = MOST_SCOPES, worst: int = WORST_SCOP
         TransientError: a database cannot be reached.
     """
     generations = recorded_generations(sync)
+    landings = read_ages(sync)
     sync = serving_by_record(sync)
     names, now = sync.entity_names, sync.now()
-    totals = sync.overview.sum_up(entity_types=names, scope_keys=None)
+    landed = bounds(sync, landings)
+    totals = sync.overview.sum_up(entity_types=names, scope_keys=None, landed=landed)
     limit = most if totals.scopes <= most else worst
     pending: Mapping[str, PendingChanges] = {}
     if sync.feed is not None:
         pending = sync.feed.pending(limit_scopes=limit, entity_types=names)
-    scopes = _candidates(sync, totals=totals, pending=pending, most=most, worst=worst)
+    scopes = _candidates(
+        sync, totals=totals, pending=pending, landed=landed, most=most, worst=worst
+    )
     waits = {
         scope.scope_key: oldest_unsynced_seconds(scope, pending.get(scope.scope_key), now=now)
         for scope in scopes
@@ -102,6 +109,7 @@ def watch(sync: SyncContext, *, most: int = MOST_SCOPES, worst: int = WORST_SCOP
         budgets=watched_budgets(sync, most=worst),
         providers=sync.breakers.list_all(sync.providers) if sync.providers else (),
         spent=spent_this_month(sync),
+        landings=landings,
     )
 
 
@@ -124,10 +132,10 @@ def oldest_unsynced_seconds(
     waits = [0.0]
     if pending is not None:
         waits.append((now - pending.oldest_at).total_seconds())
-    if scope.in_sync_to is None:
+    if scope.snapshot_at is None:
         return max(waits) if pending is not None else None
     if scope.failed or scope.is_cut_off or scope.synced < scope.possible:
-        waits.append((now - scope.in_sync_to).total_seconds())
+        waits.append((now - scope.snapshot_at).total_seconds())
     return max(waits)
 
 
@@ -148,13 +156,16 @@ def _candidates(
     *,
     totals: ScopeTotals,
     pending: Mapping[str, PendingChanges],
+    landed: Sequence[LandedUntil],
     most: int,
     worst: int,
 ) -> list[RecordedScope]:
     """All scopes, or of too many those among which the furthest behind are."""
 
     def listed(page: ScopePage) -> list[RecordedScope]:
-        scopes, _ = sync.overview.list_scopes(entity_types=sync.entity_names, page=page)
+        scopes, _ = sync.overview.list_scopes(
+            entity_types=sync.entity_names, page=page, landed=landed
+        )
         return scopes
 
     if totals.scopes <= most:

@@ -6,7 +6,7 @@ Neither the source nor the index is looked at; ``operations.scopes`` has the mea
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,6 +21,7 @@ from sync_pipeline.core.ports import (
 )
 from sync_pipeline.core.remedy import Action, actions_after
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.landing.ages import LandingAge, bounds, read_ages
 from sync_pipeline.engine.roles import serving_by_record
 from sync_pipeline.operations.filling import RecordedGeneration, recorded_generations
 
@@ -117,6 +118,8 @@ class RecordedStatus:
     """All of the index, oldest first."""
     runs: Sequence[SyncRun] = field(default_factory=tuple)
     """The last runs, the one that ended last first."""
+    landings: Sequence[LandingAge] = ()
+    """Of the installation; none for callers who may not know of all scopes."""
 
 
 def recorded_status(
@@ -130,16 +133,19 @@ def recorded_status(
         visible: The scopes that the caller may know of; None for all.
     """
     generations = recorded_generations(sync)
+    landings = read_ages(sync)
     filling = [it for it in generations if it.role == "filling"]
     sync = serving_by_record(sync)
     keys = None if visible is None else [scope.key for scope in visible]
     names = sync.entity_names
+    landed = bounds(sync, landings)
 
     def listed(wanted: ScopePage) -> tuple[list[RecordedScope], int]:
-        return sync.overview.list_scopes(entity_types=names, page=replace(wanted, scope_keys=keys))
+        page = replace(wanted, scope_keys=keys)
+        return sync.overview.list_scopes(entity_types=names, page=page, landed=landed)
 
     scopes, matching = listed(page)
-    totals = sync.overview.sum_up(entity_types=names, scope_keys=keys)
+    totals = sync.overview.sum_up(entity_types=names, scope_keys=keys, landed=landed)
     shown = [scope.scope_key for scope in scopes]
     troubles = sync.overview.list_troubles(entity_types=names, scope_keys=shown)
     snapshots = sync.scopes.list_entities(scopes=[Scope.from_key(key) for key in shown])
@@ -163,6 +169,7 @@ def recorded_status(
         filling=filling[0] if filling else None,
         generations=generations,
         runs=runs,
+        landings=landings if visible is None else (),
     )
 
 
@@ -196,6 +203,29 @@ def problems_in_words(totals: ScopeTotals) -> list[str]:
         (totals.vanished, f"{counted(totals.vanished, 'scope')} without rows in the source"),
     ]
     return [sentence for number, sentence in sentences if number > 0]
+
+
+def all_problems(recorded: RecordedStatus) -> list[str]:
+    """What is wrong with scopes, and then with what they are synced from."""
+    return problems_in_words(recorded.totals) + landing_problems(recorded.landings, now=recorded.at)
+
+
+def landing_problems(landings: Sequence[LandingAge], *, now: datetime) -> list[str]:
+    """Landings that are old or failed, one short sentence each."""
+    return [
+        f"landing {age.name} {' and '.join(told)}"
+        for age in landings
+        if (told := list(_landing_problems(age, now=now)))
+    ]
+
+
+def _landing_problems(age: LandingAge, *, now: datetime) -> Iterator[str]:
+    if age.complete_at is None:
+        yield "was never complete"
+    elif not age.is_fresh:
+        yield f"was last complete {age_in_words(age.complete_at, now=now)}"
+    if age.error is not None:
+        yield "failed when it last ran"
 
 
 def scope_lines(

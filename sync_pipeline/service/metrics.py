@@ -79,6 +79,12 @@ MEANINGS: Final[Mapping[str, str]] = {
     "(month, tenant) and key; of tenants the 100 that have spent the greatest share",
     "sync_pipeline_provider_asked": "1 for each provider of embeddings that is asked, 0 for one "
     "that is left alone for a while after it failed; of the chain in embedding.fallbacks",
+    "sync_pipeline_landing_complete_timestamp_seconds": "when the last complete pass of a landing "
+    "began: nothing of its table is in sync beyond it; missing where there was none",
+    "sync_pipeline_landing_fresh": "1 while that is as recent as the settings ask for, else 0",
+    "sync_pipeline_landing_rows": "rows of the table that a landing fills",
+    "sync_pipeline_landing_rejected": "things that were wrong with records of a landing",
+    "sync_pipeline_landing_failed": "1 where the last run of a landing failed, else 0",
     "sync_pipeline_cache_hits": "texts whose vector these runs took from the cache",
     "sync_pipeline_search_seconds": "what a search took, by part: waiting for the model or the "
     "index, embedding the query, the index, the rest",
@@ -228,7 +234,26 @@ def recorded_families(watched: Watched) -> list[GaugeMetricFamily]:
     for generation in watched.generations:
         generations.add_metric([generation.collection, generation.role], generation.documents)
     families += [every, generations, _providers(watched)]
-    return [*families, *_by_scope(watched), *_spending(watched)]
+    return [*families, *_by_scope(watched), *_spending(watched), *_landings(watched)]
+
+
+def _landings(watched: Watched) -> list[GaugeMetricFamily]:
+    families = {
+        name: _family(f"sync_pipeline_landing_{name}", "landing")
+        for name in ("complete_timestamp_seconds", "fresh", "rows", "rejected", "failed")
+    }
+    for age in watched.landings:
+        numbers = {
+            "complete_timestamp_seconds": _timestamp(age.complete_at),
+            "fresh": int(age.is_fresh),
+            "rows": age.rows,
+            "rejected": age.rejected,
+            "failed": int(age.error is not None),
+        }
+        for name, number in numbers.items():
+            if number is not None:
+                families[name].add_metric([age.name], number)
+    return list(families.values())
 
 
 def _providers(watched: Watched) -> GaugeMetricFamily:

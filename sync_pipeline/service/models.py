@@ -122,7 +122,8 @@ class SearchAnswer(BaseModel):
 
     hits: list[HitModel]
     in_sync_to: dict[str, datetime | None]
-    """Per scope searched: every change committed before this is visible."""
+    """Per scope searched: every change made before this is visible. Rows that land from another
+    system are known to the last complete pass through it; null where there was none."""
     degraded: str | None = None
     """How else than asked for it was searched, and why: no provider of embeddings answers."""
 
@@ -175,7 +176,8 @@ class ScopeStatus(BaseModel):
     failed: int
     quarantined: int
     in_sync_to: datetime | None
-    """Every change committed before is searchable; null while an entity was never synced."""
+    """Every change made before is searchable; null while an entity was never synced, or a landing
+    of it never complete."""
     last_success_at: datetime | None
     last_full_at: datetime | None
     is_running: bool
@@ -203,6 +205,7 @@ class ActionModel(BaseModel):
         "verify",
         "switch_index",
         "roll_back_index",
+        "land",
         "migrate",
         "show",
         "change_setting",
@@ -226,6 +229,42 @@ class RunModel(BaseModel):
     error: str | None
     remedy: list[ActionModel] = []
     """What can be done, where its scope's last run is this one and failed."""
+
+
+class OpenPassModel(BaseModel):
+    """A pass through an origin that has begun and is not applied."""
+
+    mode: Literal["full", "incremental"]
+    started_at: datetime
+    pages: int
+    records: int
+    total: int | None
+    """Records that there are, where the origin says it."""
+
+
+class LandingModel(BaseModel):
+    """How records of another system have landed."""
+
+    name: str
+    table: str
+    connection: str
+    rows: int
+    complete_at: datetime | None
+    """When the last complete pass began: nothing of its table is in sync beyond it."""
+    age_seconds: float | None
+    is_fresh: bool
+    applied_at: datetime | None
+    changed_at: datetime | None
+    """The newest time of change among its records."""
+    failed_at: datetime | None
+    error: str | None
+    """Of the last run, if it failed."""
+    not_before: datetime | None
+    """Until when the origin asked to be left alone."""
+    needs_full_pass: str | None
+    rejected: int
+    """Things that were wrong with records."""
+    open_pass: OpenPassModel | None
 
 
 class MeasuredScope(BaseModel):
@@ -261,6 +300,8 @@ class StatusAnswer(BaseModel):
     worker: WorkerModel
     runs: list[RunModel]
     """The last runs, the one that ended last first."""
+    landings: list[LandingModel] = []
+    """For operators: how old what landed from other systems is."""
     measured: list[MeasuredScope] | None = None
     """With `measured=true` the same page of scopes by their key, counted."""
 

@@ -23,7 +23,7 @@ from sync_pipeline.core.ports import RecordedScope, ScopePage
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.shortening import beginning
 from sync_pipeline.operations.asking import document_as, explain_as
-from sync_pipeline.operations.overview import problems_in_words, recorded_status
+from sync_pipeline.operations.overview import all_problems, recorded_status
 from sync_pipeline.operations.requests import request_sync
 from sync_pipeline.service.models import HitModel, SearchAnswer, SearchBody
 from sync_pipeline.service.principals import LOCAL_OPERATOR, ForbiddenError, Principal, Role
@@ -147,7 +147,7 @@ def sync_status(service: Service, asker: Asker, arguments: StatusArguments) -> S
     totals = recorded.totals
     return ScopesAnswer(
         health_percent=recorded.health_percent,
-        problems=problems_in_words(totals),
+        problems=all_problems(recorded),
         scopes=totals.scopes,
         documents=totals.synced,
         failed=totals.failed,

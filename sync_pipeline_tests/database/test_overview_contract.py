@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import pytest
 from sqlalchemy import Engine
 
 from sync_pipeline.core.document import Reason, Rejection
+from sync_pipeline.core.landing.bounds import LandedUntil, in_sync_to
 from sync_pipeline.core.ports import (
     EntityResult,
     Fence,
@@ -51,6 +52,7 @@ from sync_pipeline_tests.fakes.state import (
 
 BOTH: Final = ("material", "work")
 INITECH: Final = Scope("initech")
+EARLIER: Final = NOON - timedelta(days=1)
 
 
 @pytest.fixture
@@ -284,6 +286,62 @@ def test_ascending_puts_times_that_are_not_known_first(several: Overview) -> Non
     page = ScopePage(order=ScopeOrder.IN_SYNC_TO, is_descending=False)
 
     assert keys(several, page) == ["initech", "acme", "globex", "global"]
+
+
+@pytest.mark.parametrize(
+    ("landed", "descending"),
+    [
+        pytest.param(
+            [LandedUntil(complete_at=EARLIER, scope_key="global")],
+            "acme globex global initech",
+            id="one scope's rows landed before others were synced",
+        ),
+        pytest.param([LandedUntil(complete_at=NOON)], "acme global globex initech", id="any rows"),
+        pytest.param(
+            [LandedUntil(complete_at=None, scope_key="acme")],
+            "global globex acme initech",
+            id="a landing that was never complete",
+        ),
+        pytest.param(
+            [LandedUntil(complete_at=NOON), LandedUntil(complete_at=EARLIER, scope_key="acme")],
+            "global globex acme initech",
+            id="several landings",
+        ),
+    ],
+)
+def test_nothing_is_sorted_as_newer_than_what_had_landed(
+    several: Overview, landed: list[LandedUntil], descending: str
+) -> None:
+    page = ScopePage(order=ScopeOrder.IN_SYNC_TO)
+
+    found, _ = several.list_scopes(entity_types=BOTH, page=page, landed=landed)
+
+    assert [scope.scope_key for scope in found] == descending.split()
+    assert [scope.in_sync_to for scope in found] == [
+        in_sync_to(scope.snapshot_at, scope_key=scope.scope_key, landed=landed) for scope in found
+    ]
+
+
+def test_what_had_landed_is_no_problem_of_scopes(several: Overview) -> None:
+    landed = [LandedUntil(complete_at=None)]
+    page = ScopePage(order=ScopeOrder.SCOPE)
+
+    found, _ = several.list_scopes(entity_types=BOTH, page=page, landed=landed)
+    totals = several.sum_up(entity_types=BOTH, scope_keys=None, landed=landed)
+
+    assert [scope.severity for scope in found] == [
+        scope.severity for scope in listed(several, page)
+    ]
+    assert {scope.in_sync_to for scope in found} == {None}
+    assert (totals.in_sync_to, totals.never_synced) == (None, 1)
+
+
+def test_totals_are_bounded_by_what_had_landed(several: Overview) -> None:
+    landed = [LandedUntil(complete_at=EARLIER, scope_key="global")]
+
+    totals = several.sum_up(entity_types=BOTH, scope_keys=None, landed=landed)
+
+    assert totals.in_sync_to == EARLIER
 
 
 def test_pages_follow_one_another_and_know_how_many_there_are(several: Overview) -> None:

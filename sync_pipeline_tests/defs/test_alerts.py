@@ -249,6 +249,7 @@ def test_the_command_to_run_again_is_told() -> None:
     assert alert().rerun == "sync-pipeline sync tenant acme"
     assert alert(scope_key="global").rerun == "sync-pipeline sync global"
     assert "maintenance_job" in alert(scope_key=None, job="maintenance_job").rerun
+    assert alert(scope_key=None, job="land_tools_job").rerun == "sync-pipeline land tools"
 
 
 def test_the_same_failure_is_told_once_per_interval_with_the_number_held_back() -> None:

@@ -561,8 +561,8 @@ def test_scopes_are_in_step_to_the_one_furthest_behind_and_to_nothing_while_one_
     world.put("7", tenant_id="globex")
     world.run_all()
     records = read_records(world.sync)
-    known = [record.in_sync_to for record in records.values()]
+    known = [record.snapshot_at for record in records.values()]
 
-    assert in_step_to(records.values(), scopes=len(records)) == min(filter(None, known))
-    assert in_step_to(records.values(), scopes=len(records) + 1) is None
-    assert in_step_to([], scopes=0) is None
+    assert in_step_to(records, scopes=len(records)) == min(filter(None, known))
+    assert in_step_to(records, scopes=len(records) + 1) is None
+    assert in_step_to({}, scopes=0) is None

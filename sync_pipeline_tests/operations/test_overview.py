@@ -43,6 +43,7 @@ def scope(**changes: object) -> RecordedScope:
         "documents": 3,
         "failed": 0,
         "quarantined": 0,
+        "snapshot_at": NOW,
         "in_sync_to": NOW,
         "last_success_at": NOW,
         "last_full_at": NOW,

@@ -74,14 +74,16 @@ def scrape(served: Served) -> Scrape:
 
 
 def recorded(key: str = "acme", **changes: Any) -> RecordedScope:
+    synced_at = changes.get("in_sync_to", NOW - timedelta(hours=2))
     values: dict[str, Any] = {
         "scope_key": key,
+        "snapshot_at": synced_at,
         "entities": 2,
         "rows": 10,
         "documents": 10,
         "failed": 0,
         "quarantined": 0,
-        "in_sync_to": NOW - timedelta(hours=2),
+        "in_sync_to": synced_at,
         "last_success_at": NOW - timedelta(hours=2),
         "last_full_at": NOW - timedelta(hours=2),
         "vanished_at": None,

@@ -19,6 +19,7 @@ from sync_pipeline.core.errors import ConfigurationError, IndexMismatchError
 from sync_pipeline.core.explanation import (
     DocumentFinding,
     Explanation,
+    LandingFinding,
     PointFinding,
     ScopeFinding,
     ViewFinding,
@@ -26,10 +27,12 @@ from sync_pipeline.core.explanation import (
     judge,
 )
 from sync_pipeline.core.hashing import point_id
+from sync_pipeline.core.landing.bounds import LandedUntil, in_sync_to
 from sync_pipeline.core.point import StoredPoint
 from sync_pipeline.core.ports import DocumentRecord
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.shortening import beginning
+from sync_pipeline.engine.landing.ages import LandingAge, bounds, read_ages
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import read_record
 from sync_pipeline.engine.rendering import document_builder
@@ -38,6 +41,8 @@ from sync_pipeline.engine.steps.doubles import find_set_aside
 
 SHOWN_CHARACTERS: Final = 200
 """How much of a document is shown."""
+SOURCE_KEY: Final = "source_key"
+"""The column of every table of ours with what the origin calls a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +80,10 @@ def explain_row(sync: Reading, *, entity_type: str, row_id: str) -> Explanation:
     rows = _read_rows(sync, entity=entity, row_id=row_id)
     names = row_document_ids(entity.name, row_id)
     index = _look_up(sync, names, fault=fault)
+    ages = read_ages(sync)
+    landed = bounds(sync, ages, entities=[entity])
     findings = [
-        _finding(sync, name, entity=entity, row=row, index=index)
+        _finding(sync, name, entity=entity, row=row, index=index, landed=landed)
         for name in names
         for row in (_of_document(rows, name, entity=entity, row_id=row_id) or [None])
     ]
@@ -86,6 +93,7 @@ def explain_row(sync: Reading, *, entity_type: str, row_id: str) -> Explanation:
         db_id=row_id,
         documents=documents,
         verdict=judge(documents, entity_type=entity.name, db_id=row_id, index_fault=index.fault),
+        landing=_landing(sync, ages, entity=entity, row_id=row_id, rows=rows),
     )
 
 
@@ -116,8 +124,10 @@ def explain_document(
     entity = _entity(sync, entity_type)
     rows = _read_rows(sync, entity=entity, row_id=row_id, only=scope)
     index = _look_up(sync, [document_id], fault=fault)
+    ages = read_ages(sync)
+    landed = bounds(sync, ages, entities=[entity])
     findings = [
-        _finding(sync, document_id, entity=entity, row=row, index=index, only=scope)
+        _finding(sync, document_id, entity=entity, row=row, index=index, landed=landed, only=scope)
         for row in (_of_document(rows, document_id, entity=entity, row_id=row_id) or [None])
     ]
     documents = tuple(finding for finding in findings if finding is not None)
@@ -128,6 +138,7 @@ def explain_document(
         db_id=row_id,
         documents=documents,
         verdict=judge(documents, entity_type=entity.name, db_id=row_id, index_fault=index.fault),
+        landing=_landing(sync, ages, entity=entity, row_id=row_id, rows=rows),
     )
 
 
@@ -192,6 +203,7 @@ def _finding(
     entity: Entity,
     row: _Built | None,
     index: _Index,
+    landed: tuple[LandedUntil, ...],
     only: Scope | None = None,
 ) -> DocumentFinding | None:
     """What there is of one document, or only what this scope has; None where there is nothing."""
@@ -214,7 +226,7 @@ def _finding(
         rejection=_rejection(built, only=only) if isinstance(built, Rejection) else None,
         record=record,
         point=None if stored is None else _point(stored, document=document, entity=entity),
-        scope=_scope(sync, Scope.from_key(scope_key), entity=entity),
+        scope=_scope(sync, Scope.from_key(scope_key), entity=entity, landed=landed),
         views=_views(sync, name, entity=entity, document=document, stored=stored, record=record),
     )
 
@@ -299,12 +311,43 @@ def _point(stored: StoredPoint, *, document: Document | None, entity: Entity) ->
     )
 
 
-def _scope(sync: Reading, scope: Scope, *, entity: Entity) -> ScopeFinding:
+def _landing(
+    sync: Reading,
+    ages: list[LandingAge],
+    *,
+    entity: Entity,
+    row_id: str,
+    rows: list[_Built],
+) -> LandingFinding | None:
+    """Where these rows of an entity come from, if they landed."""
+    age = next((it for it in ages if it.table == entity.table), None)
+    if age is None:
+        return None
+    keys: list[object] = []
+    if rows:
+        keyed = replace(
+            entity, views=((SOURCE_KEY, (SOURCE_KEY,)),), payload=(), priority=(), archive=None
+        )
+        with sync.source.open_snapshot([keyed]) as snapshot:
+            for read in snapshot.iter_rows(entity=keyed, scope=rows[0].scope, ids=[row_id]):
+                keys += [row[3] for row in read]
+    return LandingFinding(
+        name=age.name,
+        complete_at=age.complete_at,
+        is_fresh=age.is_fresh,
+        source_key=str(keys[0]) if keys else None,
+    )
+
+
+def _scope(
+    sync: Reading, scope: Scope, *, entity: Entity, landed: tuple[LandedUntil, ...]
+) -> ScopeFinding:
     record = read_record(sync, scope=scope).entities.get(entity.name)
+    snapshot_at = None if record is None else record.source_snapshot_at
     return ScopeFinding(
         scope_key=scope.key,
         last_success_at=None if record is None else record.last_success_at,
-        in_sync_to=None if record is None else record.source_snapshot_at,
+        in_sync_to=in_sync_to(snapshot_at, scope_key=scope.key, landed=landed),
         lease=sync.leases.holder(scope=scope),
         pending_events=None
         if sync.feed is None

@@ -9,6 +9,7 @@ from typing import Literal
 
 from sync_pipeline.core.ports import GenerationRecord
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.landing.ages import known_bounds
 from sync_pipeline.engine.questions.plan import plan_scope
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import ScopeRecord, in_step_to, read_records
@@ -186,10 +187,10 @@ def _status(
         is_wanted=is_wanted,
         is_kept_in_step=role != "missing" and (is_wanted or record.served_at is not None),
         points=points,
-        filled_scopes=sum(scope.in_sync_to is not None for scope in filled.values()),
+        filled_scopes=sum(scope.snapshot_at is not None for scope in filled.values()),
         scopes=scopes,
         progress=min(1.0, points / searchable) if searchable else float(role == "serving"),
-        in_sync_to=in_step_to(filled.values(), scopes=scopes),
+        in_sync_to=in_step_to(filled, scopes=scopes, landed=known_bounds(sync)),
         created_at=record.created_at,
         served_at=record.served_at,
         retired_at=record.retired_at,

@@ -21,6 +21,7 @@ from sync_pipeline.core.errors import (
 )
 from sync_pipeline.core.filters import EVERY_DATE, EVERY_NUMBER, Filters, FilterValue, Range
 from sync_pipeline.core.json_path import format_path, parse_path
+from sync_pipeline.core.landing.bounds import in_sync_to
 from sync_pipeline.core.payload import ENTITY_TYPE, RESERVED_FIELDS, shown
 from sync_pipeline.core.point import (
     BM25_VECTOR,
@@ -32,6 +33,7 @@ from sync_pipeline.core.point import (
 )
 from sync_pipeline.core.ports import IndexReader
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.landing.ages import known_bounds
 from sync_pipeline.engine.questions.passages import best_passages
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import read_records
@@ -124,8 +126,8 @@ class SearchResult:
 
     hits: list[Hit]
     in_sync_by_scope: Mapping[str, datetime | None]
-    """Per scope key that was searched: every change committed before this is visible; None where
-    it was never synced."""
+    """Per scope key that was searched: every change made before this is visible; None where it was
+    never synced, or rows of it land and no landing of them was ever complete."""
     rankings: Mapping[str, Mapping[str, int]] | None = None
     """Where asked for: per document id the place, from 1, that each ranking gives it, by view, or
     ``bm25`` for the ranking by words. A hit is in at least one of them."""
@@ -134,7 +136,7 @@ class SearchResult:
 
     @property
     def in_sync_to(self) -> datetime | None:
-        """The oldest of them; None where one was never synced."""
+        """The oldest of them; None where one of them is None."""
         moments = [moment for moment in self.in_sync_by_scope.values() if moment is not None]
         return min(moments) if len(moments) == len(self.in_sync_by_scope) else None
 
@@ -235,7 +237,7 @@ def _degraded(
     free = [replace(request, score_threshold=None) for request in requests]
     for standby in sync.standbys:
         other = sync.over(standby)
-        if None in in_sync_by_scope(other, scope=scope).values():
+        if None in _snapshots(other, scope=scope).values():
             continue
         try:
             results = search_generation(other, scope=scope, requests=free, turn=turn)
@@ -456,9 +458,18 @@ def _check_names(sync: Reading, request: SearchRequest) -> None:
 
 
 def in_sync_by_scope(sync: Reading, *, scope: Scope) -> dict[str, datetime | None]:
+    """Per scope key that a search as ``scope`` sees, up to when what it finds is complete."""
+    landed = known_bounds(sync)
+    return {
+        key: in_sync_to(snapshot_at, scope_key=key, landed=landed)
+        for key, snapshot_at in _snapshots(sync, scope=scope).items()
+    }
+
+
+def _snapshots(sync: Reading, *, scope: Scope) -> dict[str, datetime | None]:
     """Per scope key that a search as ``scope`` sees, the oldest snapshot among its entities."""
     records = read_records(sync, scopes=[Scope.from_key(key) for key in scope.visible_keys])
-    return {key: records[key].in_sync_to if key in records else None for key in scope.visible_keys}
+    return {key: records[key].snapshot_at if key in records else None for key in scope.visible_keys}
 
 
 def _searched_entities(sync: Reading, request: SearchRequest) -> list[str]:

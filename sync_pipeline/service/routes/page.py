@@ -12,9 +12,9 @@ from sync_pipeline.core.ports import ScopeOrder, ScopePage
 from sync_pipeline.operations.asking import explain_as, search_request
 from sync_pipeline.operations.costing import unasked_providers, watched_budgets
 from sync_pipeline.operations.overview import (
+    all_problems,
     failed_runs,
     first_failed,
-    problems_in_words,
     recorded_status,
 )
 from sync_pipeline.service.authentication import COOKIE, CSRF_FIELD
@@ -224,7 +224,7 @@ def _overview(service: Service, principal: Principal, listing: Listing) -> dict[
         "generations": [it for it in recorded.generations if it.action] if is_admin else [],
         "totals": recorded.totals,
         "budgets": watched_budgets(service.sync) if principal.is_operator else [],
-        "problems": problems_in_words(recorded.totals),
+        "problems": all_problems(recorded),
         "failed": failed,
         "providers": unasked_providers(service.sync) if principal.is_operator else [],
         "charts": run_charts(recorded.runs),

@@ -12,8 +12,8 @@ from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.operations.overview import (
     RecordedStatus,
     ScopeLine,
+    all_problems,
     failed_runs,
-    problems_in_words,
     recorded_status,
 )
 from sync_pipeline.operations.scopes import InstalledScopes
@@ -21,6 +21,7 @@ from sync_pipeline.service.buttons import known_actions
 from sync_pipeline.service.models import (
     ActionModel,
     BlockedModel,
+    LandingModel,
     MeasuredScope,
     RunModel,
     ScopeStatus,
@@ -106,7 +107,7 @@ def _answer(recorded: RecordedStatus, principal: Principal) -> StatusAnswer:
     return StatusAnswer(
         at=recorded.at,
         health_percent=recorded.health_percent,
-        problems=problems_in_words(recorded.totals),
+        problems=all_problems(recorded),
         total_scopes=recorded.matching,
         scopes=[_scope(line) for line in recorded.lines],
         worker=WorkerModel(**asdict(recorded.worker)),
@@ -114,6 +115,7 @@ def _answer(recorded: RecordedStatus, principal: Principal) -> StatusAnswer:
             _run(run, known_actions(remedies.get(run.run_id, ()), principal))
             for run in recorded.runs
         ],
+        landings=[LandingModel.model_validate(asdict(age)) for age in recorded.landings],
     )
 
 
