@@ -617,6 +617,8 @@ class LandingDeletionsRefusedError(PermanentError):
         rows: int,
         allowed: int,
         approved: int | None,
+        new: int = 0,
+        changed: int = 0,
     ) -> None:
         self.landing = landing
         self.table = table
@@ -624,6 +626,8 @@ class LandingDeletionsRefusedError(PermanentError):
         self.rows = rows
         self.allowed = allowed
         self.approved = approved
+        self.new = new
+        self.changed = changed
         limit = (
             f"deletes.max_deleted_fraction allows {allowed:,}"
             if approved is None
@@ -631,7 +635,8 @@ class LandingDeletionsRefusedError(PermanentError):
         )
         super().__init__(
             f"landing {landing!r}: refused to delete {deletions:,} of {rows:,} rows of {table}: "
-            f"{limit}. New and changed records were landed, nothing was deleted.",
+            f"{limit}. {new:,} new and {changed:,} changed records were landed, nothing was "
+            "deleted.",
             remedy=Remedy.of(
                 "Look at the other system first. If the records are really gone, approve exactly "
                 "this once: ",

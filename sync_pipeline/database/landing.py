@@ -22,6 +22,7 @@ from sync_pipeline.core.errors import (
     StateEncodingError,
 )
 from sync_pipeline.core.landing.absence import DeletionVerdict
+from sync_pipeline.core.landing.completions import Completion, noted
 from sync_pipeline.core.landing.passes import Page, PassState, PassSurvey, Position
 from sync_pipeline.core.landing.records import MAX_UNKNOWN_FIELDS, MappedPage
 from sync_pipeline.core.landing.spec import Landing, LandingMode
@@ -482,22 +483,40 @@ class PostgresLandings:
         tables = Tables.of(landing, schema=self._schema)
         is_full = state.mode == "full"
         is_refused = applied.refused is not None
-        self._execute(
+        is_complete = order.is_complete and not is_refused
+        row = self._one(
             driver,
             "UPDATE {cursor} SET rows = %(rows)s, applied_at = now(), failed_at = NULL, "
             "error = NULL, not_before = NULL, mapping_digest = CASE WHEN %(is_full)s THEN "
             "%(digest)s ELSE mapping_digest END, complete_at = CASE WHEN %(is_complete)s THEN "
             "greatest(complete_at, %(began)s) ELSE complete_at END, needs_full_pass = CASE WHEN "
-            "%(is_complete)s THEN NULL ELSE needs_full_pass END, "
-            "follow_token = coalesce(%(token)s, follow_token) WHERE landing = %(landing)s",
+            "%(is_complete)s THEN NULL ELSE needs_full_pass END, content_at = CASE WHEN "
+            "%(is_changed)s OR content_at IS NULL THEN clock_timestamp() ELSE content_at END, "
+            "follow_token = coalesce(%(token)s, follow_token) WHERE landing = %(landing)s "
+            "RETURNING content_at, completions",
             landing=landing.name,
             rows=applied.table_rows,
             is_full=is_full,
             digest=state.mapping_digest,
-            is_complete=order.is_complete and not is_refused,
+            is_complete=is_complete,
+            is_changed=bool(applied.new or applied.changed or applied.deleted),
             began=state.started_at,
             token=None if order.token is None or is_refused else Jsonb(order.token),
         )
+        if is_complete and row is not None:
+            completions = noted(
+                _completions(row["completions"]),
+                complete_at=state.started_at,
+                content_at=row["content_at"],
+            )
+            self._execute(
+                driver,
+                "UPDATE {cursor} SET completions = %(completions)s WHERE landing = %(landing)s",
+                landing=landing.name,
+                completions=Jsonb(
+                    [[it.applied_at.isoformat(), it.complete_at.isoformat()] for it in completions]
+                ),
+            )
         if not is_refused:
             self._execute(
                 driver,
@@ -682,6 +701,7 @@ def _record(
         rows=row["rows"],
         mapping_digest=row["mapping_digest"],
         complete_at=row["complete_at"],
+        completions=_completions(row["completions"]),
         applied_at=row["applied_at"],
         changed_at=row["changed_at"],
         token=row["follow_token"],
@@ -691,6 +711,13 @@ def _record(
         not_before=row["not_before"],
         open_pass=open_pass,
         rejected=row["rejected"],
+    )
+
+
+def _completions(recorded: Sequence[Sequence[str]]) -> tuple[Completion, ...]:
+    return tuple(
+        Completion(datetime.fromisoformat(applied_at), datetime.fromisoformat(complete_at))
+        for applied_at, complete_at in recorded
     )
 
 

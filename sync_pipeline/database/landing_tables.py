@@ -37,6 +37,8 @@ _OWN_TABLES: Final[Mapping[str, str]] = {
         rows bigint NOT NULL DEFAULT 0,
         mapping_digest text,
         complete_at timestamptz,
+        content_at timestamptz,
+        completions jsonb NOT NULL DEFAULT '[]',
         applied_at timestamptz,
         changed_at timestamptz,
         follow_token jsonb,

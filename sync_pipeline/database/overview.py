@@ -24,7 +24,6 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
-    null,
     or_,
     select,
 )
@@ -34,6 +33,7 @@ from sqlalchemy.sql.elements import CollectionAggregate
 
 from sync_pipeline.core.errors import MassDeletionRefusedError
 from sync_pipeline.core.landing.bounds import LandedUntil
+from sync_pipeline.core.landing.completions import Completion
 from sync_pipeline.core.ports import (
     MAX_LEASE_SECONDS,
     EntityTrouble,
@@ -439,13 +439,29 @@ def _in_sync_to(
     """As ``landing.bounds.in_sync_to``; the least of a moment and NULL is the moment there."""
     moment: ColumnElement[Any] = columns.snapshot_at
     for until in landed:
-        bounded: ColumnElement[Any] = cast(null(), DateTime(timezone=True))
-        if until.complete_at is not None:
-            at = literal(until.complete_at, DateTime(timezone=True))
-            bounded = case((moment.is_not(None), func.least(moment, at)))
+        complete_at = _complete_before(until.completions, columns.snapshot_at)
+        bounded = case(
+            (moment.is_not(None) & complete_at.is_not(None), func.least(moment, complete_at))
+        )
         is_meant = columns.scope_key == until.scope_key
         moment = bounded if until.scope_key is None else case((is_meant, bounded), else_=moment)
     return moment
+
+
+def _complete_before(
+    completions: Sequence[Completion], moment: ColumnElement[Any]
+) -> ColumnElement[Any]:
+    """As ``landing.completions.complete_before``."""
+    moments = ARRAY(DateTime(timezone=True))
+    told = (
+        func.unnest(
+            cast([it.applied_at for it in completions], moments),
+            cast([it.complete_at for it in completions], moments),
+        )
+        .table_valued("applied_at", "complete_at")
+        .render_derived()
+    )
+    return select(func.max(told.c.complete_at)).where(told.c.applied_at <= moment).scalar_subquery()
 
 
 def _is_refused(run: ReadOnlyColumnCollection[str, Column[Any]]) -> ColumnElement[bool]:

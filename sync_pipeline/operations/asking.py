@@ -155,9 +155,9 @@ def landing_ages(sync: SyncContext) -> list[LandingAge]:
     Raises:
         TransientError: the database cannot be reached.
     """
-    from sync_pipeline.engine.landing.ages import read_ages
+    from sync_pipeline.engine.landing.ages import read_landings
 
-    return read_ages(sync)
+    return [*read_landings(sync).ages]
 
 
 def kept_of_left_entities(

@@ -12,7 +12,7 @@ from sync_pipeline.core.landing.bounds import LandedUntil
 from sync_pipeline.core.ports import RecordedScope, ScopeOrder, ScopePage, ScopeTotals
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.spending import Amount, BudgetState
-from sync_pipeline.engine.landing.ages import LandingAge, bounds, read_ages
+from sync_pipeline.engine.landing.ages import LandingAge, bounds, read_landings
 from sync_pipeline.engine.questions.cost import spent_this_month
 from sync_pipeline.engine.roles import serving_by_record
 from sync_pipeline.operations.costing import watched_budgets
@@ -72,7 +72,7 @@ def watch(sync: SyncContext, *, most: int = MOST_SCOPES, worst: int = WORST_SCOP
         TransientError: a database cannot be reached.
     """
     generations = recorded_generations(sync)
-    landings = read_ages(sync)
+    landings = read_landings(sync)
     sync = serving_by_record(sync)
     names, now = sync.entity_names, sync.now()
     landed = bounds(sync, landings)
@@ -109,7 +109,7 @@ def watch(sync: SyncContext, *, most: int = MOST_SCOPES, worst: int = WORST_SCOP
         budgets=watched_budgets(sync, most=worst),
         providers=sync.breakers.list_all(sync.providers) if sync.providers else (),
         spent=spent_this_month(sync),
-        landings=landings,
+        landings=landings.ages,
     )
 
 

@@ -21,7 +21,7 @@ from sync_pipeline.core.ports import (
 )
 from sync_pipeline.core.remedy import Action, actions_after
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.landing.ages import LandingAge, bounds, read_ages
+from sync_pipeline.engine.landing.ages import LandingAge, bounds, read_landings
 from sync_pipeline.engine.roles import serving_by_record
 from sync_pipeline.operations.filling import RecordedGeneration, recorded_generations
 
@@ -133,7 +133,7 @@ def recorded_status(
         visible: The scopes that the caller may know of; None for all.
     """
     generations = recorded_generations(sync)
-    landings = read_ages(sync)
+    landings = read_landings(sync)
     filling = [it for it in generations if it.role == "filling"]
     sync = serving_by_record(sync)
     keys = None if visible is None else [scope.key for scope in visible]
@@ -169,7 +169,7 @@ def recorded_status(
         filling=filling[0] if filling else None,
         generations=generations,
         runs=runs,
-        landings=landings if visible is None else (),
+        landings=landings.ages if visible is None else (),
     )
 
 

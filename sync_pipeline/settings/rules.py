@@ -244,7 +244,7 @@ def why_not_a_connection_name(value: str) -> Mistake | None:
     return _why_not_a_short_name(value, "a connection")
 
 
-_LAND_WORDS: Final = frozenset({"all", "follow", "rejected", "status"})
+_LAND_WORDS: Final = frozenset({"all", "follow", "rejected", "run", "status"})
 
 
 def why_not_a_landing_name(value: str) -> Mistake | None:

@@ -41,6 +41,7 @@ from sync_pipeline_tests.database.documents import (
     row,
 )
 from sync_pipeline_tests.database.test_sync_runs_contract import run
+from sync_pipeline_tests.fakes.landing_records import landed_until
 from sync_pipeline_tests.fakes.overview import FakeOverview
 from sync_pipeline_tests.fakes.state import (
     FakeIndexState,
@@ -292,18 +293,18 @@ def test_ascending_puts_times_that_are_not_known_first(several: Overview) -> Non
     ("landed", "descending"),
     [
         pytest.param(
-            [LandedUntil(complete_at=EARLIER, scope_key="global")],
+            [landed_until(EARLIER, "global")],
             "acme globex global initech",
             id="one scope's rows landed before others were synced",
         ),
-        pytest.param([LandedUntil(complete_at=NOON)], "acme global globex initech", id="any rows"),
+        pytest.param([landed_until(NOON)], "acme global globex initech", id="any rows"),
         pytest.param(
-            [LandedUntil(complete_at=None, scope_key="acme")],
+            [landed_until(None, "acme")],
             "global globex acme initech",
             id="a landing that was never complete",
         ),
         pytest.param(
-            [LandedUntil(complete_at=NOON), LandedUntil(complete_at=EARLIER, scope_key="acme")],
+            [landed_until(NOON), landed_until(EARLIER, "acme")],
             "global globex acme initech",
             id="several landings",
         ),
@@ -323,7 +324,7 @@ def test_nothing_is_sorted_as_newer_than_what_had_landed(
 
 
 def test_what_had_landed_is_no_problem_of_scopes(several: Overview) -> None:
-    landed = [LandedUntil(complete_at=None)]
+    landed = [landed_until(None)]
     page = ScopePage(order=ScopeOrder.SCOPE)
 
     found, _ = several.list_scopes(entity_types=BOTH, page=page, landed=landed)
@@ -337,7 +338,7 @@ def test_what_had_landed_is_no_problem_of_scopes(several: Overview) -> None:
 
 
 def test_totals_are_bounded_by_what_had_landed(several: Overview) -> None:
-    landed = [LandedUntil(complete_at=EARLIER, scope_key="global")]
+    landed = [landed_until(EARLIER, "global")]
 
     totals = several.sum_up(entity_types=BOTH, scope_keys=None, landed=landed)
 

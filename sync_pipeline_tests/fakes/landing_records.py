@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import cast
 
 from sync_pipeline.core.errors import TransientError
+from sync_pipeline.core.landing.bounds import LandedUntil
+from sync_pipeline.core.landing.completions import Completion
 from sync_pipeline.core.landing.spec import Landing
 from sync_pipeline.core.ports import LandingRecord, LandingStore, RecordOrigin, RejectedRecord
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.landing.landings import Landings
+
+
+def landed_until(complete_at: datetime | None, scope_key: str | None = None) -> LandedUntil:
+    """A landing whose table has been what one complete pass saw since that began."""
+    return LandedUntil(completions=completions_of(complete_at), scope_key=scope_key)
+
+
+def completions_of(complete_at: datetime | None) -> tuple[Completion, ...]:
+    """That pass; none for None."""
+    return () if complete_at is None else (Completion(complete_at, complete_at),)
 
 
 @dataclass(slots=True)

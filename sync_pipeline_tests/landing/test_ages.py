@@ -20,7 +20,7 @@ from sync_pipeline.engine.landing.ages import (
     UNREADABLE_SECONDS,
     KnownPasses,
     LandingAge,
-    read_ages,
+    read_landings,
 )
 from sync_pipeline.engine.questions.explain import explain_document, explain_row
 from sync_pipeline.engine.questions.search import SearchRequest, SearchResult, search
@@ -29,7 +29,7 @@ from sync_pipeline.operations.monitoring import watch
 from sync_pipeline.operations.overview import all_problems, recorded_status
 from sync_pipeline.sources.postgres import PostgresRowSource
 from sync_pipeline_tests.engine.world import MATERIAL, World
-from sync_pipeline_tests.fakes.landing_records import FakeLandingRecords
+from sync_pipeline_tests.fakes.landing_records import FakeLandingRecords, completions_of
 from sync_pipeline_tests.landing.installed import landed
 from sync_pipeline_tests.landing.site import PRODUCTS, LandingSite, product, products
 
@@ -74,15 +74,20 @@ class Shop:
         return search(sync or self.sync, scope=ACME, request=SearchRequest(text="Product", **asked))
 
     def age(self) -> LandingAge:
-        (age,) = read_ages(self.sync)
+        (age,) = read_landings(self.sync).ages
         return age
 
     def set_back(self, **ago: float) -> datetime:
         """Let the last complete pass be older than it is."""
         moment = datetime.now(tz=UTC) - timedelta(**ago)
         with self.site.engine.begin() as connection:
-            statement = text("UPDATE sync_pipeline.landing_cursor SET complete_at = :moment")
-            connection.execute(statement, {"moment": moment})
+            statement = text(
+                "UPDATE sync_pipeline.landing_cursor SET complete_at = "
+                "CAST(:moment AS timestamptz), content_at = CAST(:moment AS timestamptz), "
+                "completions = "
+                "jsonb_build_array(jsonb_build_array(CAST(:moment AS text), CAST(:moment AS text)))"
+            )
+            connection.execute(statement, {"moment": moment.isoformat()})
         return moment
 
 
@@ -299,7 +304,7 @@ def test_an_explanation_of_a_row_that_is_not_there_still_says_how_old_the_landin
 def test_a_row_that_landed_since_the_last_sync_is_told_as_not_synced_since(shop: Shop) -> None:
     shop.run()
     shop.site.land()
-    shop.site.sql("UPDATE sync_pipeline.landing_cursor SET complete_at = NULL")
+    shop.site.sql("UPDATE sync_pipeline.landing_cursor SET complete_at = NULL, completions = '[]'")
 
     explanation = explain_row(shop.sync, entity_type="product", row_id="p00001")
 
@@ -318,38 +323,43 @@ class Seconds:
 
 
 def recorded(complete_at: datetime) -> FakeLandingRecords:
-    record = LandingRecord(landing="products", rows=1, complete_at=complete_at)
+    record = LandingRecord(
+        landing="products",
+        rows=1,
+        complete_at=complete_at,
+        completions=completions_of(complete_at),
+    )
     return FakeLandingRecords({"products": record})
 
 
 def test_searches_go_by_what_was_read_some_seconds_ago() -> None:
     records, seconds = recorded(LONG_AGO), Seconds()
     known = KnownPasses(seconds=seconds)
-    first = known.complete_at([PRODUCTS], records)
+    first = known.completions([PRODUCTS], records)
     records.records = recorded(LONG_AGO + timedelta(days=1)).records
 
     seconds.now += KNOWN_SECONDS - 1
-    meanwhile = known.complete_at([PRODUCTS], records)
+    meanwhile = known.completions([PRODUCTS], records)
     seconds.now += 1
-    later = known.complete_at([PRODUCTS], records)
+    later = known.completions([PRODUCTS], records)
 
-    assert first == meanwhile == {"products": LONG_AGO}
-    assert later == {"products": LONG_AGO + timedelta(days=1)}
+    assert first == meanwhile == {"products": completions_of(LONG_AGO)}
+    assert later == {"products": completions_of(LONG_AGO + timedelta(days=1))}
     assert records.reads == 2
 
 
 def test_while_nothing_can_be_read_searches_go_by_the_last_answer() -> None:
     records, seconds = recorded(LONG_AGO), Seconds()
     known = KnownPasses(seconds=seconds)
-    known.complete_at([PRODUCTS], records)
+    known.completions([PRODUCTS], records)
     records.error = TransientError("the database does not answer")
 
     seconds.now += KNOWN_SECONDS
-    meanwhile = known.complete_at([PRODUCTS], records)
+    meanwhile = known.completions([PRODUCTS], records)
     seconds.now += UNREADABLE_SECONDS - 1
-    known.complete_at([PRODUCTS], records)
+    known.completions([PRODUCTS], records)
 
-    assert meanwhile == {"products": LONG_AGO}
+    assert meanwhile == {"products": completions_of(LONG_AGO)}
     assert records.reads == 2
 
 
@@ -357,7 +367,7 @@ def test_where_nothing_could_ever_be_read_nothing_is_known() -> None:
     records = recorded(LONG_AGO)
     records.error = TransientError("the database does not answer")
 
-    assert KnownPasses().complete_at([PRODUCTS], records) == {"products": None}
+    assert KnownPasses().completions([PRODUCTS], records) == {"products": ()}
 
 
 def test_whoever_asks_while_another_reads_is_told_what_was_known() -> None:
@@ -368,13 +378,13 @@ def test_whoever_asks_while_another_reads_is_told_what_was_known() -> None:
     class Asking(FakeLandingRecords):
         def get(self, landing: Landing) -> LandingRecord:
             if self.reads:
-                asked.append(known.complete_at([PRODUCTS], self))
+                asked.append(known.completions([PRODUCTS], self))
             return FakeLandingRecords.get(self, landing)
 
     records = Asking(recorded(LONG_AGO).records)
-    known.complete_at([PRODUCTS], records)
+    known.completions([PRODUCTS], records)
     seconds.now += KNOWN_SECONDS
-    known.complete_at([PRODUCTS], records)
+    known.completions([PRODUCTS], records)
 
-    assert asked == [{"products": LONG_AGO}]
+    assert asked == [{"products": completions_of(LONG_AGO)}]
     assert records.reads == 2

@@ -336,7 +336,7 @@ def test_a_reader_that_stops_ends_waits_of_pages_that_nobody_wants_any_more(erp:
         pages = origin.pages(since=None, start=None)
         next(pages)
         assert asleep.wait(5)
-        pages.close()  # type: ignore[attr-defined]  # a generator
+        pages.close()  # a generator
         left = [it for it in threading.enumerate() if it.name.startswith("rest-page")]
         for thread in set(left) - before:
             thread.join(timeout=5)

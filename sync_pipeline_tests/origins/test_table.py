@@ -115,8 +115,10 @@ def test_of_a_load_that_is_not_finished_nothing_goes_and_what_is_new_lands(
     assert (report.new, report.deleted, report.complete) == (1, 0, False)
     assert site.record().complete_at == complete_at
     assert report.notes == (
-        "10 rows without a record stay: the load 2 of raw.products is not among the finished ones "
-        "of raw._dlt_loads",
+        (
+            "10 rows without a record stay: the load 2 of raw.products is not among the finished "
+            "ones of raw._dlt_loads"
+        ),
     )
 
 
@@ -288,7 +290,9 @@ def test_it_is_examined_in_words(site: LandingSite) -> None:
     assert told[1:] == [
         "3 records came, and 3 of them can land",
         "column name (text) from title: in 3 of 3",
-        "column price (numeric) from price: in 3 of 3, 1 are no numeric, e.g. a text that is no "
-        "number: 'NaN'",
+        (
+            "column price (numeric) from price: in 3 of 3, 1 are no numeric, e.g. a text that is "
+            "no number: 'NaN'"
+        ),
         "its loader says that it is complete",
     ]

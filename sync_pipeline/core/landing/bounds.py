@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from sync_pipeline.core.landing.completions import Completion, complete_before
 from sync_pipeline.core.landing.spec import Landing
 from sync_pipeline.core.scope import GLOBAL_KEY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LandedUntil:
-    """What the last complete pass of one landing says of scopes.
+    """What the complete passes of one landing say of scopes.
 
     Attributes:
-        complete_at: When it began; None where none was ever landed.
+        completions: Oldest first; none where none was ever landed.
         scope_key: The one scope that its rows can be of; None where a field of the record decides.
     """
 
-    complete_at: datetime | None
+    completions: tuple[Completion, ...]
     scope_key: str | None = None
 
     @classmethod
-    def of(cls, landing: Landing, complete_at: datetime | None) -> LandedUntil:
-        """That of a landing."""
+    def of(cls, landing: Landing, completions: Sequence[Completion]) -> LandedUntil:
+        """Those of a landing."""
         owner = landing.owner
         return cls(
-            complete_at=complete_at,
+            completions=tuple(completions),
             scope_key=GLOBAL_KEY if owner.is_global else owner.tenant_id,
         )
 
@@ -43,9 +44,15 @@ def in_sync_to(
         landed: Of every landing that fills a table of its entities.
 
     Returns:
-        None where a landing of it was never complete: then it is not in sync to anything yet.
+        None where a landing of it had not been complete by then: it is not in sync to anything
+        yet.
     """
-    moments = [snapshot_at]
-    moments += [it.complete_at for it in landed if it.scope_key in (None, scope_key)]
+    if snapshot_at is None:
+        return None
+    moments = [
+        complete_before(it.completions, snapshot_at)
+        for it in landed
+        if it.scope_key in (None, scope_key)
+    ]
     known = [moment for moment in moments if moment is not None]
-    return min(known) if len(known) == len(moments) else None
+    return min([snapshot_at, *known]) if len(known) == len(moments) else None

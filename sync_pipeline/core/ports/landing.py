@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from sync_pipeline.core.landing.absence import AbsentRows, DeletionVerdict
+from sync_pipeline.core.landing.completions import Completion
 from sync_pipeline.core.landing.passes import (
     OriginTraits,
     Page,
@@ -123,6 +124,8 @@ class LandingRecord:
     complete_at: datetime | None = None
     """When the last complete full pass that was applied began: what the table is at least as new
     as."""
+    completions: tuple[Completion, ...] = ()
+    """Which complete pass the table was the result of, and since when; oldest first."""
     applied_at: datetime | None = None
     """When anything was last applied."""
     changed_at: datetime | None = None

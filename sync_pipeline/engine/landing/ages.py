@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.errors import TransientError
 from sync_pipeline.core.landing.bounds import LandedUntil
+from sync_pipeline.core.landing.completions import Completion
 from sync_pipeline.core.landing.passes import PassState
 from sync_pipeline.core.landing.spec import Landing, LandingMode
 from sync_pipeline.core.ports import LandingReader, LandingRecord
@@ -76,15 +77,6 @@ class LandingAge:
     open_pass: OpenPass | None
 
 
-def landing_ages(landings: LandingsReader, *, now: datetime) -> list[LandingAge]:
-    """How each landing stands, in the order of the settings.
-
-    Raises:
-        TransientError: the database cannot be reached.
-    """
-    return [landing_age(it, landings.store.get(it), now=now) for it in landings.landings]
-
-
 def landing_age(landing: Landing, record: LandingRecord, *, now: datetime) -> LandingAge:
     """How a landing stands, by its record."""
     # The record has the clock of the database, which may be ahead of ours.
@@ -131,13 +123,13 @@ class KnownPasses:
         """Know nothing yet."""
         self._seconds = seconds
         self._lock = Lock()
-        self._found: Mapping[str, datetime | None] | None = None
+        self._found: Mapping[str, Sequence[Completion]] | None = None
         self._good_until = float("-inf")
 
-    def complete_at(
+    def completions(
         self, landings: Sequence[Landing], store: LandingReader
-    ) -> Mapping[str, datetime | None]:
-        """By name of each of these; None where no pass was complete, or nothing can be read."""
+    ) -> Mapping[str, Sequence[Completion]]:
+        """By name of each of these; none where no pass was complete, or nothing can be read."""
         found = self._found
         if found is not None and self._seconds() < self._good_until:
             return found
@@ -153,38 +145,54 @@ class KnownPasses:
 
     def _read(self, landings: Sequence[Landing], store: LandingReader) -> None:
         try:
-            self._found = {it.name: store.get(it).complete_at for it in landings}
+            self._found = {it.name: store.get(it).completions for it in landings}
             self._good_until = self._seconds() + KNOWN_SECONDS
         except TransientError as error:
             # Where records land is no reason not to search what is in the index.
             _log.warning("records of landings cannot be read: %s", type(error).__name__)
-            self._found = self._found or dict.fromkeys((it.name for it in landings), None)
+            self._found = self._found or {it.name: () for it in landings}
             self._good_until = self._seconds() + UNREADABLE_SECONDS
 
 
-def read_ages(sync: Reading) -> list[LandingAge]:
-    """How each landing of an installation stands; none where it has none.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadLandings:
+    """How the landings of an installation stand, and what their tables were at which moment."""
+
+    ages: Sequence[LandingAge] = ()
+    """In the order of the settings."""
+    completions: Mapping[str, Sequence[Completion]] = field(default_factory=dict)
+    """By name."""
+
+
+def read_landings(sync: Reading) -> ReadLandings:
+    """How each landing of an installation stands; nothing where it has none.
 
     Raises:
         TransientError: the database cannot be reached.
     """
-    return [] if sync.landings is None else landing_ages(sync.landings, now=sync.now())
+    if sync.landings is None:
+        return ReadLandings()
+    records = [(it, sync.landings.store.get(it)) for it in sync.landings.landings]
+    now = sync.now()
+    return ReadLandings(
+        ages=[landing_age(landing, record, now=now) for landing, record in records],
+        completions={landing.name: record.completions for landing, record in records},
+    )
 
 
 def bounds(
-    sync: Reading, ages: Sequence[LandingAge], *, entities: Sequence[Entity] | None = None
+    sync: Reading, read: ReadLandings, *, entities: Sequence[Entity] | None = None
 ) -> tuple[LandedUntil, ...]:
-    """What these ages say of scopes.
+    """What these landings say of scopes.
 
     Args:
         sync: Its entities name tables.
-        ages: Of all landings.
+        read: Of all landings.
         entities: Only these; None for all.
     """
     if sync.landings is None:
         return ()
-    complete_at = {age.name: age.complete_at for age in ages}
-    return _bounds(sync.landings, entities or sync.entities, complete_at)
+    return _bounds(sync.landings, entities or sync.entities, read.completions)
 
 
 def known_bounds(sync: Reading) -> tuple[LandedUntil, ...]:
@@ -192,18 +200,18 @@ def known_bounds(sync: Reading) -> tuple[LandedUntil, ...]:
     landings = sync.landings
     if landings is None or all(landings.landing_of(it.table) is None for it in sync.entities):
         return ()
-    complete_at = landings.known.complete_at(landings.landings, landings.store)
-    return _bounds(landings, sync.entities, complete_at)
+    completions = landings.known.completions(landings.landings, landings.store)
+    return _bounds(landings, sync.entities, completions)
 
 
 def _bounds(
     landings: LandingsReader,
     entities: Sequence[Entity],
-    complete_at: Mapping[str, datetime | None],
+    completions: Mapping[str, Sequence[Completion]],
 ) -> tuple[LandedUntil, ...]:
     filling = {
         landing.name: landing
         for entity in entities
         if (landing := landings.landing_of(entity.table)) is not None
     }
-    return tuple(LandedUntil.of(it, complete_at.get(name)) for name, it in filling.items())
+    return tuple(LandedUntil.of(it, completions.get(name, ())) for name, it in filling.items())

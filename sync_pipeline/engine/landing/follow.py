@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
-from sync_pipeline.core.errors import LandingDeletionsRefusedError
-from sync_pipeline.core.landing.absence import AbsentRows, judge_deletions
+from sync_pipeline.core.landing.absence import AbsentRows
 from sync_pipeline.core.landing.passes import Page, PassState, Position
 from sync_pipeline.core.landing.records import map_records
 from sync_pipeline.core.landing.report import LandingReport
@@ -25,6 +25,7 @@ from sync_pipeline.core.ports import (
     RecordOrigin,
 )
 from sync_pipeline.engine.landing.context import LandingContext
+from sync_pipeline.engine.landing.limits import judge_for, require_allowed
 
 QUIET_SECONDS: Final = 1.0
 """A stream that says nothing for so long has told everything so far."""
@@ -113,15 +114,7 @@ def _land_hints(
         )
     fetched = context.seconds()
     applied = _apply(context, landing, state, fence=fence, token=hints.token)
-    if applied.refused is not None:
-        raise LandingDeletionsRefusedError(
-            landing=landing.name,
-            table=landing.table,
-            deletions=applied.refused.deletions,
-            rows=applied.refused.table_rows,
-            allowed=applied.refused.allowed,
-            approved=applied.refused.approved,
-        )
+    require_allowed(landing, applied)
     return LandingReport(
         name=landing.name,
         mode="incremental",
@@ -171,9 +164,7 @@ def _apply(
 ) -> Applied:
     order = ApplyOrder(
         absent=AbsentRows.STAY,
-        judge=lambda deletions, rows: judge_deletions(
-            deletions, table_rows=rows, policy=landing.deletions.policy
-        ),
+        judge=partial(judge_for, landing),
         token=token,
     )
     return context.store.apply(fence, landing, state, order)

@@ -10,21 +10,16 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from sync_pipeline.core.errors import (
-    LandingDeletionsRefusedError,
     LandingRefusedError,
     RateLimitedError,
     StoppedError,
     SyncPipelineError,
 )
-from sync_pipeline.core.landing.absence import (
-    AbsentRows,
-    DeletionVerdict,
-    judge_deletions,
-    rule_for_absent,
-)
+from sync_pipeline.core.landing.absence import AbsentRows, rule_for_absent
 from sync_pipeline.core.landing.passes import (
     CompletePass,
     IncompletePass,
@@ -46,6 +41,7 @@ from sync_pipeline.core.ports import (
 from sync_pipeline.core.waiting import stoppable
 from sync_pipeline.engine.landing.context import LandingContext, landing_lease, opened_origin
 from sync_pipeline.engine.landing.follow import catch_up
+from sync_pipeline.engine.landing.limits import judge_for, require_allowed
 
 _NEVER_FOLLOWED: Final = "no full pass has been landed since changes are followed"
 
@@ -200,8 +196,7 @@ def _one_pass(work: _Work, *, mode: LandingMode, since: datetime | None) -> Land
         fetch_seconds=fetched - began,
         apply_seconds=context.seconds() - fetched,
     )
-    if applied.refused is not None:
-        raise _refusal(landing, applied.refused)
+    require_allowed(landing, applied)
     return report
 
 
@@ -248,18 +243,14 @@ def _apply(
         looked_up=frozenset(looked_up),
         is_complete=state.mode == "full"
         and (isinstance(judged, CompletePass) or not work.origin.traits.vouches_for_absence),
-        judge=lambda deletions, rows: judge_deletions(
-            deletions, table_rows=rows, policy=landing.deletions.policy
-        ),
+        judge=partial(judge_for, landing),
     )
     return context.store.apply(work.fence, landing, state, order)
 
 
 def _may_go(landing: Landing, survey: PassSurvey) -> bool:
     """Whether asking for single records is worth it: more than the limit is refused anyway."""
-    verdict = judge_deletions(
-        survey.absent, table_rows=survey.table_rows, policy=landing.deletions.policy
-    )
+    verdict = judge_for(landing, survey.absent, survey.table_rows)
     return survey.absent > 0 and verdict.is_allowed
 
 
@@ -326,15 +317,4 @@ def _report(
         mended_seams=state.mended_seams,
         waited_seconds=state.waited_seconds,
         notes=tuple(notes),
-    )
-
-
-def _refusal(landing: Landing, refused: DeletionVerdict) -> LandingDeletionsRefusedError:
-    return LandingDeletionsRefusedError(
-        landing=landing.name,
-        table=landing.table,
-        deletions=refused.deletions,
-        rows=refused.table_rows,
-        allowed=refused.allowed,
-        approved=refused.approved,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -32,7 +32,7 @@ from sync_pipeline.core.point import StoredPoint
 from sync_pipeline.core.ports import DocumentRecord
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.shortening import beginning
-from sync_pipeline.engine.landing.ages import LandingAge, bounds, read_ages
+from sync_pipeline.engine.landing.ages import LandingAge, bounds, read_landings
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.records import read_record
 from sync_pipeline.engine.rendering import document_builder
@@ -80,8 +80,8 @@ def explain_row(sync: Reading, *, entity_type: str, row_id: str) -> Explanation:
     rows = _read_rows(sync, entity=entity, row_id=row_id)
     names = row_document_ids(entity.name, row_id)
     index = _look_up(sync, names, fault=fault)
-    ages = read_ages(sync)
-    landed = bounds(sync, ages, entities=[entity])
+    read = read_landings(sync)
+    landed = bounds(sync, read, entities=[entity])
     findings = [
         _finding(sync, name, entity=entity, row=row, index=index, landed=landed)
         for name in names
@@ -93,7 +93,7 @@ def explain_row(sync: Reading, *, entity_type: str, row_id: str) -> Explanation:
         db_id=row_id,
         documents=documents,
         verdict=judge(documents, entity_type=entity.name, db_id=row_id, index_fault=index.fault),
-        landing=_landing(sync, ages, entity=entity, row_id=row_id, rows=rows),
+        landing=_landing(sync, read.ages, entity=entity, row_id=row_id, rows=rows),
     )
 
 
@@ -124,8 +124,8 @@ def explain_document(
     entity = _entity(sync, entity_type)
     rows = _read_rows(sync, entity=entity, row_id=row_id, only=scope)
     index = _look_up(sync, [document_id], fault=fault)
-    ages = read_ages(sync)
-    landed = bounds(sync, ages, entities=[entity])
+    read = read_landings(sync)
+    landed = bounds(sync, read, entities=[entity])
     findings = [
         _finding(sync, document_id, entity=entity, row=row, index=index, landed=landed, only=scope)
         for row in (_of_document(rows, document_id, entity=entity, row_id=row_id) or [None])
@@ -138,7 +138,7 @@ def explain_document(
         db_id=row_id,
         documents=documents,
         verdict=judge(documents, entity_type=entity.name, db_id=row_id, index_fault=index.fault),
-        landing=_landing(sync, ages, entity=entity, row_id=row_id, rows=rows),
+        landing=_landing(sync, read.ages, entity=entity, row_id=row_id, rows=rows),
     )
 
 
@@ -313,7 +313,7 @@ def _point(stored: StoredPoint, *, document: Document | None, entity: Entity) ->
 
 def _landing(
     sync: Reading,
-    ages: list[LandingAge],
+    ages: Sequence[LandingAge],
     *,
     entity: Entity,
     row_id: str,

@@ -97,7 +97,7 @@ class RestOrigin:
             tells_changes=self._request.since is not None,
         )
 
-    def pages(self, *, since: datetime | None, start: Position | None) -> Iterator[Page]:
+    def pages(self, *, since: datetime | None, start: Position | None) -> Generator[Page]:
         """The records page by page, the next ones being asked for meanwhile."""
         lister = self._lister(self._since_params(since), most=self._connection.concurrent_requests)
         yield from self._walk(lister, start=start)
