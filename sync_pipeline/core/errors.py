@@ -35,6 +35,9 @@
     │   ├── OutOfStepError         a generation that is kept in step is not
     │   ├── GroupFailedError       scopes of a group failed; its others are in step
     │   ├── MassDeletionRefusedError
+    │   ├── LandingRefusedError    the records of a pass cannot be used as the settings say
+    │   ├── LandingDeletionsRefusedError  a pass wanted to delete too much of its table
+    │   ├── LandingSupersededError a newer run lands these records
     │   ├── ScopeHasRowsError      a tenant that is to be removed still has rows
     │   ├── IncompleteExportError  an export ended early; nothing may be deleted from it
     │   ├── TooManyQuarantinedError  more rows are unusable than the settings accept
@@ -45,9 +48,6 @@
     │   ├── PlanOutdatedError      a saved plan does not describe what would be done now
     │   ├── SupersededError        a newer run has written this scope
     │   ├── IsolationError         a search result of another scope; never shown
-    │   ├── LandingRefusedError    the records of a pass cannot be used as the settings say
-    │   ├── LandingDeletionsRefusedError  a pass wanted to delete too much of its table
-    │   ├── LandingSupersededError a newer run lands these records
     │   └── OutOfSpaceError        a disk or quota is full
     ├── PostponedError             texts have to wait; nothing is wrong with them
     │   ├── BudgetExceededError    a budget does not admit what they would take
