@@ -24,7 +24,7 @@ from sync_pipeline.core.landing.absence import AbsentRows, judge_deletions
 from sync_pipeline.core.landing.passes import Page
 from sync_pipeline.core.landing.records import map_records
 from sync_pipeline.core.ports import ApplyOrder
-from sync_pipeline.engine.landing.land import owner_name
+from sync_pipeline.engine.landing.land import LandRequest, land, owner_name
 from sync_pipeline.processes import process_name
 from sync_pipeline_tests.fakes.origin import KEYED, FakeOrigin
 from sync_pipeline_tests.landing.site import PRODUCTS, LandingSite, product, products
@@ -153,6 +153,16 @@ def test_two_runs_of_one_landing_do_not_meet(site: LandingSite) -> None:
 
     with pytest.raises(LandingBusyError, match=r"being landed by somebody\|run; its lease ends"):
         site.land()
+
+
+def test_a_run_waits_for_one_that_soon_gives_the_landing_back(site: LandingSite) -> None:
+    site.store.prepare([site.landing])
+    site.store.acquire("products", owner="somebody|run", ttl_seconds=1)
+
+    context = replace(site.context, patience_seconds=20.0)
+    report = land(context, site.landing, request=LandRequest(), owner="test")
+
+    assert report.rows == 95
 
 
 def test_the_lease_of_a_process_that_is_gone_is_taken_at_once(site: LandingSite) -> None:

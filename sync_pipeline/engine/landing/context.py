@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Self
+from typing import Final, Self
 
-from sync_pipeline.core.errors import StoppedError
+from sync_pipeline.core.errors import LandingBusyError, StoppedError
 from sync_pipeline.core.landing.spec import Landing
 from sync_pipeline.core.liveness import BEATS_PER_LEASE
 from sync_pipeline.core.ports import (
@@ -20,9 +20,16 @@ from sync_pipeline.core.ports import (
     RecordOrigin,
     StopSignal,
 )
+from sync_pipeline.core.waiting import wait
 from sync_pipeline.engine.context import SilentProgress, SyncContext, never_stop
 from sync_pipeline.engine.landing.landings import Landings
 from sync_pipeline.engine.repeating import repeating
+
+HELD_SECONDS: Final = 30.0
+"""How long whoever follows changes that never cease lands before others may."""
+PATIENCE_SECONDS: Final = 45.0
+"""Longer than that."""
+_TRY_EVERY_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +39,8 @@ class LandingContext:
     store: LandingStore
     open_origin: OpenOrigin
     lease_ttl_seconds: float = 60.0
+    patience_seconds: float = 0.0
+    """How long another run that lands the same records is waited for."""
     progress: Progress = field(default_factory=SilentProgress)
     should_stop: StopSignal = never_stop
     seconds: Callable[[], float] = time.perf_counter
@@ -43,6 +52,7 @@ class LandingContext:
             store=landings.store,
             open_origin=landings.open_origin,
             lease_ttl_seconds=sync.options.lease_ttl_seconds,
+            patience_seconds=PATIENCE_SECONDS,
             progress=sync.progress,
             should_stop=sync.should_stop,
             seconds=sync.seconds,
@@ -67,10 +77,11 @@ def landing_lease(
     """Hold the right to land, renewed by itself, for the length of the ``with``.
 
     Raises:
-        LandingBusyError: another run has it.
+        LandingBusyError: another run has it, and keeps it.
+        StoppedError: asked to stop while waiting for it.
     """
     ttl_seconds = context.lease_ttl_seconds
-    fence = context.store.acquire(landing.name, owner=owner, ttl_seconds=ttl_seconds)
+    fence = _acquired(context, landing, owner=owner)
     renew = partial(context.store.renew, fence, ttl_seconds=ttl_seconds)
     every_seconds = ttl_seconds / BEATS_PER_LEASE
     with repeating(renew, every_seconds=every_seconds, name="sync-pipeline-landing-lease"):
@@ -78,6 +89,20 @@ def landing_lease(
             yield fence
         finally:
             context.store.release(fence)
+
+
+def _acquired(context: LandingContext, landing: Landing, *, owner: str) -> LandingFence:
+    """Take the right to land; whoever follows changes gives it back every now and then."""
+    began = context.seconds()
+    while True:
+        try:
+            return context.store.acquire(
+                landing.name, owner=owner, ttl_seconds=context.lease_ttl_seconds
+            )
+        except LandingBusyError:
+            if context.seconds() - began >= context.patience_seconds:
+                raise
+        wait(_TRY_EVERY_SECONDS)
 
 
 @contextmanager

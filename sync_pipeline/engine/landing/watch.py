@@ -14,12 +14,19 @@ from sync_pipeline.core.landing.passes import Position
 from sync_pipeline.core.landing.report import LandingReport
 from sync_pipeline.core.landing.spec import Landing
 from sync_pipeline.core.ports import RecordOrigin
-from sync_pipeline.core.waiting import stoppable
-from sync_pipeline.engine.landing.context import LandingContext, landing_lease, opened_origin
+from sync_pipeline.core.waiting import stoppable, wait
+from sync_pipeline.engine.landing.context import (
+    HELD_SECONDS,
+    LandingContext,
+    landing_lease,
+    opened_origin,
+)
 from sync_pipeline.engine.landing.follow import follow
 
 LOOK_SECONDS: Final = 0.5
 """A silence of so long is told: then it is asked whether to stop."""
+GIVEN_UP_SECONDS: Final = 0.5
+"""How long the right to land is left alone after that."""
 TOKEN_EVERY_SECONDS: Final = 60.0
 """How often the place of a quiet stream is recorded; it must not fall out of the origin's log."""
 
@@ -79,6 +86,8 @@ def land_as_told(
                 _wait(context, landing, origin, owner=owner, on_silence=on_silence)
                 if not _land_what_waits(context, landing, origin, owner=owner, on_report=on_report):
                     return
+                # A run that waits for its turn gets it, however many changes there are.
+                wait(GIVEN_UP_SECONDS)
     except (ConfigurationError, PermanentError) as error:
         # What ended it is told, whatever becomes of the note.
         with suppress(SyncPipelineError):
@@ -130,7 +139,8 @@ def _land_what_waits(
     owner: str,
     on_report: Callable[[LandingReport], None],
 ) -> bool:
-    """Land everything that was told so far; whether following can go on."""
+    """Land what was told so far, for a while; whether following can go on."""
+    until = context.seconds() + HELD_SECONDS
     with landing_lease(context, landing, owner=owner) as fence:
         reports = follow(context, landing, origin=origin, fence=fence, wait_seconds=LOOK_SECONDS)
         for report in reports:
@@ -139,4 +149,6 @@ def _land_what_waits(
             if report.pass_id is None:
                 break
             on_report(report)
+            if context.seconds() >= until:
+                break
     return True
