@@ -147,9 +147,8 @@ def _described(settings: LandingSettings, landing: Landing) -> str:
 
 
 def _columns(landing: Landing) -> dg.TableSchema:
-    own = [dg.TableColumn(name) for name in OWN_COLUMNS]
-    mapped = [dg.TableColumn(name, type_) for name, type_ in landing.column_types.items()]
-    return dg.TableSchema(columns=[*own, *mapped])
+    columns = {**OWN_COLUMNS, **landing.column_types}
+    return dg.TableSchema(columns=[dg.TableColumn(*column) for column in columns.items()])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

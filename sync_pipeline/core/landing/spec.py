@@ -18,15 +18,15 @@ Path: TypeAlias = tuple[Step, ...]
 LandingMode: TypeAlias = Literal["full", "incremental"]
 """``full``: every record of the origin. ``incremental``: those that changed since."""
 
-OWN_COLUMNS: Final = (
-    "id",
-    "tenant_id",
-    "is_global",
-    "source_key",
-    "source_modified_at",
-    "updated_at",
-)
-"""Columns that every landing table has; no mapped column has one of these names."""
+OWN_COLUMNS: Final[Mapping[str, str]] = {
+    "id": "text",
+    "tenant_id": "text",
+    "is_global": "boolean",
+    "source_key": "text",
+    "source_modified_at": "timestamptz",
+    "updated_at": "timestamptz",
+}
+"""Columns that every landing table has, and their types; no mapped column has one of these names."""
 
 
 class ColumnType(StrEnum):
