@@ -22,6 +22,8 @@ from benchmarks import (
     freshness,
     growth,
     index_sizes,
+    landing,
+    landing_beside_loader,
     long_texts,
     model_speed,
     nothing_changed,
@@ -76,6 +78,8 @@ ALONE: Final[Mapping[str, Benchmark]] = {
     "embedding_pace": Benchmark(embedding_pace.TITLE, embedding_pace.measure),
     "retrieval": Benchmark(retrieval.TITLE, retrieval.measure),
     "row_bytes": Benchmark(row_bytes.TITLE, row_bytes.measure),
+    "landing": Benchmark(landing.TITLE, landing.measure),
+    "landing_beside_loader": Benchmark(landing_beside_loader.TITLE, landing_beside_loader.measure),
     "runtimes": Benchmark(runtimes.TITLE, runtimes.measure),
     "beside_embedding": Benchmark(beside_embedding.TITLE, beside_embedding.measure),
 }

@@ -25,6 +25,9 @@ from sync_pipeline.embedding.runtimes.numpy import NumpyForward
 from sync_pipeline.embedding.runtimes.runtime import LEAN, Runtime, RuntimeChoice, RuntimeName, Side
 from sync_pipeline_tests.embedding.bert_folders import make_bert
 
+# Threads of a math library that wait for a busy core count as CPU: a second alone is ten then.
+pytestmark = pytest.mark.model
+
 BUNDLED_FOLDER = read_model(find_model(BUNDLED, revision=None), model=BUNDLED)
 CONTENT = BUNDLED_FOLDER.content
 

@@ -23,6 +23,9 @@ from sync_pipeline.embedding.runtimes.tokens import TokenRuntime
 from sync_pipeline.embedding.vectors import normalised
 from sync_pipeline_tests.embedding.bert_folders import CLS, MEAN, make_bert
 
+# Threads of a math library that wait for a busy core count as CPU: a second alone is ten then.
+pytestmark = pytest.mark.model
+
 TEXTS = ["Gypsum plaster 30 kg", "a", "Цемент М500", "Hex bolt M8 x 40 " * 20, "x" * 300]
 
 lean = pytest.mark.parametrize("name", LEAN)
