@@ -23,7 +23,7 @@ SCALE_TESTS := sync_pipeline_tests/scale sync_pipeline_tests/defs/test_dead_runs
 	sync_pipeline_tests/stores/test_cluster.py sync_pipeline_tests/engine/test_cluster.py \
 	sync_pipeline_tests/deploy
 
-.PHONY: help setup demo dev test fast check format docs soak chaos bench bench-service bench-canaries bench-retrieval bench-backup bench-row-bytes bench-embedding-pace bench-runtimes bench-landing scale scale-tenants bench-full model-change acceptance-tools clean
+.PHONY: help setup demo dev test fast check format docs soak chaos bench bench-service bench-canaries bench-retrieval bench-backup bench-row-bytes bench-embedding-pace bench-runtimes bench-landing scale scale-tenants landing bench-full model-change acceptance-tools clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -105,6 +105,11 @@ bench-runtimes: setup ## Measure what the runtimes of the model take, then renew
 bench-landing: setup $(BENCH_VENV)/.ready ## Measure landings beside dlt, then renew docs/landing-speed.md
 	$(BIN)/python -m benchmarks.run --only landing --only landing_beside_loader --out benchmarks/results/landing $(BENCH_ARGS); status=$$?; \
 	$(BIN)/python -m benchmarks.landing_tables && exit $$status
+
+landing: setup ## Land 109,000 products with twenty kills, and 6,000 tools with four views; keeps its numbers
+	SYNC_PIPELINE_LANDING_PRODUCTS=109000 SYNC_PIPELINE_LANDING_TOOLS=6000 \
+	SYNC_PIPELINE_LANDING_RESULTS=benchmarks/results/landing/runs.jsonl \
+	$(BIN)/python -m pytest -s sync_pipeline_tests/landing/test_hostile_system.py sync_pipeline_tests/landing/test_rest_catalogue.py sync_pipeline_tests/landing/test_tools_directory.py
 
 bench-full: setup $(BENCH_VENV)/.ready ## Measure everything, then renew docs/performance.md
 	$(BIN)/python -m benchmarks.run --suite full $(BENCH_ARGS); status=$$?; \

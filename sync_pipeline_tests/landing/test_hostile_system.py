@@ -23,6 +23,7 @@ from sqlalchemy import Engine, text
 
 from sync_pipeline_tests.landing.rest_child import CONFIRMED, PAGE_SIZE, REQUESTS_AHEAD
 from sync_pipeline_tests.landing.site import LandingSite
+from sync_pipeline_tests.landing.told import tell
 from sync_pipeline_tests.origins.rest_server import (
     Catalogue,
     Credentials,
@@ -190,7 +191,18 @@ def test_it_lands_exactly_however_often_it_is_killed(hostile: Hostile) -> None:
     assert report["rejected"]["wrong_type"] >= 10
     assert report["rejected"]["no_id"] >= 3
     erp.before_page.clear()
-    tell(hostile, twice=twice, report=report)
+    tell(
+        "a hostile system",
+        products=COUNT,
+        kills=len(hostile.kills),
+        pages_cut=len(erp.pages),
+        pages_cut_twice=twice,
+        faults=dict(erp.faults.counted),
+        new=report["new"],
+        changed=report["changed"],
+        deleted=report["deleted"],
+        rejected=report["rejected"],
+    )
 
     # Nobody touches anything during the next pass: what went in the middle of that one goes now.
     hostile.land()
@@ -200,17 +212,3 @@ def test_it_lands_exactly_however_often_it_is_killed(hostile: Hostile) -> None:
 
     assert (unchanged["new"], unchanged["changed"], unchanged["deleted"]) == (0, 0, 0)
     assert hostile.site.marks() == before
-
-
-def tell(hostile: Hostile, *, twice: int, report: dict[str, Any]) -> None:
-    """What the documents quote of a long run."""
-    told = {
-        "products": COUNT,
-        "kills": len(hostile.kills),
-        "pages cut": len(hostile.erp.pages),
-        "pages cut twice": twice,
-        "faults": dict(hostile.erp.faults.counted),
-        "changed": report["changed"],
-        "deleted": report["deleted"],
-    }
-    sys.stdout.write(json.dumps(told) + "\n")

@@ -5,9 +5,7 @@ With ``SYNC_PIPELINE_LANDING_PRODUCTS=109000`` it is the size of a real catalogu
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from sync_pipeline_tests.landing.program import HASHING, Program
+from sync_pipeline_tests.landing.told import tell
 from sync_pipeline_tests.origins.rest_server import (
     Catalogue,
     Credentials,
@@ -168,8 +167,16 @@ def test_an_unchanged_catalogue_costs_nothing_and_a_changed_one_what_has_changed
     assert resynced["totals"]["payload_changed"] == 1
     assert resynced["totals"]["deleted"] == 2
     assert run("verify", "all")["ok"]
-    requests = dict(erp.requests)
-    sys.stdout.write(json.dumps({"products": COUNT, "requests": requests, "first": first}) + "\n")
+    tell(
+        "an unchanged catalogue and a changed one",
+        products=COUNT,
+        requests=dict(erp.requests),
+        fetch_seconds=first["fetch_seconds"],
+        apply_seconds=first["apply_seconds"],
+        unchanged=unchanged,
+        changed=changed,
+        embedded=resynced["totals"]["embedded_texts"],
+    )
 
 
 def test_no_secret_is_told_or_kept(run: Program, erp: Erp, engine: Engine) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from sync_pipeline_tests.landing.program import HASHING, Program
+from sync_pipeline_tests.landing.told import tell
 from sync_pipeline_tests.origins.mongo_data import StubCollection
 from sync_pipeline_tests.origins.mongo_server import running_mongodb
 
@@ -197,6 +197,6 @@ def test_changes_are_found_soon_with_the_stream_and_after_a_full_pass_without(
     skipped = directory.run("sync", "all")
     assert (unchanged["new"], unchanged["changed"], unchanged["deleted"]) == (0, 0, 0)
     assert [scope["status"] for scope in skipped["scopes"]] == ["skipped"]
-    sys.stdout.write(json.dumps({"tools": COUNT, "seconds": directory.seconds}) + "\n")
+    tell("a directory of tools", tools=COUNT, seconds=directory.seconds)
     if IS_LONG:
         assert max(directory.seconds.values()) <= SOON_SECONDS
