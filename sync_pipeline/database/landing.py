@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, Final
@@ -21,10 +20,15 @@ from sync_pipeline.core.errors import (
     LandingTableError,
     StateEncodingError,
 )
-from sync_pipeline.core.landing.absence import DeletionVerdict
-from sync_pipeline.core.landing.completions import Completion, noted
-from sync_pipeline.core.landing.passes import Page, PassState, PassSurvey, Position
-from sync_pipeline.core.landing.records import MAX_UNKNOWN_FIELDS, MappedPage
+from sync_pipeline.core.landing.completions import noted
+from sync_pipeline.core.landing.passes import (
+    Page,
+    PassState,
+    PassSurvey,
+    Position,
+    after_page,
+)
+from sync_pipeline.core.landing.records import MappedPage
 from sync_pipeline.core.landing.spec import Landing, LandingMode
 from sync_pipeline.core.ports import (
     AbsentRow,
@@ -37,6 +41,12 @@ from sync_pipeline.core.ports import (
 from sync_pipeline.core.retrying import Retries
 from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, psycopg_of
 from sync_pipeline.database.landing_apply import Tables, absent_rows, apply_pass, survey_pass
+from sync_pipeline.database.landing_rows import (
+    applied_of,
+    completions_of,
+    landing_record,
+    pass_state,
+)
 from sync_pipeline.database.landing_tables import STAGED_COLUMNS, prepare
 from sync_pipeline.processes import is_gone
 
@@ -96,7 +106,7 @@ class PostgresLandings:
                 "AND state = 'open' ORDER BY started_at DESC LIMIT 1",
                 landing=landing.name,
             )
-            return _record(landing.name, row, opened)
+            return landing_record(landing.name, row, opened)
 
         return self._database.run("looking at a landing", work)
 
@@ -221,7 +231,7 @@ class PostgresLandings:
             if opened is not None:
                 age_seconds, left = opened.pop("age_seconds"), opened.pop("left")
                 request_digest = opened.pop("request_digest")
-                state = _state(opened)
+                state = pass_state(opened)
                 if state.pass_id == pass_id:
                     return state
                 if (
@@ -231,7 +241,7 @@ class PostgresLandings:
                     and age_seconds < landing.max_pass_age_seconds
                     and left == state.staged
                 ):
-                    return _state(self._resumed(driver, state))
+                    return pass_state(self._resumed(driver, state))
                 self._drop(driver, landing, state.pass_id)
             self._execute(
                 driver,
@@ -253,7 +263,7 @@ class PostgresLandings:
                 since=since,
             )
             assert begun is not None  # noqa: S101 - RETURNING
-            return _state(begun)
+            return pass_state(begun)
 
         return self._database.run("beginning a pass", work)
 
@@ -295,7 +305,7 @@ class PostgresLandings:
         mapped: MappedPage,
     ) -> PassState:
         """Keep what a page brought, and where the pass goes on."""
-        after = _after(state, page, mapped)
+        after = after_page(state, page, mapped)
 
         def work(connection: Connection) -> None:
             driver = psycopg_of(connection)
@@ -465,7 +475,7 @@ class PostgresLandings:
             )
             if recorded is not None and recorded["state"] == "applied":
                 # The answer to an earlier attempt was lost.
-                return _applied(recorded["applied"])
+                return applied_of(recorded["applied"])
             applied = apply_pass(driver, tables, landing, state, order)
             self._end(driver, landing, state, order, applied)
             return applied
@@ -505,7 +515,7 @@ class PostgresLandings:
         )
         if is_complete and row is not None:
             completions = noted(
-                _completions(row["completions"]),
+                completions_of(row["completions"]),
                 complete_at=state.started_at,
                 content_at=row["content_at"],
             )
@@ -657,72 +667,3 @@ class PostgresLandings:
     ) -> dict[str, Any] | None:
         rows = self._all(driver, statement, tables=tables, **values)
         return rows[0] if rows else None
-
-
-def _after(state: PassState, page: Page, mapped: MappedPage) -> PassState:
-    """The state of a pass after one more page."""
-    rejected = Counter(state.rejected) + Counter(str(it.reason) for it in mapped.rejections)
-    return replace(
-        state,
-        position=page.resume,
-        is_fetched=page.is_last,
-        pages=state.pages + 1,
-        records=state.records + mapped.records,
-        staged=state.staged + len(mapped.rows),
-        overlapping=state.overlapping + page.overlapping,
-        without_id=state.without_id + mapped.without_id,
-        refused=state.refused + mapped.refused,
-        rejected=dict(rejected),
-        fields_seen=dict(Counter(state.fields_seen) + Counter(mapped.fields_seen)),
-        unknown_fields=frozenset(
-            sorted(state.unknown_fields | mapped.unknown_fields)[:MAX_UNKNOWN_FIELDS]
-        ),
-        first_total=page.total if state.pages == 0 else state.first_total,
-        last_total=page.total,
-        doubt=state.doubt or page.doubt,
-        mended_seams=state.mended_seams + page.mended_seams,
-        requests=state.requests + page.requests,
-        waited_seconds=state.waited_seconds + page.waited_seconds,
-    )
-
-
-def _state(row: Mapping[str, Any]) -> PassState:
-    return PassState(**{**row, "unknown_fields": frozenset(row["unknown_fields"])})
-
-
-def _record(
-    landing: str, row: Mapping[str, Any] | None, opened: Mapping[str, Any] | None
-) -> LandingRecord:
-    open_pass = None if opened is None else _state(opened)
-    if row is None:
-        return LandingRecord(landing=landing, rows=0, open_pass=open_pass)
-    return LandingRecord(
-        landing=landing,
-        rows=row["rows"],
-        mapping_digest=row["mapping_digest"],
-        complete_at=row["complete_at"],
-        completions=_completions(row["completions"]),
-        applied_at=row["applied_at"],
-        changed_at=row["changed_at"],
-        token=row["follow_token"],
-        needs_full_pass=row["needs_full_pass"],
-        failed_at=row["failed_at"],
-        error=row["error"],
-        not_before=row["not_before"],
-        open_pass=open_pass,
-        rejected=row["rejected"],
-    )
-
-
-def _completions(recorded: Sequence[Sequence[str]]) -> tuple[Completion, ...]:
-    return tuple(
-        Completion(datetime.fromisoformat(applied_at), datetime.fromisoformat(complete_at))
-        for applied_at, complete_at in recorded
-    )
-
-
-def _applied(recorded: Mapping[str, Any]) -> Applied:
-    refused = recorded["refused"]
-    return Applied(
-        **{**recorded, "refused": None if refused is None else DeletionVerdict(**refused)}
-    )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from sync_pipeline.core.landing.records import Reason
+from sync_pipeline.core.landing.records import MAX_UNKNOWN_FIELDS, MappedPage, Reason
 from sync_pipeline.core.landing.spec import Confirmation, Landing, LandingMode
 
 Position: TypeAlias = Mapping[str, Any]
@@ -225,3 +226,30 @@ def share_told(reasons: Mapping[str, int]) -> str:
     """Rejections in words, most frequent first: ``3 wrong_type, 1 no_id``."""
     ordered = sorted(reasons.items(), key=lambda it: (-it[1], it[0]))
     return ", ".join(f"{count:,} {Reason(reason)}" for reason, count in ordered)
+
+
+def after_page(state: PassState, page: Page, mapped: MappedPage) -> PassState:
+    """The state of a pass after one more page."""
+    rejected = Counter(state.rejected) + Counter(str(it.reason) for it in mapped.rejections)
+    return replace(
+        state,
+        position=page.resume,
+        is_fetched=page.is_last,
+        pages=state.pages + 1,
+        records=state.records + mapped.records,
+        staged=state.staged + len(mapped.rows),
+        overlapping=state.overlapping + page.overlapping,
+        without_id=state.without_id + mapped.without_id,
+        refused=state.refused + mapped.refused,
+        rejected=dict(rejected),
+        fields_seen=dict(Counter(state.fields_seen) + Counter(mapped.fields_seen)),
+        unknown_fields=frozenset(
+            sorted(state.unknown_fields | mapped.unknown_fields)[:MAX_UNKNOWN_FIELDS]
+        ),
+        first_total=page.total if state.pages == 0 else state.first_total,
+        last_total=page.total,
+        doubt=state.doubt or page.doubt,
+        mended_seams=state.mended_seams + page.mended_seams,
+        requests=state.requests + page.requests,
+        waited_seconds=state.waited_seconds + page.waited_seconds,
+    )

@@ -26,7 +26,7 @@ OWN_COLUMNS: Final[Mapping[str, str]] = {
     "source_modified_at": "timestamptz",
     "updated_at": "timestamptz",
 }
-"""Columns that every landing table has, and their types; no mapped column has one of these names."""
+"""Columns that every landing table has, and their types; no mapped column is called so."""
 
 
 class ColumnType(StrEnum):
