@@ -8,9 +8,17 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, cast
 
-from sync_pipeline.core.landing.fields import MISSING, meets, told_field, value_at
+from sync_pipeline.core.landing.fields import (
+    MISSING,
+    Missing,
+    is_object,
+    meets,
+    told_field,
+    value_at,
+)
 from sync_pipeline.core.landing.spec import ColumnRule, Landing, Path, TimeOfChange
 from sync_pipeline.core.landing.values import Unusable, column_value, moment, plain_text, record_id
 from sync_pipeline.core.scope import why_not_a_tenant_id
@@ -100,10 +108,11 @@ class MappedPage:
 
 def record_key(landing: Landing, record: object) -> str | None:
     """What the origin calls a record by; None for one without, or with something no id can be."""
-    if not isinstance(record, Mapping):
+    if not is_object(record):
         return None
+    fields = cast("Mapping[str, Any]", record)
     try:
-        return _id_at(record, landing.id if landing.key is None else (landing.key,))
+        return _id_at(fields, landing.id if landing.key is None else (landing.key,))
     except Unusable:
         return None
 
@@ -122,12 +131,13 @@ def map_records(landing: Landing, records: Sequence[object]) -> MappedPage:
     unknown: set[str] = set()
     known = named_fields(landing)
     for place, record in enumerate(records):
-        if not isinstance(record, Mapping):
+        if not is_object(record):
             rejections.append(Rejection(place=place, source_key=None, reason=Reason.NO_RECORD))
             continue
-        if len(unknown) < MAX_UNKNOWN_FIELDS:
-            unknown.update(str(name) for name in record.keys() - known)
-        row, faults = _map_record(landing, record, place=place, seen=seen)
+        fields = cast("Mapping[str, Any]", record)
+        if len(unknown) < MAX_UNKNOWN_FIELDS and (others := fields.keys() - known):
+            unknown.update(map(str, others))
+        row, faults = _map_record(landing, fields, place=place, seen=seen)
         rejections += faults
         if row is not None:
             rows.append(row)
@@ -144,7 +154,8 @@ def _map_record(
     landing: Landing, record: Mapping[str, Any], *, place: int, seen: Counter[str]
 ) -> tuple[LandedRow | None, list[Rejection]]:
     faults: list[Rejection] = []
-    key = record_key(landing, record)
+    row_id, why_none = _row_id(landing, record)
+    key = row_id if landing.key is None else record_key(landing, record)
 
     def fault(reason: Reason, path: Path | None = None, detail: str = "") -> None:
         faults.append(
@@ -157,16 +168,11 @@ def _map_record(
             )
         )
 
-    row_id = None
-    try:
-        row_id = _id_at(record, landing.id)
-        if row_id is None:
-            fault(Reason.NO_ID, landing.id[0])
-        elif key is None and landing.key is not None:
-            fault(Reason.NO_ID, landing.key)
-    except Unusable as error:
-        fault(Reason.NO_ID, landing.id[0], str(error))
-    values = tuple(_column(rule, record, seen=seen, fault=fault) for rule in landing.columns)
+    if row_id is None:
+        fault(Reason.NO_ID, landing.id[0], why_none)
+    elif key is None and landing.key is not None:
+        fault(Reason.NO_ID, landing.key)
+    values = tuple([_column(rule, record, seen=seen, fault=fault) for rule in landing.columns])
     if row_id is None or key is None:
         return None, [it for it in faults if it.reason in LANDED_NOTHING]
     tenant_id = _tenant(landing, record, fault=fault)
@@ -187,6 +193,14 @@ def _map_record(
     return row, faults
 
 
+def _row_id(landing: Landing, record: Mapping[str, Any]) -> tuple[str | None, str]:
+    """The id of its row; None and why, where it has none."""
+    try:
+        return _id_at(record, landing.id), ""
+    except Unusable as error:
+        return None, str(error)
+
+
 def _is_empty(value: Any) -> bool:
     if isinstance(value, str):
         return not value.strip()
@@ -199,26 +213,21 @@ def _id_at(record: Mapping[str, Any], paths: Sequence[Path]) -> str | None:
 
 
 def _column(rule: ColumnRule, record: Mapping[str, Any], *, seen: Counter[str], fault: Any) -> Any:
-    found = [value_at(record, path) for path in rule.fields]
-    if all(value is MISSING for value in found):
+    value = _object(rule, record) if rule.is_object else value_at(record, rule.fields[0])
+    if value is MISSING:
         return None
     seen[rule.name] += 1
     try:
-        if not rule.is_object:
-            return column_value(found[0], rule)
-        return column_value(_object(rule, found), rule)
+        return column_value(value, rule)
     except Unusable as error:
-        shown = "" if rule.is_object else _shown(found[0])
-        fault(Reason.WRONG_TYPE, rule.fields[0], f"{error}{shown}")
+        fault(Reason.WRONG_TYPE, rule.fields[0], f"{error}{_shown(value)}")
         return None
 
 
-def _object(rule: ColumnRule, found: Sequence[Any]) -> dict[str, Any]:
-    return {
-        str(path[-1]): value
-        for path, value in zip(rule.fields, found, strict=True)
-        if value is not MISSING
-    }
+def _object(rule: ColumnRule, record: Mapping[str, Any]) -> dict[str, Any] | Missing:
+    """The fields that there are, by their last keys; missing where there is none."""
+    found = {str(path[-1]): value_at(record, path) for path in rule.fields}
+    return {name: value for name, value in found.items() if value is not MISSING} or MISSING
 
 
 def _shown(value: Any) -> str:
@@ -241,11 +250,15 @@ def _tenant(landing: Landing, record: Mapping[str, Any], *, fault: Any) -> str |
     if tenant_id is None:
         fault(Reason.NO_OWNER, path)
         return None
-    reason = why_not_a_tenant_id(tenant_id)
+    reason = _why_not_a_tenant(tenant_id)
     if reason is not None:
         fault(Reason.NO_OWNER, path, reason)
         return None
     return tenant_id
+
+
+# There are few tenants, and a record of each of them many times.
+_why_not_a_tenant: Final = lru_cache(maxsize=10_000)(why_not_a_tenant_id)
 
 
 def _changed_at(

@@ -31,6 +31,7 @@ _TRUE: Final = frozenset({"true", "t", "yes", "y", "1"})
 _FALSE: Final = frozenset({"false", "f", "no", "n", "0"})
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -46,7 +47,9 @@ def column_value(value: Any, rule: ColumnRule) -> Any:
     """
     if value is None:
         return None
-    if rule.type is not ColumnType.TEXT and isinstance(value, str) and not value.strip():
+    if rule.type is ColumnType.TEXT:
+        return plain_text(value) if isinstance(value, str) else _text(value, rule)
+    if isinstance(value, str) and not value.strip():
         return None
     return _READERS[rule.type](value, rule)
 
@@ -68,6 +71,8 @@ def record_id(values: list[Any]) -> str | None:
 def _id_part(value: Any) -> str | None:
     if value is None:
         return None
+    if isinstance(value, str) and len(value) <= MAX_ID_CHARACTERS and value.isprintable():
+        return value.strip() or None
     if isinstance(value, bool | list | dict | bytes):
         raise Unusable(f"{_kind(value)} where an id is expected")
     if isinstance(value, int | float | Decimal):
@@ -91,7 +96,11 @@ def plain_text(text: str) -> str:
     """A text that PostgreSQL can hold: without NUL, and with a mark for half a character."""
     if "\x00" in text:
         text = text.replace("\x00", "")
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\ufffd", text)
+    return text
 
 
 def _text(value: Any, rule: ColumnRule) -> str | None:
@@ -143,10 +152,13 @@ def _as_number(text: str, decimal: str) -> str:
 
 
 def _decimal(value: float | Decimal | str) -> Decimal:
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        raise Unusable("a text that is no number") from None
+    if isinstance(value, Decimal):
+        number = value
+    else:
+        try:
+            number = Decimal(value if isinstance(value, int) else str(value))
+        except InvalidOperation:
+            raise Unusable("a text that is no number") from None
     if not number.is_finite():
         raise Unusable("not a number, or without end")
     if number and abs(number.adjusted()) > _MAX_EXPONENT:
@@ -226,7 +238,7 @@ def _date(value: Any, rule: ColumnRule) -> date:
 
 def _jsonb(value: Any, rule: ColumnRule) -> str:
     del rule
-    return json.dumps(_plain(value), ensure_ascii=False, sort_keys=True)
+    return _ENCODER.encode(_plain(value))
 
 
 def _plain(value: Any) -> Any:
