@@ -16,8 +16,7 @@ import typer
 from sync_pipeline.cli import render
 from sync_pipeline.cli.failures import FAILED
 from sync_pipeline.cli.invocation import Invocation
-from sync_pipeline.cli.progress import open_bars
-from sync_pipeline.cli.signals import run_stoppable
+from sync_pipeline.cli.land import run_landings
 from sync_pipeline.cli.sync import run_sync
 from sync_pipeline.core.errors import ConfigurationError, SettingsError
 from sync_pipeline.core.scope import GLOBAL
@@ -311,19 +310,7 @@ class _Story:
     def _land(self, mode: LandingMode) -> LandingReport:
         from sync_pipeline.engine.landing.land import LandRequest
 
-        settings, orchestrator = self.invocation.settings, self.invocation.orchestrator
-        with open_bars(self.invocation.err) as bars:
-            (report,) = run_stoppable(
-                lambda should_stop: orchestrator.run_landings(
-                    settings,
-                    [LANDING],
-                    request=LandRequest(mode=mode),
-                    progress=bars,
-                    should_stop=should_stop,
-                    on_report=lambda _report: None,
-                ),
-                tell=self.invocation.tell,
-            )
+        (report,) = run_landings(self.invocation, [LANDING], LandRequest(mode=mode))
         self.landings.append(report)
         if report.status != "success":
             self._claim(f"the records have landed ({report.error})", holds=False)

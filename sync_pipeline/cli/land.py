@@ -112,7 +112,7 @@ def run(
     if landing_work.lifts_landing_limit(sync, chosen, request):
         invocation.confirm("deleting more than the settings allow", said=confirm_env)
     began = time.perf_counter()
-    reports = _land(invocation, chosen, request)
+    reports = run_landings(invocation, chosen, request)
     duration_seconds = time.perf_counter() - began
     invocation.answer(landing_work.landing_summary(reports, duration_seconds=duration_seconds))
     invocation.show(landing_tables.reports_table(reports))
@@ -122,7 +122,7 @@ def run(
         raise typer.Exit(FAILED)
 
 
-def _land(
+def run_landings(
     invocation: Invocation, names: Sequence[str], request: LandRequest
 ) -> list[LandingReport]:
     """Have the orchestrator land records, with a progress bar, until done or asked to stop."""
