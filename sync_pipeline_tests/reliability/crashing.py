@@ -12,6 +12,8 @@ from typing import Any
 
 from sync_pipeline_tests.reliability.catalogue import SCOPES
 
+LAST_ANSWER_SECONDS = 60
+
 
 class Driver:
     """Talks to ``crash_driver``; see there."""
@@ -31,11 +33,16 @@ class Driver:
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | settings,
+            start_new_session=True,
         )
 
     def close(self) -> None:
-        """End it."""
-        self._process.communicate()
+        """End it; where a test has failed, with what it left asleep."""
+        try:
+            self._process.communicate(timeout=LAST_ANSWER_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.communicate()
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Send a request and wait for what became of it."""

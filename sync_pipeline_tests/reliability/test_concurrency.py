@@ -92,7 +92,7 @@ def test_s34_a_run_that_slept_past_its_lease_writes_nothing_newer_away(
 def wait_until_stopped(driver: Driver) -> int:
     """Process id of the sync that put itself to sleep."""
     note = driver.home / "stopped.pid"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if note.exists() and note.read_text():
             pid = int(note.read_text())
