@@ -18,6 +18,7 @@ from sync_pipeline.core.errors import (
     LandingBusyError,
     LandingSupersededError,
     LandingTableError,
+    StagedRowsLostError,
     StateEncodingError,
 )
 from sync_pipeline.core.landing.completions import noted
@@ -309,7 +310,7 @@ class PostgresLandings:
 
         def work(connection: Connection) -> None:
             driver = psycopg_of(connection)
-            self._require(driver, fence)
+            self._require(driver, fence, is_staging=True)
             if not self._advance(driver, state, after):
                 return
             self._stage(driver, landing, after, mapped)
@@ -357,11 +358,15 @@ class PostgresLandings:
             return True
         recorded = self._one(
             driver,
-            "SELECT state, pages FROM {passes} WHERE pass_id = %(pass_id)s",
+            "SELECT state, pages, staged FROM {passes} WHERE pass_id = %(pass_id)s",
             pass_id=state.pass_id,
         )
-        if recorded is None or recorded != {"state": "open", "pages": after.pages}:
+        if recorded is None or recorded["state"] != "open" or recorded["pages"] > after.pages:
             raise LandingSupersededError(landing=state.landing, holder="another pass")
+        if recorded["pages"] < state.pages:
+            raise StagedRowsLostError(
+                landing=state.landing, staged=recorded["staged"], expected=state.staged
+            )
         return False
 
     def _stage(
@@ -447,7 +452,7 @@ class PostgresLandings:
 
         def work(connection: Connection) -> None:
             driver = psycopg_of(connection)
-            self._require(driver, fence)
+            self._require(driver, fence, is_staging=True)
             if not self._advance(driver, state, after):
                 return
             tables = Tables.of(landing, schema=self._schema)
@@ -609,14 +614,26 @@ class PostgresLandings:
 
         self._database.run("recording where to follow on", work)
 
-    def _require(self, driver: psycopg.Connection[Any], fence: LandingFence) -> None:
-        """Hold the lease of a landing until the end of the transaction."""
+    def _require(
+        self, driver: psycopg.Connection[Any], fence: LandingFence, *, is_staging: bool = False
+    ) -> None:
+        """Hold the lease of a landing until the end of the transaction.
+
+        Args:
+            driver: In the transaction.
+            fence: Of the run.
+            is_staging: Whether the transaction only stages: then nobody waits until it is on disk,
+                for a crash of the server empties the staged table anyway, and the pass begins anew.
+        """
         row = self._one(
             driver,
-            "SELECT owner, token FROM {cursor} WHERE landing = %(landing)s FOR UPDATE",
+            "SELECT owner, token, CASE WHEN %(lazily)s "
+            "THEN set_config('synchronous_commit', 'off', true) END AS lazily "
+            "FROM {cursor} WHERE landing = %(landing)s FOR UPDATE",
             landing=fence.landing,
+            lazily=is_staging,
         )
-        if row != {"owner": fence.owner, "token": fence.token}:
+        if row is None or (row["owner"], row["token"]) != (fence.owner, fence.token):
             holder = "nobody" if row is None else row["owner"]
             raise LandingSupersededError(landing=fence.landing, holder=holder)
 

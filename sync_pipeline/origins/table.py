@@ -153,6 +153,11 @@ class TableOrigin:
             )
         there = self._columns(connection, sign.table)
         self._require(sign, columns=columns, sign_columns=there)
+        if sign.load_column is not None and self._is_empty(connection):
+            return (
+                f"{self._request.table} is empty, so no row of it names a load that {sign.table} "
+                "could say is finished"
+            )
         row = _run(connection, _unfinished(sign, table=self._request.table)).first()
         if row is None:
             return None
@@ -160,6 +165,11 @@ class TableOrigin:
             f"the load {row[0]!s} of {self._request.table} is not among the finished ones of "
             f"{sign.table}"
         )
+
+    def _is_empty(self, connection: sa.Connection) -> bool:
+        """Whether there is no row: a loader may have emptied it to fill it again."""
+        statement = sql.SQL("SELECT FROM {} LIMIT 1").format(_identifier(self._request.table))
+        return _run(connection, statement).first() is None
 
     def _require(
         self, sign: LoaderSign, *, columns: Sequence[str], sign_columns: Sequence[str]

@@ -18,6 +18,7 @@ from sync_pipeline.core.errors import (
     LandingSupersededError,
     OriginUnavailableError,
     RateLimitedError,
+    StagedRowsLostError,
     StoppedError,
 )
 from sync_pipeline.core.landing.absence import AbsentRows, judge_deletions
@@ -208,6 +209,26 @@ def test_a_page_and_an_apply_whose_answer_was_lost_are_done_once(site: LandingSi
     assert (applied.new, applied.table_rows) == (5, 5)
     assert again == applied
     assert len(list(site.store.iter_rejected("products"))) == 1
+
+
+def test_pages_that_a_crash_of_the_server_took_are_noticed_by_whoever_brings_the_next(
+    site: LandingSite,
+) -> None:
+    """Nobody waits until a page is on disk: its rows would be lost all the same."""
+
+    def crash(page: int) -> None:
+        if page == 4:
+            site.sql("UPDATE sync_pipeline.landing_pass SET pages = 1, staged = 10")
+            site.sql("TRUNCATE sync_pipeline.landing_staged_products")
+
+    site.origin.before_page = crash
+    with pytest.raises(StagedRowsLostError, match="of 30 staged rows 10 are left"):
+        site.land()
+    site.origin.before_page = lambda _: None
+
+    report = site.land()
+
+    assert (report.resumed, report.rows) == (False, 95)
 
 
 @contextmanager

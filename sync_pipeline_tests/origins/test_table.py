@@ -157,15 +157,31 @@ def test_a_loader_that_has_never_loaded_vouches_for_nothing(site: LandingSite) -
     assert site.land().complete is False
 
 
-def test_an_emptied_table_does_not_empty_the_landed_one(site: LandingSite) -> None:
+def test_an_emptied_table_empties_nothing_whatever_is_allowed(site: LandingSite) -> None:
+    """A loader may have emptied it to fill it again."""
     load(site, "1", range(10))
     site.land()
     site.sql("TRUNCATE raw.products")
 
+    report = site.land(max_deleted_fraction=1)
+
+    assert (report.deleted, report.complete, len(site.ids())) == (0, False, 10)
+    assert "raw.products is empty, so no row of it names a load" in report.notes[0]
+
+
+def test_an_emptied_table_whose_newest_load_is_finished_takes_an_approval(
+    site: LandingSite,
+) -> None:
+    newest = replace(LOADS, load_column=None, row_column=None, newest_by="inserted_at")
+    reads(site, complete_when=newest)
+    load(site, "1", range(10))
+    site.land()
+    load(site, "2", [])
+
     with pytest.raises(Exception, match="refused to delete 10 of 10 rows"):
         site.land()
 
-    assert len(site.ids()) == 10
+    assert site.land(approve_deletions=10).deleted == 10
 
 
 def test_a_table_that_is_being_replaced_is_seen_after_it_and_never_empty(
