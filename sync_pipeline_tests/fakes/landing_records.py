@@ -28,7 +28,7 @@ def completions_of(complete_at: datetime | None) -> tuple[Completion, ...]:
 
 @dataclass(slots=True)
 class FakeLandingRecords:
-    """Records by name of their landing.
+    """Records by name of their landing; a complete pass has left the table as it is now.
 
     Attributes:
         records: Those that there are.
@@ -45,7 +45,9 @@ class FakeLandingRecords:
         self.reads += 1
         if self.error is not None:
             raise self.error
-        return self.records.get(landing.name) or LandingRecord(landing=landing.name, rows=0)
+        record = self.records.get(landing.name) or LandingRecord(landing=landing.name, rows=0)
+        known = record.completions or completions_of(record.complete_at)
+        return replace(record, completions=known)
 
     def iter_rejected(self, landing: str) -> Iterator[RejectedRecord]:
         """None."""
