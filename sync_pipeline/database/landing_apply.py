@@ -26,6 +26,9 @@ _MAY_CHANGE: Final = "(t.updated_at <= %(began)s OR s.source_modified_at >= t.so
 _IS_ABSENT: Final = """
 t.updated_at <= %(began)s
 AND NOT EXISTS (SELECT FROM {staged} s WHERE s._pass_id = %(pass_id)s AND s.id = t.id)
+AND NOT EXISTS (
+    SELECT FROM {staged} s WHERE s._pass_id = %(pass_id)s AND s.source_key = t.source_key
+)
 """
 """No record came for a row that was there when the pass began."""
 
@@ -75,7 +78,9 @@ WHEN NOT MATCHED
     THEN INSERT (id, {columns}, source_modified_at, updated_at)
     VALUES (s.id, {new}, s.source_modified_at, now())
 """
-_DELETE: Final = "DELETE FROM {landed} t WHERE ({told_gone}) OR ({is_absent} AND ({may_go}))"
+# Two statements: with an OR between them the server compares every row with every record.
+_DELETE_TOLD: Final = "DELETE FROM {landed} t WHERE {told_gone}"
+_DELETE_ABSENT: Final = "DELETE FROM {landed} t WHERE {is_absent} AND ({may_go})"
 _FORGET_ABSENT: Final = """
 DELETE FROM {absent} a WHERE a.landing = %(landing)s
 AND NOT EXISTS (SELECT FROM {landed} t WHERE t.id = a.id AND {is_absent})
@@ -234,9 +239,12 @@ def apply_pass(
     verdict = order.judge(told + (0 if order.absent is AbsentRows.STAY else absent), before)
     written = driver.execute(tables.compose(_MERGE), values).rowcount
     deleted = 0
-    if told + absent_going and verdict.is_allowed:
-        statement = _DELETE if is_full else _DELETE.replace("{is_absent}", "false")
-        deleted = driver.execute(tables.compose(statement, may_go=may_go), values).rowcount
+    if verdict.is_allowed:
+        if told:
+            deleted += driver.execute(tables.compose(_DELETE_TOLD), values).rowcount
+        if absent_going:
+            statement = tables.compose(_DELETE_ABSENT, may_go=may_go)
+            deleted += driver.execute(statement, values).rowcount
     if order.absent is AbsentRows.TWICE_ABSENT:
         driver.execute(tables.compose(_FORGET_ABSENT), values)
         driver.execute(tables.compose(_NOTE_ABSENT), values)
