@@ -21,9 +21,9 @@ CHANGED_SHARE: Final = 0.01
 LATENCY_SECONDS: Final = 0.02
 SLOW_WAYS: Final = ("command", "merge_default", "merge")
 """Those that land from the API that takes its time too."""
-ROUNDS: Final = 2
+ROUNDS: Final = 1
 """One takes five minutes."""
-SLOW_ROUNDS: Final = 2
+SLOW_ROUNDS: Final = 1
 
 PHASES: Final = {
     "first": "first landing",
