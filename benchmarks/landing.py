@@ -21,9 +21,7 @@ CHANGED_SHARE: Final = 0.01
 LATENCY_SECONDS: Final = 0.02
 SLOW_WAYS: Final = ("command", "merge_default", "merge")
 """Those that land from the API that takes its time too."""
-ROUNDS: Final = 1
-"""One takes five minutes."""
-SLOW_ROUNDS: Final = 1
+SLOW_ROUNDS: Final = 2
 
 PHASES: Final = {
     "first": "first landing",
@@ -92,7 +90,7 @@ def _notes(bench: Workbench) -> tuple[str, ...]:
 
 def _rounds(bench: Workbench, server: TcpServer, erp: ErpProcess, *, products: int) -> Taken:
     taken: Taken = {(name, phase): [] for name in NAMES for phase in PHASES}
-    for round_ in range(min(ROUNDS, bench.sizes.repetitions)):
+    for round_ in range(bench.sizes.repetitions):
         ways = {name: _new_way(bench, server, erp, name) for name in _order(round_)}
         for phase in PHASES:
             if phase == "changed":
