@@ -198,6 +198,12 @@ def test_fields(field: str, expected: Any) -> None:
     assert told_field(parse_field(field)) == field
 
 
+@pytest.mark.parametrize("value", [7, None, "text", True, [1]])
+def test_what_is_no_object_has_no_fields(value: Any) -> None:
+    assert value_at(value, parse_field("a")) is MISSING
+    assert value_at(value, parse_field("a.b")) is MISSING
+
+
 def test_a_text_that_names_no_field_says_how_one_is_written() -> None:
     with pytest.raises(ValueError, match=r"'a\.\.b' names no field: write keys with dots"):
         parse_field("a..b")

@@ -40,9 +40,12 @@ def told_field(path: Path) -> str:
     return format_path(path)
 
 
-def value_at(record: Mapping[str, Any], path: Path) -> Any | Missing:
-    """The value of a field; of ``tags[].name`` the list of those that there are."""
-    if len(path) == 1 and isinstance(path[0], str):
+def value_at(record: Any, path: Path) -> Any | Missing:
+    """The value of a field; of ``tags[].name`` the list of those that there are.
+
+    What is no object has no fields.
+    """
+    if type(record) is dict and len(path) == 1 and isinstance(path[0], str):
         return record.get(path[0], MISSING)
     return _step(record, path)
 
