@@ -228,7 +228,7 @@ def next_link(header: str) -> str | None:
 
 
 def _value(document: object, path: Path) -> Any:
-    return value_at(document, path)  # type: ignore[arg-type]  # steps are tried on anything
+    return value_at(document, path)
 
 
 def _count(found: object) -> int | None:

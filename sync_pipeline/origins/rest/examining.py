@@ -109,7 +109,7 @@ def _order(request: RestRequest, page: Page) -> str:
     """Whether what lives throughout a pass is sure to be in it."""
     match request.paging:
         case ByKey() as paging:
-            values = [value_at(it, paging.key) for it in page.records]  # type: ignore[arg-type]
+            values = [value_at(it, paging.key) for it in page.records]
             if MISSING in values or None in values:
                 return (
                     f"Some records lack {told_field(paging.key)}, which pages are cut by: they may "

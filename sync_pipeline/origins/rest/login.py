@@ -98,7 +98,7 @@ class Tokens:
 
     def _new(self, cost: Cost) -> Token:
         document = self._ask(self._request, cost)
-        found = value_at(document, self._login.token)  # type: ignore[arg-type]  # tried on anything
+        found = value_at(document, self._login.token)
         place = f"`{told_field(self._login.token)}`" if self._login.token else "its top"
         if found is MISSING or isinstance(found, bool) or not isinstance(found, str | int):
             there = (
