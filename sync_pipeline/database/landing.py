@@ -32,6 +32,7 @@ from sync_pipeline.core.landing.passes import (
 from sync_pipeline.core.landing.records import MappedPage
 from sync_pipeline.core.landing.spec import Landing, LandingMode
 from sync_pipeline.core.ports import (
+    OWNER_SEPARATOR,
     AbsentRow,
     Applied,
     ApplyOrder,
@@ -51,8 +52,6 @@ from sync_pipeline.database.landing_rows import (
 from sync_pipeline.database.landing_tables import STAGED_COLUMNS, prepare
 from sync_pipeline.processes import is_gone
 
-OWNER_SEPARATOR: Final = "|"
-"""Between the name of a process and what it works on."""
 _PASSES_KEPT: Final = 50
 """Of each landing, to look at what became of them."""
 
@@ -131,7 +130,7 @@ class PostgresLandings:
     def acquire(self, landing: str, *, owner: str, ttl_seconds: float) -> LandingFence:
         """Take or renew the right to land; that of a process which is gone is taken at once."""
 
-        def work(connection: Connection) -> dict[str, Any] | str:
+        def work(connection: Connection) -> dict[str, Any]:
             driver = psycopg_of(connection)
             self._execute(
                 driver,
@@ -162,10 +161,9 @@ class PostgresLandings:
                 ttl=ttl_seconds,
             )
             assert taken is not None  # noqa: S101 - locked above
-            return {"token": taken["token"]}
+            return taken
 
         row = self._database.run("taking the lease of a landing", work)
-        assert isinstance(row, dict)  # noqa: S101 - for mypy
         if "token" not in row:
             raise LandingBusyError(
                 landing=landing, owner=row["owner"], seconds_left=max(row["seconds"], 0.0)

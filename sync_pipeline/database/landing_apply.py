@@ -50,10 +50,9 @@ AND NOT EXISTS (SELECT FROM {staged} s WHERE s._pass_id = %(pass_id)s AND s.id =
 """What a record itself says: it is marked as gone, or has become another row."""
 _SURVEY: Final = """
 SELECT count(*) AS staged, count(DISTINCT s.id) AS distinct_ids,
-       count(*) FILTER (WHERE s._gone) AS gone,
        (SELECT count(*) FROM {landed}) AS table_rows,
        (SELECT count(*) FROM {landed} t WHERE {is_absent}) AS absent,
-       (SELECT {filled} FROM {landed}) AS filled
+       {filled} AS filled
 FROM {staged} s WHERE s._pass_id = %(pass_id)s
 """
 _LIST_ABSENT: Final = """
@@ -124,22 +123,33 @@ class Tables:
 
     @property
     def filled(self) -> sql.Composed:
-        """An object that says of each mapped column whether the table has a value in it."""
+        """A query for an object that says of each mapped column whether there is a value in it."""
         pairs = [
             sql.SQL("{}, coalesce(bool_or({} IS NOT NULL), false)").format(
                 sql.Literal(name), sql.Identifier(name)
             )
             for name in self.mapped
         ]
-        return sql.SQL("jsonb_build_object({})").format(sql.SQL(", ").join(pairs))
+        return sql.SQL("(SELECT jsonb_build_object({}) FROM {})").format(
+            sql.SQL(", ").join(pairs), self.landed
+        )
 
-    def compose(self, statement: str, *, may_go: str = "false") -> sql.Composed:
-        """A statement of this module with its tables, columns and conditions."""
+    def compose(
+        self, statement: str, *, is_full: bool = True, may_go: str = "false"
+    ) -> sql.Composed:
+        """A statement of this module with its tables, columns and conditions.
+
+        Args:
+            statement: One of those above.
+            is_full: Whether it is about every record; otherwise nothing is absent, and what the
+                table is filled with is not asked.
+            may_go: Which absent rows go.
+        """
         text = statement
         for name, condition in (
             ("{may_go}", may_go),
             ("{told_gone}", _TOLD_GONE),
-            ("{is_absent}", _IS_ABSENT),
+            ("{is_absent}", _IS_ABSENT if is_full else "false"),
             ("{may_change}", _MAY_CHANGE),
         ):
             text = text.replace(name, condition)
@@ -152,7 +162,7 @@ class Tables:
             landed=self.landed,
             staged=self.staged,
             absent=self.absent,
-            filled=self.filled,
+            filled=self.filled if is_full else sql.SQL("'{}'::jsonb"),
             columns=listed("{}"),
             old=listed("t.{}"),
             new=listed("s.{}"),
@@ -183,13 +193,11 @@ def survey_pass(
     # Its statistics are those of an empty table otherwise.
     driver.execute(sql.SQL("ANALYZE {}").format(tables.staged))
     with driver.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(tables.compose(_SURVEY), _values(landing, state)).fetchone()
+        survey = tables.compose(_SURVEY, is_full=state.mode == "full")
+        found = cursor.execute(survey, _values(landing, state)).fetchone()
     assert found is not None  # noqa: S101 - a row of counts
     filled = found.pop("filled")
-    if found["staged"] != state.staged:
-        raise StagedRowsLostError(
-            landing=landing.name, staged=found["staged"], expected=state.staged
-        )
+    _require_all(found["staged"], state)
     return PassSurvey(
         **found, filled_columns=frozenset(name for name, is_so in filled.items() if is_so)
     )
@@ -222,17 +230,13 @@ def apply_pass(
         StagedRowsLostError: fewer rows are staged than the pass has brought.
     """
     values = {**_values(landing, state), "looked_up": sorted(order.looked_up)}
-    _require_staged(driver, tables, landing, state)
+    _require_all(_count_staged(driver, tables, state), state)
     driver.execute(tables.compose(_KEEP_NEWEST), values)
     driver.execute(sql.SQL("ANALYZE {}").format(tables.staged))
     is_full = state.mode == "full"
     may_go = _MAY_GO[order.absent]
-    row = driver.execute(
-        tables.compose(
-            _COUNT if is_full else _COUNT.replace("{is_absent}", "false"), may_go=may_go
-        ),
-        values,
-    ).fetchone()
+    counts = tables.compose(_COUNT, is_full=is_full, may_go=may_go)
+    row = driver.execute(counts, values).fetchone()
     assert row is not None  # noqa: S101 - a row of counts
     before, new, present, told, absent, absent_going = row
     # All of the absent, confirmed or not: what would go little by little is judged as a whole.
@@ -264,13 +268,13 @@ def _values(landing: Landing, state: PassState) -> dict[str, Any]:
     return {"pass_id": state.pass_id, "began": state.started_at, "landing": landing.name}
 
 
-def _require_staged(
-    driver: psycopg.Connection[Any], tables: Tables, landing: Landing, state: PassState
-) -> None:
-    row = driver.execute(
-        sql.SQL("SELECT count(*) FROM {} WHERE _pass_id = %s").format(tables.staged),
-        [state.pass_id],
-    ).fetchone()
-    staged = row[0] if row else 0
+def _count_staged(driver: psycopg.Connection[Any], tables: Tables, state: PassState) -> int:
+    statement = sql.SQL("SELECT count(*) FROM {} WHERE _pass_id = %s").format(tables.staged)
+    row = driver.execute(statement, [state.pass_id]).fetchone()
+    return row[0] if row else 0
+
+
+def _require_all(staged: int, state: PassState) -> None:
+    """Notice that rows are missing: a crash of the server empties an unlogged table."""
     if staged != state.staged:
-        raise StagedRowsLostError(landing=landing.name, staged=staged, expected=state.staged)
+        raise StagedRowsLostError(landing=state.landing, staged=staged, expected=state.staged)

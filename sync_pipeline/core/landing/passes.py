@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from sync_pipeline.core.landing.records import MAX_UNKNOWN_FIELDS, MappedPage, Reason
+from sync_pipeline.core.landing.records import MAX_UNKNOWN_FIELDS, MappedPage
 from sync_pipeline.core.landing.spec import Confirmation, Landing, LandingMode
 
 Position: TypeAlias = Mapping[str, Any]
@@ -97,7 +97,7 @@ class PassState:
     without_id: int = 0
     refused: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
-    """Per ``Reason`` how often."""
+    """Per ``records.Reason`` how often."""
     fields_seen: Mapping[str, int] = field(default_factory=dict)
     unknown_fields: AbstractSet[str] = frozenset()
     first_total: int | None = None
@@ -118,8 +118,6 @@ class PassSurvey:
     staged: int
     distinct_ids: int
     """Tombstones among them."""
-    gone: int
-    """Of these ids, those whose record is marked as gone."""
     table_rows: int
     absent: int
     """Rows of the table, none of them landed since the pass began, that no staged row names."""
@@ -220,12 +218,6 @@ def why_refused(state: PassState, survey: PassSurvey, *, landing: Landing) -> st
 
 def _named(names: AbstractSet[str]) -> str:
     return ", ".join(sorted(names)) or "none"
-
-
-def share_told(reasons: Mapping[str, int]) -> str:
-    """Rejections in words, most frequent first: ``3 wrong_type, 1 no_id``."""
-    ordered = sorted(reasons.items(), key=lambda it: (-it[1], it[0]))
-    return ", ".join(f"{count:,} {Reason(reason)}" for reason, count in ordered)
 
 
 def after_page(state: PassState, page: Page, mapped: MappedPage) -> PassState:

@@ -34,6 +34,7 @@ from sync_pipeline.core.ports.generations import (
 from sync_pipeline.core.ports.heartbeats import RunHeartbeats
 from sync_pipeline.core.ports.index import Index, IndexReader
 from sync_pipeline.core.ports.landing import (
+    OWNER_SEPARATOR,
     AbsentRow,
     Applied,
     ApplyOrder,
@@ -110,6 +111,7 @@ __all__ = [
     "LONGEST_USE_SECONDS",
     "MARK_MARGIN_SECONDS",
     "MAX_LEASE_SECONDS",
+    "OWNER_SEPARATOR",
     "RESERVED_FOR_SECONDS",
     "AbsentRow",
     "Applied",

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from sync_pipeline.core.landing.absence import AbsentRows, DeletionVerdict
 from sync_pipeline.core.landing.completions import Completion
@@ -20,6 +20,9 @@ from sync_pipeline.core.landing.passes import (
 )
 from sync_pipeline.core.landing.records import MappedPage
 from sync_pipeline.core.landing.spec import Landing, LandingMode
+
+OWNER_SEPARATOR: Final = "|"
+"""In the name of whoever lands: after its process, before what that works on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from sync_pipeline.core.landing.records import map_records
 from sync_pipeline.core.landing.report import LandingReport
 from sync_pipeline.core.landing.spec import Landing, LandingMode
 from sync_pipeline.core.ports import (
+    OWNER_SEPARATOR,
     Applied,
     ApplyOrder,
     LandingFence,
@@ -59,7 +60,7 @@ class LandRequest:
 
 def owner_name(*, process: str, run_id: str) -> str:
     """Name a run so that others can judge whether its process is alive."""
-    return f"{process}|{run_id}"
+    return f"{process}{OWNER_SEPARATOR}{run_id}"
 
 
 @dataclass(slots=True)
@@ -70,7 +71,6 @@ class _Work:
     landing: Landing
     origin: RecordOrigin
     fence: LandingFence
-    began: float
     notes: list[str] = field(default_factory=list)
 
 
@@ -104,7 +104,7 @@ def land(
             opened_origin(context, landing) as origin,
             landing_lease(context, landing, owner=owner) as fence,
         ):
-            work = _Work(context, landing, origin, fence, began=context.seconds())
+            work = _Work(context, landing, origin, fence)
             return _land(work, request)
     except StoppedError:
         raise
