@@ -188,3 +188,13 @@ def test_a_pass_that_began_before_the_place_was_lost_is_not_gone_on_with(
 
     assert (report.mode, report.resumed, report.changed) == ("full", False, 1)
     assert site.sql("SELECT count(*) AS n FROM sync_pipeline.landing_staged_products") == [{"n": 0}]
+
+
+def test_the_place_of_a_quiet_stream_is_recorded_by_every_run(site: LandingSite) -> None:
+    """Others write to the origin's log: an old place falls out of it."""
+    site.land()
+    site.origin.hints = [hint()]
+
+    report = site.land("incremental")
+
+    assert (report.fetched, site.record().token) == (0, {"place": 1})

@@ -32,8 +32,6 @@ QUIET_SECONDS: Final = 1.0
 LONGEST_CATCH_UP_SECONDS: Final = 300.0
 """Where changes never cease the next run goes on with them."""
 KEYS_AT_ONCE: Final = 500
-TOKEN_EVERY_SECONDS: Final = 10.0
-"""How often the place of a quiet stream is recorded; it must not fall out of the origin's log."""
 
 
 def catch_up(
@@ -68,7 +66,9 @@ def follow(
     fence: LandingFence,
     wait_seconds: float,
 ) -> Iterator[LandingReport | None]:
-    """Land changes as they are told, until whoever asks has enough.
+    """Land changes as they are told, until whoever asks has enough: mostly the first silence.
+
+    The place of a silence is recorded too, or a quiet stream's would fall out of the origin's log.
 
     Yields:
         What was done of each batch, of nothing after each silence; None where only a full pass
@@ -79,7 +79,6 @@ def follow(
         StoppedError: asked to stop.
     """
     record = context.store.get(landing)
-    noted = context.seconds()
     with origin.follow(record.token, wait_seconds=wait_seconds) as stream:
         for hints in stream:
             context.checkpoint(landing)
@@ -89,11 +88,8 @@ def follow(
                 return
             if hints.keys:
                 yield _land_hints(context, landing, origin=origin, fence=fence, hints=hints)
-                noted = context.seconds()
                 continue
-            if context.seconds() - noted >= TOKEN_EVERY_SECONDS:
-                context.store.note_token(fence, hints.token)
-                noted = context.seconds()
+            context.store.note_token(fence, hints.token)
             yield LandingReport(name=landing.name, mode="incremental", rows=record.rows)
 
 
