@@ -163,11 +163,12 @@ def test_a_service_that_asks_for_an_hour_defers_the_run_and_nothing_is_lost(site
                 retries=Retries(sleep=lambda _: None),
             )
 
-        # Two answers for the comparison of the model with itself, one for a batch; batches are
-        # asked for side by side, so that one more may be answered beside the one that is not.
+        # Two answers for the comparison of the model with itself, one for a batch. Batches are
+        # asked for side by side: one more may be answered beside the one that is refused, and an
+        # earlier one may be kept from asking by that refusal, and is then what the run says.
         service.script = [*[Answer()] * 3, Answer(status=429, headers={"Retry-After": "3600"})]
         site.embedder = client()
-        with pytest.raises(TransientError, match="asks to wait") as first:
+        with pytest.raises(TransientError, match="asks to wait|takes no request") as first:
             site.run()
         asked = len(service.requests)
         # Another process: it does not even ask.
@@ -179,7 +180,7 @@ def test_a_service_that_asks_for_an_hour_defers_the_run_and_nothing_is_lost(site
         site.sql("DELETE FROM sync_pipeline.rate_limit")
         report = site.run()
 
-    assert first.value.retry_after_seconds == 3600
+    assert first.value.retry_after_seconds == pytest.approx(3600, abs=20)
     assert second.value.retry_after_seconds == pytest.approx(3600, abs=20)
     assert asked_by_the_second == 0
     assert 0 < kept < 20
