@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from attribute_docs import meaning
 from generate_cli import cli_page
 from generate_reliability import reliability_page
 from generate_scale import scale_page
@@ -67,7 +68,7 @@ def example_file() -> str:
         elif key == "entities":
             lines += [*_wrapped(_ENTITIES), "entities:", *_entity_lines(value)]
         else:
-            lines += [*_wrapped(field.description), f"{key}: {_flow(value)}"]
+            lines += [*_wrapped(meaning(Settings, key)), f"{key}: {_flow(value)}"]
     lines += ["", *_wrapped(_ENVIRONMENTS), "environments: {}"]
     return "\n".join(lines) + "\n"
 
@@ -246,13 +247,6 @@ def _provider(form: Any) -> str:
     return str(form.model_fields["provider"].default)
 
 
-def _meaning(form: Any, key: str) -> str:
-    """What a field is for; one that a class narrows says it where it comes from."""
-    described = (getattr(it, "model_fields", {}).get(key) for it in form.__mro__)
-    text = next(it.description for it in described if it is not None and it.description)
-    return " ".join(text.split())
-
-
 def _connections_section() -> Iterator[str]:
     yield _CONNECTIONS_SECTION.format(variable=variable(("connections",)))
     for kind, form in CONNECTIONS.items():
@@ -311,7 +305,7 @@ def _table(
         named = "" if path is None else f" `{variable((*path, key))}` |"
         types = ", ".join(dict.fromkeys(_type(schema[key]) for schema in schemas))
         name = field.alias and next(it for it, f in model.model_fields.items() if f is field)
-        yield f"| `{key}` | {types} | {default} |{named} {_meaning(model, name or key)} |"
+        yield f"| `{key}` | {types} | {default} |{named} {meaning(model, name or key)} |"
 
 
 def _type(schema: Mapping[str, Any]) -> str:
@@ -357,7 +351,7 @@ def _section_lines(key: str, model: Any, values: Any, *, indent: str = "") -> It
             yield from _section_lines(inner, section, values[inner], indent=inside)
             continue
         name = next(it for it, found in model.model_fields.items() if found is field)
-        yield from _wrapped(_meaning(model, name), indent=inside)
+        yield from _wrapped(meaning(model, name), indent=inside)
         yield f"{inside}{inner}: {_flow(values[inner])}"
 
 
@@ -368,7 +362,7 @@ def _other_forms_lines(model: Any, *others: Any) -> Iterator[str]:
         for key, field in fields_of(form).items():
             if key in fields_of(model):
                 continue
-            yield from _wrapped(_meaning(form, key), indent="  ")
+            yield from _wrapped(meaning(form, key), indent="  ")
             value = "" if field.is_required() else f" {_flow(_default(field))}"
             yield f"  # {key}:{value}"
 
@@ -402,8 +396,7 @@ def _entity_lines(entities: list[dict[str, Any]]) -> Iterator[str]:
     for index, entity in enumerate(entities):
         for position, (key, value) in enumerate(entity.items()):
             if index == 0:
-                description = EntitySettings.model_fields[key].description or ""
-                yield from _wrapped(description, indent="    ")
+                yield from _wrapped(meaning(EntitySettings, key), indent="    ")
             yield f"  {'- ' if position == 0 else '  '}{key}: {_flow(value)}"
 
 

@@ -65,7 +65,8 @@ def sync(
     """Bring the index in step with the source.
 
     Each scope is one run in Dagster's history. Scopes whose rows are as they
-    were at their last full sync are skipped. A scope that fails does not keep the
+    were at their last full sync are skipped; with --mode incremental those of which
+    the change feed, where it is installed, names no change. A scope that fails does not keep the
     others from being synced; the exit code is 1 then.
 
     With --submit Dagster's daemon starts the runs, on this machine or another. Ctrl-C ends the

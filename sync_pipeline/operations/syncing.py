@@ -76,8 +76,9 @@ def prepare_sync(
     are_all = choice.word in (ScopeWord.ALL, ScopeWord.TENANTS)
     left = kept_of_left_entities(sync, among.scope_statuses()) if are_all else {}
     unchanged: dict[Scope, ScopeReport] = {}
-    if not force and not options.change_digests and options.mode == "full":
-        unchanged = unchanged_scopes(sync, wanted, are_all=are_all)
+    if not force and not options.change_digests:
+        leave_out = unchanged_scopes if options.mode == "full" else quiet_scopes
+        unchanged = leave_out(sync, wanted, are_all=are_all)
     return SyncWork(
         scopes=[*wanted, *emptied],
         due=[scope for scope in wanted if scope not in unchanged],
@@ -98,6 +99,16 @@ def unchanged_scopes(
         for judged in judge_scopes(sync, scopes=scopes, are_all=are_all)
         if not judged.is_due
     }
+
+
+def quiet_scopes(
+    sync: SyncContext, scopes: Sequence[Scope], *, are_all: bool
+) -> dict[Scope, ScopeReport]:
+    """Scopes in which an incremental sync would find nothing, each with its report."""
+    from sync_pipeline.engine.questions import quiet
+
+    judged = quiet.quiet_scopes(sync, scopes=scopes, are_all=are_all)
+    return {quiet_one.scope: quiet_one.skipped_report() for quiet_one in judged}
 
 
 def require_one_scope(scopes: Sequence[Scope], *, options: RunOptions) -> None:

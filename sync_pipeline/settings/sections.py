@@ -101,7 +101,6 @@ class Section(BaseModel):
         # A rejected value can be a password; `mistakes` shows what may be shown.
         hide_input_in_errors=True,
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
     )
 
 

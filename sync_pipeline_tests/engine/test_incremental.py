@@ -20,8 +20,8 @@ from sync_pipeline.core.spending import Tariff
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.questions.due import FEW_SCOPES, judge_scopes
 from sync_pipeline.engine.questions.plan import plan_scope
+from sync_pipeline_tests.engine.fed import Fed
 from sync_pipeline_tests.engine.world import MATERIAL, WORK, World, counts
-from sync_pipeline_tests.fakes.feed import FakeChangeFeed
 from sync_pipeline_tests.fakes.watched import When, watch_context
 
 ACME = Scope("acme")
@@ -179,35 +179,10 @@ def test_a_touched_point_that_vanished_meanwhile_is_an_error(synced: World) -> N
 # --- with the change feed ---------------------------------------------------------------
 
 
-class Fed:
-    """A world whose every change leaves an event."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.feed = FakeChangeFeed()
-        self.feed.install([MATERIAL, WORK])
-
-    @property
-    def sync(self) -> SyncContext:
-        return replace(self.world.sync, feed=self.feed)
-
-    def change(self, row_id: str, **values: Any) -> None:
-        row = self.world.put(row_id, **values)
-        # Far behind: only the event tells.
-        row["updated_at"] = self.world.source.now - timedelta(days=300)
-        self.tell(Operation.UPDATE, row_id, old="acme", new="acme")
-
-    def tell(self, operation: Operation, row_id: str | None, **sides: str | None) -> None:
-        self.feed.record(operation, entity_type="material", db_id=row_id, **sides)
-
-
 @pytest.fixture
 def fed(synced: World) -> Fed:
     """The feed was there before the last full sync, and has missed nothing since."""
-    fed = Fed(synced)
-    synced.run(sync=fed.sync)
-    synced.source.now += timedelta(hours=1)
-    return fed
+    return Fed.since_a_full_sync(synced)
 
 
 def test_an_event_leads_to_its_row_and_is_consumed(fed: Fed) -> None:

@@ -34,10 +34,11 @@ from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.questions.follow import pending_scopes
 from sync_pipeline.engine.questions.plan import plan_scope
+from sync_pipeline.engine.questions.quiet import quiet_scopes
 from sync_pipeline.engine.removal.cache import prune_cache
 from sync_pipeline.engine.steps.sync import sync_scope
 from sync_pipeline_tests.engine.steps import SteppedRun
-from sync_pipeline_tests.engine.world import MATERIAL, UNGUARDED, World
+from sync_pipeline_tests.engine.world import MATERIAL, UNGUARDED, World, counts
 from sync_pipeline_tests.engine.world import WORK as PLAIN_WORK
 from sync_pipeline_tests.fakes.feed import FakeChangeFeed
 from sync_pipeline_tests.fakes.row_source import Row
@@ -540,14 +541,20 @@ class InstallationMachine(RuleBasedStateMachine):
     def is_accepted(self, key: str, mode: SyncMode) -> bool:
         """Sync a scope; whether it was not refused for what it would delete."""
         run = self.start(key, mode)
+        is_quiet = mode == "incremental" and self.is_quiet(run)
         try:
             report = self.sync(run)
         except MassDeletionRefusedError as error:
             self.count("refused")
+            assert not is_quiet
             if mode == "full":
                 self.check_refusal(run, error)
             return False
         self.count(f"{mode} sync")
+        if is_quiet:
+            self.count("would have been left out")
+            assert report.note is None
+            assert not counts(report)
         if run.has_lost_feed:
             self.count("lost feed made good")
             assert report.note is not None
@@ -555,6 +562,11 @@ class InstallationMachine(RuleBasedStateMachine):
             self.count("incremental sync that stayed one")
         self.check_success(run)
         return True
+
+    def is_quiet(self, run: Run) -> bool:
+        """Whether an incremental sync of all scopes would leave this one out."""
+        context = context_of(run, world=self.world, tables=self.tables)
+        return bool(quiet_scopes(context, scopes=[Scope.from_key(run.key)]))
 
     def run_owner(self, key: Key) -> None:
         """Sync the scope of a row, as soon as it has changed."""

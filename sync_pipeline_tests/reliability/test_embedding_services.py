@@ -168,7 +168,7 @@ def test_a_service_that_asks_for_an_hour_defers_the_run_and_nothing_is_lost(site
         # earlier one may be kept from asking by that refusal, and is then what the run says.
         service.script = [*[Answer()] * 3, Answer(status=429, headers={"Retry-After": "3600"})]
         site.embedder = client()
-        with pytest.raises(TransientError, match="asks to wait|takes no request") as first:
+        with pytest.raises(TransientError, match=r"asks to wait|takes no request") as first:
             site.run()
         asked = len(service.requests)
         # Another process: it does not even ask.

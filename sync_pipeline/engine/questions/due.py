@@ -198,13 +198,18 @@ def _each(sync: Reading, scopes: Sequence[Scope]) -> _Facts:
         digests = {
             scope.key: snapshot.digest(entities=sync.entities, scope=scope) for scope in scopes
         }
+    return _Facts(digests, read_records(sync, scopes=scopes), points_of_each(sync, scopes))
+
+
+def points_of_each(sync: Reading, scopes: Sequence[Scope]) -> dict[str, dict[str, int]]:
+    """How many points a few scopes have, per entity and scope key."""
     points: dict[str, dict[str, int]] = {name: {} for name in sync.entity_names}
     with sync.index() as index:
         for scope in scopes:
             counts = index.count_by_entity(scope_key=scope.key)
             for name in sync.entity_names:
                 points[name][scope.key] = counts.get(name, 0)
-    return _Facts(digests, read_records(sync, scopes=scopes), points)
+    return points
 
 
 def why_not_due(
