@@ -16,6 +16,8 @@ ACCEPTANCE_ARGS ?=
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
+# Where an image sets it, each program that a test starts would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What has to hold on several machines; all but those that take minutes are in `make test` too.
 SCALE_TESTS := sync_pipeline_tests/scale sync_pipeline_tests/defs/test_dead_runs.py \
@@ -57,14 +59,14 @@ chaos: setup ## Kill twenty times at every call, then command line and dev for S
 	SYNC_PIPELINE_CHAOS=20 SYNC_PIPELINE_CHAOS_SECONDS=$(SECONDS) $(BIN)/python -m pytest --timeout 7200 sync_pipeline_tests/reliability/test_crashes.py sync_pipeline_tests/reliability/test_model_change.py sync_pipeline_tests/reliability/test_chaos.py sync_pipeline_tests/reliability/test_live_dev.py
 
 fast: setup ## The tests that need nothing but this process, in a minute
-	$(BIN)/python -m pytest -q -m fast
+	$(BIN)/python -m pytest -q -m fast $(PYTEST_ARGS)
 
 check: setup ## Format, lint, types, import contracts, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -m fast
+	$(BIN)/python -m pytest -q -m fast $(PYTEST_ARGS)
 
 format: setup ## Format and mend what can be mended
 	$(BIN)/ruff format .
