@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from sync_pipeline.operations.scopes import (
 if TYPE_CHECKING:
     from sync_pipeline.core.scope import Scope
     from sync_pipeline.engine.context import RunOptions, SyncContext
+    from sync_pipeline.engine.questions.due import Dueness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +95,8 @@ def unchanged_scopes(
     """Scopes that need no run, each with its report: what its last full sync found."""
     from sync_pipeline.engine.questions.due import judge_scopes
 
-    return {
-        judged.scope: judged.skipped_report()
-        for judged in judge_scopes(sync, scopes=scopes, are_all=are_all)
-        if not judged.is_due
-    }
+    judged = judge_scopes(sync, scopes=scopes, are_all=are_all)
+    return _skipped(scope for scope in judged if not scope.is_due)
 
 
 def quiet_scopes(
@@ -107,8 +105,11 @@ def quiet_scopes(
     """Scopes in which an incremental sync would find nothing, each with its report."""
     from sync_pipeline.engine.questions import quiet
 
-    judged = quiet.quiet_scopes(sync, scopes=scopes, are_all=are_all)
-    return {quiet_one.scope: quiet_one.skipped_report() for quiet_one in judged}
+    return _skipped(quiet.quiet_scopes(sync, scopes=scopes, are_all=are_all))
+
+
+def _skipped(judged: Iterable[Dueness]) -> dict[Scope, ScopeReport]:
+    return {scope.scope: scope.skipped_report() for scope in judged}
 
 
 def require_one_scope(scopes: Sequence[Scope], *, options: RunOptions) -> None:
