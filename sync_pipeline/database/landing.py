@@ -49,7 +49,7 @@ from sync_pipeline.database.landing_rows import (
     landing_record,
     pass_state,
 )
-from sync_pipeline.database.landing_tables import STAGED_COLUMNS, prepare
+from sync_pipeline.database.landing_tables import STAGED_COLUMNS, prepare, views_over
 from sync_pipeline.processes import is_gone
 
 _PASSES_KEPT: Final = 50
@@ -106,7 +106,8 @@ class PostgresLandings:
                 "AND state = 'open' ORDER BY started_at DESC LIMIT 1",
                 landing=landing.name,
             )
-            return landing_record(landing.name, row, opened)
+            views = views_over(driver, landing.table)
+            return landing_record(landing.name, row, opened, views=views)
 
         return self._database.run("looking at a landing", work)
 

@@ -17,9 +17,9 @@ from psycopg.rows import dict_row
 from sync_pipeline.core.errors import StagedRowsLostError
 from sync_pipeline.core.landing.absence import AbsentRows
 from sync_pipeline.core.landing.passes import PassState, PassSurvey
-from sync_pipeline.core.landing.spec import Landing
+from sync_pipeline.core.landing.spec import Landing, split_table
 from sync_pipeline.core.ports import AbsentRow, Applied, ApplyOrder
-from sync_pipeline.database.landing_tables import split_table, staged_name
+from sync_pipeline.database.landing_tables import staged_name
 
 # A row landed since the pass began gives way only to a record that changed later.
 _MAY_CHANGE: Final = "(t.updated_at <= %(began)s OR s.source_modified_at >= t.source_modified_at)"

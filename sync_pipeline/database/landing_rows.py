@@ -18,12 +18,16 @@ def pass_state(row: Mapping[str, Any]) -> PassState:
 
 
 def landing_record(
-    landing: str, row: Mapping[str, Any] | None, opened: Mapping[str, Any] | None
+    landing: str,
+    row: Mapping[str, Any] | None,
+    opened: Mapping[str, Any] | None,
+    *,
+    views: frozenset[tuple[str, str]],
 ) -> LandingRecord:
     """A row of ``landing_cursor`` and that of an open pass; None for either that there is not."""
     open_pass = None if opened is None else pass_state(opened)
     if row is None:
-        return LandingRecord(landing=landing, rows=0, open_pass=open_pass)
+        return LandingRecord(landing=landing, rows=0, open_pass=open_pass, views=views)
     return LandingRecord(
         landing=landing,
         rows=row["rows"],
@@ -39,6 +43,7 @@ def landing_record(
         not_before=row["not_before"],
         open_pass=open_pass,
         rejected=row["rejected"],
+        views=views,
     )
 
 

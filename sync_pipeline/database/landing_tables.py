@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 from sync_pipeline.core.errors import ConfigurationError, LandingTableError
-from sync_pipeline.core.landing.spec import Landing
+from sync_pipeline.core.landing.spec import Landing, split_table
 
 MARK: Final = "Landed by sync-pipeline: "
 """Beginning of the comment on a table of ours; the name of its landing follows."""
@@ -138,11 +138,23 @@ LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
 ORDER BY w.place
 """
 
-
-def split_table(table: str) -> tuple[str, str]:
-    """Schema and name; where the settings name no schema it is ``public``."""
-    schema, _, name = table.rpartition(".")
-    return schema or "public", name
+_VIEWS_OVER: Final = """
+WITH RECURSIVE readers AS (
+    SELECT c.oid
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = %(schema)s AND c.relname = %(name)s
+    UNION
+    SELECT r.ev_class
+    FROM readers
+    JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = readers.oid
+        AND d.classid = 'pg_rewrite'::regclass
+    JOIN pg_rewrite r ON r.oid = d.objid
+    JOIN pg_class v ON v.oid = r.ev_class AND v.relkind IN ('v', 'm')
+)
+SELECT n.nspname, c.relname
+FROM readers JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('v', 'm')
+"""
 
 
 def staged_name(landing: Landing) -> str:
@@ -192,6 +204,18 @@ def refuse_old_server(version: int) -> None:
             f"{version // 10000}; nothing was changed.",
             remedy="Upgrade it, or leave `landings` out of the settings.",
         )
+
+
+def views_over(connection: psycopg.Connection[Any], table: str) -> frozenset[tuple[str, str]]:
+    """Schema and name of every view that reads a table, itself or through others.
+
+    Args:
+        connection: To the database of the table.
+        table: As the settings name it; of one that is not there, none.
+    """
+    schema, name = split_table(table)
+    with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
+        return frozenset(cursor.execute(_VIEWS_OVER, {"schema": schema, "name": name}))
 
 
 def _read(

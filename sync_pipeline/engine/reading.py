@@ -54,9 +54,6 @@ class LandingsReader(Protocol):
     @property
     def known(self) -> KnownPasses: ...
 
-    def landing_of(self, table: str) -> Landing | None:
-        """The landing that fills a table; None where none does."""
-
 
 class RecordsReader(Protocol):
     """What is remembered of one collection, to be read."""

@@ -16,10 +16,10 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from sync_pipeline.core.environment import NamedEnvironment
+from sync_pipeline.core.landing.spec import split_table
 from sync_pipeline.settings import keys
 from sync_pipeline.settings.database_url import read_address
 from sync_pipeline.settings.environment import Environment
-from sync_pipeline.settings.landings import in_schema
 from sync_pipeline.settings.model import Settings
 from sync_pipeline.settings.rules import FromVariable, Mistake
 
@@ -385,7 +385,7 @@ def _places(settings: Settings) -> Iterator[tuple[str, tuple[str, tuple[str, ...
         else database_place(source.get_secret_value())[:2]
     )
     for landing in settings.landings:
-        table = in_schema(landing.table_name)
+        table = split_table(landing.table_name)
         what = f"table {landing.table_name} of the landing {landing.name!r}"
         yield f"{_LANDINGS}{table}", (what, (*database, *table))
 

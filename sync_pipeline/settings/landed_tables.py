@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from sync_pipeline.core.landing.spec import OWN_COLUMNS
+from sync_pipeline.core.landing.spec import OWN_COLUMNS, split_table
 from sync_pipeline.settings.connections import ConnectionSettings
 from sync_pipeline.settings.entities import (
     EntitySettings,
@@ -17,7 +17,6 @@ from sync_pipeline.settings.landings import (
     AnyLandingSettings,
     LandingSettings,
     TableLanding,
-    in_schema,
     no_connection,
 )
 from sync_pipeline.settings.rules import Located, Mistake, repeated
@@ -35,9 +34,9 @@ def mistakes_between(
     for place, landing in enumerate(landings):
         yield from _of_connection(connections, landing, place=place)
     yield from _of_repetition(landings)
-    landed = {in_schema(landing.table_name): landing for landing in landings}
+    landed = {split_table(landing.table_name): landing for landing in landings}
     for place, entity in enumerate(entities):
-        found = landed.get(in_schema(entity.table))
+        found = landed.get(split_table(entity.table))
         if found is not None:
             yield from _of_entity(entity, found, place=place)
 
@@ -65,7 +64,7 @@ def _of_repetition(landings: Sequence[LandingSettings]) -> Iterator[Located]:
             ("landings",),
             Mistake(f"has two landings called {name!r}", "give each a name of its own"),
         )
-    tables = [in_schema(landing.table_name) for landing in landings]
+    tables = [split_table(landing.table_name) for landing in landings]
     for table in repeated(tables):
         owners = [it.name for it, where in zip(landings, tables, strict=True) if where == table]
         yield Located(

@@ -32,6 +32,7 @@ from sync_pipeline.core.landing.spec import (
     FieldTest,
     Landing,
     TimeOfChange,
+    split_table,
 )
 from sync_pipeline.core.landing.spec import Path as FieldPath
 from sync_pipeline.settings.connections import FieldText, kind_of
@@ -393,7 +394,7 @@ class TableLanding(LandingSettings):
     def _mistakes(self) -> Iterator[Located]:
         yield from super()._mistakes()
         yield from _no_path_of_lookups(self.deletes, "a table is read as a whole")
-        if in_schema(self.source_table) == in_schema(self.table_name):
+        if split_table(self.source_table) == split_table(self.table_name):
             yield Located(
                 ("table",),
                 Mistake(
@@ -431,12 +432,6 @@ def _no_path_of_lookups(deletes: DeletesSettings, why: str) -> Iterator[Located]
     for key, value in said.items():
         if value is not None:
             yield Located(("deletes", key), Mistake(f"belongs to rest: {why}", "remove it"), value)
-
-
-def in_schema(table: str) -> tuple[str, str]:
-    """Schema and name of a table; without a schema it is in ``public``."""
-    schema, _, name = table.rpartition(".")
-    return schema or "public", name
 
 
 AnyLandingSettings: TypeAlias = RestLanding | MongoLanding | TableLanding

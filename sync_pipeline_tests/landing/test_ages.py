@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -11,6 +12,7 @@ from sqlalchemy import Engine, text
 
 from sync_pipeline.core.entity import Entity
 from sync_pipeline.core.errors import OriginUnavailableError, TransientError
+from sync_pipeline.core.landing.completions import Completion
 from sync_pipeline.core.landing.spec import Landing
 from sync_pipeline.core.ports import LandingRecord, ScopePage
 from sync_pipeline.core.scope import GLOBAL, Scope
@@ -312,6 +314,48 @@ def test_a_row_that_landed_since_the_last_sync_is_told_as_not_synced_since(shop:
     assert explanation.documents[0].scope.in_sync_to is None
 
 
+VIEWS: Final = {
+    "a view": ("CREATE VIEW goods AS SELECT * FROM landing.products",),
+    "a view over a view": (
+        "CREATE VIEW landing.named AS SELECT * FROM landing.products WHERE name IS NOT NULL",
+        "CREATE VIEW goods AS SELECT n.* FROM landing.named n LEFT JOIN units u USING (id)",
+    ),
+    "a materialized view": ("CREATE MATERIALIZED VIEW goods AS SELECT * FROM landing.products",),
+}
+
+
+@pytest.mark.parametrize("statements", VIEWS.values(), ids=VIEWS)
+def test_nothing_that_is_read_through_a_view_is_in_sync_beyond_what_landed(
+    site: LandingSite, statements: tuple[str, ...]
+) -> None:
+    site.land()
+    for statement in ("CREATE TABLE units (id text PRIMARY KEY)", *statements):
+        site.sql(statement)
+    shop = Shop(site, World(entities=(replace(PRODUCT, table="public.goods"),)))
+    shop.run()
+    complete_at = shop.set_back(hours=3)
+
+    assert shop.search().in_sync_to == complete_at
+    assert recorded_status(shop.sync, page=ScopePage()).totals.in_sync_to == complete_at
+
+
+def test_a_table_that_reads_nothing_of_a_landing_is_as_new_as_its_last_sync(
+    site: LandingSite,
+) -> None:
+    site.land()
+    site.sql("CREATE TABLE goods AS SELECT * FROM landing.products")
+    # Of that one, its name is all that they share.
+    site.sql("CREATE VIEW landing.goods AS SELECT * FROM landing.products")
+    shop = Shop(site, World(entities=(replace(PRODUCT, table="goods"),)))
+    shop.run()
+    complete_at = shop.set_back(hours=3)
+
+    moment = shop.search().in_sync_to
+
+    assert moment is not None
+    assert moment > complete_at + timedelta(hours=2)
+
+
 class Seconds:
     """A clock that a test turns."""
 
@@ -320,6 +364,10 @@ class Seconds:
 
     def __call__(self) -> float:
         return self.now
+
+
+def told(records: Mapping[str, LandingRecord]) -> dict[str, tuple[Completion, ...]]:
+    return {name: record.completions for name, record in records.items()}
 
 
 def recorded(complete_at: datetime) -> FakeLandingRecords:
@@ -335,31 +383,31 @@ def recorded(complete_at: datetime) -> FakeLandingRecords:
 def test_searches_go_by_what_was_read_some_seconds_ago() -> None:
     records, seconds = recorded(LONG_AGO), Seconds()
     known = KnownPasses(seconds=seconds)
-    first = known.completions([PRODUCTS], records)
+    first = known.records([PRODUCTS], records)
     records.records = recorded(LONG_AGO + timedelta(days=1)).records
 
     seconds.now += KNOWN_SECONDS - 1
-    meanwhile = known.completions([PRODUCTS], records)
+    meanwhile = known.records([PRODUCTS], records)
     seconds.now += 1
-    later = known.completions([PRODUCTS], records)
+    later = known.records([PRODUCTS], records)
 
-    assert first == meanwhile == {"products": completions_of(LONG_AGO)}
-    assert later == {"products": completions_of(LONG_AGO + timedelta(days=1))}
+    assert told(first) == told(meanwhile) == {"products": completions_of(LONG_AGO)}
+    assert told(later) == {"products": completions_of(LONG_AGO + timedelta(days=1))}
     assert records.reads == 2
 
 
 def test_while_nothing_can_be_read_searches_go_by_the_last_answer() -> None:
     records, seconds = recorded(LONG_AGO), Seconds()
     known = KnownPasses(seconds=seconds)
-    known.completions([PRODUCTS], records)
+    known.records([PRODUCTS], records)
     records.error = TransientError("the database does not answer")
 
     seconds.now += KNOWN_SECONDS
-    meanwhile = known.completions([PRODUCTS], records)
+    meanwhile = known.records([PRODUCTS], records)
     seconds.now += UNREADABLE_SECONDS - 1
-    known.completions([PRODUCTS], records)
+    known.records([PRODUCTS], records)
 
-    assert meanwhile == {"products": completions_of(LONG_AGO)}
+    assert told(meanwhile) == {"products": completions_of(LONG_AGO)}
     assert records.reads == 2
 
 
@@ -367,7 +415,7 @@ def test_where_nothing_could_ever_be_read_nothing_is_known() -> None:
     records = recorded(LONG_AGO)
     records.error = TransientError("the database does not answer")
 
-    assert KnownPasses().completions([PRODUCTS], records) == {"products": ()}
+    assert told(KnownPasses().records([PRODUCTS], records)) == {"products": ()}
 
 
 def test_whoever_asks_while_another_reads_is_told_what_was_known() -> None:
@@ -378,13 +426,13 @@ def test_whoever_asks_while_another_reads_is_told_what_was_known() -> None:
     class Asking(FakeLandingRecords):
         def get(self, landing: Landing) -> LandingRecord:
             if self.reads:
-                asked.append(known.completions([PRODUCTS], self))
+                asked.append(told(known.records([PRODUCTS], self)))
             return FakeLandingRecords.get(self, landing)
 
     records = Asking(recorded(LONG_AGO).records)
-    known.completions([PRODUCTS], records)
+    known.records([PRODUCTS], records)
     seconds.now += KNOWN_SECONDS
-    known.completions([PRODUCTS], records)
+    known.records([PRODUCTS], records)
 
     assert asked == [{"products": completions_of(LONG_AGO)}]
     assert records.reads == 2

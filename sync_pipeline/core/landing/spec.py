@@ -29,6 +29,12 @@ OWN_COLUMNS: Final[Mapping[str, str]] = {
 """Columns that every landing table has, and their types; no mapped column is called so."""
 
 
+def split_table(table: str) -> tuple[str, str]:
+    """Schema and name of a table or view; where no schema is named it is ``public``."""
+    schema, _, name = table.rpartition(".")
+    return schema or "public", name
+
+
 class ColumnType(StrEnum):
     """What a column of a landing table holds."""
 

@@ -145,6 +145,9 @@ class LandingRecord:
     open_pass: PassState | None = None
     rejected: int = 0
     """Things that were wrong in the last applied full pass and since."""
+    views: frozenset[tuple[str, str]] = frozenset()
+    """Schema and name of every view that reads its table, however deep, as far as the database
+    knows: what a function reads is not among it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.errors import TransientError
 from sync_pipeline.core.landing.bounds import LandedUntil
-from sync_pipeline.core.landing.completions import Completion
 from sync_pipeline.core.landing.passes import PassState
-from sync_pipeline.core.landing.spec import Landing, LandingMode
+from sync_pipeline.core.landing.spec import Landing, LandingMode, split_table
 from sync_pipeline.core.ports import LandingReader, LandingRecord
 
 if TYPE_CHECKING:
     from sync_pipeline.core.entity import Entity
-    from sync_pipeline.engine.reading import LandingsReader, Reading
+    from sync_pipeline.engine.reading import Reading
 
 KNOWN_SECONDS: Final = 5.0
 """For so long searches go by what was read."""
@@ -123,13 +122,13 @@ class KnownPasses:
         """Know nothing yet."""
         self._seconds = seconds
         self._lock = Lock()
-        self._found: Mapping[str, Sequence[Completion]] | None = None
+        self._found: Mapping[str, LandingRecord] | None = None
         self._good_until = float("-inf")
 
-    def completions(
+    def records(
         self, landings: Sequence[Landing], store: LandingReader
-    ) -> Mapping[str, Sequence[Completion]]:
-        """By name of each of these; none where no pass was complete, or nothing can be read."""
+    ) -> Mapping[str, LandingRecord]:
+        """By name of each of these; one that says nothing where nothing can be read."""
         found = self._found
         if found is not None and self._seconds() < self._good_until:
             return found
@@ -145,12 +144,13 @@ class KnownPasses:
 
     def _read(self, landings: Sequence[Landing], store: LandingReader) -> None:
         try:
-            self._found = {it.name: store.get(it).completions for it in landings}
+            self._found = {it.name: store.get(it) for it in landings}
             self._good_until = self._seconds() + KNOWN_SECONDS
         except TransientError as error:
             # Where records land is no reason not to search what is in the index.
             _log.warning("records of landings cannot be read: %s", type(error).__name__)
-            self._found = self._found or {it.name: () for it in landings}
+            nothing = {it.name: LandingRecord(landing=it.name, rows=0) for it in landings}
+            self._found = self._found or nothing
             self._good_until = self._seconds() + UNREADABLE_SECONDS
 
 
@@ -160,7 +160,7 @@ class ReadLandings:
 
     ages: Sequence[LandingAge] = ()
     """In the order of the settings."""
-    completions: Mapping[str, Sequence[Completion]] = field(default_factory=dict)
+    records: Mapping[str, LandingRecord] = field(default_factory=dict)
     """By name."""
 
 
@@ -176,7 +176,7 @@ def read_landings(sync: Reading) -> ReadLandings:
     now = sync.now()
     return ReadLandings(
         ages=[landing_age(landing, record, now=now) for landing, record in records],
-        completions={landing.name: record.completions for landing, record in records},
+        records={landing.name: record for landing, record in records},
     )
 
 
@@ -192,26 +192,28 @@ def bounds(
     """
     if sync.landings is None:
         return ()
-    return _bounds(sync.landings, entities or sync.entities, read.completions)
+    return _bounds(sync.landings.landings, entities or sync.entities, read.records)
 
 
 def known_bounds(sync: Reading) -> tuple[LandedUntil, ...]:
-    """The same, as it was some seconds ago; asks nothing where no landing fills an entity."""
+    """The same, as it was some seconds ago; asks nothing where there is no landing."""
     landings = sync.landings
-    if landings is None or all(landings.landing_of(it.table) is None for it in sync.entities):
+    if landings is None:
         return ()
-    completions = landings.known.completions(landings.landings, landings.store)
-    return _bounds(landings, sync.entities, completions)
+    records = landings.known.records(landings.landings, landings.store)
+    return _bounds(landings.landings, sync.entities, records)
 
 
 def _bounds(
-    landings: LandingsReader,
+    landings: Sequence[Landing],
     entities: Sequence[Entity],
-    completions: Mapping[str, Sequence[Completion]],
+    records: Mapping[str, LandingRecord],
 ) -> tuple[LandedUntil, ...]:
-    filling = {
-        landing.name: landing
-        for entity in entities
-        if (landing := landings.landing_of(entity.table)) is not None
-    }
-    return tuple(LandedUntil.of(it, completions.get(name, ())) for name, it in filling.items())
+    """Those of the landings whose table an entity reads, itself or through a view."""
+    read = {split_table(entity.table) for entity in entities}
+    known = ((landing, records[landing.name]) for landing in landings)
+    return tuple(
+        LandedUntil.of(landing, record.completions)
+        for landing, record in known
+        if not read.isdisjoint({split_table(landing.table), *record.views})
+    )

@@ -43,7 +43,3 @@ class Landings:
             if landing.name == name:
                 return landing
         raise UnknownLandingError(name=name, known=self.names)
-
-    def landing_of(self, table: str) -> Landing | None:
-        """The landing that fills a table; None where none does."""
-        return next((it for it in self.landings if it.table == table), None)
