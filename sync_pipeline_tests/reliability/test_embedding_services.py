@@ -52,7 +52,7 @@ TRANSIENT = [
     Answer(status=500),
     Answer(status=503, headers={"Retry-After": "1"}),
     Answer(breaks=True),
-    Answer(hangs_seconds=0.6),
+    Answer(hangs_seconds=2),
     Answer(cuts_at=150),
     Answer(cuts_json=True),
 ]
@@ -122,7 +122,9 @@ def test_no_wrong_vector_is_kept_and_no_call_goes_uncounted(site: Site, seed: in
                 base_url=service.url,
                 dimension=DIMENSION,
                 max_batch=8,
-                timeout_seconds=0.4,
+                # One after the other: with two, one could meet all faults and the other none.
+                concurrency=1,
+                timeout_seconds=1.5,
                 limiter=LocalRateLimiter(clock=clock),
                 retries=Retries(attempts=6, sleep=clock.sleep),
             )
