@@ -81,8 +81,9 @@ $(BENCH_VENV)/.ready: benchmarks/requirements.txt
 bench: setup $(BENCH_VENV)/.ready ## Measure on this machine, in a few minutes
 	$(BIN)/python -m benchmarks.run --suite quick $(BENCH_ARGS)
 
-bench-service: setup ## Measure searches through the HTTP service under load
-	$(BIN)/python -m benchmarks.run --only service --out benchmarks/results/service $(BENCH_ARGS)
+bench-service: setup ## Measure searches through the HTTP service under load, then renew docs/service.md
+	$(BIN)/python -m benchmarks.run --only service --out benchmarks/results/service $(BENCH_ARGS); status=$$?; \
+	$(BIN)/python -m benchmarks.service_tables && exit $$status
 
 bench-retrieval: setup ## Measure retrieval quality by fusion, then renew docs/search-quality.md
 	$(BIN)/python -m benchmarks.run --only retrieval --out benchmarks/results/retrieval $(BENCH_ARGS)

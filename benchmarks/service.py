@@ -1,7 +1,9 @@
 """The HTTP service under load: how long searches take, and where the time goes.
 
-``python -m benchmarks.service`` with the settings of an installation in its environment asks its
-engine and its model directly, and prints how long each takes: what the service is compared with.
+``python -m benchmarks.service TEXTS`` with the settings of an installation in its environment asks
+its engine and its model directly, and prints how long each takes: what the service is compared
+with. ``python -m benchmarks.service --maintain`` builds its search graph, as the daily maintenance
+does.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from benchmarks.child import BenchmarkError
 from benchmarks.home import Home, require
@@ -47,6 +49,12 @@ NOTE: Final = (
     "machine and share its cores with the service."
 )
 TENANT: Final = "tenant-00001"
+State = Literal["synced", "maintained"]
+STATES: Final[Mapping[State, str]] = {
+    "synced": "just synced",
+    "maintained": "after the daily maintenance",
+}
+"""Of the index: without a search graph, and with one."""
 
 _PART: Final = re.compile(r"(\w+);dur=([0-9.]+)")
 
@@ -71,26 +79,11 @@ class Load:
 
 def measure(bench: Workbench) -> Outcome:
     texts = _queries(bench)
-    figures: list[Figure] = []
     home = bench.synced_home
-    with running(home) as port:
-        for clients in CLIENTS:
-            bench.say(f"{clients} clients for {SECONDS:.0f} s")
-            health: list[float] = []
-            with probing(port, health):
-                load = run_load(port, texts, clients=clients, seconds=SECONDS)
-            require(bool(load.seconds), f"{clients} clients got no answer: {load.statuses}")
-            figures += load_figures(bench, load, clients=clients)
-            if clients == max(CLIENTS):
-                figures.append(
-                    Figure(
-                        key="health",
-                        label=f"/healthz beside {clients} clients, 99 of 100 within",
-                        unit="ms",
-                        samples=(quantile(health, 99) * 1000,),
-                        limit=bench.limit(100, "probes must not give a busy service up"),
-                    )
-                )
+    figures = loads(bench, home, texts, state="synced")
+    bench.say("building the search graph")
+    home.run_module("benchmarks.service", "--maintain")
+    figures += loads(bench, home, texts, state="maintained")
     bare = json.loads(
         home.run_module("benchmarks.service", json.dumps(texts[:BARE_SEARCHES])).output
     )
@@ -110,13 +103,45 @@ def measure(bench: Workbench) -> Outcome:
     )
 
 
-def load_figures(bench: Workbench, load: Load, *, clients: int) -> list[Figure]:
+def loads(bench: Workbench, home: Home, texts: Sequence[str], *, state: State) -> list[Figure]:
+    """Searches of one client, of several, and of more than there are cores.
+
+    Args:
+        bench: Says how long.
+        home: Whose service is asked.
+        texts: What to look for.
+        state: Of its index.
+    """
+    figures: list[Figure] = []
+    with running(home) as port:
+        for clients in CLIENTS:
+            bench.say(f"{clients} clients for {SECONDS:.0f} s, {STATES[state]}")
+            health: list[float] = []
+            with probing(port, health):
+                load = run_load(port, texts, clients=clients, seconds=SECONDS)
+            require(bool(load.seconds), f"{clients} clients got no answer: {load.statuses}")
+            figures += load_figures(bench, load, clients=clients, state=state)
+            if clients == max(CLIENTS):
+                figures.append(
+                    Figure(
+                        key=f"{state}/health",
+                        label=f"{STATES[state]}: /healthz beside {clients} clients, 99 of 100 "
+                        "within",
+                        unit="ms",
+                        samples=(quantile(health, 99) * 1000,),
+                        limit=bench.limit(100, "probes must not give a busy service up"),
+                    )
+                )
+    return figures
+
+
+def load_figures(bench: Workbench, load: Load, *, clients: int, state: State) -> list[Figure]:
     """Quantiles, throughput and parts of one load."""
-    noun = "client" if clients == 1 else "clients"
+    who = f"{STATES[state]}, {clients} {'client' if clients == 1 else 'clients'}"
     figures = [
         Figure(
-            key=f"p{q}/{clients}",
-            label=f"{clients} {noun}: {q} of 100 searches within",
+            key=f"{state}/p{q}/{clients}",
+            label=f"{who}: {q} of 100 searches within",
             unit="ms",
             samples=(quantile(load.seconds, q) * 1000,),
         )
@@ -124,8 +149,8 @@ def load_figures(bench: Workbench, load: Load, *, clients: int) -> list[Figure]:
     ]
     figures.append(
         Figure(
-            key=f"throughput/{clients}",
-            label=f"{clients} {noun}: searches",
+            key=f"{state}/throughput/{clients}",
+            label=f"{who}: searches",
             unit="/s",
             samples=(len(load.seconds) / load.duration,),
         )
@@ -133,8 +158,8 @@ def load_figures(bench: Workbench, load: Load, *, clients: int) -> list[Figure]:
     limit = bench.limit(5, "what is ours may not be felt")
     figures += [
         Figure(
-            key=f"{part}/{clients}",
-            label=f"{clients} {noun}: of it {part}, median",
+            key=f"{state}/{part}/{clients}",
+            label=f"{who}: of it {part}, median",
             unit="ms",
             samples=(statistics.median(load.parts[part]),),
             limit=limit if part == "rest" and clients == 1 else None,
@@ -353,5 +378,16 @@ def ask_directly(texts: Sequence[str]) -> Mapping[str, list[float]]:
     return taken
 
 
+def maintain() -> None:
+    """Build the search graph."""
+    sync = open_installation(load_settings()).sync
+    with sync.store() as store:
+        while store.optimize(sync.spec.collection):
+            pass
+
+
 if __name__ == "__main__":
-    print(json.dumps(ask_directly(json.loads(sys.argv[1]))))
+    if sys.argv[1] == "--maintain":
+        maintain()
+    else:
+        print(json.dumps(ask_directly(json.loads(sys.argv[1]))))

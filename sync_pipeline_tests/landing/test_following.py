@@ -24,7 +24,7 @@ from sync_pipeline.core.landing.report import LandingReport
 from sync_pipeline.core.ports import ChangeHints, LandingFence
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.landing import watch
+from sync_pipeline.engine.landing import context, watch
 from sync_pipeline.operations import landing as landing_work
 from sync_pipeline.operations.landing import Follower, check_follower, follow_landing
 from sync_pipeline_tests.engine.world import World
@@ -167,6 +167,7 @@ def test_the_right_of_another_run_is_waited_for(
         return float(failures)
 
     monkeypatch.setattr(landing_work, "_pause", go_on)
+    monkeypatch.setattr(context, "PATIENCE_SECONDS", 0.5)
     origin.steps = [change_beside_another]
 
     watched.run()
