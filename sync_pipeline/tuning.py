@@ -52,7 +52,6 @@ def keep_own_rights() -> None:
 def tune_process() -> None:
     """Prepare this process for the rows of a sync, once; best before threads are started."""
     share_one_heap()
-    leave_pandas_out()
 
 
 def share_one_heap() -> None:
@@ -69,8 +68,11 @@ def share_one_heap() -> None:
     _set_option(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
+@cache
 def leave_pandas_out() -> None:
     """Let PyArrow find no pandas when it looks for it, as it does before it converts a list.
+
+    Called by what makes tables, before the first one.
 
     No table here ever becomes a data frame. Importing pandas takes 0.2 s and 31 MB; who calls
     ``to_pandas`` still gets it.

@@ -36,6 +36,7 @@ from sync_pipeline.core.ports import (
     NoTracer,
     RateLimiter,
     RecordOrigin,
+    StagingArea,
     Tracer,
     VectorStore,
 )
@@ -65,6 +66,7 @@ from sync_pipeline.settings.landings import MongoLanding, TableLanding
 from sync_pipeline.settings.providers import AnyModel, EmbeddingSettings, HashingModel, OpenAIModel
 from sync_pipeline.settings.recipe import Recipe, model_recipe
 from sync_pipeline.settings.urls import DAGSTER_SCHEMA, names_dagster_schema
+from sync_pipeline.staging.deferred import DeferredStaging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -361,7 +363,6 @@ def _connect(settings: Settings, *, shares_index: bool, is_lasting: bool) -> Ins
     from sync_pipeline.embedding.bm25 import Bm25Encoder
     from sync_pipeline.sources.feed.change_feed import PostgresChangeFeed
     from sync_pipeline.sources.postgres import PostgresRowSource
-    from sync_pipeline.staging.parquet import ParquetStaging
 
     source_url = settings.source_url or _embedded_url(settings)
     state_url = settings.state_url or source_url
@@ -425,7 +426,7 @@ def _connect(settings: Settings, *, shares_index: bool, is_lasting: bool) -> Ins
         quarantine=PostgresQuarantine(state_engine, schema),
         requests=PostgresSyncRequests(state_engine, schema),
         runs=PostgresSyncRuns(state_engine, schema),
-        staging=ParquetStaging(settings.staging_url),
+        staging=_staging(settings),
         options=_options(settings),
         fusion=settings.search.as_fusion(),
         feed=PostgresChangeFeed(source_engine, schema=schema),
@@ -442,6 +443,18 @@ def _connect(settings: Settings, *, shares_index: bool, is_lasting: bool) -> Ins
         database_url=driver_url(source_url, "libpq"),
         dagster_storage_url=settings.dagster_url or dagster_storage_url(state_url),
     )
+
+
+def _staging(settings: Settings) -> StagingArea:
+    """Where steps hand over to each other; a folder of this machine is opened when it is needed."""
+
+    def opened() -> StagingArea:
+        from sync_pipeline.staging.parquet import ParquetStaging
+
+        return ParquetStaging(settings.staging_url)
+
+    # That nothing can open a URL is to be said at once.
+    return opened() if "://" in settings.staging_url else DeferredStaging(opened)
 
 
 def _landings(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sync_pipeline.core.batching import batched
 from sync_pipeline.core.canaries import (
@@ -32,7 +32,10 @@ from sync_pipeline.engine.bisect import apply_bisecting
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.embedders import KnownEmbedder
 from sync_pipeline.engine.metering import Meter
-from sync_pipeline.engine.staged import StagedExport, hash_column, text_column
+from sync_pipeline.engine.staged_columns import hash_column, text_column
+
+if TYPE_CHECKING:
+    from sync_pipeline.engine.staged import StagedExport
 
 _log: Final = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 from sync_pipeline.core.diff import Action
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.ports import FailedDocument, StateRow
-from sync_pipeline.engine.staged import UnembeddedText, hash_column, passages_column
+from sync_pipeline.engine.staged import UnembeddedText
+from sync_pipeline.engine.staged_columns import hash_column, passages_column
 
 POINT_ACTIONS: Final = (Action.NEW, Action.CHANGED)
 """Actions that write a point, and so need its vectors."""

@@ -24,23 +24,9 @@ from sync_pipeline.core.point import PointDigests, StoredPoint
 from sync_pipeline.core.ports import Dataset, StagingArea
 from sync_pipeline.core.reports import Counts, ScopeReport, StepSeconds, SyncMode
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.staged_columns import hash_column, text_column
 
 _BASE_COLUMNS = ("document_id", "point_id", "entity_type", "db_id", "payload", "payload_hash")
-
-
-def text_column(view: str) -> str:
-    """Column with a view's text."""
-    return f"text:{view}"
-
-
-def hash_column(view: str) -> str:
-    """Column with a view's embed hash."""
-    return f"embed_hash:{view}"
-
-
-def passages_column(view: str) -> str:
-    """Column with the embed hashes of the passages of a long view's text."""
-    return f"passages:{view}"
 
 
 RANK_COLUMN = "rank"

@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from sync_pipeline.core.hashing import embed_hasher
-from sync_pipeline.core.passages import CountTokens, Passage, cut_passages
 from sync_pipeline.core.point import MAX_NUMBERS_PER_VIEW
 from sync_pipeline.core.ports import Embedder
 from sync_pipeline.core.views import ViewSpec
 from sync_pipeline.engine.changes import POINT_ACTIONS
+from sync_pipeline.engine.cutting import cut_text
 from sync_pipeline.engine.reading import Reading
-from sync_pipeline.engine.staged import hash_column, passages_column, text_column
+from sync_pipeline.engine.staged_columns import hash_column, passages_column, text_column
 
 _WRITES_POINT: Final = [str(action) for action in POINT_ACTIONS]
 
@@ -137,19 +137,3 @@ def _cut(view: ViewTexts, whole: Mapping[str, str]) -> None:
         hashes = [embed_hash(part) for part in parts]
         view.passages[key] = hashes
         view.texts.update(zip(hashes, parts, strict=True))
-
-
-def cut_text(spec: ViewSpec, text: str, *, embedder: Embedder) -> list[Passage]:
-    """Cut a text of a long view by the tokens of its model."""
-    if spec.passage_tokens is None:
-        raise ValueError(f"the view {spec.name} has one vector per text")
-    return cut_passages(text, max_tokens=spec.passage_tokens, count=token_counter(embedder))
-
-
-def token_counter(embedder: Embedder) -> CountTokens:
-    """Count as many texts at once as the model takes."""
-
-    def count(texts: Sequence[str]) -> list[int]:
-        return [found.tokens for found in embedder.count_unknown(texts)]
-
-    return count

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from sync_pipeline.core.errors import PermanentError, SyncPipelineError
 from sync_pipeline.staging.files import Files
 from sync_pipeline.staging.names import safe_path
-from sync_pipeline.tuning import return_free_memory
+from sync_pipeline.tuning import leave_pandas_out, return_free_memory
 
 FILE_BYTES: Final = 8 * 2**20
 """A part is written out when so much of it is held in memory."""
@@ -105,6 +105,7 @@ class ParquetStaging:
     """
 
     def __init__(self, url: str) -> None:
+        leave_pandas_out()
         self._files = Files(url)
 
     @property

@@ -11,6 +11,7 @@ import pytest
 
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.ports import StagingArea
+from sync_pipeline.staging.deferred import DeferredStaging
 from sync_pipeline.staging.parquet import ParquetStaging
 
 SCHEMA = pa.schema([("point_id", pa.string())]).append(pa.field("is_indexed", pa.bool_()))
@@ -44,13 +45,21 @@ def object_store() -> Iterator[str]:
 
 
 @pytest.fixture(
-    params=["folder", "file-url", "memory", pytest.param("s3", marks=pytest.mark.process)]
+    params=[
+        "folder",
+        "deferred",
+        "file-url",
+        "memory",
+        pytest.param("s3", marks=pytest.mark.process),
+    ]
 )
 def staging(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> StagingArea:
     if request.param == "s3":
         return in_bucket(request.getfixturevalue("object_store"), monkeypatch)
+    if request.param == "deferred":
+        return DeferredStaging(lambda: ParquetStaging(str(tmp_path / "deferred")))
     urls = {
         "folder": str(tmp_path / "with space"),
         "file-url": f"file://{tmp_path}/staging",

@@ -9,8 +9,8 @@ import numpy as np
 from sync_pipeline.core.payload import text_spans_of
 from sync_pipeline.core.point import BestPassage, StoredPoint, Vector
 from sync_pipeline.core.ports import IndexReader
+from sync_pipeline.engine.cutting import cut_text
 from sync_pipeline.engine.reading import Reading
-from sync_pipeline.engine.texts import cut_text
 
 
 def best_passages(

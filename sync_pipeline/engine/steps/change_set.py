@@ -31,11 +31,10 @@ from sync_pipeline.engine.staged import (
     StagedExport,
     UnembeddedText,
     dataset_name,
-    hash_column,
     inherited,
-    text_column,
     write_table,
 )
+from sync_pipeline.engine.staged_columns import hash_column, text_column
 from sync_pipeline.engine.steps.compare import (
     NO_CHANGES,
     Comparison,
