@@ -75,8 +75,15 @@ IMPORTED_BEFORE_THE_FORKS: Final = (
 Request = Mapping[str, Any]
 
 
+BESIDE: Final = "sync-pipeline-lease"
+"""The thread that renews the lease of a run."""
+
+
 class Reaper:
-    """Sends this process a signal at the n-th call of one method."""
+    """Sends this process a signal at the n-th call of one method, by the run itself.
+
+    What renews its lease beside it calls as time has it, also while the index is open.
+    """
 
     def __init__(self, kill: Request, *, home: Path) -> None:
         self._target = (kill["place"], kill["when"], kill["number"])
@@ -86,6 +93,8 @@ class Reaper:
         self._lock = threading.Lock()
 
     def __call__(self, called: str, when: When) -> None:
+        if threading.current_thread().name == BESIDE:
+            return
         with self._lock:
             if when == "before":
                 self._calls[called] += 1

@@ -115,6 +115,7 @@ names = st.sampled_from(
 units = st.sampled_from(["kg", "m3", "", None])
 owners = st.sampled_from([*TENANTS, *TENANTS, None])
 loads = st.builds(Load, st.integers(0, 2**10 - 1), st.integers(0, 2**10 - 1), owners)
+EVERYTHING: Final = frozenset((key, entity.name) for key in SCOPES for entity in ENTITIES)
 scopes = st.sampled_from(SCOPES)
 modes: st.SearchStrategy[SyncMode] = st.sampled_from(["full", "incremental"])
 losses: st.SearchStrategy[Loss] = st.sampled_from(["removed", "outdated", "unable", "emptied"])
@@ -172,8 +173,9 @@ class InstallationMachine(RuleBasedStateMachine):
         self.cache_was_lost = False
         self.left_alone: dict[str, object] = {}
         """What is kept of entities that have left the settings, as it was when they did."""
-        self.unsure: set[str] = set(SCOPES)
-        """Scopes that an incremental sync need not get right: a full one has to come first."""
+        self.unsure: set[tuple[str, str]] = set(EVERYTHING)
+        """Scopes and entities that an incremental sync need not get right: a full one has to come
+        first, under settings that name the entity."""
 
     @initialize(rows=st.integers(0, 2**16), order=st.permutations(SCOPES), has_feed=st.booleans())
     def begin_with_rows(self, rows: int, order: list[str], *, has_feed: bool) -> None:
@@ -443,9 +445,17 @@ class InstallationMachine(RuleBasedStateMachine):
         store._collections, store._aliases = copy.deepcopy(self.older_index)
         self.lost()
 
+    def pairs(self, key: str) -> set[tuple[str, str]]:
+        """A scope with each entity of the settings."""
+        return {(key, entity.name) for entity in self.world.entities}
+
+    def is_unsure(self, key: str) -> bool:
+        """Whether an incremental sync of a scope need not get it right."""
+        return not self.unsure.isdisjoint(self.pairs(key))
+
     def lost(self) -> None:
         """Something that no run did has happened to what is kept."""
-        self.unsure |= set(SCOPES)
+        self.unsure |= set(EVERYTHING)
         self.left_alone = self.of_others()
 
     # --- the settings -----------------------------------------------------------------------
@@ -659,7 +669,7 @@ class InstallationMachine(RuleBasedStateMachine):
             return
         mode = "full" if self.tables.is_fed(entity) else mode
         before = {name for name in self.points(key) if f"-{entity}-" in name}
-        is_sure = mode == "full" or key not in self.unsure
+        is_sure = mode == "full" or not self.is_unsure(key)
         run = self.start(key, mode)
         run.unseen = table
         try:
@@ -668,7 +678,7 @@ class InstallationMachine(RuleBasedStateMachine):
             self.count("refused to empty")
         else:
             assert not (before and is_sure)
-            self.unsure.add(key)
+            self.unsure |= self.pairs(key)
         if is_sure:
             assert before <= self.points(key).keys()
 
@@ -774,7 +784,7 @@ class InstallationMachine(RuleBasedStateMachine):
 
         if not self.open_transactions:
             self.install_the_feed()
-        if key in self.unsure or self.has_lost_feed(key) or not self.relies_on_feed(key):
+        if self.is_unsure(key) or self.has_lost_feed(key) or not self.relies_on_feed(key):
             self.run(key, "full")
         self.change_one_of(key, places[0])
         self.disturb(self.start(key, mode), fault_at(when, happen))
@@ -919,11 +929,11 @@ class InstallationMachine(RuleBasedStateMachine):
             may_have_more: Whether points without a row may be there, which the next run removes.
         """
         if run.mode == "incremental" and not run.has_lost_feed:
-            if run.key in self.unsure or not self.is_told(run.key):
+            if self.is_unsure(run.key) or not self.is_told(run.key):
                 self.count("not told of")
                 return
         else:
-            self.unsure.discard(run.key)
+            self.unsure -= self.pairs(run.key)
         wanted, points = self.wanted(run.key), self.points(run.key)
         must = {name for name, document in wanted.items() if not document.is_refused}
         assert must <= points.keys()
