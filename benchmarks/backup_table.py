@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.measured_page import renew_page
+from benchmarks.measured_page import measured_on, renew_page, with_measured_part
 from benchmarks.numbers_shown import shown
 from benchmarks.page import table
 from benchmarks.results import RESULTS_FOLDER, Figure, Results
@@ -20,7 +19,6 @@ from benchmarks.results import RESULTS_FOLDER, Figure, Results
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "backup-and-restore.md"
 FOLDER: Final = RESULTS_FOLDER / "backup"
 MEGA: Final = 1_000_000
-_PART: Final = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,15 +35,13 @@ def renew(text: str, results: Results) -> str:
     """The page with its measured part as the results have it."""
     outcome = results.outcome("backup")
     assert outcome is not None
-    machine = results.machine
     rows = [[figure.label, _shown(figure)] for figure in outcome.figures]
     run = (
-        f"Measured on {results.date}: {machine['cpu']}, {machine['cores']} cores that others used "
-        f"too (load {machine['load_average_before']} before), embedded PostgreSQL and index, the "
+        f"{measured_on(results)}, embedded PostgreSQL and index, the "
         "bundled model; times are of whole commands, from start to end."
     )
     part = f"{run}\n\n{table(['', 'measured'], rows)}"
-    return _PART.sub(lambda found: f"{found[1]}{part}\n{found[2]}", text)
+    return with_measured_part(text, part)
 
 
 def _shown(figure: Figure) -> str:

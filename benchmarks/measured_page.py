@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from benchmarks.home import REPOSITORY
 from benchmarks.results import Results
+
+_PART: Final = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", flags=re.DOTALL)
+
+
+def with_measured_part(text: str, part: str) -> str:
+    """A page with this between ``<!-- measured -->`` and ``<!-- end -->``."""
+    return _PART.sub(lambda found: f"{found[1]}{part}\n{found[2]}", text)
+
+
+def measured_on(results: Results) -> str:
+    """When, on which machine and beside what; the sentence goes on after it."""
+    machine = results.machine
+    return (
+        f"Measured on {results.date}: {machine['cpu']}, {machine['cores']} cores that others used "
+        f"too (load {machine['load_average_before']} before)"
+    )
 
 
 def newest_in(folder: Path) -> Path:

@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.measured_page import renew_page
+from benchmarks.measured_page import measured_on, renew_page, with_measured_part
 from benchmarks.numbers_shown import limit_shown, shown
 from benchmarks.page import table
 from benchmarks.results import RESULTS_FOLDER, Figure, Outcome, Results
@@ -20,7 +19,6 @@ from benchmarks.results import RESULTS_FOLDER, Figure, Outcome, Results
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "embedding.md"
 FOLDER: Final = RESULTS_FOLDER / "runtimes"
 NAMES: Final = ("runtimes", "beside_embedding")
-_PART: Final = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,14 +33,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def renew(text: str, results: Results) -> str:
     """The page with its measured part as the results have it."""
-    machine = results.machine
-    run = (
-        f"Measured on {results.date}: {machine['cpu']}, {machine['cores']} cores that others used "
-        f"too (load {machine['load_average_before']} before), the bundled model; medians."
-    )
+    run = f"{measured_on(results)}, the bundled model; medians."
     outcomes = [outcome for name in NAMES if (outcome := results.outcome(name)) is not None]
     part = "\n\n".join((run, *map(_shown_outcome, outcomes)))
-    return _PART.sub(lambda found: f"{found[1]}{part}\n{found[2]}", text)
+    return with_measured_part(text, part)
 
 
 def _shown_outcome(outcome: Outcome) -> str:

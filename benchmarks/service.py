@@ -30,6 +30,7 @@ from benchmarks.home import Home, require
 from benchmarks.results import Figure, Outcome
 from benchmarks.workbench import Workbench, sample_texts
 from sync_pipeline.core.scope import Scope
+from sync_pipeline.engine.index import optimize_index
 from sync_pipeline.engine.questions.search import SearchRequest, build_query
 from sync_pipeline.settings import load_settings
 from sync_pipeline.wiring import open_installation
@@ -135,9 +136,14 @@ def loads(bench: Workbench, home: Home, texts: Sequence[str], *, state: State) -
     return figures
 
 
+def clients_shown(clients: int) -> str:
+    """How many there are, for people."""
+    return f"{clients} {'client' if clients == 1 else 'clients'}"
+
+
 def load_figures(bench: Workbench, load: Load, *, clients: int, state: State) -> list[Figure]:
     """Quantiles, throughput and parts of one load."""
-    who = f"{STATES[state]}, {clients} {'client' if clients == 1 else 'clients'}"
+    who = f"{STATES[state]}, {clients_shown(clients)}"
     figures = [
         Figure(
             key=f"{state}/p{q}/{clients}",
@@ -381,9 +387,8 @@ def ask_directly(texts: Sequence[str]) -> Mapping[str, list[float]]:
 def maintain() -> None:
     """Build the search graph."""
     sync = open_installation(load_settings()).sync
-    with sync.store() as store:
-        while store.optimize(sync.spec.collection):
-            pass
+    while optimize_index(sync):
+        pass
 
 
 if __name__ == "__main__":

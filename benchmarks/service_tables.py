@@ -6,17 +6,16 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.measured_page import renew_page
+from benchmarks.measured_page import measured_on, renew_page, with_measured_part
 from benchmarks.numbers_shown import limit_shown, shown
 from benchmarks.page import table
 from benchmarks.results import RESULTS_FOLDER, Figure, Outcome, Results
-from benchmarks.service import CLIENTS, PARTS, QUANTILES, STATES, State
+from benchmarks.service import CLIENTS, PARTS, QUANTILES, STATES, State, clients_shown
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "service.md"
 FOLDER: Final = RESULTS_FOLDER / "service"
@@ -26,7 +25,6 @@ _NAMES: Final = (
     | {part: f"of it {part}, median" for part in PARTS}
 )
 """What is known of each load, by the middle of its key."""
-_PART: Final = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,14 +42,10 @@ def renew(text: str, results: Results) -> str:
     outcome = results.outcome("service")
     if outcome is None:
         raise ValueError("these results have no benchmark of the service")
-    machine = results.machine
-    run = (
-        f"Measured on {results.date}: {machine['cpu']}, {machine['cores']} cores that others used "
-        f"too (load {machine['load_average_before']} before), 55,000 documents, the bundled model. "
-        + " ".join(outcome.notes)
-    )
+    notes = " ".join(outcome.notes)
+    run = f"{measured_on(results)}, 55,000 documents, the bundled model. {notes}"
     part = "\n\n".join([run, *(_loads(outcome, state) for state in STATES), _others(outcome)])
-    return _PART.sub(lambda found: f"{found[1]}{part}\n{found[2]}", text)
+    return with_measured_part(text, part)
 
 
 def _loads(outcome: Outcome, state: State) -> str:
@@ -61,8 +55,7 @@ def _loads(outcome: Outcome, state: State) -> str:
         for name, label in _NAMES.items()
     ]
     title = f"**An index {STATES[state]}**"
-    heads = [f"{clients} {'client' if clients == 1 else 'clients'}" for clients in CLIENTS]
-    return f"{title}\n\n{table(['', *heads], rows)}"
+    return f"{title}\n\n{table(['', *map(clients_shown, CLIENTS)], rows)}"
 
 
 def _others(outcome: Outcome) -> str:

@@ -28,8 +28,6 @@ def meaning(model: type, name: str) -> str:
 
 @cache
 def _strings(form: type) -> dict[str, str]:
-    if form.__module__ == "builtins":
-        return {}
     try:
         source = inspect.getsource(form)
     except (OSError, TypeError):

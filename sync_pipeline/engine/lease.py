@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import Final
 
 from sync_pipeline.core.errors import SupersededError, SyncPipelineError
 from sync_pipeline.core.liveness import BEATS_PER_LEASE
@@ -12,6 +13,9 @@ from sync_pipeline.core.ports import Fence
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.engine.repeating import repeating
+
+LEASE_THREAD: Final = "sync-pipeline-lease"
+"""Renews the lease of a run beside it."""
 
 
 @contextmanager
@@ -44,7 +48,7 @@ def shared_lease(sync: SyncContext, *, scope: Scope, owner: str) -> Iterator[Fen
     ttl_seconds = sync.options.lease_ttl_seconds
     fence = sync.leases.acquire(scope=scope, owner=owner, ttl_seconds=ttl_seconds)
     renew = partial(sync.leases.check, fence, ttl_seconds=ttl_seconds)
-    with repeating(renew, every_seconds=ttl_seconds / BEATS_PER_LEASE, name="sync-pipeline-lease"):
+    with repeating(renew, every_seconds=ttl_seconds / BEATS_PER_LEASE, name=LEASE_THREAD):
         yield fence
 
 

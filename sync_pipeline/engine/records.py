@@ -34,6 +34,15 @@ class ScopeRecord:
         ]
 
     @property
+    def feed_epochs(self) -> dict[str, str]:
+        """Of the feed of each entity that had one at its last full sync."""
+        return {
+            name: entity.feed_epoch
+            for name, entity in self.entities.items()
+            if entity.feed_epoch is not None
+        }
+
+    @property
     def rows(self) -> int:
         """Rows of all entities together."""
         return sum(entity.rows for entity in self.entities.values())

@@ -96,7 +96,7 @@ def unchanged_scopes(
     from sync_pipeline.engine.questions.due import judge_scopes
 
     judged = judge_scopes(sync, scopes=scopes, are_all=are_all)
-    return _skipped(scope for scope in judged if not scope.is_due)
+    return _skipped(it for it in judged if not it.is_due)
 
 
 def quiet_scopes(
@@ -109,7 +109,7 @@ def quiet_scopes(
 
 
 def _skipped(judged: Iterable[Dueness]) -> dict[Scope, ScopeReport]:
-    return {scope.scope: scope.skipped_report() for scope in judged}
+    return {it.scope: it.skipped_report() for it in judged}
 
 
 def require_one_scope(scopes: Sequence[Scope], *, options: RunOptions) -> None:

@@ -33,6 +33,7 @@ from sync_pipeline.core.hashing import digest
 from sync_pipeline.core.ports import Embedder, EmbeddingCache
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.context import SyncContext, SyncOptions
+from sync_pipeline.engine.lease import LEASE_THREAD
 from sync_pipeline.engine.questions.search import SearchRequest, search
 from sync_pipeline.engine.questions.verify import verify_scope
 from sync_pipeline.engine.roles import serving
@@ -75,10 +76,6 @@ IMPORTED_BEFORE_THE_FORKS: Final = (
 Request = Mapping[str, Any]
 
 
-BESIDE: Final = "sync-pipeline-lease"
-"""The thread that renews the lease of a run."""
-
-
 class Reaper:
     """Sends this process a signal at the n-th call of one method, by the run itself.
 
@@ -93,7 +90,7 @@ class Reaper:
         self._lock = threading.Lock()
 
     def __call__(self, called: str, when: When) -> None:
-        if threading.current_thread().name == BESIDE:
+        if threading.current_thread().name == LEASE_THREAD:
             return
         with self._lock:
             if when == "before":

@@ -96,16 +96,11 @@ def is_whole(record: ScopeRecord, *, statuses: Sequence[FeedStatus]) -> bool:
         record: Of the scope.
         statuses: How the feed stands now.
     """
-    epochs = {
-        name: entity.feed_epoch
-        for name, entity in record.entities.items()
-        if entity.feed_epoch is not None
-    }
     return (
         record.last_full_at is not None
         and not record.cut_off
         and not record.failed
-        and covered_entities(statuses, epochs).issuperset(record.names)
+        and covered_entities(statuses, record.feed_epochs).issuperset(record.names)
     )
 
 

@@ -162,12 +162,7 @@ def _covered(record: ScopeRecord, *, feed: FeedReading | None) -> set[str]:
     """Entities whose feed is the one of their last full sync, and has missed nothing since."""
     if feed is None:
         return set()
-    recorded = {
-        name: snapshot.feed_epoch
-        for name, snapshot in record.entities.items()
-        if snapshot.feed_epoch is not None
-    }
-    return covered_entities(feed.statuses.values(), recorded)
+    return covered_entities(feed.statuses.values(), record.feed_epochs)
 
 
 def _why_lost(name: str, *, feed: FeedReading | None, recorded: str | None) -> str:
