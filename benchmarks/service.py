@@ -168,7 +168,7 @@ def load_figures(bench: Workbench, load: Load, *, clients: int, state: State) ->
             label=f"{who}: of it {part}, median",
             unit="ms",
             samples=(statistics.median(load.parts[part]),),
-            limit=limit if part == "rest" and clients == 1 else None,
+            limit=limit if part == "rest" else None,
         )
         for part in PARTS
         if load.parts[part]

@@ -268,6 +268,13 @@ class ChangeFeed(Protocol):
     def listen(self) -> AbstractContextManager[ChangeListener]:
         """Open a listener: it hears of everything committed after it was opened."""
 
+    def has_departures(self, visible_keys: Collection[str]) -> bool:
+        """Whether ``departures`` may have anything to say; costs less than to open it.
+
+        What is committed after this was called need not be known. False where no feed is
+        installed.
+        """
+
     def departures(self, visible_keys: Collection[str]) -> AbstractContextManager[Departures]:
         """Look at what has left the sight of whoever sees these scopes: moved away or deleted.
 

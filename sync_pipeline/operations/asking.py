@@ -11,8 +11,6 @@ from sync_pipeline.core.scope import GLOBAL
 from sync_pipeline.operations.repairing import require_entity_name
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from sync_pipeline.core.document import Rejection
     from sync_pipeline.core.explanation import Explanation
     from sync_pipeline.core.point import StoredPoint
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from sync_pipeline.engine.landing.ages import LandingAge
     from sync_pipeline.engine.questions.entities import EntityReport
     from sync_pipeline.engine.questions.plan import ScopePlan
-    from sync_pipeline.engine.questions.search import SearchRequest, SearchResult
+    from sync_pipeline.engine.questions.search import SearchRequest, SearchResult, Sharing
     from sync_pipeline.engine.questions.status import ScopeStatusReport
     from sync_pipeline.engine.questions.verify import Verification
 
@@ -57,7 +55,7 @@ def search_many(
     *,
     scope: Scope,
     requests: Sequence[SearchRequest],
-    turn: AbstractContextManager[object],
+    sharing: Sharing,
 ) -> list[SearchResult]:
     """Several searches as ``scope``: one pass of the model, one request to the index.
 
@@ -65,14 +63,14 @@ def search_many(
         sync: Where to look.
         scope: Whose documents, together with the global ones.
         requests: What to look for.
-        turn: Entered once the texts are embedded, for as long as source and index are asked.
+        sharing: With other searches of this process.
 
     Raises:
         ConfigurationError: one of them cannot be answered, or nothing is synced yet.
     """
     from sync_pipeline.engine.questions.search import search_batch
 
-    return search_batch(sync, scope=scope, requests=requests, turn=turn)
+    return search_batch(sync, scope=scope, requests=requests, sharing=sharing)
 
 
 def suggest_as(sync: SyncContext, typed: str, *, scope: Scope, limit: int) -> list[str]:
@@ -222,19 +220,21 @@ def explain(sync: SyncContext, *, entity: str, row_id: str) -> Explanation:
 def document_as(sync: SyncContext, document_id: str, *, scope: Scope) -> StoredPoint | None:
     """One document as the index has it; None where there is none that a search could find.
 
-    Whether it does not exist or belongs to somebody else is not told apart.
+    Whether it does not exist or belongs to somebody else is not told apart. As in a search, a row
+    that has left the scope's sight is gone, though the index still has it.
 
     Raises:
         ConfigurationError: the index was built with other settings.
     """
     from sync_pipeline.core.hashing import point_id
+    from sync_pipeline.engine.questions.sight import leaving_out_departed
     from sync_pipeline.engine.roles import serving
 
     served = serving(sync)
     if served is None:
         return None
-    with served.index() as index:
-        points = index.retrieve([point_id(document_id)], as_search=True)
+    with leaving_out_departed(served, scope) as present, served.index() as index:
+        points = present(index.retrieve([point_id(document_id)], as_search=True))
     for point in points:
         is_visible = point.scope_key in scope.visible_keys
         if is_visible and point.entity_type in served.entity_names:

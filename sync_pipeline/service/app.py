@@ -55,11 +55,11 @@ def make_app(installation: Installation) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.threads.start()
         threading.Thread(target=service.warm_up, name="warm up", daemon=True).start()
         async with assistants.running():
             yield
-        service.switching.close()
-        service.models.close()
+        service.close()
 
     app = FastAPI(
         title="sync-pipeline",

@@ -13,6 +13,7 @@ from limits.strategies import MovingWindowRateLimiter
 
 from sync_pipeline.core.errors import SyncPipelineError
 from sync_pipeline.engine.context import SyncContext
+from sync_pipeline.engine.questions.search import Sharing
 from sync_pipeline.engine.roles import serving_by_record
 from sync_pipeline.operations.asking import prepare_suggestions, search_many
 from sync_pipeline.service.authentication import Authenticator
@@ -21,19 +22,22 @@ from sync_pipeline.service.principals import Principal, Role
 from sync_pipeline.service.problems import BusyError
 from sync_pipeline.service.shared_models import SharedModels
 from sync_pipeline.service.switching import IndexSwitch
+from sync_pipeline.service.threads import SearchThreads
 from sync_pipeline.service.timing import timed_lease
 from sync_pipeline.service.turns import Turns
 from sync_pipeline.settings import Settings
 from sync_pipeline.wiring import Installation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sync_pipeline.core.scope import Scope
     from sync_pipeline.engine.questions.search import SearchRequest, SearchResult
 
 SERVER_SEARCHES: Final = 8
 """Searches that ask a Qdrant server at the same time."""
+BREATH_SECONDS: Final = 0.003
+"""Between two searches that ask the embedded index."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -50,6 +54,7 @@ class Service:
     metrics: Metrics
     turns: Turns
     switching: IndexSwitch
+    threads: SearchThreads
     is_ready: bool = False
     """Whether the model is in memory."""
 
@@ -72,12 +77,13 @@ class Service:
             authenticator=Authenticator(settings.service),
             limiter=MovingWindowRateLimiter(MemoryStorage()),
             metrics=metrics,
-            turns=Turns(
-                SERVER_SEARCHES if settings.embedded_index_path is None else 1,
+            turns=_turns(
+                is_embedded=settings.embedded_index_path is not None,
                 on_busy=lambda: metrics.count_busy("index"),
             ),
             # Has patience for the index, and a model that need not wait for searches.
             switching=IndexSwitch(installation.sync),
+            threads=SearchThreads(),
         )
 
     def warm_up(self) -> None:
@@ -111,7 +117,14 @@ class Service:
             BusyError: too many wait for the model, or another process keeps the index.
             SyncPipelineError: see ``operations.asking.search_many``.
         """
-        return search_many(self.sync, scope=scope, requests=requests, turn=self.turns.turn())
+        sharing = Sharing(turn=self.turns.turn, ahead=self.threads.ahead)
+        return search_many(self.sync, scope=scope, requests=requests, sharing=sharing)
+
+    def close(self) -> None:
+        """End its threads."""
+        self.threads.close()
+        self.switching.close()
+        self.models.close()
 
     def admit(self, principal: Principal) -> None:
         """Count a request of a caller.
@@ -188,6 +201,13 @@ Opened = Annotated[Service, Depends(opened)]
 Caller = Annotated[Principal, Depends(caller)]
 Operator = Annotated[Principal, Depends(operator)]
 Admin = Annotated[Principal, Depends(admin)]
+
+
+def _turns(*, is_embedded: bool, on_busy: Callable[[], None]) -> Turns:
+    """The embedded index keeps the interpreter to itself while a query takes; a server does not."""
+    if is_embedded:
+        return Turns(1, on_busy=on_busy, breath_seconds=BREATH_SECONDS)
+    return Turns(SERVER_SEARCHES, on_busy=on_busy)
 
 
 def _warm_up(sync: SyncContext) -> None:

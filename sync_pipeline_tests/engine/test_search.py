@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -9,19 +11,27 @@ from typing import Any
 import pytest
 
 from sync_pipeline.core.entity import Entity
-from sync_pipeline.core.errors import ConfigurationError, IndexMismatchError, IsolationError
+from sync_pipeline.core.errors import (
+    ConfigurationError,
+    IndexMismatchError,
+    IsolationError,
+    TransientError,
+)
 from sync_pipeline.core.filters import Range
 from sync_pipeline.core.fusion import Fusion
 from sync_pipeline.core.point import Point, SearchQuery, StoredPoint
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.engine.questions.search import (
+    ALONE,
     MAX_LIMIT,
     MAX_QUERY_CHARACTERS,
     SearchRequest,
+    Sharing,
     build_query,
     search,
     search_batch,
 )
+from sync_pipeline.service.threads import SharedReads
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.watched import watch_context
 
@@ -349,6 +359,46 @@ def test_a_batch_answers_as_its_searches_would_alone_and_embeds_each_text_once(
 
     assert [result.hits for result in results] == alone
     assert sorted(stocked.embedder.queries) == ["cement", "works"]
+
+
+def test_source_and_record_are_asked_while_the_model_works(stocked: World) -> None:
+    asked = threading.Event()
+
+    def model_waits_for_record(call: str, when: str) -> None:
+        if (call, when) == ("scopes.list_entities", "after"):
+            asked.set()
+        if (call, when) == ("embedder.embed_queries", "before"):
+            assert asked.wait(10), "the record is asked only after the model"
+
+    watched = watch_context(stocked.sync, model_waits_for_record)
+    with ThreadPoolExecutor(1) as ahead:
+        (result,) = search_batch(
+            watched,
+            scope=ACME,
+            requests=[SearchRequest(text="cement")],
+            sharing=Sharing(ahead=SharedReads(ahead)),
+        )
+
+    assert result == search(stocked.sync, scope=ACME, request=SearchRequest(text="cement"))
+
+
+def test_what_is_asked_ahead_fails_the_search_as_if_it_were_asked_in_place(
+    stocked: World,
+) -> None:
+    def no_record(call: str, when: str) -> None:
+        if (call, when) == ("scopes.list_entities", "before"):
+            raise TransientError("the database is gone")
+
+    watched = watch_context(stocked.sync, no_record)
+    with ThreadPoolExecutor(1) as ahead:
+        for sharing in (ALONE, Sharing(ahead=SharedReads(ahead))):
+            with pytest.raises(TransientError, match="the database is gone"):
+                search_batch(
+                    watched,
+                    scope=ACME,
+                    requests=[SearchRequest(text="cement")],
+                    sharing=sharing,
+                )
 
 
 def test_one_bad_search_refuses_its_batch(stocked: World) -> None:

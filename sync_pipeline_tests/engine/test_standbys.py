@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,13 @@ from sync_pipeline.core.errors import NoProviderError, TransientError
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.engine.questions.due import judge_scopes
 from sync_pipeline.engine.questions.generations import generation_statuses
-from sync_pipeline.engine.questions.search import SearchRequest, SearchResult, search
+from sync_pipeline.engine.questions.search import (
+    SearchRequest,
+    SearchResult,
+    Sharing,
+    search,
+    search_batch,
+)
 from sync_pipeline.engine.roles import beside
 from sync_pipeline_tests.engine.world import World
 from sync_pipeline_tests.fakes.embedder import FakeEmbedder
@@ -138,6 +145,32 @@ def test_a_search_falls_back_on_the_model_that_stands_by(world: World) -> None:
         "asked now"
     )
     assert world.standby_models[0].queries == ["cement"]
+
+
+def test_each_index_that_is_asked_is_asked_in_a_turn_of_its_own(world: World) -> None:
+    world.standby_models = [FakeEmbedder(model_id="other", dimension=8)]
+    world.run()
+    world.run("global")
+    switch_off(world)
+    turns: list[str] = []
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        turns.append("taken")
+        if len(turns) == 1:
+            raise TransientError("the index is busy")
+        yield
+
+    (found,) = search_batch(
+        world.sync,
+        scope=ACME,
+        requests=[SearchRequest(text="cement")],
+        sharing=Sharing(turn=turn),
+    )
+
+    assert turns == ["taken", "taken"]
+    assert len(found.hits) == 3
+    assert str(found.degraded).startswith("searched by words alone")
 
 
 def test_an_index_that_stands_by_and_is_not_filled_is_not_searched(world: World) -> None:

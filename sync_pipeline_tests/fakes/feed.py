@@ -265,6 +265,16 @@ class FakeChangeFeed:
         self.require_available()
         yield FakeListener(self)
 
+    def has_departures(self, visible_keys: Collection[str]) -> bool:
+        self.require_available()
+        keys = {*visible_keys}
+        return any(
+            event.is_everywhere
+            or (event.old in keys and event.old != event.new)
+            or (event.new in keys and event.operation is Operation.TRUNCATE)
+            for event in self.events.values()
+        )
+
     @contextmanager
     def departures(self, visible_keys: Collection[str]) -> Iterator[FakeDepartures]:
         self.require_available()

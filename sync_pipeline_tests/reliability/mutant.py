@@ -425,7 +425,7 @@ MUTANTS: Final = {
         f"{_HERE}/test_security.py::test_s45_an_index_that_returns_a_foreign_document_shows_nothing",
         (
             Change(
-                "sync_pipeline.engine.questions.search",
+                "sync_pipeline.engine.questions.sight",
                 "require_own",
                 "if foreign: raise IsolationError(scope_key=scope.key, document_ids=foreign)",
                 "pass",

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sync_pipeline.core.reports import ScopeReport
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database.migrate import migrate
-from sync_pipeline.engine.questions.search import in_sync_by_scope
+from sync_pipeline.engine.questions.sight import in_sync_by_scope
 from sync_pipeline.migrations.versions import r0003_entities
 from sync_pipeline.stores.edge.requests import PAYLOAD_INDEXES
 from sync_pipeline_tests.reliability.site import Site

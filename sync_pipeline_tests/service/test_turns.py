@@ -65,6 +65,27 @@ def test_turns_are_had_one_after_the_other_in_the_order_of_asking(turns: Turns) 
         pass
 
 
+def test_who_waited_takes_a_breath_and_who_did_not_does_not(
+    refused: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = Turns(1, on_busy=lambda: refused.append("index"), breath_seconds=0.0125)
+    sleep, breaths = time.sleep, []
+
+    def noting(seconds: float) -> None:
+        if seconds == 0.0125:
+            breaths.append(threading.current_thread())
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", noting)
+    with turns.turn():
+        thread = start(partial(_enter, turns), until=partial(_wait, turns, 1))
+        before = list(breaths)
+    thread.join(10)
+
+    assert before == []
+    assert breaths == [thread]
+
+
 def test_several_may_have_a_turn_at_once(refused: list[str]) -> None:
     turns = Turns(2, on_busy=lambda: refused.append("index"))
 

@@ -550,7 +550,9 @@ SEES_ACME = ("global", "acme")
 
 def departed(catalogue: Catalogue, keys: tuple[str, ...] = SEES_ACME) -> set[ChangedRow]:
     with catalogue.feed.departures(keys) as departures:
-        return departures.among([ROW, OTHER])
+        found = departures.among([ROW, OTHER])
+    assert catalogue.feed.has_departures(keys) or not found
+    return found
 
 
 @pytest.fixture
@@ -568,6 +570,7 @@ def test_nothing_has_left_while_nothing_is_pending(two_rows: Catalogue) -> None:
 
 def test_a_row_that_was_changed_or_stays_in_sight_has_not_left(two_rows: Catalogue) -> None:
     two_rows.rename(MATERIAL, "m1")
+    assert not two_rows.feed.has_departures(SEES_ACME)
     two_rows.move(MATERIAL, "m2", tenant="acme")
 
     assert departed(two_rows) == set()
@@ -599,6 +602,7 @@ def test_what_the_other_scope_has_yet_to_process_says_nothing_of_ours(
 
     assert two_rows.feed.pending().keys() == {"globex"}
     assert departed(two_rows) == set()
+    assert not two_rows.feed.has_departures(SEES_ACME)
 
 
 def test_rows_of_an_emptied_table_have_left_but_for_those_that_came_after(
@@ -630,6 +634,7 @@ def test_without_a_feed_nothing_is_known_to_have_left(two_rows: Catalogue) -> No
     two_rows.delete(MATERIAL, "m1")
 
     assert departed(two_rows) == set()
+    assert not two_rows.feed.has_departures(SEES_ACME)
 
 
 def test_an_event_waits_until_its_scopes_have_processed_it(two_rows: Catalogue) -> None:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, Literal, TypeVar
+from functools import partial
+from typing import Final, Literal, Protocol, TypeVar
 
 from sync_pipeline.core.batching import batched
-from sync_pipeline.core.changes import ChangedRow
 from sync_pipeline.core.conditions import plan_conditions
 from sync_pipeline.core.errors import (
     CollectionMissingError,
     ConfigurationError,
-    IsolationError,
     NoProviderError,
     TransientError,
 )
 from sync_pipeline.core.filters import EVERY_DATE, EVERY_NUMBER, Filters, FilterValue, Range
 from sync_pipeline.core.json_path import format_path, parse_path
-from sync_pipeline.core.landing.bounds import in_sync_to
 from sync_pipeline.core.payload import ENTITY_TYPE, RESERVED_FIELDS, shown
 from sync_pipeline.core.point import (
     BM25_VECTOR,
@@ -33,10 +31,15 @@ from sync_pipeline.core.point import (
 )
 from sync_pipeline.core.ports import IndexReader
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.landing.ages import known_bounds
 from sync_pipeline.engine.questions.passages import best_passages
+from sync_pipeline.engine.questions.sight import (
+    Present,
+    leaving_out_departed,
+    read_sight,
+    require_own,
+    snapshots,
+)
 from sync_pipeline.engine.reading import Reading
-from sync_pipeline.engine.records import read_records
 from sync_pipeline.engine.roles import require_serving
 from sync_pipeline.engine.telling import span_facts
 
@@ -46,8 +49,6 @@ MAX_LIMIT: Final = 100
 """Most hits of one search."""
 MAX_QUERY_CHARACTERS: Final = 2_000
 """Longest search text."""
-
-_AT_ONCE: Final = nullcontext()
 
 _UNANSWERED: Final = (
     CollectionMissingError,
@@ -59,9 +60,6 @@ _UNANSWERED: Final = (
 
 Ranked = list[tuple[float, StoredPoint]]
 """Hits as the store gives them, best first."""
-
-Present = Callable[[Sequence[StoredPoint]], list[StoredPoint]]
-"""Leaves out points of rows that have left somebody's sight."""
 
 SearchMode = Literal["hybrid", "dense", "text"]
 
@@ -118,6 +116,36 @@ class SearchRequest:
     def filtered_fields(self) -> set[str]:
         """The payload fields that it filters on."""
         return {str(parse_path(path)[0]) for path in self.wanted.names}
+
+
+class Ahead(Protocol):
+    """Does what needs no model while the model works."""
+
+    def begin(self, key: Hashable, work: Callable[[], T]) -> Callable[[], T]:
+        """Begin work, or join work of the same key that was asked for and has not begun.
+
+        Returns:
+            Waits for it and gives its answer, or raises what it raised.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """How searches of one process that come at the same time share what they ask."""
+
+    turn: Callable[[], AbstractContextManager[object]] = nullcontext
+    """Entered once the texts are embedded, for as long as the index is asked; anew where it is
+    asked again."""
+    ahead: Ahead | None = None
+    """Asks source and record while the texts are embedded; None to ask them afterwards."""
+
+    def begin(self, key: Hashable, work: Callable[[], T]) -> Callable[[], T]:
+        """See ``Ahead``."""
+        return work if self.ahead is None else self.ahead.begin(key, work)
+
+
+ALONE: Final = Sharing()
+"""Of a process that answers one search."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +211,7 @@ def search_batch(
     *,
     scope: Scope,
     requests: Sequence[SearchRequest],
-    turn: AbstractContextManager[object] = _AT_ONCE,
+    sharing: Sharing = ALONE,
 ) -> list[SearchResult]:
     """Several searches as one scope: one pass of the model, one request to the index.
 
@@ -199,7 +227,7 @@ def search_batch(
         sync: Where to look.
         scope: Whose documents, together with the global ones.
         requests: What to look for.
-        turn: Entered once the texts are embedded, for as long as source and index are asked.
+        sharing: With other searches of this process.
 
     Raises:
         ConfigurationError: see ``search``; none of them is answered then.
@@ -210,9 +238,11 @@ def search_batch(
         while True:
             served = require_serving(sync)
             try:
-                results = search_generation(served, scope=scope, requests=requests, turn=turn)
+                results = search_generation(served, scope=scope, requests=requests, sharing=sharing)
             except NoProviderError as error:
-                results = _degraded(served, scope=scope, requests=requests, turn=turn, why=error)
+                results = _degraded(
+                    served, scope=scope, requests=requests, sharing=sharing, why=error
+                )
             except CollectionMissingError:
                 # Another generation went live meanwhile, and this one was dropped.
                 if require_serving(sync).spec.collection == served.spec.collection:
@@ -227,7 +257,7 @@ def _degraded(
     *,
     scope: Scope,
     requests: Sequence[SearchRequest],
-    turn: AbstractContextManager[object],
+    sharing: Sharing,
     why: NoProviderError,
 ) -> list[SearchResult]:
     """What can be answered without the model: with another one's index, or by words.
@@ -237,17 +267,17 @@ def _degraded(
     free = [replace(request, score_threshold=None) for request in requests]
     for standby in sync.standbys:
         other = sync.over(standby)
-        if None in _snapshots(other, scope=scope).values():
+        if None in snapshots(other, scope=scope).values():
             continue
         try:
-            results = search_generation(other, scope=scope, requests=free, turn=turn)
+            results = search_generation(other, scope=scope, requests=free, sharing=sharing)
         except _UNANSWERED as error:
             _log.warning("%s, which stands by, cannot be asked: %s", other.spec.model_id, error)
             continue
         what = "vectors without meaning of" if standby.has_no_meaning else "the model"
         return _marked(results, f"with {what} {other.spec.model_id}, which stands by", why)
     by_words = [replace(request, mode="text") for request in free]
-    results = search_generation(sync, scope=scope, requests=by_words, turn=turn)
+    results = search_generation(sync, scope=scope, requests=by_words, sharing=sharing)
     return _marked(results, "by words alone", why)
 
 
@@ -262,7 +292,7 @@ def search_generation(
     *,
     scope: Scope,
     requests: Sequence[SearchRequest],
-    turn: AbstractContextManager[object] = _AT_ONCE,
+    sharing: Sharing = ALONE,
 ) -> list[SearchResult]:
     """The same in the generation of ``sync``, whether it serves or not.
 
@@ -271,6 +301,7 @@ def search_generation(
     """
     for request in requests:
         _check_names(sync, request)
+    sight_read = sharing.begin((sync.spec.collection, scope.key), partial(read_sight, sync, scope))
     with sync.tracer.span("encode"):
         queries = _queries(sync, scope=scope, requests=requests)
     parts = [
@@ -278,9 +309,12 @@ def search_generation(
         for request, query in zip(requests, queries, strict=True)
     ]
     extra = [ranking for rankings in parts for ranking in rankings.values()]
-    with turn, sync.tracer.span("index"), leaving_out_departed(sync, scope) as present:
-        # Before the hits: a sync that ends in between makes them newer than it says, never older.
-        in_sync = in_sync_by_scope(sync, scope=scope)
+    sight = sight_read()
+    with (
+        sharing.turn(),
+        sync.tracer.span("index"),
+        leaving_out_departed(sync, scope, sight=sight) as present,
+    ):
         with sync.index() as index:
             answers = _ask(index, [*queries, *extra])
             require_own(scope, [point for ranked in answers for _, point in ranked])
@@ -298,7 +332,7 @@ def search_generation(
     return [
         SearchResult(
             hits=_hits(ranked, request, passages=found),
-            in_sync_by_scope=in_sync,
+            in_sync_by_scope=sight.in_sync_by_scope,
             rankings=_places({name: next(explained) for name in rankings})
             if request.explain
             else None,
@@ -309,24 +343,6 @@ def search_generation(
     ]
 
 
-@contextmanager
-def leaving_out_departed(sync: Reading, scope: Scope) -> Iterator[Present]:
-    """Note what has left the scope's sight by now, and yield what leaves it out of points.
-
-    To be entered before the index is asked. Where the source has no feed nothing is left out.
-    """
-    if sync.feed is None:
-        yield list
-        return
-    with sync.feed.departures(scope.visible_keys) as departures:
-
-        def present(points: Sequence[StoredPoint]) -> list[StoredPoint]:
-            departed = departures.among({_row_of(point) for point in points})
-            return [point for point in points if _row_of(point) not in departed]
-
-        yield present
-
-
 def _without_departed(answers: Sequence[Ranked], present: Present) -> list[Ranked]:
     """The answers without rows that were moved away or deleted before the index was asked."""
     every = {point.point_id: point for ranked in answers for _, point in ranked}
@@ -335,10 +351,6 @@ def _without_departed(answers: Sequence[Ranked], present: Present) -> list[Ranke
         [(score, point) for score, point in ranked if point.point_id in shown_ids]
         for ranked in answers
     ]
-
-
-def _row_of(point: StoredPoint) -> ChangedRow:
-    return ChangedRow(point.entity_type, point.row_id)
 
 
 def _queries(
@@ -395,17 +407,6 @@ def _ask(index: IndexReader, queries: Sequence[SearchQuery]) -> list[Ranked]:
     return index.query_batch(queries)
 
 
-def require_own(scope: Scope, points: Sequence[StoredPoint]) -> None:
-    """Check everything that the index returned against the scope once more.
-
-    Raises:
-        IsolationError: one is of another scope.
-    """
-    foreign = [point.document_id for point in points if point.scope_key not in scope.visible_keys]
-    if foreign:
-        raise IsolationError(scope_key=scope.key, document_ids=foreign)
-
-
 def _hits(
     ranked: Sequence[tuple[float, StoredPoint]],
     request: SearchRequest,
@@ -455,21 +456,6 @@ def _check_names(sync: Reading, request: SearchRequest) -> None:
             f"the configured payload fields are {', '.join(sorted(fields))}"
         )
     _searched_entities(sync, request)
-
-
-def in_sync_by_scope(sync: Reading, *, scope: Scope) -> dict[str, datetime | None]:
-    """Per scope key that a search as ``scope`` sees, up to when what it finds is complete."""
-    landed = known_bounds(sync)
-    return {
-        key: in_sync_to(snapshot_at, scope_key=key, landed=landed)
-        for key, snapshot_at in _snapshots(sync, scope=scope).items()
-    }
-
-
-def _snapshots(sync: Reading, *, scope: Scope) -> dict[str, datetime | None]:
-    """Per scope key that a search as ``scope`` sees, the oldest snapshot among its entities."""
-    records = read_records(sync, scopes=[Scope.from_key(key) for key in scope.visible_keys])
-    return {key: records[key].snapshot_at if key in records else None for key in scope.visible_keys}
 
 
 def _searched_entities(sync: Reading, request: SearchRequest) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from sync_pipeline.core.point import MAX_PREFIX
 from sync_pipeline.core.scope import Scope
-from sync_pipeline.engine.questions.search import leaving_out_departed, require_own
+from sync_pipeline.engine.questions.sight import leaving_out_departed, require_own
 from sync_pipeline.engine.reading import Reading
 from sync_pipeline.engine.roles import serving
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import APIRouter, Query, Response
@@ -39,11 +40,15 @@ router = APIRouter(prefix="/api", tags=["search"])
 
 
 @router.post("/search", response_model=SearchAnswer)
-def search(body: SearchBody, service: Opened, principal: Caller) -> Response:
+async def search(body: SearchBody, service: Opened, principal: Caller) -> Response:
     """Search one's own documents together with the global ones, by meaning and by words.
 
     Operators are told in `Server-Timing` where the time went.
     """
+    return await service.threads.run(_search, body, service, principal)
+
+
+def _search(body: SearchBody, service: Service, principal: Principal) -> Response:
     scope = scope_of(principal, body.tenant_id)
     _wait(service, scope, body.min_change_id)
     with service.metrics.search() as spent:
@@ -53,8 +58,12 @@ def search(body: SearchBody, service: Opened, principal: Caller) -> Response:
 
 
 @router.post("/search/batch", response_model=BatchAnswer)
-def search_batch(body: BatchBody, service: Opened, principal: Caller) -> Response:
+async def search_batch(body: BatchBody, service: Opened, principal: Caller) -> Response:
     """Up to 100 searches at once: one pass of the model, one request to the index."""
+    return await service.threads.run(_search_batch, body, service, principal)
+
+
+def _search_batch(body: BatchBody, service: Service, principal: Principal) -> Response:
     named = {search.tenant_id for search in body.searches} - {None}
     if named - {body.tenant_id}:
         raise BadRequestError("tenant_id stands beside searches, once for all of them")
@@ -68,7 +77,7 @@ def search_batch(body: BatchBody, service: Opened, principal: Caller) -> Respons
 
 
 @router.get("/suggest")
-def suggest(
+async def suggest(
     service: Opened,
     principal: Caller,
     q: Annotated[str, Query(max_length=MAX_TYPED, description="What was typed so far.")],
@@ -77,7 +86,8 @@ def suggest(
 ) -> SuggestAnswer:
     """Complete what somebody types with texts of documents, by words alone."""
     scope = scope_of(principal, tenant_id)
-    return SuggestAnswer(suggestions=suggest_as(service.sync, q, scope=scope, limit=limit))
+    completed = partial(suggest_as, service.sync, q, scope=scope, limit=limit)
+    return SuggestAnswer(suggestions=await service.threads.run(completed))
 
 
 def _as_json(answer: BaseModel, *, headers: Mapping[str, str] | None = None) -> Response:

@@ -167,14 +167,16 @@ class PostgresChangeFeed:
         with FeedListener(self._engine, database=self._database) as listener:
             yield listener
 
+    def has_departures(self, visible_keys: Collection[str]) -> bool:
+        """See ``ChangeFeed``: one small statement."""
+        parameters = {"keys": list(visible_keys)}
+        rows = self._rows(feed_queries.HAS_DEPARTURES, parameters, isolation="AUTOCOMMIT")
+        return bool(rows and rows[0][0])
+
     @contextmanager
     def departures(self, visible_keys: Collection[str]) -> Iterator[Departures]:
-        """See ``ChangeFeed``: one small statement, and a snapshot only where something has left."""
+        """See ``ChangeFeed``: a snapshot, for as long as it is looked at."""
         keys = list(visible_keys)
-        rows = self._rows(feed_queries.HAS_DEPARTURES, {"keys": keys}, isolation="AUTOCOMMIT")
-        if not (rows and rows[0][0]):
-            yield _NOTHING_LEFT
-            return
         frozen = self._engine.execution_options(isolation_level="REPEATABLE READ")
         with (
             feed_errors(self._database, doing="change events are read"),
@@ -279,22 +281,17 @@ class _Departures:
             return set()
         statement = feed_queries.over(feed_queries.EVENTS_OF_ROWS, schema=self._schema)
         parameters = {"keys": self._keys, "rows": sorted({row.db_id for row in rows})}
-        events = self._connection.exec_driver_sql(statement, parameters)
+        try:
+            events = self._connection.exec_driver_sql(statement, parameters)
+        except sa.exc.DBAPIError as error:
+            if is_missing(error):
+                return set()
+            raise
         return departed_rows(
             [PendingEvent(**event) for event in events.mappings()],
             rows=rows,
             visible_keys=self._keys,
         )
-
-
-class _NothingLeft:
-    def among(self, rows: Collection[ChangedRow]) -> set[ChangedRow]:
-        """See ``Departures``."""
-        del rows
-        return set()
-
-
-_NOTHING_LEFT: Final = _NothingLeft()
 
 
 def _listed(entity_types: Collection[str] | None) -> list[str] | None:
