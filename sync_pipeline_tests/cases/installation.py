@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import psycopg
 
+from sync_pipeline_tests.commands import run_command
+
 TIMEOUT_SECONDS: Final = 120
 
 
@@ -42,14 +44,11 @@ class Case:
         self, *arguments: str, config: str = "sync_pipeline.yaml", **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Call the program; its output is read as UTF-8."""
-        return subprocess.run(
-            [sys.executable, "-m", "sync_pipeline", *arguments],
-            cwd=self.folder,
-            env=self._environment(config=config, **environment),
-            capture_output=True,
-            encoding="utf-8",
+        return run_command(
+            *arguments,
+            folder=self.folder,
+            environment=self._environment(config=config, **environment),
             timeout=TIMEOUT_SECONDS,
-            check=False,
         )
 
     @contextmanager

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
+from sync_pipeline.core.canaries import CANARY_TEXTS
+from sync_pipeline.core.embedded import Embedded
+from sync_pipeline.core.errors import TransientError
 from sync_pipeline.engine.overlap import in_flight
+from sync_pipeline_tests.engine.world import World
+from sync_pipeline_tests.fakes.embedder import FakeEmbedder
 
 
 def test_results_come_in_order_and_several_at_a_time() -> None:
@@ -65,3 +71,48 @@ def test_what_is_done_when_the_items_end_early_is_yielded() -> None:
     # They are begun in order, and end as threads have it.
     assert found == sorted(done)
     assert found
+
+
+class OutOfOrder(FakeEmbedder):
+    """Of the calls under way at once the last one to come is answered before one fails.
+
+    Args:
+        failing: Number of the call that fails, from 1.
+    """
+
+    def __init__(self, failing: int) -> None:
+        super().__init__(max_batch=4)
+        self.concurrency = 3
+        self._failing = failing
+        self._numbers = itertools.count(1)
+        self._answered = threading.Event()
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        if set(texts) <= set(CANARY_TEXTS):
+            return super().embed(texts)
+        number = next(self._numbers)
+        if number == self._failing:
+            assert self._answered.wait(timeout=10)
+            raise TransientError(f"call {number} was cut off")
+        answer = super().embed(texts)
+        if number > self._failing:
+            self._answered.set()
+        return answer
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3, 6])
+def test_answers_that_came_while_an_earlier_call_failed_are_kept(
+    world: World, failing: int
+) -> None:
+    world.embedder = OutOfOrder(failing)
+    for number in range(40):
+        world.put(f"{number}", name=f"gravel {number}", unit="t")
+    with pytest.raises(TransientError, match=f"call {failing} was cut off"):
+        world.run()
+    answered = len(world.embedder.embedded)
+
+    report = world.run()
+
+    assert answered >= 4 * failing
+    assert (report.cache_hits, report.embedded_texts) == (answered, 40 - answered)
+    assert world.is_clean()

@@ -11,9 +11,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
+
+from sync_pipeline_tests.commands import run_command
+
+TIMEOUT_SECONDS: Final = 300
 
 HASHING = {
     "SYNC_PIPELINE__EMBEDDING__PROVIDER": "hashing",
@@ -46,20 +50,18 @@ class Program:
             | {
                 "DATABASE_URL": database_url,
                 "SYNC_PIPELINE_HOME": str(folder / "home"),
-                "PYTHONPATH": os.pathsep.join(sys.path),
             }
             | dict(environment),
         )
 
     def __call__(self, *words: str) -> dict[str, Any]:
         """What a command answers that does what it should."""
-        done = subprocess.run(
-            [sys.executable, "-m", "sync_pipeline", *words, "--json"],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
+        done = run_command(
+            *words,
+            "--json",
+            folder=self.folder,
+            environment=self.environment,
+            timeout=TIMEOUT_SECONDS,
         )
         assert done.returncode == 0, done.stderr + done.stdout
         answer: dict[str, Any] = json.loads(done.stdout)

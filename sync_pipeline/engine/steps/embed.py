@@ -304,6 +304,8 @@ def _embed_batches(
             max_bytes=embedder.max_batch_bytes or sys.maxsize,
             size_of=lambda place: len(values[place].encode()),
         ):
+            if embed.failed is not None:
+                return
             sync.checkpoint(scope=scope)
             yield batch
 
@@ -322,8 +324,8 @@ def _embed_batches(
             for run, embedded in outcome.done:
                 keep_behind((run, embedded))
                 yield [keys[place] for place in run], embedded
-            if outcome.error is not None:
-                raise outcome.error
+    if embed.failed is not None:
+        raise embed.failed
 
 
 @dataclass(slots=True)
@@ -332,8 +334,6 @@ class _Outcome:
 
     done: list[tuple[Sequence[int], Embedded]] = field(default_factory=list)
     unembedded: dict[int, UnembeddedText] = field(default_factory=dict)
-    error: Exception | None = None
-    """What ended it early; what was done before stays."""
 
     def note(self, places: Sequence[int], error: PermanentError | PostponedError) -> None:
         """Note texts without a vector."""
@@ -353,12 +353,14 @@ class _Batches:
     values: Sequence[str]
     closed: PostponedError | None = None
     """Why nothing is embedded any more."""
+    failed: Exception | None = None
+    """The first error: it is raised once the answers that were under way are kept."""
 
     def batch(self, places: Sequence[int]) -> _Outcome:
         """Embed the texts at these places, as far as budgets admit them."""
         outcome = _Outcome()
         todo, size = list(places), len(places)
-        while todo:
+        while todo and self.failed is None:
             if self.closed is not None:
                 outcome.note(todo, self.closed)
                 break
@@ -373,10 +375,15 @@ class _Batches:
             except PostponedError as error:
                 self.closed = error
             except Exception as error:  # noqa: BLE001 - raised once what was done is kept
-                outcome.error = error
+                self._fail(error)
                 break
             todo = outcome.rest(todo)
         return outcome
+
+    def _fail(self, error: Exception) -> None:
+        """Begin nothing more; another thread may have found out before."""
+        if self.failed is None:
+            self.failed = error
 
     def _embed(self, places: Sequence[int], outcome: _Outcome) -> None:
         """Embed texts in one call, or in more where one of them is refused."""
