@@ -12,7 +12,7 @@ from sync_pipeline.cli.main import app
 from sync_pipeline.cli.signals import answer_signals
 from sync_pipeline.cli.streams import flush_output, prepare_streams
 from sync_pipeline.core.undecodable import recoded
-from sync_pipeline.tuning import importing_for_good, keep_own_rights
+from sync_pipeline.tuning import collect_seldom, importing_for_good, keep_own_rights
 
 if TYPE_CHECKING:
     from sync_pipeline.operations.ports import (
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run one command and exit with its code."""
+    collect_seldom()
     keep_own_rights()
     prepare_streams()
     configure_logging()

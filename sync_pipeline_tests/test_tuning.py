@@ -38,6 +38,41 @@ def test_what_is_imported_for_good_is_never_looked_at_again_and_garbage_still_is
     assert told == "True True True"
 
 
+def test_modules_are_hardly_looked_at_and_not_at_all_at_the_end() -> None:
+    told = answer(
+        """
+        import atexit, gc
+        from sync_pipeline.tuning import collect_seldom
+        looked_at = []
+        @atexit.register
+        def at_the_end():
+            print(len(looked_at) < 5, gc.get_freeze_count() > 10000)
+        collect_seldom()
+        gc.callbacks.append(lambda phase, info: looked_at.append(info["generation"]))
+        import sync_pipeline.wiring
+        """
+    )
+
+    assert told == "True True"
+
+
+def test_garbage_is_still_collected_in_a_process_that_lives_long() -> None:
+    told = answer(
+        """
+        import gc, weakref
+        from sync_pipeline.tuning import collect_seldom
+        collect_seldom()
+        class Node: pass
+        node = Node(); node.itself = node
+        seen = weakref.ref(node); del node
+        kept = [[] for _ in range(60_000)]
+        print(seen() is None)
+        """
+    )
+
+    assert told == "True"
+
+
 def test_pyarrow_takes_its_memory_from_the_heap_of_everything_else() -> None:
     told = answer(
         """
