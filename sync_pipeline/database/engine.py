@@ -6,6 +6,7 @@ import os
 import selectors
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cache, partial
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary, WeakSet
@@ -30,6 +31,9 @@ RECYCLE_SECONDS: Final = 3600
 """How old a connection gets: changed grants and settings of a role reach long-lived processes."""
 TRUSTED_SECONDS: Final = 5.0
 """How long a connection that answered is taken to be alive while its socket is quiet."""
+IDLE_SECONDS: Final = 60.0
+"""How long a process may stop in the middle of a transaction before the server ends that: what it
+has locked is waited for by the runs that take over from it."""
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -128,13 +132,20 @@ def _add_defaults(
 
 
 _SPEAK_PLAINLY: Final = "SET TIME ZONE 'UTC'; SET DateStyle TO ISO"
-_DIRECTLY: Final = f"{_SPEAK_PLAINLY}; SET IntervalStyle TO postgres"
+_DIRECTLY: Final = sql.SQL(
+    _SPEAK_PLAINLY + "; SET IntervalStyle TO postgres; "
+    "SELECT set_config('idle_in_transaction_session_timeout', {}, false) "
+    "WHERE current_setting('idle_in_transaction_session_timeout') = '0'"
+)
+NEVER_IDLE: Final = "SET LOCAL idle_in_transaction_session_timeout = 0"
+"""For a transaction that waits for its reader as long as that takes; it holds up nobody."""
 
 
 def _speak_plainly(connection: psycopg.Connection, record: object) -> None:
     """Set how times are written by a statement: poolers refuse the start-up parameter ``options``.
 
-    A role, a database or the environment may ask for forms that the driver cannot read.
+    A role, a database or the environment may ask for forms that the driver cannot read. How long
+    a transaction may be idle is theirs to say, and ours only where they say nothing.
 
     Behind a pooler the next transaction may be in another session: nothing is prepared, and only
     what poolers carry along is set, for the rest would stay in sessions that others use.
@@ -144,7 +155,7 @@ def _speak_plainly(connection: psycopg.Connection, record: object) -> None:
         connection.prepare_threshold = None
         connection.execute(_SPEAK_PLAINLY)
     else:
-        connection.execute(_DIRECTLY)
+        connection.execute(_DIRECTLY.format(f"{round(1000 * IDLE_SECONDS)}ms"))
     connection.commit()
 
 
@@ -179,12 +190,25 @@ class Database:
             ConfigurationError: login, permissions or tables are missing.
             PermanentError: the database refuses a statement.
         """
+        return self._retry(doing, work, begin=self._engine.begin)
 
+    def run_alone(self, doing: str, work: Callable[[Connection], T]) -> T:
+        """Do work that is one statement, which the server commits with it; see ``run``.
+
+        A process that stops here, for a second or for good, leaves nothing locked: for what others
+        have to get past, such as a lease.
+        """
+        return self._retry(doing, work, begin=self._autocommitting.connect)
+
+    def _retry(
+        self,
+        doing: str,
+        work: Callable[[Connection], T],
+        *,
+        begin: Callable[[], AbstractContextManager[Connection]],
+    ) -> T:
         def attempt() -> T:
-            with (
-                database_errors(place=self._place, doing=doing),
-                self._engine.begin() as connection,
-            ):
+            with database_errors(place=self._place, doing=doing), begin() as connection:
                 return work(connection)
 
         return self._retries.call(attempt)
@@ -207,16 +231,8 @@ class Database:
         Raises:
             SyncPipelineError: as ``run`` does.
         """
-
-        def attempt() -> Sequence[Row[*tuple[Any, ...]]]:
-            with (
-                database_errors(place=self._place, doing=doing),
-                self._autocommitting.connect() as connection,
-            ):
-                return connection.execute(query, parameters).all()
-
         try:
-            return self._retries.call(attempt)
+            return self.run_alone(doing, lambda it: it.execute(query, parameters).all())
         except StateEncodingError:
             return []
 
@@ -260,7 +276,7 @@ class Database:
             psycopg_of(connection).cursor(name="sync_pipeline_rows") as cursor,
         ):
             # All rows are wanted, so the plan that has all of them first.
-            psycopg_of(connection).execute("SET LOCAL cursor_tuple_fraction = 1")
+            psycopg_of(connection).execute(f"SET LOCAL cursor_tuple_fraction = 1; {NEVER_IDLE}")
             psycopg_of(connection).execute(before)
             cursor.execute(query, values)
             while rows := cursor.fetchmany(batch_size):

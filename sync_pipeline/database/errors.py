@@ -31,11 +31,12 @@ from sync_pipeline.core.errors import (
 from sync_pipeline.core.remedy import Migrate, Remedy
 from sync_pipeline.database.urls import describe_url
 
-RETRYABLE_SQLSTATES: Final = ("08", "40001", "40P01", "53", "55P03", "57P0")
-"""Prefixes of SQLSTATEs that a later attempt can cure: connection exceptions, serialisation
-failures, deadlocks, insufficient resources, lock timeouts, server shutdown and start."""
+RETRYABLE_SQLSTATES: Final = ("08", "25P03", "40001", "40P01", "53", "55P03", "57P0")
+"""Prefixes of SQLSTATEs that a later attempt can cure: connection exceptions, transactions that
+were idle too long, serialisation failures, deadlocks, insufficient resources, lock timeouts, server
+shutdown and start."""
 
-_UNAVAILABLE_SQLSTATES: Final = ("08", "57P0")
+_UNAVAILABLE_SQLSTATES: Final = ("08", "25P03", "57P0")
 _DISK_FULL: Final = "53100"
 _UNTRANSLATABLE: Final = "22P05"
 _INSUFFICIENT_PRIVILEGE: Final = "42501"

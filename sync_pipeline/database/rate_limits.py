@@ -96,7 +96,7 @@ class PostgresRateLimiter:
                 _between(pace.asked_at, pace.blocked_until),
             )
         )
-        found = self._database.run(
+        found = self._database.run_alone(
             "taking a turn at a service", lambda it: it.execute(statement).first()
         )
         if found is None:
@@ -137,7 +137,7 @@ class PostgresRateLimiter:
             closed = literal(timedelta(seconds=stated.closed_seconds))
             values["blocked_until"] = func.greatest(pace.blocked_until, _NOW + closed)
         statement = update(self._table).where(pace.account == self._account).values(values)
-        self._database.run("settling a turn at a service", lambda it: it.execute(statement))
+        self._database.run_alone("settling a turn at a service", lambda it: it.execute(statement))
 
     def blocked_seconds(self) -> float:
         """For how long the service answers nobody."""
@@ -151,7 +151,7 @@ class PostgresRateLimiter:
         if self._is_there:
             return
         statement = insert(self._table).values(account=self._account).on_conflict_do_nothing()
-        self._database.run("naming an account of a service", lambda it: it.execute(statement))
+        self._database.run_alone("naming an account of a service", lambda it: it.execute(statement))
         self._is_there = True
 
 

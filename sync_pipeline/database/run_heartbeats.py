@@ -45,7 +45,7 @@ class PostgresRunHeartbeats:
             .values(run_id=run_id, step_key=step_key, **values)
             .on_conflict_do_update(index_elements=["run_id", "step_key"], set_=values)
         )
-        self._database.run("giving a sign of life", lambda it: it.execute(statement))
+        self._database.run_alone("giving a sign of life", lambda it: it.execute(statement))
 
     def end(self, *, run_id: str, step_key: str) -> None:
         """Say that this process has come to the end of a step."""
@@ -55,7 +55,7 @@ class PostgresRunHeartbeats:
             columns.step_key == step_key,
             columns.process == process_name(self._machine),
         )
-        self._database.run("ending a step's signs of life", lambda it: it.execute(statement))
+        self._database.run_alone("ending a step's signs of life", lambda it: it.execute(statement))
 
     def list_all(self) -> list[Heartbeat]:
         """Every step that has not ended, by run and step."""
@@ -79,6 +79,6 @@ class PostgresRunHeartbeats:
         """Remove what is left of runs that are over; how many steps there were."""
         chosen = self._table.c.run_id == any_(literal(list(run_ids), ARRAY(Text)))
         statement = delete(self._table).where(chosen)
-        return self._database.run(
+        return self._database.run_alone(
             "forgetting signs of life", lambda it: it.execute(statement).rowcount
         )

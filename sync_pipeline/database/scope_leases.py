@@ -51,7 +51,7 @@ class PostgresScopeLeases:
             )
             .returning(lease.token)
         )
-        token = self._database.run("taking a lease", lambda it: it.scalar(statement))
+        token = self._database.run_alone("taking a lease", lambda it: it.scalar(statement))
         if token is None:
             holder, seconds_left = self._holder(scope.key)
             raise ScopeBusyError(scope_key=scope.key, owner=holder, seconds_left=seconds_left)
@@ -65,7 +65,7 @@ class PostgresScopeLeases:
             .values(expires_at=_after(ttl_seconds))
             .returning(self._lease.c.token)
         )
-        token = self._database.run("renewing a lease", lambda it: it.scalar(statement))
+        token = self._database.run_alone("renewing a lease", lambda it: it.scalar(statement))
         if token is None:
             holder, _ = self._holder(fence.scope_key)
             raise SupersededError(
@@ -79,7 +79,7 @@ class PostgresScopeLeases:
             .where(self._is_held(fence))
             .values(expires_at=func.clock_timestamp())
         )
-        self._database.run("giving a lease back", lambda it: it.execute(statement))
+        self._database.run_alone("giving a lease back", lambda it: it.execute(statement))
 
     def release_dead(self, *, owner: str) -> int:
         """End the leases of an owner that is known to be dead; how many it held."""
@@ -90,7 +90,7 @@ class PostgresScopeLeases:
             .where(lease.owner == owner, lease.expires_at > now)
             .values(expires_at=now)
         )
-        return self._database.run(
+        return self._database.run_alone(
             "ending the lease of a dead run", lambda it: it.execute(statement).rowcount
         )
 

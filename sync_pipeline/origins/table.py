@@ -118,6 +118,8 @@ class TableOrigin:
         with source_errors(self._database), self._engine.connect() as connection:
             hold = TableHold(connection, timeout_seconds=self._lock_timeout_seconds)
             hold.take(tables)
+            # The pages may take their time, whatever is usual in this session.
+            connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             connection.execute(sa.text("SELECT 1"))
             hold.check()
             yield connection

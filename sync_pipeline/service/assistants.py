@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import anyio
-from anyio import to_thread
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -114,8 +113,8 @@ def make_server(service: Service, *, asker_of: Callable[[Any], Asker]) -> Server
 
     async def call_tool(context: Any, params: CallToolRequestParams) -> CallToolResult:
         asker = asker_of(context.request)
-        return await to_thread.run_sync(
-            lambda: call(service, asker, name=params.name, arguments=params.arguments or {})
+        return await service.threads.run(
+            call, service, asker, name=params.name, arguments=params.arguments or {}
         )
 
     return Server(

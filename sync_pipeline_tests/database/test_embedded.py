@@ -101,8 +101,9 @@ def kill_hard(*processes: psutil.Process) -> None:
 
 
 def is_gone(process: psutil.Process) -> bool:
-    """Whether a process has ended, collected or not."""
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    """Whether it ends, collected or not; a server does so after it has removed its files."""
+    gone, _ = psutil.wait_procs([process], timeout=10)
+    return bool(gone) or process.status() == psutil.STATUS_ZOMBIE
 
 
 def postmaster(folder: Path) -> psutil.Process:

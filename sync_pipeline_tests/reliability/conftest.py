@@ -40,7 +40,7 @@ def waits() -> list[float]:
 @pytest.fixture
 def server_site(site: Site, stub: QdrantStub, waits: list[float]) -> Site:
     """The same installation with that server for an index."""
-    site.store = lease_server_store(stub.url, api_key=None, timeout_seconds=1, sleep=waits.append)
+    site.store = lease_server_store(stub.url, api_key=None, timeout_seconds=3, sleep=waits.append)
     return site
 
 

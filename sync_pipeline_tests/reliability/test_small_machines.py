@@ -219,7 +219,9 @@ def postmaster(folder: Path) -> psutil.Process:
 
 
 def is_gone(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    """Whether it ends; a server does so a moment after it has removed its files."""
+    gone, _ = psutil.wait_procs([process], timeout=10)
+    return bool(gone) or process.status() == psutil.STATUS_ZOMBIE
 
 
 def clean(folder: Path, *, environment: Path) -> subprocess.CompletedProcess[str]:

@@ -63,7 +63,7 @@ def waits() -> list[float]:
 @pytest.fixture
 def store(stub: QdrantStub, waits: list[float]) -> Iterator[VectorStore]:
     """A store on the stub that sleeps without waiting."""
-    lease = lease_server_store(stub.url, api_key=None, timeout_seconds=1, sleep=waits.append)
+    lease = lease_server_store(stub.url, api_key=None, timeout_seconds=3, sleep=waits.append)
     with lease() as opened:
         opened.ensure_collection(SPEC)
         yield opened

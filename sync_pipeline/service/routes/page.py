@@ -98,7 +98,7 @@ def overview_fragment(
 
 
 @router.get("/search")
-def search_page(
+async def search_page(
     request: Request,
     service: Opened,
     principal: Caller,
@@ -107,13 +107,19 @@ def search_page(
     tenant: Annotated[str, Query(max_length=MAX_TENANT)] = "",
 ) -> HTMLResponse:
     """A search as a tenant, with both rankings beside what they come to together."""
+    return await service.threads.run(_search_page, request, service, principal, q, tenant=tenant)
+
+
+def _search_page(
+    request: Request, service: Service, principal: Principal, text: str, *, tenant: str
+) -> HTMLResponse:
     scope = scope_of(principal, tenant or None)
     results: list[tuple[str, str, SearchResult]] = []
-    if q.strip():
+    if text.strip():
         requests = [
             search_request(
                 service.sync,
-                q,
+                text,
                 limit=SHOWN_HITS,
                 mode=mode,
                 explain=mode == "hybrid",
@@ -132,7 +138,7 @@ def search_page(
         "search.html",
         request,
         principal,
-        query=q,
+        query=text,
         tenant=tenant,
         scope=scope,
         results=results,
