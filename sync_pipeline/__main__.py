@@ -12,7 +12,12 @@ from sync_pipeline.cli.main import app
 from sync_pipeline.cli.signals import answer_signals
 from sync_pipeline.cli.streams import flush_output, prepare_streams
 from sync_pipeline.core.undecodable import recoded
-from sync_pipeline.tuning import collect_seldom, importing_for_good, keep_own_rights
+from sync_pipeline.tuning import (
+    collect_as_usual,
+    collect_seldom,
+    importing_for_good,
+    keep_own_rights,
+)
 
 if TYPE_CHECKING:
     from sync_pipeline.operations.ports import (
@@ -62,12 +67,14 @@ def _dagster() -> Orchestrator:
 def _service() -> RunService:
     from sync_pipeline.hosting.service import run_service
 
+    collect_as_usual()
     return run_service
 
 
 def _assistant() -> RunAssistant:
     from sync_pipeline.hosting.assistant import run_assistant
 
+    collect_as_usual()
     return run_assistant
 
 

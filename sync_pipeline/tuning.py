@@ -14,6 +14,7 @@ from typing import Final
 
 _COLLECT_AFTER: Final = (50_000, 20, 20)
 """Thresholds of the garbage collector; rows come and go by the thousand and form no cycles."""
+_USUALLY_AFTER: Final = gc.get_threshold()
 
 # Options of glibc's ``mallopt``.
 _M_TRIM_THRESHOLD: Final = -1
@@ -38,6 +39,15 @@ def collect_seldom() -> None:
     gc.set_threshold(*_COLLECT_AFTER)
     # Called last of all that is done at the end: the first to be registered.
     atexit.register(gc.freeze)
+
+
+def collect_as_usual() -> None:
+    """Have it look as often as ever: for a process that goes on to answer requests.
+
+    What there is by now stays, and is not looked at.
+    """
+    gc.freeze()
+    gc.set_threshold(*_USUALLY_AFTER)
 
 
 @contextmanager

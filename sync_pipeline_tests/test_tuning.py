@@ -56,6 +56,24 @@ def test_modules_are_hardly_looked_at_and_not_at_all_at_the_end() -> None:
     assert told == "True True"
 
 
+@pytest.mark.parametrize("how", ["service", "assistant"])
+def test_what_answers_requests_collects_its_garbage_as_usual(how: str) -> None:
+    told = answer(
+        f"""
+        import gc
+        usual = gc.get_threshold()
+        from sync_pipeline.__main__ import surroundings_here
+        from sync_pipeline.tuning import collect_seldom
+        collect_seldom()
+        seldom = gc.get_threshold()
+        surroundings_here().{how}()
+        print(gc.get_threshold() == usual != seldom, gc.isenabled())
+        """
+    )
+
+    assert told == "True True"
+
+
 def test_garbage_is_still_collected_in_a_process_that_lives_long() -> None:
     told = answer(
         """

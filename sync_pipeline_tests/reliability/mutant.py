@@ -388,6 +388,28 @@ MUTANTS: Final = {
             ),
         ),
     ),
+    "S34 a lease is taken in a transaction": Mutant(
+        f"{_HERE}/test_stopped_processes.py::test_s34_what_others_have_to_get_past_is_locked_by_nobody_between_two_statements[_lease]",
+        (
+            Change(
+                "sync_pipeline.database.scope_leases",
+                "PostgresScopeLeases.acquire",
+                "self._database.run_alone",
+                "self._database.run",
+            ),
+        ),
+    ),
+    "S34 a stopped transaction stays": Mutant(
+        f"{_HERE}/test_stopped_processes.py::test_s34_what_a_stopped_transaction_has_locked_is_free_after_a_while_and_it_begins_again",
+        (
+            Change(
+                "sync_pipeline.database.engine",
+                "_speak_plainly",
+                "_DIRECTLY.format(f'{round(1000 * IDLE_SECONDS)}ms')",
+                "_SPEAK_PLAINLY",
+            ),
+        ),
+    ),
     "S40 an export is used whoever held the scope since": Mutant(
         f"{_ENGINE}/test_stopping.py::test_a_run_that_another_one_overtook_between_two_steps_starts_over[exported]",
         (

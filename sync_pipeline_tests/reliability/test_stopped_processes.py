@@ -25,14 +25,15 @@ from sync_pipeline_tests.database.documents import ACME
 pytestmark = pytest.mark.process
 
 SHORT_SECONDS = 0.5
+ONCE = Retries(attempts=1)
 
 
 def _lease(owner: str, engine: Engine) -> None:
-    PostgresScopeLeases(engine).acquire(scope=ACME, owner=owner, ttl_seconds=0)
+    PostgresScopeLeases(engine, retries=ONCE).acquire(scope=ACME, owner=owner, ttl_seconds=0)
 
 
 def _renewal(owner: str, engine: Engine) -> None:
-    leases = PostgresScopeLeases(engine)
+    leases = PostgresScopeLeases(engine, retries=ONCE)
     with suppress(ScopeBusyError):
         fence = leases.acquire(scope=ACME, owner=owner, ttl_seconds=60)
         leases.check(fence, ttl_seconds=60)
@@ -41,19 +42,19 @@ def _renewal(owner: str, engine: Engine) -> None:
 
 def _turn(owner: str, engine: Engine) -> None:
     del owner
-    limiter = PostgresRateLimiter(engine, account="shared", limits=RateLimits())
+    limiter = PostgresRateLimiter(engine, account="shared", limits=RateLimits(), retries=ONCE)
     limiter.take(tokens=1)
     limiter.settle(expected=1, taken=2)
 
 
 def _beat(owner: str, engine: Engine) -> None:
-    beats = PostgresRunHeartbeats(engine, machine=owner)
+    beats = PostgresRunHeartbeats(engine, machine=owner, retries=ONCE)
     beats.beat(run_id="run-1", step_key="embed")
     beats.end(run_id="run-1", step_key="embed")
 
 
 @pytest.mark.parametrize("do", [_lease, _renewal, _turn, _beat])
-def test_what_others_have_to_get_past_is_locked_by_nobody_between_two_statements(
+def test_s34_what_others_have_to_get_past_is_locked_by_nobody_between_two_statements(
     database_url: str, do: Callable[[str, Engine], None]
 ) -> None:
     stopping = make_engine(database_url)
@@ -83,7 +84,7 @@ def impatient(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[En
     engine.dispose()
 
 
-def test_what_a_stopped_transaction_has_locked_is_free_after_a_while_and_it_begins_again(
+def test_s34_what_a_stopped_transaction_has_locked_is_free_after_a_while_and_it_begins_again(
     impatient: Engine, engine: Engine
 ) -> None:
     database = Database(
@@ -115,7 +116,7 @@ def test_what_a_stopped_transaction_has_locked_is_free_after_a_while_and_it_begi
         assert connection.scalar(text("SELECT count(*) FROM sync_pipeline.rate_limit")) == 1
 
 
-def test_rows_that_are_read_as_they_are_needed_wait_for_their_reader(impatient: Engine) -> None:
+def test_s34_rows_that_are_read_as_they_are_needed_wait_for_their_reader(impatient: Engine) -> None:
     database = Database(impatient, schema=DEFAULT_SCHEMA, retries=Retries())
     rows = database.stream(
         "reading",
@@ -132,7 +133,7 @@ def test_rows_that_are_read_as_they_are_needed_wait_for_their_reader(impatient: 
 
 
 @pytest.mark.parametrize(("theirs", "shown"), [("10s", "10s"), ("0", "1min")])
-def test_what_a_database_says_about_idle_transactions_holds(
+def test_s34_what_a_database_says_about_idle_transactions_holds(
     database_url: str, engine: Engine, theirs: str, shown: str
 ) -> None:
     with engine.begin() as connection:
