@@ -287,10 +287,13 @@ KEEPS_AN_OLD_SERVER: Final = """
 
 
 def test_s71_a_server_that_lost_its_socket_to_an_older_one_is_replaced(folder: Path) -> None:
-    """What an earlier version left: both run, and the older one takes the socket along."""
+    """What an earlier version left: both run, and the older one takes the socket along.
+
+    Its home was moved away: of one that was removed not every server goes on.
+    """
     answer("database", "url", folder=folder)
     older = postmaster(folder)
-    shutil.rmtree(folder / ".sync-pipeline")
+    (folder / ".sync-pipeline").rename(folder / "moved")
     command = [sys.executable, "-c", textwrap.dedent(KEEPS_AN_OLD_SERVER)]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     unreachable = postmaster(folder)
