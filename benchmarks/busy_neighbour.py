@@ -1,7 +1,8 @@
-"""Our embedder beside programs that keep every core busy, its threads waiting asleep or in a loop.
+"""Our embedder beside programs that keep every core busy: as it comes, and torch in two ways.
 
-``python -m benchmarks.busy_neighbour TEXTS CORES NICENESS`` reads a JSON file, loads the model, and
-for every line ``documents`` or ``queries`` on its input embeds texts and prints how many a second.
+``python -m benchmarks.busy_neighbour TEXTS CORES NICENESS RUNTIME`` reads a JSON file, loads the
+model, and for every line ``documents`` or ``queries`` on its input embeds texts and prints how many
+a second.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 from benchmarks.child import BenchmarkError
 from benchmarks.home import REPOSITORY, clean_environment
 from benchmarks.results import Figure, Outcome
 from benchmarks.workbench import Workbench, sample_texts
+
+if TYPE_CHECKING:
+    from sync_pipeline.embedding.runtimes.runtime import RuntimeChoice
 
 TITLE = "Embedding beside a busy neighbour"
 CORES: Final = 2
@@ -36,14 +40,25 @@ MIN_RATIO: Final = 3.0
 Work = Literal["documents", "queries"]
 WORK: Final[Mapping[Work, str]] = {"documents": "documents of a sync", "queries": "search texts"}
 
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What computes the model, and the variables that say how its threads wait for each other."""
+
+    label: str
+    runtime: RuntimeChoice
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+AS_IT_COMES: Final = "as_it_comes"
 ASLEEP: Final = "asleep"
-IN_A_LOOP: Final = "in a loop"
-WAYS: Final[Mapping[str, Mapping[str, str]]] = {
-    ASLEEP: {},
+IN_A_LOOP: Final = "in_a_loop"
+WAYS: Final[Mapping[str, Way]] = {
+    AS_IT_COMES: Way("as the pipeline comes", "auto"),
+    ASLEEP: Way("torch, waiting asleep", "torch"),
     # What OpenMP does by itself, said explicitly: then the package leaves it alone.
-    IN_A_LOOP: {"GOMP_SPINCOUNT": "300000"},
+    IN_A_LOOP: Way("torch, waiting in a loop", "torch", {"GOMP_SPINCOUNT": "300000"}),
 }
-"""How the threads of a model wait for each other, and the variables that make them."""
 _HOW_TO_WAIT: Final = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 
 _BUSY: Final = """
@@ -83,15 +98,14 @@ class Beside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """Texts per second of both ways, one directly after the other."""
+    """Texts per second of every way, one directly after the other."""
 
     beside: Beside
     speeds: Mapping[str, float]
 
-    @property
-    def ratio(self) -> float:
-        """How many times as fast waiting asleep is."""
-        return self.speeds[ASLEEP] / self.speeds[IN_A_LOOP]
+    def ratio(self, way: str) -> float:
+        """How many times as fast as torch with threads that wait in a loop."""
+        return self.speeds[way] / self.speeds[IN_A_LOOP]
 
 
 def measure(bench: Workbench) -> Outcome:
@@ -109,44 +123,45 @@ def measure(bench: Workbench) -> Outcome:
 
 
 def make_outcome(bench: Workbench, rounds: Sequence[Round]) -> Outcome:
-    """Speeds of both ways and their ratio within each round."""
+    """Speeds of all ways and their ratios within each round."""
     figures = []
     for beside in dict.fromkeys(one.beside for one in rounds):
         alike = [one for one in rounds if one.beside == beside]
         figures += [
             Figure(
                 key=f"speed/{way}/{beside.key}",
-                label=f"{beside.label}, waiting {way}",
+                label=f"{beside.label}: {WAYS[way].label}",
                 unit="texts/s",
                 samples=tuple(one.speeds[way] for one in alike),
             )
             for way in WAYS
         ]
-        reason = f"asleep at least {MIN_RATIO:g} times as fast where no core is idle"
-        figures.append(
+        reason = f"at least {MIN_RATIO:g} times as fast where no core is idle"
+        figures += [
             Figure(
-                key=f"ratio/{beside.key}",
-                label=f"{beside.label}, asleep against in a loop",
+                key=f"ratio/{way}/{beside.key}",
+                label=f"{beside.label}: {WAYS[way].label}, against torch in a loop",
                 unit="x",
-                samples=tuple(one.ratio for one in alike),
-                limit=bench.limit(MIN_RATIO, reason, is_minimum=True) if beside.has_limit else None,
+                samples=tuple(one.ratio(way) for one in alike),
+                limit=bench.limit(MIN_RATIO, reason, is_minimum=True)
+                if beside.has_limit and way == AS_IT_COMES
+                else None,
             )
-        )
-    notes = (f"All on {CORES} cores; both ways in turn, a ratio is within one round.",)
+            for way in (AS_IT_COMES, ASLEEP)
+        ]
+    notes = (f"All on {CORES} cores; the ways in turn, a ratio is within one round.",)
     return Outcome(name="busy_neighbour", title=TITLE, figures=tuple(figures), notes=notes)
 
 
 def _rounds(
     bench: Workbench, folder: Path, *, cores: Sequence[int], niceness: int
 ) -> Iterator[Round]:
-    """Both models are loaded once and work in turn; whoever has no work sleeps."""
+    """Every model is loaded once and they work in turn; whoever has no work sleeps."""
     bench.say(f"embedding beside {NEIGHBOURS} busy programs, niceness {niceness}")
     with ExitStack() as stack:
         models = {
-            way: stack.enter_context(
-                _model(folder, variables=variables, cores=cores, niceness=niceness)
-            )
-            for way, variables in WAYS.items()
+            name: stack.enter_context(_model(folder, way, cores=cores, niceness=niceness))
+            for name, way in WAYS.items()
         }
         for neighbours in NEIGHBOURS:
             with _busy(neighbours, cores=cores):
@@ -154,20 +169,21 @@ def _rounds(
                     for work in WORK:
                         yield Round(
                             beside=Beside(work=work, neighbours=neighbours, niceness=niceness),
-                            speeds={way: _asked(model, work) for way, model in models.items()},
+                            speeds={name: _asked(model, work) for name, model in models.items()},
                         )
 
 
 @contextmanager
 def _model(
-    folder: Path, *, variables: Mapping[str, str], cores: Sequence[int], niceness: int
+    folder: Path, way: Way, *, cores: Sequence[int], niceness: int
 ) -> Iterator[subprocess.Popen[str]]:
     """A process that has the model loaded and waits for work."""
     kept = {name: value for name, value in clean_environment().items() if name not in _HOW_TO_WAIT}
-    words = ["-m", "benchmarks.busy_neighbour", "texts.json", json.dumps(cores), str(niceness)]
+    module = "benchmarks.busy_neighbour"
+    words = ["-m", module, "texts.json", json.dumps(cores), str(niceness), way.runtime]
     process = subprocess.Popen(
         [sys.executable, *words],
-        env={**kept, **variables, "PYTHONPATH": str(REPOSITORY)},
+        env={**kept, **way.variables, "PYTHONPATH": str(REPOSITORY)},
         cwd=folder,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -214,9 +230,11 @@ def main() -> None:
     )
 
     texts: list[str] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    # The way to wait is one of torch's OpenMP.
-    embedder = SentenceTransformersEmbedder(device="cpu", runtime="torch")
+    embedder = SentenceTransformersEmbedder(
+        device="cpu", runtime=cast("RuntimeChoice", sys.argv[4])
+    )
     embedder.embed(texts)
+    embedder.embed_queries(texts[:1])
     print("loaded", flush=True)
     for line in sys.stdin:
         began = time.perf_counter()
