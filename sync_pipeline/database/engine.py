@@ -133,7 +133,7 @@ def _add_defaults(
 
 _SPEAK_PLAINLY: Final = "SET TIME ZONE 'UTC'; SET DateStyle TO ISO"
 _DIRECTLY: Final = sql.SQL(
-    _SPEAK_PLAINLY + "; SET IntervalStyle TO postgres; "
+    _SPEAK_PLAINLY + "; SET IntervalStyle TO postgres; SET quote_all_identifiers TO off; "
     "SELECT set_config('idle_in_transaction_session_timeout', {}, false) "
     "WHERE current_setting('idle_in_transaction_session_timeout') = '0'"
 )
@@ -142,9 +142,9 @@ NEVER_IDLE: Final = "SET LOCAL idle_in_transaction_session_timeout = 0"
 
 
 def _speak_plainly(connection: psycopg.Connection, record: object) -> None:
-    """Set how times are written by a statement: poolers refuse the start-up parameter ``options``.
+    """Set how times and names are written by a statement: poolers refuse the parameter ``options``.
 
-    A role, a database or the environment may ask for forms that the driver cannot read. How long
+    A role, a database or the environment may ask for forms that nobody here can read. How long
     a transaction may be idle is theirs to say, and ours only where they say nothing.
 
     Behind a pooler the next transaction may be in another session: nothing is prepared, and only

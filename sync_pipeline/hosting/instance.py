@@ -15,11 +15,13 @@ import dagster as dg
 import sqlalchemy as sa
 import yaml
 from dagster_postgres.utils import DagsterPostgresException
+from psycopg import errors
 
 from sync_pipeline.core.capacity import schema_lost, storage_trouble
 from sync_pipeline.core.connecting import settings_fault
 from sync_pipeline.core.errors import (
     ConfigurationError,
+    OutOfSpaceError,
     StateEncodingError,
     SyncPipelineError,
 )
@@ -44,7 +46,6 @@ PASSED_ON: Final = (
 """How the variables begin that containers of runs need: our settings, keys of object stores,
 and how traces are sent."""
 FILE_NAME: Final = "dagster.yaml"
-UNTRANSLATABLE: Final = "22P05"
 """SQLSTATE of a character that the database's encoding lacks."""
 
 
@@ -231,11 +232,30 @@ def _translate(
     where = _place(sa.make_url(url))
     cause = error if isinstance(error, sa.exc.DBAPIError) else error.__cause__
     state = getattr(getattr(cause, "orig", None), "pgcode", None)
-    if state == UNTRANSLATABLE:
+    if state == errors.UntranslatableCharacter.sqlstate:
         return StateEncodingError(
             f"Dagster's database at {where} has an encoding that lacks a character of a tenant, so "
             "its runs have no place there.",
             setting="`dagster.storage_url` or `state.url`",
+        )
+    if state == errors.ReadOnlySqlTransaction.sqlstate:
+        return ConfigurationError(
+            f"Dagster's database at {where} accepts no writes: it is a standby or set to read "
+            "only, so no run can be recorded.",
+            remedy="Point `dagster.storage_url` or `state.url` (`DATABASE_URL` where neither is "
+            "set) at the primary.",
+        )
+    if state == errors.InsufficientPrivilege.sqlstate:
+        return ConfigurationError(
+            f"Dagster's database at {where} refuses its tables to the role: "
+            f"{str(getattr(cause, 'orig', cause)).splitlines()[0]}.",
+            remedy="Let an owner grant the role what it lacks, or name the role that owns them in "
+            "`dagster.storage_url`.",
+        )
+    if state == errors.DiskFull.sqlstate:
+        return OutOfSpaceError(
+            f"the disk of Dagster's database at {where} is full.",
+            remedy="Make room and run again; what was recorded before stays.",
         )
     reason = str(getattr(cause, "orig", cause)) if state is None else None
     is_outage = isinstance(error, sa.exc.OperationalError | DagsterPostgresException)

@@ -51,6 +51,7 @@ SESSION_SETTINGS: Final[Mapping[str, str]] = {
     "IntervalStyle": "iso_8601",
     "extra_float_digits": "1",
     "bytea_output": "hex",
+    "quote_all_identifiers": "off",
 }
 
 IDS_PER_STATEMENT: Final = 5_000

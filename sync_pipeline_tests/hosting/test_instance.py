@@ -11,7 +11,12 @@ import yaml
 from dagster._core.scheduler import DagsterDaemonScheduler
 from sqlalchemy import Engine, event, text
 
-from sync_pipeline.core.errors import ConfigurationError, SourceUnavailableError
+from sync_pipeline.core.errors import (
+    ConfigurationError,
+    OutOfSpaceError,
+    SourceUnavailableError,
+    SyncPipelineError,
+)
 from sync_pipeline.defs.groups import LANE_TAG
 from sync_pipeline.hosting.instance import instance_settings, open_instance, prepare_instance
 from sync_pipeline.settings import (
@@ -185,3 +190,49 @@ def test_a_database_that_cannot_be_reached_is_named_without_its_password(
         prepare_instance(installation, environment={})
 
     assert "canary" not in str(raised.value)
+
+
+REFUSING = """
+CREATE FUNCTION dagster.refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE 'refused' USING ERRCODE = '{}'; END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON dagster.dynamic_partitions
+    EXECUTE FUNCTION dagster.refuse();
+"""
+READ_ONLY = """
+DO $$ BEGIN
+    EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database());
+END $$
+"""
+
+
+def add_partition(installation: Installation) -> None:
+    with open_instance(installation, environment={}) as instance:
+        instance.add_dynamic_partitions("scopes", ["acme"])
+
+
+@pytest.mark.dagster
+@pytest.mark.parametrize(
+    ("refusing", "kind", "message"),
+    [
+        pytest.param(READ_ONLY, ConfigurationError, "accepts no writes", id="a standby"),
+        pytest.param(
+            REFUSING.format("42501"), ConfigurationError, "to the role: refused", id="no right"
+        ),
+        pytest.param(REFUSING.format("53100"), OutOfSpaceError, "is full", id="a full disk"),
+    ],
+)
+def test_what_the_database_refuses_later_on_is_named_with_what_to_do(
+    installation: Installation,
+    engine: Engine,
+    refusing: str,
+    kind: type[SyncPipelineError],
+    message: str,
+) -> None:
+    add_partition(installation)
+    with engine.begin() as connection:
+        connection.execute(text(refusing))
+
+    with pytest.raises(kind, match=rf"Dagster's database at .* {message}") as raised:
+        add_partition(installation)
+
+    assert raised.value.remedy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -259,6 +259,34 @@ def test_a_feed_that_misses_something_is_outdated(
 
     assert status.state is FeedState.OUTDATED
     assert detail in status.detail
+
+
+@pytest.mark.parametrize("make", [make_engine, sa.create_engine], ids=["directly", "as pooled"])
+def test_a_database_that_quotes_all_names_has_the_same_feed(
+    engine: sa.Engine, make: Callable[[str], sa.Engine]
+) -> None:
+    run_sql(
+        engine,
+        "CREATE TABLE things (id text, tenant_id text, is_global boolean, base varchar(9), "
+        "name text GENERATED ALWAYS AS (base || ' '::varchar(9)))",
+    )
+    feed = installed(engine)
+    run_sql(
+        engine,
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET quote_all_identifiers TO on', "
+        "current_database()); END $$",
+    )
+    quoting = make(engine.url.render_as_string(hide_password=False))
+    try:
+        other = PostgresChangeFeed(quoting)
+        before = only_status(other)
+        other.install([things()])
+        after = [only_status(other), only_status(feed)]
+    finally:
+        quoting.dispose()
+
+    assert (before.state, before.detail) == (FeedState.INSTALLED, "")
+    assert [(status.state, status.detail) for status in after] == [(FeedState.INSTALLED, "")] * 2
 
 
 def test_a_new_partition_is_mended_by_installing_again(engine: sa.Engine) -> None:

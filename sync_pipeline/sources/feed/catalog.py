@@ -179,7 +179,9 @@ class Function:
     @property
     def is_protected(self) -> bool:
         """Whether it runs with its owner's rights and our settings."""
-        return set(self.settings or ()) == {f"{name}={value}" for name, value in CONFIG.items()}
+        # Quotes are there where whoever installed it has quote_all_identifiers on.
+        settings = {setting.replace('"', "") for setting in self.settings or ()}
+        return settings == {f"{name}={value}" for name, value in CONFIG.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -484,8 +486,9 @@ def _columns(connection: sa.Connection, relations: list[int]) -> dict[int, dict[
     """Columns by table; expressions are spelt as the functions will read them."""
     columns = defaultdict[int, dict[str, Column]](dict)
     with connection.begin_nested() as spelt:
-        settings = {"names": list(CONFIG), "values": list(CONFIG.values())}
-        connection.execute(_SPELL, settings)
+        settings = {**CONFIG, "quote_all_identifiers": "off"}
+        values = {"names": list(settings), "values": list(settings.values())}
+        connection.execute(_SPELL, values)
         for row in connection.execute(_COLUMNS, {"relations": relations}).mappings():
             described = {key: value for key, value in row.items() if key != "relation"}
             columns[row["relation"]][row["name"]] = Column(**described)
