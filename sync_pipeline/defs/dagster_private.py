@@ -2,19 +2,22 @@
 
 In Dagster 1.13 the spelling of the tags is documented and the constants are not exported; the
 statuses that a run can still leave, those of partitions, what a failed step said, and what a run
-plans to make, have no public name; and ``DagsterInstance.get`` takes no settings of the caller.
+plans to make, have no public name; ``DagsterInstance.get`` takes no settings of the caller; and the
+engines of its storages belong to it.
 Nothing else imports a module of Dagster whose name begins with an underscore.
 """
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, TypeVar
 
 import click
 import dagster as dg
+import sqlalchemy as sa
 from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )
@@ -55,6 +58,7 @@ __all__ = [
     "code_server_program",
     "daemon_program",
     "materialization_planned",
+    "notice_lost_connections",
     "remember_tables",
     "stopped_names",
     "with_bound_jobs",
@@ -143,3 +147,37 @@ def remember_tables(instance: dg.DagsterInstance) -> None:
         answering = getattr(instance, storage)
         for question in questions:
             setattr(answering, question, cache(getattr(answering, question)))
+
+
+_USED_AT: Final = "sync_pipeline_used_at"
+_TRUSTED_SECONDS: Final = 1.0
+
+
+def notice_lost_connections(instance: dg.DagsterInstance) -> None:
+    """Ask a connection that nobody used for a second whether it is there, before it is used.
+
+    A run has nothing to tell Dagster while a model works for minutes, and servers, poolers and
+    firewalls close what is idle; Dagster's engines would find that by a statement that fails.
+    """
+    for storage in ("event_log_storage", "run_storage", "schedule_storage"):
+        engine: sa.Engine = getattr(instance, storage)._engine  # noqa: SLF001
+        sa.event.listen(engine, "checkin", _remember_use)
+        sa.event.listen(engine, "checkout", partial(_ask_when_idle, engine.dialect))
+
+
+def _remember_use(connection: object, record: sa.pool.ConnectionPoolEntry) -> None:
+    del connection
+    record.info[_USED_AT] = time.monotonic()
+
+
+def _ask_when_idle(
+    dialect: sa.Dialect, connection: Any, record: sa.pool.ConnectionPoolEntry, proxy: object
+) -> None:
+    del proxy
+    if time.monotonic() - record.info.get(_USED_AT, float("inf")) < _TRUSTED_SECONDS:
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        # The pool opens another one.
+        raise sa.exc.DisconnectionError from error

@@ -26,7 +26,12 @@ from sync_pipeline.core.errors import (
     SyncPipelineError,
 )
 from sync_pipeline.defs.celery_options import RUNS_QUEUE, celery_options
-from sync_pipeline.defs.dagster_private import NO_OUTPUT_CAPTURE, InstanceRef, remember_tables
+from sync_pipeline.defs.dagster_private import (
+    NO_OUTPUT_CAPTURE,
+    InstanceRef,
+    notice_lost_connections,
+    remember_tables,
+)
 from sync_pipeline.settings import Settings
 from sync_pipeline.settings.environments import CHOICE_VARIABLE
 from sync_pipeline.settings.keys import PREFIX, WELL_KNOWN
@@ -106,6 +111,7 @@ def open_instance(
                 statement_timeout=60_000, pool_recycle=3600, max_overflow=4
             )
             remember_tables(instance)
+            notice_lost_connections(instance)
             yield instance
 
 

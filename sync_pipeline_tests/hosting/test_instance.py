@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +237,28 @@ def test_what_the_database_refuses_later_on_is_named_with_what_to_do(
         add_partition(installation)
 
     assert raised.value.remedy
+
+
+@pytest.mark.dagster
+def test_connections_that_were_closed_while_nobody_used_them_are_replaced(
+    installation: Installation, engine: Engine
+) -> None:
+    others = text(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+        "AND application_name NOT LIKE 'sync-pipeline%'"
+    )
+    with open_instance(installation, environment={}) as instance:
+        instance.add_dynamic_partitions("scopes", ["acme"])
+        instance.get_runs()
+        instance.all_instigator_state()
+        with engine.begin() as connection:
+            closed = connection.scalar(others)
+        time.sleep(1.1)
+
+        found = instance.get_dynamic_partitions("scopes")
+        runs = instance.get_runs()
+        instigators = instance.all_instigator_state()
+
+    assert closed == 3, "one of each storage"
+    assert (found, runs, instigators) == (["acme"], [], [])
