@@ -127,7 +127,8 @@ def _show(invocation: Invocation, found: FirstSettings) -> None:
         _say(invocation, "The first documents would be:")
         invocation.show(render.preview_table(found.documents))
     for question in found.questions:
-        _say(invocation, f"To decide: {question}.")
+        end = "" if question.endswith("?") else "."
+        _say(invocation, f"To decide: {question}{end}")
 
 
 def _say(invocation: Invocation, line: str) -> None:

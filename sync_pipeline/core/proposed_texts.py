@@ -36,6 +36,7 @@ HALF: Final = 0.5
 SOME: Final = 0.2
 
 _TEXT_TYPES: Final = frozenset({"text", "varchar", "bpchar", "citext", "xml"})
+_FLOATS: Final = frozenset({"float4", "float8"})
 _JSON_TYPES: Final = frozenset({"json", "jsonb", "hstore"})
 _PAYLOAD_TYPES: Final = frozenset({
     "bool", "int2", "int4", "int8", "float4", "float8", "numeric", "money", "date", "time",
@@ -169,7 +170,8 @@ def _is_filter(column: DescribedColumn, look: Look) -> bool:
     if column.is_enum:
         return True
     if column.element_type is not None:
-        return True
+        # Arrays of floating point numbers are somebody's vectors.
+        return column.element_type not in _FLOATS
     if column.base_type not in _TEXT_TYPES or look.is_long:
         return False
     if look.addresses >= HALF or look.digests >= HALF:

@@ -185,6 +185,16 @@ def test_payload_fields_of_the_pipeline_itself_are_renamed() -> None:
     assert one.entity.payload == (("itemType", "type"),)
 
 
+def test_arrays_are_filters_but_not_the_vectors_of_somebody_else() -> None:
+    tags = column("tags", "_text", "{oak}", "{pine}", "{oak}", None, element_type="text")
+    sizes = column("sizes", "_int4", "{1}", "{1,2}", "{3}", None, element_type="int4")
+    vectors = column("embedding", "_float4", "{0.1}", "{0.2}", "{0.3}", None, element_type="float4")
+
+    one = only(table(ID, NAME, tags, sizes, vectors))
+
+    assert one.entity.payload == (("tags", "tags"), ("sizes", "sizes"))
+
+
 def test_scopes_of_sampled_rows_are_named_the_global_one_last() -> None:
     flag = column("is_global", "bool", "true", "false", "false", "false")
     sampled = table(ID, TENANT, NAME, flag)
