@@ -27,7 +27,7 @@ from sync_pipeline.core.ports import ChangeHints, Sighting
 from sync_pipeline.origins.findings import describe_page
 from sync_pipeline.sources.errors import describe_url, source_errors
 from sync_pipeline.sources.layout import split_name
-from sync_pipeline.sources.locks import TableHold
+from sync_pipeline.sources.locks import READER_IDLE, TableHold
 
 _COLUMNS: Final = sa.text("""
 SELECT a.attname FROM pg_attribute a
@@ -119,7 +119,9 @@ class TableOrigin:
             hold = TableHold(connection, timeout_seconds=self._lock_timeout_seconds)
             hold.take(tables)
             # The pages may take their time, whatever is usual in this session.
-            connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            connection.execute(
+                sa.text(f"SET LOCAL idle_in_transaction_session_timeout = '{READER_IDLE}'")
+            )
             connection.execute(sa.text("SELECT 1"))
             hold.check()
             yield connection

@@ -24,6 +24,8 @@ TRANSIENT_CLASSES: Final = frozenset({"08", "25", "40", "53", "57"})
 """SQLSTATE classes that another attempt can help: connection, session timeout, conflict with
 recovery, resources, operator intervention (57014 is also a statement timeout)."""
 
+_IDLE_TOO_LONG: Final = "25P03"
+
 SCHEMA_STATES: Final = frozenset({"3F000", "42501", "42703", "42P01"})
 """Schema, column or table gone; no privilege, or rows that a policy would hide."""
 
@@ -65,6 +67,13 @@ def _translate(error: sa.exc.SQLAlchemyError, *, database: str) -> SyncPipelineE
             f"the source database {database} cannot be connected to as `source.url` "
             f"(`DATABASE_URL`) says: {reason_of(origin or error)}.",
             remedy=f"To mend it, {advice}.",
+        )
+    if state == _IDLE_TOO_LONG:
+        return SourceUnavailableError(
+            f"the source database {database} ended a snapshot from which nothing was read for too "
+            "long: whoever replaces a table would wait for it. This process, or whoever reads what "
+            "it writes, stood still. Nothing is deleted after an incomplete read.",
+            remedy="Run again.",
         )
     is_operational = isinstance(error, sa.exc.OperationalError)
     if state[:2] in TRANSIENT_CLASSES or (not state and is_operational):

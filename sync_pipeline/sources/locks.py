@@ -46,6 +46,10 @@ SELECT c.oid::regclass::text FROM pg_class c JOIN family USING (oid)
 WHERE c.relkind = 'r' AND pg_relation_filenode(c.oid) IS DISTINCT FROM c.relfilenode
 """)
 
+READER_IDLE: Final = "10min"
+"""How long the server lets a snapshot wait for its reader. Whoever replaces a held table waits for
+the snapshot, and who reads the table then, for whoever replaces it."""
+
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
 

@@ -31,14 +31,14 @@ from sync_pipeline.sources.digests import (
 from sync_pipeline.sources.encoding import fetch, holdable, stream
 from sync_pipeline.sources.errors import describe_url, reason_of, source_errors
 from sync_pipeline.sources.layout import list_table_names, read_tables
-from sync_pipeline.sources.locks import TableHold
+from sync_pipeline.sources.locks import READER_IDLE, TableHold
 from sync_pipeline.sources.statements import TableStatements
 
 SESSION_SETTINGS: Final[Mapping[str, str]] = {
     # A policy that would hide rows is an error instead of a smaller result.
     "row_security": "off",
-    # The engine may take its time between two batches.
-    "idle_in_transaction_session_timeout": "0",
+    # The engine may take its time between two batches, and all batches together theirs.
+    "idle_in_transaction_session_timeout": READER_IDLE,
     "transaction_timeout": "0",
     # Every row is read, so plans that are quick to start are not worth it.
     "cursor_tuple_fraction": "1",

@@ -90,6 +90,19 @@ def test_s72_a_table_is_not_replaced_while_a_snapshot_reads_it(things: sa.Engine
     assert counted == 50
 
 
+def test_s34_s72_a_table_is_replaced_where_nobody_reads_the_snapshot_any_more(
+    things: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped, or whose output is not read, holds the loader up for a while."""
+    impatient = {**postgres.SESSION_SETTINGS, "idle_in_transaction_session_timeout": "500ms"}
+    monkeypatch.setattr(postgres, "SESSION_SETTINGS", impatient)
+
+    with PostgresRowSource(things).open_snapshot([entity()]) as snapshot:
+        run_sql(things, "SET lock_timeout = '20s'; " + REPLACE)
+        with pytest.raises(SourceUnavailableError, match="from which nothing was read for too"):
+            count_rows(snapshot, entity=entity(), scope=ACME)
+
+
 @pytest.fixture
 def reader(things: sa.Engine) -> Iterator[sa.Engine]:
     """A role that may read the columns and not lock the table."""
