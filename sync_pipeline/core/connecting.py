@@ -1,13 +1,24 @@
-"""What PostgreSQL's client library says when it cannot connect: is a setting at fault?
+"""How PostgreSQL's client library connects, and what it says when it cannot.
 
 libpq tells the reason as text only, without an SQLSTATE; ``sources``, ``database`` and
-``defs`` all ask here.
+``defs`` all ask here whether a setting is at fault.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
+
+NOTICE_LOST_SERVER: Final[Mapping[str, int]] = {
+    "keepalives_idle": 60,
+    "keepalives_interval": 10,
+    "keepalives_count": 6,
+    "tcp_user_timeout": 120_000,
+}
+"""Parameters of a connection, in seconds, seconds, probes and milliseconds. A server that went away
+without a word (its machine lost power, a firewall forgot the connection) is noticed after two
+minutes; by itself a system takes more than two hours, and whoever waits for an answer with it."""
 
 _LOGIN: Final = "check user, password and database"
 _POOLER: Final = (

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, Engine, Row, RowMapping, Select, create_engine, event
 
+from sync_pipeline.core.connecting import NOTICE_LOST_SERVER
 from sync_pipeline.core.errors import StateEncodingError
 from sync_pipeline.core.retrying import Retries
 from sync_pipeline.database.errors import Place, database_errors
@@ -129,6 +130,8 @@ def _add_defaults(
     parameters["client_encoding"] = "UTF8"
     parameters.setdefault("application_name", APPLICATION_NAME)
     parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_SECONDS)
+    for name, value in NOTICE_LOST_SERVER.items():
+        parameters.setdefault(name, value)
 
 
 _SPEAK_PLAINLY: Final = "SET TIME ZONE 'UTC'; SET DateStyle TO ISO"

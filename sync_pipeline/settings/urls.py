@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 from pydantic import Secret
 
 from sync_pipeline.core.addresses import is_readable_on_the_way
+from sync_pipeline.core.connecting import NOTICE_LOST_SERVER
 from sync_pipeline.settings.database_url import CANONICAL_SCHEME, read_address
 from sync_pipeline.settings.rules import Mistake, checked
 
@@ -69,11 +70,13 @@ def psycopg_url(url: str) -> str:
 def psycopg2_url(url: str) -> str:
     """Spell it for Dagster, whose event log fails on psycopg 3.
 
-    Its connections are told to speak UTF-8, as ours are, whatever the database speaks.
+    Its connections are told to speak UTF-8 and to notice a lost server, as ours are.
     """
     base, _, query = _spelled(url, "postgresql+psycopg2://").partition("?")
     kept = [part for part in query.split("&") if part and not part.startswith("client_encoding=")]
-    return f"{base}?{'&'.join([*kept, 'client_encoding=utf8'])}"
+    said = {part.partition("=")[0] for part in kept}
+    added = [f"{name}={value}" for name, value in NOTICE_LOST_SERVER.items() if name not in said]
+    return f"{base}?{'&'.join([*kept, *added, 'client_encoding=utf8'])}"
 
 
 def _spelled(url: str, scheme: str) -> str:

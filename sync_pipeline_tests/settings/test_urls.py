@@ -21,6 +21,11 @@ from sync_pipeline.settings.urls import (
     why_not_an_index_url,
 )
 
+NOTICING = (
+    "keepalives_idle=60&keepalives_interval=10&keepalives_count=6&tcp_user_timeout=120000"
+    "&client_encoding=utf8"
+)
+
 
 @pytest.mark.parametrize(
     "scheme", ["postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"]
@@ -30,7 +35,15 @@ def test_every_spelling_of_a_database_url_suits_both_drivers(scheme: str) -> Non
 
     assert why_not_a_database_url(scheme + rest) is None
     assert psycopg_url(scheme + rest) == f"postgresql+psycopg{rest}"
-    assert psycopg2_url(scheme + rest) == f"postgresql+psycopg2{rest}&client_encoding=utf8"
+    assert psycopg2_url(scheme + rest) == f"postgresql+psycopg2{rest}&{NOTICING}"
+
+
+def test_what_an_address_says_about_a_lost_server_holds() -> None:
+    url = make_url(psycopg2_url("postgresql://db/x?keepalives_idle=5&tcp_user_timeout=0"))
+
+    assert url.query["keepalives_idle"] == "5"
+    assert url.query["tcp_user_timeout"] == "0"
+    assert url.query["keepalives_count"] == "6"
 
 
 @pytest.mark.parametrize(
@@ -174,10 +187,10 @@ def test_state_and_dagster_follow_the_source_unless_they_have_their_own() -> Non
 
     assert shared.state_url == "postgresql+psycopg://db/x"
     assert shared.dagster_url == (
-        "postgresql+psycopg2://db/x?client_encoding=utf8&options=-csearch_path%3Ddagster"
+        f"postgresql+psycopg2://db/x?{NOTICING}&options=-csearch_path%3Ddagster"
     )
     assert own.state_url == "postgresql+psycopg://state/x"
-    assert own.dagster_url == "postgresql+psycopg2://dagster/x?client_encoding=utf8"
+    assert own.dagster_url == f"postgresql+psycopg2://dagster/x?{NOTICING}"
 
 
 def test_everything_embedded_lives_under_home(tmp_path: Path) -> None:
