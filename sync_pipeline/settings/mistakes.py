@@ -45,7 +45,7 @@ _BY_TYPE: Final[Mapping[str, Mistake]] = {
     "model_attributes_type": _MAPPING,
     "mapping_type": _MAPPING,
     "dict_type": _MAPPING,
-    "tuple_type": Mistake("must be a list", "write it as [a, b]"),
+    "tuple_type": Mistake("must be a list", "begin each item with `- `, or write [a, b]"),
     "too_short": Mistake("is empty", "name at least one"),
     "string_too_short": Mistake("is empty", "fill it in, or write null"),
     "invalid_key": Mistake("has a key that is no text", "put the key in quotes"),
