@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import psycopg
 import pytest
 
 from sync_pipeline.database.urls import driver_url, parse_url
+from sync_pipeline_tests.ports import free_port
 
 PROGRAM: Final = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 needs_pgbouncer: Final = pytest.mark.skipif(
@@ -64,7 +64,7 @@ def pooled(
     """
     behind = parse_url(url)
     host = str(behind.host or behind.query.get("host"))
-    port = _free_port()
+    port = free_port()
     settings = folder / "pgbouncer.ini"
     log = folder / "pgbouncer.log"
     password = f" password={behind.password}" if behind.password else ""
@@ -118,9 +118,3 @@ def _open_all(address: str, *, connections: int) -> None:
     with ExitStack() as stack:
         for _ in range(connections):
             stack.enter_context(psycopg.connect(address)).execute("SELECT 1")
-
-
-def _free_port() -> int:
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        return int(chosen.getsockname()[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from sync_pipeline.operations.ports import DagsterProgram
 from sync_pipeline.wiring import Installation, open_installation
 from sync_pipeline_tests.conftest import REPOSITORY
 from sync_pipeline_tests.hosting.test_instance import settings_for
+from sync_pipeline_tests.ports import free_port
 
 CLI, CODE_SERVER = DagsterProgram.CLI, DagsterProgram.CODE_SERVER
 DAEMON, WEBSERVER = DagsterProgram.DAEMON, DagsterProgram.WEBSERVER
@@ -233,12 +233,6 @@ def programs(database_url: str, tmp_path: Path) -> Iterator[Programs]:
     started = Programs(tmp_path, database=database_url)
     yield started
     started.end()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-    return port
 
 
 def sensors(port: int) -> list[str]:

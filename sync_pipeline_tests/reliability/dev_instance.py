@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from sync_pipeline.engine.context import SyncContext
 from sync_pipeline.hosting.instance import instance_settings
 from sync_pipeline.settings import Settings, load_settings
 from sync_pipeline.wiring import open_installation
+from sync_pipeline_tests.ports import free_port
 from sync_pipeline_tests.reliability.catalogue import Found
 from sync_pipeline_tests.reliability.crash_driver import points
 from sync_pipeline_tests.reliability.program import program_environment
@@ -56,12 +56,6 @@ PARTS: Final[Mapping[str, re.Pattern[str]]] = {
 UNFINISHED: Final = "QUEUED, NOT_STARTED, STARTING, STARTED, CANCELING"
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
-
-
 def wait_for(found: Callable[[], T | None], *, seconds: float, what: str) -> T:
     """Ask again and again until there is an answer.
 
@@ -93,7 +87,7 @@ class DevInstance:
         dagster_home.mkdir()
         shipped = instance_settings(Settings(), environment={})
         (dagster_home / "dagster.yaml").write_text(_faster(shipped))
-        self._port, self.service_port = _free_port(), _free_port()
+        self._port, self.service_port = free_port(), free_port()
         self._env = {
             **program_environment(home, database=database),
             "DAGSTER_HOME": str(dagster_home),

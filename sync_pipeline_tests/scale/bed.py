@@ -31,6 +31,7 @@ from sync_pipeline.hosting.instance import instance_settings, open_instance
 from sync_pipeline.settings import Settings, load_settings
 from sync_pipeline.wiring import Installation, open_installation
 from sync_pipeline_tests.fakes.qdrant_stub import running_stub
+from sync_pipeline_tests.ports import free_port
 from sync_pipeline_tests.reliability.dev_instance import wait_for
 from sync_pipeline_tests.scale.hosts import Host, Network, host, network
 
@@ -283,7 +284,7 @@ CREATE TABLE materials (
 
 def _start_redis(address: str, *, folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     assert REDIS is not None
-    port = _free_port(address)
+    port = free_port(address)
     words = ["--bind", address, "--port", str(port), "--save", "", "--protected-mode", "no"]
     process = _start([REDIS, *words, "--dir", str(folder)], log=folder / "redis.log")
     _wait_for_port(address, port, process)
@@ -291,7 +292,7 @@ def _start_redis(address: str, *, folder: Path) -> tuple[subprocess.Popen[bytes]
 
 
 def _start_object_store(address: str, *, folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    port = _free_port(address)
+    port = free_port(address)
     words = [sys.executable, "-m", "moto.server", "-H", address, "-p", str(port)]
     process = _start(words, log=folder / "store.log")
     _wait_for_port(address, port, process)
@@ -316,12 +317,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _give_up(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.communicate()
-
-
-def _free_port(address: str) -> int:
-    with socket.create_server((address, 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def _wait_for_port(address: str, port: int, process: subprocess.Popen[bytes]) -> None:
