@@ -51,7 +51,6 @@ PASSED_ON: Final = (
 """How the variables begin that containers of runs need: our settings, keys of object stores,
 and how traces are sent."""
 FILE_NAME: Final = "dagster.yaml"
-"""SQLSTATE of a character that the database's encoding lacks."""
 
 
 def prepare_instance(
@@ -237,6 +236,7 @@ def _translate(
     """Name what Dagster's database does not do; None for what only Dagster can explain."""
     where = _place(sa.make_url(url))
     cause = error if isinstance(error, sa.exc.DBAPIError) else error.__cause__
+    said = str(getattr(cause, "orig", cause))
     state = getattr(getattr(cause, "orig", None), "pgcode", None)
     if state == errors.UntranslatableCharacter.sqlstate:
         return StateEncodingError(
@@ -254,7 +254,7 @@ def _translate(
     if state == errors.InsufficientPrivilege.sqlstate:
         return ConfigurationError(
             f"Dagster's database at {where} refuses its tables to the role: "
-            f"{str(getattr(cause, 'orig', cause)).splitlines()[0]}.",
+            f"{said.splitlines()[0]}.",
             remedy="Let an owner grant the role what it lacks, or name the role that owns them in "
             "`dagster.storage_url`.",
         )
@@ -263,7 +263,7 @@ def _translate(
             f"the disk of Dagster's database at {where} is full.",
             remedy="Make room and run again; what was recorded before stays.",
         )
-    reason = str(getattr(cause, "orig", cause)) if state is None else None
+    reason = said if state is None else None
     is_outage = isinstance(error, sa.exc.OperationalError | DagsterPostgresException)
     if is_outage or (reason is not None and settings_fault(reason) is not None):
         schema = DAGSTER_SCHEMA if names_dagster_schema(url) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ async def main():
 asyncio.run(main())
 """
 WAITING = """
-import json, sys, time
+import json, sys
 import sqlalchemy as sa
 from sync_pipeline.core import connecting
 from sync_pipeline.core.errors import SyncPipelineError
@@ -104,7 +105,7 @@ def test_a_server_that_vanishes_in_the_middle_of_an_answer_is_noticed(
 ) -> None:
     url = make_url(postgres_url)
     socket = Path(str(url.query["host"])) / f".s.PGSQL.{url.query.get('port', 5432)}"
-    with network() as joined, attached(joined, "lonely") as host:
+    with network() as joined, attached(joined, f"lonely-{os.getpid()}") as host:
         assert joined.bridge is not None
         with relay(joined.address, socket) as port:
             there = url.set(host=joined.address, port=port, query={})
@@ -116,9 +117,12 @@ def test_a_server_that_vanishes_in_the_middle_of_an_answer_is_noticed(
                 text=True,
             )
             with waiting:
-                assert waiting.stdout is not None
-                assert waiting.stdout.readline() == "waiting\n"
-                subprocess.run([IP, "link", "set", joined.bridge, "down"], check=True)
-                found, _ = waiting.communicate(timeout=60)
+                try:
+                    assert waiting.stdout is not None
+                    assert waiting.stdout.readline() == "waiting\n"
+                    subprocess.run([IP, "link", "set", joined.bridge, "down"], check=True)
+                    found, _ = waiting.communicate(timeout=60)
+                finally:
+                    waiting.kill()
 
     assert found == f"{error}\n"

@@ -21,10 +21,9 @@ from sync_pipeline_tests.conftest import REPOSITORY
 from sync_pipeline_tests.ports import free_port
 from sync_pipeline_tests.service.browsing import open_to_browsers
 from sync_pipeline_tests.service.served import Served
+from sync_pipeline_tests.service.test_metrics import DASHBOARD, RULES
 
 PROMETHEUS = shutil.which("prometheus")
-RULES = REPOSITORY / "deploy/prometheus/alerts.yml"
-DASHBOARD = REPOSITORY / "deploy/grafana/dashboard.json"
 SCRAPES = 4
 VARIABLES = {"$instance": ".*", "$__rate_interval": "30s"}
 """What Grafana puts in their place."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from sync_pipeline_tests.ports import free_port
 
 pytestmark = pytest.mark.process
 
@@ -124,8 +125,7 @@ if __name__ == "__main__":
 
 
 def test_a_collector_that_is_down_costs_the_work_nothing_and_is_told_once() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
 
     done, seconds = run(TRACED, f"http://127.0.0.1:{port}")
 
