@@ -286,7 +286,8 @@ class PostgresEmbeddingCache:
                 driver.execute(first)
             return take(driver.execute(composed, values))
 
-        return self._database.run(doing, work)
+        run = self._database.run_alone if first is None else self._database.run
+        return run(doing, work)
 
     def _read(
         self, doing: str, query: sql.Composed, model_id: str, hashes: list[str]
@@ -294,12 +295,14 @@ class PostgresEmbeddingCache:
         def work(connection: Connection) -> list[tuple[Any, ...]]:
             return psycopg_of(connection).execute(query, (model_id, hashes), binary=True).fetchall()
 
-        return self._database.run(doing, work)
+        return self._database.run_alone(doing, work)
 
     def _write(self, model_id: str, hashes: list[str], vectors: list[bytes]) -> None:
         dimension = len(vectors[0]) // STORED.itemsize
         values = (model_id, dimension, hashes, vectors)
-        self._database.run("keeping vectors", lambda it: psycopg_of(it).execute(self._put, values))
+        self._database.run_alone(
+            "keeping vectors", lambda it: psycopg_of(it).execute(self._put, values)
+        )
 
 
 def _unused_values(key: _Key, *, min_age_seconds: float) -> dict[str, object]:

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, and_, delete, func, literal, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from sync_pipeline.core.ports import RESERVED_FOR_SECONDS, Exhausted, Reservation
 from sync_pipeline.core.retrying import Retries
@@ -53,10 +53,11 @@ class PostgresLedger:
         self._usage = table(schema, "embedding_usage")
         self._budget = table(schema, "embedding_budget")
         self._call = table(schema, "embedding_reservation")
+        self._adding = self._upsert_usage()
 
     def book(self, entry: Entry, *, provider: str, taken: Taken) -> None:
         """Add what a call took that no budget looks at."""
-        self._database.run(
+        self._database.run_alone(
             "booking what embedding took",
             lambda it: self._add(it, entry, provider=provider, taken=taken),
         )
@@ -211,17 +212,16 @@ class PostgresLedger:
 
     def _add(self, connection: Connection, entry: Entry, *, provider: str, taken: Taken) -> None:
         """Add to the ledger."""
+        numbers = {name: getattr(taken, name) for name in _NUMBERS}
+        connection.execute(self._adding, {**_values(entry), "provider": provider, **numbers})
+
+    def _upsert_usage(self) -> Insert:
+        """Adds to a row of the ledger; made once, for every call of a model executes it."""
         columns = self._usage.c
-        values = {name: getattr(taken, name) for name in _NUMBERS}
-        statement = insert(self._usage).values(**_values(entry), provider=provider, **values)
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=[*_ENTRY, "provider"],
-                set_={
-                    **{name: columns[name] + statement.excluded[name] for name in _NUMBERS},
-                    "updated_at": func.now(),
-                },
-            )
+        statement = insert(self._usage)
+        sums = {name: columns[name] + statement.excluded[name] for name in _NUMBERS}
+        return statement.on_conflict_do_update(
+            index_elements=[*_ENTRY, "provider"], set_={**sums, "updated_at": func.now()}
         )
 
     def _count(

@@ -81,7 +81,7 @@ class PostgresIndexState:
 
         A row that was recorded from a later snapshot stays as it is.
         """
-        distinct = {row.document_id: row for row in rows}.values()
+        distinct = list({row.document_id: row for row in rows}.values())
         if not distinct:
             return
         values = {
@@ -94,8 +94,7 @@ class PostgresIndexState:
             "db_ids": [row.db_id for row in distinct],
             "embed_hashes": [json.dumps(dict(row.embed_hashes)) for row in distinct],
             "payload_hashes": [row.payload_hash for row in distinct],
-            "passages": [_passages(row.passages) for row in distinct],
-            "truncated_views": [",".join(row.truncated) for row in distinct],
+            **_of_long_texts(distinct),
         }
         self._execute("recording synced documents", index_state_statements.RECORD_SYNCED, values)
 
@@ -413,7 +412,7 @@ class PostgresIndexState:
 
     def _execute(self, doing: str, statement: sql.SQL, values: Mapping[str, Any]) -> None:
         composed = statement.format(table=self._name)
-        self._database.run(doing, lambda it: psycopg_of(it).execute(composed, values))
+        self._database.run_alone(doing, lambda it: psycopg_of(it).execute(composed, values))
 
     def _read(self, rows: Select[Any], views: Sequence[str]) -> NDArray[np.void]:
         """Read rows of ``_digest_rows``, joined by the server into one text of fixed-width fields.
@@ -426,7 +425,7 @@ class PostgresIndexState:
         padded = [func.rpad(value, _HASH_CHARACTERS) for value in hashes]
         line = func.concat(point_id, *padded)
         query = select(func.string_agg(line, aggregate_order_by(literal(""), point_id)))
-        encoded = self._database.run("reading recorded hashes", lambda it: it.scalar(query))
+        encoded = self._database.run_alone("reading recorded hashes", lambda it: it.scalar(query))
         width = f"S{_HASH_CHARACTERS}"
         fields = [
             ("point_id", "S36"),
@@ -451,6 +450,16 @@ class PostgresIndexState:
             .order_by(columns.point_id)
         )
         return query if stop is None else query.where(columns.point_id < stop)
+
+
+def _of_long_texts(rows: Sequence[StateRow]) -> dict[str, list[str | None] | None]:
+    """What only long texts have; no array where no row has it, as in most catalogues."""
+    has_passages = any(row.passages for row in rows)
+    is_truncated = any(row.truncated for row in rows)
+    return {
+        "passages": [_passages(row.passages) for row in rows] if has_passages else None,
+        "truncated_views": [",".join(row.truncated) for row in rows] if is_truncated else None,
+    }
 
 
 def _passages(passages: Mapping[str, Sequence[str]]) -> str | None:

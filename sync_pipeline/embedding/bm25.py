@@ -161,8 +161,11 @@ def _folded(text: str) -> str:
     The numbers of ``50×150`` stay words of their own, as they always were.
     """
     latin = _SINGLE_CYRILLIC.sub(lambda match: _LATIN_OF[match[0].lower()], text)
+    if _TIMES_SIGN.search(latin) is None:
+        # Few have one, and to look for products takes longer than all else here.
+        return latin
     products = [_TIMES_SIGN.sub("x", product) for product in _PRODUCT.findall(latin)]
-    return " ".join([latin, *products]) if products else latin
+    return " ".join([latin, *products])
 
 
 def _all_spellings(text: str) -> str:

@@ -618,4 +618,9 @@ def test_passages_are_recorded_and_replaced(state: IndexState) -> None:
 
     assert state.passages(document_ids=ids) == {ids[0]: {"story": ["p3"]}}
     assert state.count_by_view()["acme"]["material"]["text"].truncated == 0
+
+    record(state, replace(row(1), truncated=["text"]), scope=ACME)
+
+    assert state.passages(document_ids=ids) == {}
+    assert state.count_by_view()["acme"]["material"]["text"].truncated == 1
     assert state.passages(document_ids=[]) == {}

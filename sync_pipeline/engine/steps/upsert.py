@@ -129,13 +129,17 @@ def _iter_batches(sync: SyncContext, *, staged: StagedChanges) -> Iterator[_Batc
 
 def _cut_by_vectors(batches: Iterable[Iterable[Change]]) -> Iterator[list[Change]]:
     """The same batches, cut where the vectors of one would take too much memory."""
-    for changes in batches:
-        yield from batched_by_size(
-            changes,
-            max_items=sys.maxsize,
-            max_bytes=_MAX_PASSAGES,
-            size_of=lambda change: sum(map(len, change.passages.values())),
-        )
+    for batch in batches:
+        changes = list(batch)
+        if any(change.passages for change in changes):
+            yield from batched_by_size(
+                changes,
+                max_items=sys.maxsize,
+                max_bytes=_MAX_PASSAGES,
+                size_of=lambda change: sum(map(len, change.passages.values())),
+            )
+        elif changes:
+            yield changes
 
 
 def _write(
@@ -219,10 +223,11 @@ def _cached_vectors(
         TransientError: some have left the cache since they were embedded.
     """
     needed: dict[str, set[str]] = {}
-    for change in changes:
-        for view in change.embed_hashes:
-            model_id = sync.spec.view(view).model_id
-            needed.setdefault(model_id, set()).update(change.vector_keys(view))
+    for view in sync.views:
+        keys = needed.setdefault(sync.spec.view(view).model_id, set())
+        for change in changes:
+            if view in change.embed_hashes:
+                keys.update(change.vector_keys(view))
     vectors: dict[str, Vector] = {}
     for model_id, keys in needed.items():
         vectors |= sync.cache.get(
