@@ -181,11 +181,11 @@ def render_text(values: Sequence[str | None], *, markup: Markup = "none") -> str
     NULL is never the text "None".
     """
     any_value, repeated = _NORMALISED[markup], _NORMALISED_REPEATED[markup]
-    parts = (
+    parts = [
         repeated(value) if len(value) <= _REPEATED_CHARACTERS else any_value(value)
         for value in values
         if value
-    )
+    ]
     return " ".join(filter(None, parts))
 
 
@@ -262,9 +262,8 @@ class DocumentBuilder:
     """
 
     __slots__ = (
-        "_embed_hashes", "_entity", "_fixed", "_markup", "_payload_slots", "_ranked", "_scope",
-        "_view_limits",
-        "_view_slots",
+        "_embed_hashes", "_entity", "_fixed", "_limits", "_markup", "_payload_slots", "_ranked",
+        "_scope", "_view_limits", "_view_slots",
     )  # fmt: skip
 
     def __init__(
@@ -294,6 +293,9 @@ class DocumentBuilder:
             (view, tuple((view_at[column], longest_text(entity, column)) for column in columns))
             for view, columns in entity.views
         )
+        self._limits = tuple(
+            (view_at[column], longest_text(entity, column)) for column in entity.view_columns
+        )
         self._payload_slots = tuple((field, payload_at[column]) for field, column in entity.payload)
         ranked_from = payload_from + len(payload_at)
         self._ranked = slice(ranked_from, ranked_from + len(entity.priority))
@@ -312,15 +314,15 @@ class DocumentBuilder:
         if owner_fault is not None:
             return self._reject(row_id, *(self._undecodable(row) or owner_fault))
         try:
-            texts = tuple(
+            rendered = [
                 render_text([row[slot] for slot in slots], markup=self._markup)  # type: ignore[misc]  # text by contract of RowSource
                 for slots in self._view_slots
-            )
+            ]
         except UnicodeEncodeError as error:
             surrogate = Reason.INVALID_TEXT, f"lone surrogate at character {error.start}"
             return self._reject(row_id, *(self._undecodable(row) or surrogate))
         cut = self._cut(row)
-        texts = tuple(text if has_words(text) else "" for text in texts)
+        texts = tuple(text if has_words(text) else "" for text in rendered)
         shown = " ".join(filter(None, texts))
         if not shown:
             columns = ", ".join(self._entity.view_columns)
@@ -350,11 +352,17 @@ class DocumentBuilder:
             dropped=dropped,
             cut=cut,
             is_archived=is_archived,
-            rank=rank_of(row[self._ranked], self._entity.priority),
+            rank=rank_of(row[self._ranked], self._entity.priority) if self._entity.priority else "",
         )
 
     def _cut(self, row: Sequence[object]) -> tuple[str, ...]:
         """Views with a column that is as long as what is read of it at most."""
+        for slot, limit in self._limits:
+            value = row[slot]
+            if value and len(value) >= limit:  # type: ignore[arg-type]  # text by contract of RowSource
+                break
+        else:  # nearly every row
+            return ()
         return tuple(
             view
             for view, slots in self._view_limits

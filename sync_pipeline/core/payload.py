@@ -118,7 +118,7 @@ def schema_version_of(payload: Payload) -> int | None:
 def embed_hashes_of(payload: Payload) -> dict[str, str]:
     """Per view the hash of the text that its vector was made of."""
     hashes = payload.get(EMBED_HASH)
-    if not isinstance(hashes, Mapping):
+    if not isinstance(hashes, (dict, Mapping)):  # a dictionary is told ten times as fast
         return {}
     return {
         view: value
@@ -141,6 +141,8 @@ def text_spans_of(payload: Payload) -> dict[str, tuple[int, int]]:
 
 def content_digest(embed_hashes: Mapping[str, str], views: Sequence[str]) -> str:
     """One digest of the embed hashes of these views to compare by; empty where there are none."""
+    if len(views) == 1:
+        return embed_hashes.get(views[0]) or ""
     kept = {view: value for view in views if (value := embed_hashes.get(view))}
     return combine_hashes(kept) if kept else ""
 

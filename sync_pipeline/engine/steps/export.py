@@ -88,9 +88,10 @@ class _Tally:
         """Count a document, and what its payload could not keep."""
         self.entities[document.entity_type].documents += 1
         self.archived += document.is_archived
-        for name, values in Counter(document.dropped).items():
-            self.dropped[document.entity_type, name] += values
-            self.rows_with_dropped[document.entity_type, name] += 1
+        if document.dropped:
+            for name, values in Counter(document.dropped).items():
+                self.dropped[document.entity_type, name] += values
+                self.rows_with_dropped[document.entity_type, name] += 1
 
     def reject(self, rejection: Rejection) -> None:
         """Set a row aside, the first of several with one id for all of them."""
@@ -398,7 +399,10 @@ def iter_built(
     set_aside = find_set_aside(sync, snapshot=snapshot, entity=entity, scope=scope, ids=ids)
     with closing(read_ahead(snapshot.iter_rows(entity=entity, scope=scope, ids=ids))) as batches:
         for rows in batches:
-            yield [set_aside.get(str(row[0])) or builder.build(row) for row in rows]
+            if set_aside:
+                yield [set_aside.get(str(row[0])) or builder.build(row) for row in rows]
+            else:
+                yield list(map(builder.build, rows))
 
 
 def _iter_documents(
