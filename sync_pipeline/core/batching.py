@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -12,20 +13,21 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Cut into lists of at most ``size`` items, in order."""
     if size < 1:
         raise ValueError("a batch holds at least one item")
-    batch: list[T] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
         yield batch
 
 
 def batched_by_size(
-    items: Iterable[T], *, max_items: int, max_bytes: int, size_of: Callable[[T], int]
+    items: Iterable[T], *, max_items: int, max_bytes: int | None, size_of: Callable[[T], int]
 ) -> Iterator[list[T]]:
-    """Cut by count and bytes; one item over ``max_bytes`` makes a batch of its own."""
+    """Cut by count and bytes; one item over ``max_bytes`` makes a batch of its own.
+
+    Without ``max_bytes`` sizes do not matter, and nobody is asked for them.
+    """
+    if max_bytes is None:
+        yield from batched(items, max_items)
+        return
     batch: list[T] = []
     held = 0
     for item in items:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 GLOBAL_KEY: Final = "global"
@@ -20,8 +21,12 @@ FORBIDDEN_IN_KEYS: Final = ("...",)
 """Parts that Dagster refuses in a partition key, besides control characters."""
 
 
+@lru_cache(maxsize=1024)
 def why_not_a_tenant_id(value: str) -> str | None:
-    """Say what is wrong with a tenant id, or None where nothing is."""
+    """Say what is wrong with a tenant id, or None where nothing is.
+
+    Remembered, for every row of a tenant is asked.
+    """
     if not value or value != value.strip():
         return "it is empty or has spaces around it"
     if value.casefold() == GLOBAL_KEY:

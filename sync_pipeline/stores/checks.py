@@ -160,7 +160,10 @@ def check_ids(point_ids: Sequence[str]) -> None:
 def payload_fault(payload: Mapping[str, object]) -> str | None:
     """Say which part of a payload an index cannot hold, or None."""
     for field, value in payload.items():
-        fault = None if type(value) is str else number_fault(value)
+        # Nearly every value; asked here, for a call costs more than the question.
+        if value is None or type(value) is str or type(value) is bool:
+            continue
+        fault = number_fault(value)
         if fault is not None:
             return f"payload {field} {fault}"
     try:
@@ -182,7 +185,7 @@ def sparse_fault(sparse: SparseVector) -> str | None:
         return f"have {len(sparse.indices)} indices and {len(sparse.values)} values"
     if len(set(sparse.indices)) != len(sparse.indices):
         return "name an index twice"
-    if any(index not in _SPARSE_INDICES for index in sparse.indices):
+    if not all(map(_SPARSE_INDICES.__contains__, sparse.indices)):
         return "have an index beyond 32 bits"
     if not all(map(math.isfinite, sparse.values)):
         return "are not finite"

@@ -87,14 +87,14 @@ def compare_scope(
     began = sync.seconds()
     ensure_index(sync)
     staging = _Staging(sync, export=export, counts=export.counts)
-    compared = _Digested(iter_comparisons(sync, export=export), digest=NO_CHANGES)
+    compared = iter_comparisons(sync, export=export)
+    if planned is not None:
+        compared = _as_planned(compared, planned=planned, scope_key=export.scope_key)
     with counted(lambda: staging.counts):
         for comparison in iter_by_priority(sync, compared, export=export):
             sync.checkpoint(scope=export.scope)
             staging.add(comparison)
             sync.progress.advance("compare", done=comparison.part + 1, total=export.parts)
-    if planned is not None and compared.digest != planned:
-        raise PlanOutdatedError(scope_key=export.scope_key)
     staging.finish()
     return StagedComparison(
         **inherited(
@@ -111,17 +111,20 @@ def compare_scope(
     )
 
 
-@dataclass(slots=True)
-class _Digested:
-    """Comparisons as they come, and the digest of all that came so far."""
+def _as_planned(
+    comparisons: Iterable[Comparison], *, planned: str, scope_key: str
+) -> Iterator[Comparison]:
+    """Yield the same, if all of them together are what was planned.
 
-    comparisons: Iterable[Comparison]
-    digest: str
-
-    def __iter__(self) -> Iterator[Comparison]:
-        for comparison in self.comparisons:
-            self.digest = change_digest(self.digest, comparison)
-            yield comparison
+    Raises:
+        PlanOutdatedError: after the last one, where they are not.
+    """
+    digest = NO_CHANGES
+    for comparison in comparisons:
+        digest = change_digest(digest, comparison)
+        yield comparison
+    if digest != planned:
+        raise PlanOutdatedError(scope_key=scope_key)
 
 
 @dataclass(slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -186,10 +185,10 @@ def _iter_turns(table: pa.Table) -> Iterator[tuple[str, dict[str, _Text]]]:
     """Missing texts by embed hash, piece by piece and in each model by model."""
     for _, piece in split_by_place(table, table.column("piece").to_numpy()):
         texts: dict[str, dict[str, _Text]] = {}
-        for row in piece.to_pylist():
-            texts.setdefault(row["model_id"], {})[row["text_hash"]] = _Text(
-                row["text"], row["views"]
-            )
+        columns = ("model_id", "text_hash", "text", "views")
+        rows = zip(*(piece.column(name).to_pylist() for name in columns), strict=True)
+        for model_id, text_hash, text, views in rows:
+            texts.setdefault(model_id, {})[text_hash] = _Text(text, views)
         yield from texts.items()
 
 
@@ -301,7 +300,7 @@ def _embed_batches(
         for batch in batched_by_size(
             by_length(values),
             max_items=min(sync.options.embed_chunk_size, embedder.max_batch),
-            max_bytes=embedder.max_batch_bytes or sys.maxsize,
+            max_bytes=embedder.max_batch_bytes,
             size_of=lambda place: len(values[place].encode()),
         ):
             if embed.failed is not None:
