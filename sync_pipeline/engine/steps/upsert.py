@@ -104,6 +104,7 @@ def upsert_scope(sync: SyncContext, *, staged: StagedChanges, fence: Fence) -> A
 
 def _iter_batches(sync: SyncContext, *, staged: StagedChanges) -> Iterator[_Batch]:
     """Batches of the change set, with their points made."""
+    revision = staged.revision
     for name in staged.changes:
         dataset = sync.staging.open_dataset(name)
         for changes in _cut_by_vectors(
@@ -112,7 +113,7 @@ def _iter_batches(sync: SyncContext, *, staged: StagedChanges) -> Iterator[_Batc
         ):
             now = sync.now()
             payloads = {
-                change.document_id: _payload(change, synced_at=now, revision=staged.revision)
+                change.document_id: _payload(change, synced_at=now, revision=revision)
                 for change in changes
                 if change.action is not Action.RECORD
             }
