@@ -25,7 +25,7 @@ SCALE_TESTS := sync_pipeline_tests/scale sync_pipeline_tests/defs/test_dead_runs
 	sync_pipeline_tests/stores/test_cluster.py sync_pipeline_tests/engine/test_cluster.py \
 	sync_pipeline_tests/deploy
 
-.PHONY: help setup demo dev test fast check format docs soak chaos bench bench-service bench-canaries bench-retrieval bench-backup bench-row-bytes bench-embedding-pace bench-runtimes bench-landing scale scale-tenants landing bench-full model-change acceptance-tools clean
+.PHONY: help setup demo dev test fast check format docs soak chaos bench bench-service bench-canaries bench-retrieval bench-backup bench-row-bytes bench-embedding-pace bench-runtimes bench-landing bench-against scale scale-tenants landing bench-full model-change acceptance-tools clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -113,6 +113,9 @@ landing: setup ## Land 109,000 products with twenty kills, and 6,000 tools with 
 	SYNC_PIPELINE_LANDING_PRODUCTS=109000 SYNC_PIPELINE_LANDING_TOOLS=6000 \
 	SYNC_PIPELINE_LANDING_RESULTS=benchmarks/results/landing/runs.jsonl \
 	$(BIN)/python -m pytest -s sync_pipeline_tests/landing/test_hostile_system.py sync_pipeline_tests/landing/test_rest_catalogue.py sync_pipeline_tests/landing/test_tools_directory.py
+
+bench-against: setup ## What a change costs: this checkout and OTHER=../before, both at once
+	$(BIN)/python -m benchmarks.against $(OTHER) $(BENCH_ARGS)
 
 bench-full: setup $(BENCH_VENV)/.ready ## Measure everything, then renew docs/performance.md
 	$(BIN)/python -m benchmarks.run --suite full $(BENCH_ARGS); status=$$?; \

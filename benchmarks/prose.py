@@ -141,4 +141,8 @@ REPEAT: Final = """\
 page. `python -m benchmarks.run --only NAME` runs one benchmark. Raw samples are in
 `benchmarks/results/`.
 
+What a change costs: `make bench-against OTHER=../before`, another checkout with its environment.
+Both run the same command at the same time, so that a machine that is slow in one minute and fast
+in the next is so for both.
+
 Versions:"""
