@@ -26,7 +26,6 @@ from sync_pipeline.core.ports import (
 from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database import embedding_cache_statements as statements
-from sync_pipeline.database.arrays import text_array
 from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, psycopg_of
 
 HASHES_PER_STATEMENT: Final = 5000
@@ -108,7 +107,7 @@ class PostgresEmbeddingCache:
         self._execute("noting a use of the cache", statements.BEGIN_USE, (scope.key, owner))
         absent = set(text_hashes)
         for hashes in batched(text_hashes, HASHES_PER_STATEMENT):
-            values = {"model_id": model_id, "text_hashes": text_array(hashes)}
+            values = {"model_id": model_id, "text_hashes": hashes}
             found = self._rows("looking for vectors", statements.CLAIM, values)
             absent.difference_update(row[0] for row in found)
         return absent
@@ -293,16 +292,14 @@ class PostgresEmbeddingCache:
     def _read(
         self, doing: str, query: sql.Composed, model_id: str, hashes: list[str]
     ) -> list[tuple[Any, ...]]:
-        values = (model_id, text_array(hashes))
-
         def work(connection: Connection) -> list[tuple[Any, ...]]:
-            return psycopg_of(connection).execute(query, values, binary=True).fetchall()
+            return psycopg_of(connection).execute(query, (model_id, hashes), binary=True).fetchall()
 
         return self._database.run_alone(doing, work)
 
     def _write(self, model_id: str, hashes: list[str], vectors: list[bytes]) -> None:
         dimension = len(vectors[0]) // STORED.itemsize
-        values = (model_id, dimension, text_array(hashes), vectors)
+        values = (model_id, dimension, hashes, vectors)
         self._database.run_alone(
             "keeping vectors", lambda it: psycopg_of(it).execute(self._put, values)
         )

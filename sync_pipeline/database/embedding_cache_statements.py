@@ -8,15 +8,15 @@ from typing import Final
 from psycopg import sql
 
 KNOWN: Final = sql.SQL("""
-SELECT text_hash FROM {table} WHERE model_id = %s AND text_hash = ANY(%s::text[])
+SELECT text_hash FROM {table} WHERE model_id = %s AND text_hash = ANY(%b::text[])
 """)
 GET: Final = sql.SQL("""
-SELECT text_hash, vector FROM {table} WHERE model_id = %s AND text_hash = ANY(%s::text[])
+SELECT text_hash, vector FROM {table} WHERE model_id = %s AND text_hash = ANY(%b::text[])
 """)
 PUT: Final = sql.SQL("""
 INSERT INTO {table} (model_id, text_hash, vector, dimension)
 SELECT %s, given.text_hash, given.vector, %s
-FROM unnest(%s::text[], %b::bytea[]) AS given (text_hash, vector)
+FROM unnest(%b::text[], %b::bytea[]) AS given (text_hash, vector)
 ORDER BY given.text_hash -- two writers of the same texts wait for each other, without deadlock
 ON CONFLICT (model_id, text_hash) DO NOTHING
 """)
@@ -36,7 +36,7 @@ WHERE since > clock_timestamp() - make_interval(secs => %s) ORDER BY since, scop
 CLAIM: Final = sql.SQL("""
 WITH known AS (
   SELECT text_hash, unused_since IS NOT NULL AS is_marked FROM {table}
-  WHERE model_id = %(model_id)s AND text_hash = ANY(%(text_hashes)s::text[])
+  WHERE model_id = %(model_id)s AND text_hash = ANY(%(text_hashes)b::text[])
 ), kept AS (
   -- What is deleted meanwhile is not returned, and so embedded again.
   UPDATE {table} SET unused_since = NULL

@@ -37,7 +37,6 @@ from sync_pipeline.core.ports import DocumentRecord, FailedDocument, StateRow, V
 from sync_pipeline.core.retrying import Retries
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.database import index_state_statements
-from sync_pipeline.database.arrays import text_array
 from sync_pipeline.database.encoding import escaped
 from sync_pipeline.database.engine import DEFAULT_SCHEMA, Database, psycopg_of
 from sync_pipeline.database.tables import table
@@ -90,14 +89,12 @@ class PostgresIndexState:
             **_owner(self._collection, scope),
             "snapshot_at": snapshot_at,
             "vector_version": vector_version,
-            "document_ids": text_array(row.document_id for row in distinct),
-            "point_ids": text_array(row.point_id for row in distinct),
-            "entity_types": text_array(row.entity_type for row in distinct),
-            "db_ids": text_array(row.db_id for row in distinct),
-            "embed_hashes": text_array(
-                orjson.dumps(dict(row.embed_hashes)).decode() for row in distinct
-            ),
-            "payload_hashes": text_array(row.payload_hash for row in distinct),
+            "document_ids": [row.document_id for row in distinct],
+            "point_ids": [row.point_id for row in distinct],
+            "entity_types": [row.entity_type for row in distinct],
+            "db_ids": [row.db_id for row in distinct],
+            "embed_hashes": [orjson.dumps(dict(row.embed_hashes)).decode() for row in distinct],
+            "payload_hashes": [row.payload_hash for row in distinct],
             **_of_long_texts(distinct),
         }
         self._execute("recording synced documents", index_state_statements.RECORD_SYNCED, values)
@@ -456,15 +453,13 @@ class PostgresIndexState:
         return query if stop is None else query.where(columns.point_id < stop)
 
 
-def _of_long_texts(rows: Sequence[StateRow]) -> dict[str, str | None]:
+def _of_long_texts(rows: Sequence[StateRow]) -> dict[str, list[str | None] | None]:
     """What only long texts have; no array where no row has it, as in most catalogues."""
     has_passages = any(row.passages for row in rows)
     is_truncated = any(row.truncated for row in rows)
     return {
-        "passages": text_array(_passages(it.passages) for it in rows) if has_passages else None,
-        "truncated_views": text_array(",".join(it.truncated) for it in rows)
-        if is_truncated
-        else None,
+        "passages": [_passages(row.passages) for row in rows] if has_passages else None,
+        "truncated_views": [",".join(row.truncated) for row in rows] if is_truncated else None,
     }
 
 
