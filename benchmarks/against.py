@@ -65,7 +65,8 @@ def main(arguments: Sequence[str]) -> int:
             versions=package_versions(),
             outcomes=(outcome,),
         )
-        console.print(f"Results: {results.write(options.out)}", highlight=False)
+        kept_at = results.write(options.out / _commit(options.other))
+        console.print(f"Results: {kept_at}", highlight=False)
     return 0
 
 
@@ -191,7 +192,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("other", type=Path, help="another checkout, with its environment")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=SIZES["quick"].rows)
-    parser.add_argument("--out", type=Path, help="folder of the results file")
+    parser.add_argument("--out", type=Path, help="folder of the results, one inside per other commit")
     return parser.parse_args(arguments)
 
 
