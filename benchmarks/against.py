@@ -192,7 +192,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("other", type=Path, help="another checkout, with its environment")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=SIZES["quick"].rows)
-    parser.add_argument("--out", type=Path, help="folder of the results, one inside per other commit")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the results, one inside per other commit"
+    )
     return parser.parse_args(arguments)
 
 
