@@ -10,6 +10,8 @@ from benchmarks.against import main, run_both
 from benchmarks.child import BenchmarkError
 from benchmarks.home import Home
 
+pytestmark = pytest.mark.process
+
 
 def program(folder: Path, name: str, *, does: str) -> Path:
     path = folder / name
