@@ -16,9 +16,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -29,11 +29,11 @@ from rich.markup import escape
 
 from benchmarks.catalogue import CatalogueSize
 from benchmarks.child import BenchmarkError
-from benchmarks.home import Home, Server
+from benchmarks.home import PROGRAM, Home
 from benchmarks.machine import machine_facts, package_versions
 from benchmarks.results import Figure, Outcome, Results
 from benchmarks.run import outcome_table
-from benchmarks.workbench import SIZES, Workbench
+from benchmarks.workbench import SIZES, Workbench, open_bench
 
 TITLE: Final = "This checkout against another one, both at once"
 COMMANDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
@@ -43,7 +43,8 @@ COMMANDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "verify": ("verify all", ("verify", "all")),
 }
 """By name what it is called and its words; on an index in step, but for the first."""
-_LOOK_SECONDS: Final = 0.02
+_NO_PATH: Final = {"PYTHONPATH": ""}
+"""Else a checkout could run the other one's code."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -76,95 +77,66 @@ def _compared(options: argparse.Namespace, console: Console) -> Outcome:
     Raises:
         BenchmarkError: the other checkout has no environment, or a command failed.
     """
-    programs = [_program_of(options.other), Path(sys.executable).with_name("sync-pipeline")]
-    folder = Path(tempfile.mkdtemp(prefix="spb-"))
-    server = Server(folder)
-    bench = Workbench(
-        suite="quick",
-        scale=1.0,
-        sizes=SIZES["quick"],
-        folder=folder,
-        server=server,
-        rivals_python=Path(sys.executable),
-        say=lambda text: console.print(f"[dim]{text}[/]", highlight=False),
-    )
-    size = CatalogueSize(rows=options.rows)
-    try:
+    programs = [_program_of(options.other), PROGRAM]
+    with open_bench(
+        "quick", say=lambda text: console.print(f"[dim]{text}[/]", highlight=False)
+    ) as bench:
+        size = CatalogueSize(rows=options.rows)
         figures = _measure(bench, programs, size=size, rounds=options.rounds)
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
     note = f"{options.rows:,} rows; the other one is {_commit(options.other)}."
     return Outcome(name="against", title=TITLE, figures=figures, notes=(note,))
 
 
 def _measure(
-    bench: Workbench, programs: Sequence[Path], *, size: CatalogueSize, rounds: int
+    bench: Workbench, programs: Sequence[str], *, size: CatalogueSize, rounds: int
 ) -> tuple[Figure, ...]:
     """Per command the seconds of both, and round by round this one's over the other's."""
     seconds: dict[str, list[list[float]]] = {name: [] for name in COMMANDS}
     for number in range(rounds):
-        homes = [bench.new_home(size, provider="hashing") for _ in programs]
+        homes = [
+            replace(bench.new_home(size, provider="hashing"), settings=_NO_PATH, program=program)
+            for program in programs
+        ]
         for name, (label, words) in COMMANDS.items():
             bench.say(f"round {number + 1} of {rounds}: {label}")
-            seconds[name].append(run_both(programs, homes, words, is_reversed=number % 2 == 1))
+            seconds[name].append(run_both(homes, words, is_reversed=number % 2 == 1))
         for home in homes:
             bench.server.drop(home.database_url)
             shutil.rmtree(home.folder)
     figures: list[Figure] = []
     for name, (label, _) in COMMANDS.items():
-        others, ours = zip(*seconds[name], strict=True)
-        ratios = tuple(ours_of / other for other, ours_of in seconds[name])
+        before, now = zip(*seconds[name], strict=True)
+        ratios = tuple(after / earlier for earlier, after in seconds[name])
         figures += [
-            Figure(key=f"{name}/other", label=f"{label}: the other", unit="s", samples=others),
-            Figure(key=f"{name}/this", label=f"{label}: this one", unit="s", samples=ours),
+            Figure(key=f"{name}/other", label=f"{label}: the other", unit="s", samples=before),
+            Figure(key=f"{name}/this", label=f"{label}: this one", unit="s", samples=now),
             Figure(key=f"{name}/ratio", label=f"{label}: this / other", unit="x", samples=ratios),
         ]
         bench.say(f"{label}: {median(ratios):.3f} x")
     return tuple(figures)
 
 
-def run_both(
-    programs: Sequence[Path], homes: Sequence[Home], words: Sequence[str], *, is_reversed: bool
-) -> list[float]:
-    """Start one command in every home at once; the seconds of each, in the order of the homes.
+def run_both(homes: Sequence[Home], words: Sequence[str], *, is_reversed: bool) -> list[float]:
+    """Run one command in every home at once; the seconds of each, in the order of the homes.
 
     Args:
-        programs: The command line of each.
-        homes: Where each runs.
+        homes: Where it runs, each with its program.
         words: The command.
         is_reversed: Whether the last one is started first: the first is a little ahead.
 
     Raises:
-        BenchmarkError: one of them ended with an error.
+        ChildFailedError: one of them ended with an error.
     """
-    places = list(range(len(homes)))
-    processes: dict[int, subprocess.Popen[bytes]] = {}
-    began = time.perf_counter()
-    for place in reversed(places) if is_reversed else places:
-        homes[place].folder.mkdir(parents=True, exist_ok=True)
-        processes[place] = subprocess.Popen(
-            [str(programs[place]), "--json", *words],
-            env={**homes[place].environment, "PYTHONPATH": ""},
-            cwd=homes[place].folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-    seconds: dict[int, float] = {}
-    while len(seconds) < len(processes):
-        time.sleep(_LOOK_SECONDS)
-        for place, process in processes.items():
-            if place not in seconds and process.poll() is not None:
-                seconds[place] = time.perf_counter() - began
-                if process.returncode:
-                    raise BenchmarkError(
-                        f"`{' '.join(words)}` of {programs[place]} ended with code "
-                        f"{process.returncode}"
-                    )
-    return [seconds[place] for place in places]
+    places = range(len(homes))
+    with ThreadPoolExecutor(len(homes)) as pool:
+        running = {
+            place: pool.submit(homes[place].run, "--json", *words)
+            for place in (reversed(places) if is_reversed else places)
+        }
+    return [running[place].result().seconds for place in places]
 
 
-def _program_of(checkout: Path) -> Path:
+def _program_of(checkout: Path) -> str:
     """The command line of another checkout.
 
     Raises:
@@ -173,7 +145,7 @@ def _program_of(checkout: Path) -> Path:
     program = checkout.resolve() / ".venv" / "bin" / "sync-pipeline"
     if not program.is_file():
         raise BenchmarkError(f"{checkout} has no environment: run `make setup` there")
-    return program
+    return str(program)
 
 
 def _commit(checkout: Path) -> str:

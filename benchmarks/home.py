@@ -23,6 +23,9 @@ Provider = Literal["hashing", "sentence-transformers", "openai"]
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 
+PROGRAM: Final = str(Path(sys.executable).with_name("sync-pipeline"))
+"""The command line as installed beside this interpreter."""
+
 _OURS: Final = ("SYNC_PIPELINE", "DATABASE_URL", "STATE_DATABASE_URL", "QDRANT_", "OPENAI_", "PG")
 _QUIET: Final = {
     "HF_HUB_OFFLINE": "1",
@@ -94,11 +97,8 @@ class Home:
     provider: Provider
     settings: Mapping[str, str] = field(default_factory=dict)
     """Other settings, by the name of their variable."""
-
-    @property
-    def program(self) -> str:
-        """The command line, as installed beside this interpreter."""
-        return str(Path(sys.executable).with_name("sync-pipeline"))
+    program: str = PROGRAM
+    """The command line."""
 
     @property
     def index_folder(self) -> Path:

@@ -8,13 +8,10 @@ beside the figure that has to keep it. Prints tables, writes a whole suite to
 from __future__ import annotations
 
 import argparse
-import shutil
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,15 +25,13 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.child import BenchmarkError
-from benchmarks.home import REPOSITORY, Server
 from benchmarks.machine import machine_facts, package_versions
 from benchmarks.numbers_shown import limit_shown, shown
 from benchmarks.results import RESULTS_FOLDER, Figure, Outcome, Results
 from benchmarks.suites import ALONE, BENCHMARKS, OF_SIZES
-from benchmarks.workbench import SIZES, Workbench
+from benchmarks.workbench import SIZES, Workbench, open_bench
 
 ALL: Final = {**BENCHMARKS, **OF_SIZES, **ALONE}
-RIVALS_PYTHON: Final = REPOSITORY / ".venv-bench" / "bin" / "python"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -52,7 +47,12 @@ def main(arguments: Sequence[str]) -> int:
         versions=package_versions(),
     )
     folder = _results_folder(options)
-    with _open_bench(options, console) as bench:
+    with open_bench(
+        options.suite,
+        say=lambda text: console.print(f"[dim]{text}[/]", highlight=False),
+        scale=options.scale,
+        work=options.work,
+    ) as bench:
         for name in options.only or (OF_SIZES if options.suite == "sizes" else BENCHMARKS):
             outcome = _measure(bench, name, console)
             results = replace(results, outcomes=(*results.outcomes, outcome))
@@ -105,26 +105,6 @@ def _measure(bench: Workbench, name: str, console: Console) -> Outcome:
         console.print(f"[red]{name} failed[/]: {escape(str(error))}", highlight=False)
         outcome = Outcome(name=name, title=benchmark.title, skipped="it failed", has_failed=True)
     return replace(outcome, seconds=round(time.perf_counter() - began, 1))
-
-
-@contextmanager
-def _open_bench(options: argparse.Namespace, console: Console) -> Iterator[Workbench]:
-    """A folder and a database server for the length of the run."""
-    folder = Path(tempfile.mkdtemp(prefix="spb-", dir=options.work))
-    server = Server(folder)
-    try:
-        yield Workbench(
-            suite=options.suite,
-            scale=options.scale,
-            sizes=SIZES[options.suite].scaled(options.scale),
-            folder=folder,
-            server=server,
-            rivals_python=RIVALS_PYTHON,
-            say=lambda text: console.print(f"[dim]{text}[/]", highlight=False),
-        )
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _results_folder(options: argparse.Namespace) -> Path | None:

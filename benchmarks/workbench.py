@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +29,7 @@ from sync_pipeline.embedding.precision import choose_dtype
 
 Suite = Literal["quick", "full", "sizes"]
 
+RIVALS_PYTHON: Final = REPOSITORY / ".venv-bench" / "bin" / "python"
 MIN_ROWS: Final = 330
 """Fewest rows of a catalogue when everything is scaled down."""
 DTYPES: Final = ("float32", "bfloat16")
@@ -205,6 +209,39 @@ class Workbench:
             environment={**clean_environment(), "PYTHONPATH": str(REPOSITORY)},
             folder=folder,
         )
+
+
+@contextmanager
+def open_bench(
+    suite: Suite,
+    *,
+    say: Callable[[str], None],
+    scale: float = 1.0,
+    work: Path | None = None,
+) -> Iterator[Workbench]:
+    """A folder and a database server for the length of the ``with``.
+
+    Args:
+        suite: How much is measured.
+        say: Where progress is told.
+        scale: Below 1: fewer rows.
+        work: Where the folder is made; None: where temporary ones are.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="spb-", dir=work))
+    server = Server(folder)
+    try:
+        yield Workbench(
+            suite=suite,
+            scale=scale,
+            sizes=SIZES[suite].scaled(scale),
+            folder=folder,
+            server=server,
+            rivals_python=RIVALS_PYTHON,
+            say=say,
+        )
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def distinct_texts(size: CatalogueSize) -> list[str]:
