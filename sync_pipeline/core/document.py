@@ -352,7 +352,7 @@ class DocumentBuilder:
             dropped=dropped,
             cut=cut,
             is_archived=is_archived,
-            rank=rank_of(row[self._ranked], self._entity.priority) if self._entity.priority else "",
+            rank=rank_of(row[self._ranked], self._entity.priority),
         )
 
     def _cut(self, row: Sequence[object]) -> tuple[str, ...]:

@@ -118,7 +118,7 @@ def schema_version_of(payload: Payload) -> int | None:
 def embed_hashes_of(payload: Payload) -> dict[str, str]:
     """Per view the hash of the text that its vector was made of."""
     hashes = payload.get(EMBED_HASH)
-    if not isinstance(hashes, (dict, Mapping)):  # a dictionary is told three times as fast
+    if not isinstance(hashes, Mapping):
         return {}
     return {
         view: value

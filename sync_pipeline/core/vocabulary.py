@@ -59,12 +59,11 @@ class Vocabulary:
     def of(cls, counts: Iterable[TokenCount]) -> Self:
         """Sum up the texts that were counted."""
         token_counts = list(counts)
-        not_known = [count for count in token_counts if count.unknown]
         return cls(
             texts=len(token_counts),
-            unknown_texts=sum(count.is_unknown for count in not_known),
+            unknown_texts=sum(count.is_unknown for count in token_counts),
             tokens=sum(count.tokens for count in token_counts),
-            unknown_tokens=sum(count.unknown for count in not_known),
+            unknown_tokens=sum(count.unknown for count in token_counts),
         )
 
     def __add__(self, other: Vocabulary) -> Vocabulary:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -82,7 +81,7 @@ class PostgresIndexState:
 
         A row that was recorded from a later snapshot stays as it is.
         """
-        distinct = list({row.document_id: row for row in rows}.values())
+        distinct = {row.document_id: row for row in rows}.values()
         if not distinct:
             return
         values = {
@@ -93,9 +92,10 @@ class PostgresIndexState:
             "point_ids": [row.point_id for row in distinct],
             "entity_types": [row.entity_type for row in distinct],
             "db_ids": [row.db_id for row in distinct],
-            "embed_hashes": [orjson.dumps(dict(row.embed_hashes)).decode() for row in distinct],
+            "embed_hashes": [_json(dict(row.embed_hashes)) for row in distinct],
             "payload_hashes": [row.payload_hash for row in distinct],
-            **_of_long_texts(distinct),
+            "passages": [_passages(row.passages) for row in distinct],
+            "truncated_views": [",".join(row.truncated) for row in distinct],
         }
         self._execute("recording synced documents", index_state_statements.RECORD_SYNCED, values)
 
@@ -453,20 +453,15 @@ class PostgresIndexState:
         return query if stop is None else query.where(columns.point_id < stop)
 
 
-def _of_long_texts(rows: Sequence[StateRow]) -> dict[str, list[str | None] | None]:
-    """What only long texts have; no array where no row has it, as in most catalogues."""
-    has_passages = any(row.passages for row in rows)
-    is_truncated = any(row.truncated for row in rows)
-    return {
-        "passages": [_passages(row.passages) for row in rows] if has_passages else None,
-        "truncated_views": [",".join(row.truncated) for row in rows] if is_truncated else None,
-    }
+def _json(value: Mapping[str, object]) -> str:
+    """As PostgreSQL takes it; called for every document, and ten times as fast as ``json``."""
+    return orjson.dumps(value).decode()
 
 
 def _passages(passages: Mapping[str, Sequence[str]]) -> str | None:
     if not passages:
         return None
-    return json.dumps({view: list(hashes) for view, hashes in passages.items()})
+    return _json({view: list(hashes) for view, hashes in passages.items()})
 
 
 def _digests(rows: NDArray[np.void], views: Sequence[str]) -> PointDigests:
@@ -511,7 +506,7 @@ def _owner(collection: str, scope: Scope) -> dict[str, str | None]:
 
 def _view_status(failure: FailedDocument) -> str | None:
     """What ``view_status`` says; NULL where it is the whole document."""
-    return json.dumps(dict.fromkeys(failure.views, failure.status)) if failure.views else None
+    return _json(dict.fromkeys(failure.views, failure.status)) if failure.views else None
 
 
 def _document_record(row: RowMapping) -> DocumentRecord:

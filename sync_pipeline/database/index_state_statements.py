@@ -19,7 +19,7 @@ SELECT
     %(collection)s, given.document_id, given.point_id::uuid, %(scope)s, %(scope_key)s,
     %(tenant_id)s, given.entity_type, given.db_id, given.embed_hashes::jsonb, given.payload_hash,
     'synced', now(), now(), %(vector_version)s, %(snapshot_at)s, given.passages::jsonb,
-    coalesce(string_to_array(given.truncated_views, ','), '{{}}')
+    string_to_array(given.truncated_views, ',')
 FROM unnest(
     %(document_ids)b::text[], %(point_ids)b::text[], %(entity_types)b::text[],
     %(db_ids)b::text[], %(embed_hashes)b::text[], %(payload_hashes)b::text[],

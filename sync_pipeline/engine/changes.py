@@ -135,8 +135,8 @@ def iter_changes(rows: pa.RecordBatch | pa.Table, views: Sequence[str]) -> Itera
             payload=payload,
             payload_hash=payload_hash,
             embed_hashes=embed_hashes,
-            passages={view: parts[view] for view in parts if view in embed_hashes} if parts else {},
-            truncated=tuple(view for view in unread if view in embed_hashes) if unread else (),
+            passages={view: found for view, found in parts.items() if view in embed_hashes},
+            truncated=tuple(view for view in unread or () if view in embed_hashes),
             refusal=None if refusal is None else Refusal(**json.loads(refusal)),
         )
 

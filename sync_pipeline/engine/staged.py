@@ -112,7 +112,7 @@ def documents_table(
             columns[hash_column(view)] = [document.embed_hashes[place] for document in documents]
         else:
             columns[text_column(view)] = columns[hash_column(view)] = empty
-    columns["cut"] = [list(document.cut) if document.cut else None for document in documents]
+    columns["cut"] = [list(document.cut) or None for document in documents]
     if is_ranked:
         columns[RANK_COLUMN] = [document.rank for document in documents]
     return pa.table(columns, schema=document_schema(views, is_ranked=is_ranked))

@@ -45,11 +45,10 @@ class Decoded(sa.types.TypeDecorator[object]):
         super().__init__()
         self.decode = decode
 
-    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], object]:
-        """Decode one value: called for every one of every row, so nothing stands in between."""
-        del dialect, coltype
-        decode = self.decode
-        return lambda value: None if value is None else decode(value)
+    def process_result_value(self, value: Any | None, dialect: sa.Dialect) -> object:
+        """Decode one value."""
+        del dialect
+        return None if value is None else self.decode(value)
 
 
 def _itself(column: Expression) -> Expression:

@@ -399,10 +399,7 @@ def iter_built(
     set_aside = find_set_aside(sync, snapshot=snapshot, entity=entity, scope=scope, ids=ids)
     with closing(read_ahead(snapshot.iter_rows(entity=entity, scope=scope, ids=ids))) as batches:
         for rows in batches:
-            if set_aside:
-                yield [set_aside.get(str(row[0])) or builder.build(row) for row in rows]
-            else:
-                yield list(map(builder.build, rows))
+            yield [set_aside.get(str(row[0])) or builder.build(row) for row in rows]
 
 
 def _iter_documents(

@@ -130,17 +130,13 @@ def _iter_batches(sync: SyncContext, *, staged: StagedChanges) -> Iterator[_Batc
 
 def _cut_by_vectors(batches: Iterable[Iterable[Change]]) -> Iterator[list[Change]]:
     """The same batches, cut where the vectors of one would take too much memory."""
-    for batch in batches:
-        changes = list(batch)
-        if any(change.passages for change in changes):
-            yield from batched_by_size(
-                changes,
-                max_items=sys.maxsize,
-                max_bytes=_MAX_PASSAGES,
-                size_of=lambda change: sum(map(len, change.passages.values())),
-            )
-        elif changes:
-            yield changes
+    for changes in batches:
+        yield from batched_by_size(
+            changes,
+            max_items=sys.maxsize,
+            max_bytes=_MAX_PASSAGES,
+            size_of=lambda change: sum(map(len, change.passages.values())),
+        )
 
 
 def _write(
