@@ -32,6 +32,7 @@ from sync_pipeline.core.payload import (
     owner_fields,
 )
 from sync_pipeline.core.priority import rank_of
+from sync_pipeline.core.row_dataclass import row_dataclass
 from sync_pipeline.core.scope import Scope, why_not_a_tenant_id
 from sync_pipeline.core.undecodable import is_undecodable, with_escapes
 
@@ -89,7 +90,7 @@ class Rejection:
     """How many rows it stands for; more than one where several have the same id."""
 
 
-@dataclass(frozen=True, slots=True)
+@row_dataclass(frozen=True, slots=True)
 class Document:
     """A row turned into text per view and payload."""
 

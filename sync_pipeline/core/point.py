@@ -26,6 +26,7 @@ from sync_pipeline.core.payload import (
     revision_of,
     text_field,
 )
+from sync_pipeline.core.row_dataclass import row_dataclass
 from sync_pipeline.core.views import ViewSpec
 
 BM25_VECTOR: Final = "bm25"
@@ -42,7 +43,7 @@ MAX_NUMBERS_PER_VIEW: Final = 2**20
 """Of one point: what the engines take of a multivector, rows times dimensions."""
 
 
-@dataclass(frozen=True, slots=True)
+@row_dataclass(frozen=True, slots=True)
 class SparseVector:
     """Term weights: parallel arrays, indices distinct."""
 
@@ -50,7 +51,7 @@ class SparseVector:
     values: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@row_dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     """One document as the index stores it."""
 

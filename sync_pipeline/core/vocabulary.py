@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Final, Self
 
+from sync_pipeline.core.row_dataclass import row_dataclass
+
 _UNKNOWN_TEXT_FRACTION: Final = 1 / 3
 """From this share of its tokens on a text counts as unknown. An unknown word is one token however
 long it is, a known one several: `ሲሚንቶ 50 kg` has a third, and what it is about is not known."""
@@ -27,7 +29,7 @@ BYTES_PER_TOKEN: Final = 3
 """Of UTF-8, about. English has more to a token (4), other languages fewer."""
 
 
-@dataclass(frozen=True, slots=True)
+@row_dataclass(frozen=True, slots=True)
 class TokenCount:
     """One text in a model's tokens, those around every text left out."""
 

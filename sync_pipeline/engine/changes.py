@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import repeat
 from typing import Final, Self
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from sync_pipeline.core.diff import Action
 from sync_pipeline.core.errors import PermanentError
 from sync_pipeline.core.ports import FailedDocument, StateRow
+from sync_pipeline.core.row_dataclass import row_dataclass
 from sync_pipeline.engine.staged import UnembeddedText
 from sync_pipeline.engine.staged_columns import hash_column, passages_column
 
@@ -53,24 +54,16 @@ class Refusal:
         return json.dumps(asdict(self))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """A document and what it needs: a row of a staged change set."""
+@row_dataclass(frozen=True, slots=True, kw_only=True)
+class Change(StateRow):
+    """A row of a staged change set: what will be recorded of a document, and what it needs.
+
+    Its hashes are those of the views that get a vector.
+    """
 
     action: Action
-    document_id: str
-    point_id: str
-    entity_type: str
-    db_id: str
     payload: str
     """Canonical JSON, see ``Document.payload``."""
-    payload_hash: str
-    embed_hashes: Mapping[str, str]
-    """Per view with a text that has a vector its embed hash."""
-    passages: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Per long view with vectors the hashes of the passages of its text, in order."""
-    truncated: tuple[str, ...] = ()
-    """Views of whose text only a part has a vector."""
     refusal: Refusal | None = None
     """Of the views without a vector, where others have one or all have to wait."""
 
@@ -82,19 +75,6 @@ class Change:
     def vector_keys(self, view: str) -> Sequence[str]:
         """Embed hashes of all that has a vector in a view."""
         return self.passages.get(view, (self.embed_hashes[view],))
-
-    def as_recorded(self) -> StateRow:
-        """What is recorded once the index has it."""
-        return StateRow(
-            document_id=self.document_id,
-            point_id=self.point_id,
-            entity_type=self.entity_type,
-            db_id=self.db_id,
-            embed_hashes=self.embed_hashes,
-            payload_hash=self.payload_hash,
-            passages=self.passages,
-            truncated=self.truncated,
-        )
 
     def as_failed(self, why: PermanentError | Refusal) -> FailedDocument:
         """What is recorded where the index will not have it, or the model some of its views."""

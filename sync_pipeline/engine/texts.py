@@ -107,6 +107,8 @@ def with_truncated(
         truncated: Embed hashes of texts that are longer than their model's window.
     """
     unread = {view.spec.name: _unread(changes, view, truncated=truncated) for view in views}
+    if not any(unread.values()) and changes.column("cut").null_count == changes.num_rows:
+        return changes
     named = [
         sorted({*(cut or ()), *(view for view, places in unread.items() if place in places)})
         for place, cut in enumerate(changes.column("cut").to_pylist())
@@ -121,6 +123,8 @@ def _unread(changes: pa.Table, view: ViewTexts, *, truncated: AbstractSet[str]) 
     """Places of the documents of whose text in a view the model does not read all."""
     unread = truncated | view.cut
     unread |= {key for key, parts in view.passages.items() if not truncated.isdisjoint(parts)}
+    if not unread:
+        return set()
     keys = changes.column(hash_column(view.spec.name)).to_pylist()
     return {place for place, key in enumerate(keys) if key in unread}
 

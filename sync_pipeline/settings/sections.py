@@ -101,6 +101,7 @@ class Section(BaseModel):
         # A rejected value can be a password; `mistakes` shows what may be shown.
         hide_input_in_errors=True,
         allow_inf_nan=False,
+        defer_build=True,
     )
 
 

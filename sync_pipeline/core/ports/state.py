@@ -10,10 +10,11 @@ from typing import Protocol
 
 from sync_pipeline.core.document import Rejection
 from sync_pipeline.core.point import PointDigests
+from sync_pipeline.core.row_dataclass import row_dataclass
 from sync_pipeline.core.scope import Scope
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@row_dataclass(frozen=True, slots=True, kw_only=True)
 class StateRow:
     """What ``index_state`` records of one document that the store has confirmed."""
 

@@ -18,6 +18,7 @@ from sync_pipeline.core.errors import (
 )
 from sync_pipeline.core.ports import Embedder, Fence
 from sync_pipeline.core.reports import Counts
+from sync_pipeline.core.row_dataclass import row_dataclass
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.spending import Purpose
 from sync_pipeline.core.vocabulary import TokenCount, Vocabulary
@@ -118,7 +119,7 @@ class _Tally:
             self.unknown[view] = self.unknown.get(view, Vocabulary()) + Vocabulary.of(view_counts)
 
 
-@dataclass(frozen=True, slots=True)
+@row_dataclass(frozen=True, slots=True)
 class _Text:
     """A missing text; a row of ``staged.MISSING_SCHEMA``."""
 

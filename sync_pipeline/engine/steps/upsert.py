@@ -176,7 +176,7 @@ def _record(sync: SyncContext, staged: StagedChanges, changes: Sequence[Change])
     """Note what the store has confirmed."""
     sync.state.record_synced(
         scope=staged.scope,
-        rows=[change.as_recorded() for change in changes],
+        rows=changes,
         snapshot_at=staged.taken_at,
         vector_version=sync.spec.model_id,
     )
