@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from itertools import accumulate
-from typing import Final
+from threading import Lock
+from typing import Final, Protocol
 
 from sync_pipeline.core.embedded import Embedded
-from sync_pipeline.core.errors import BudgetExceededError
+from sync_pipeline.core.errors import BudgetExceededError, SyncPipelineError
 from sync_pipeline.core.ports import Embedder, Exhausted, Ledger, Reservation
 from sync_pipeline.core.scope import Scope
 from sync_pipeline.core.spending import (
+    NOTHING,
     Amount,
     Budget,
     BudgetPolicy,
@@ -36,6 +39,14 @@ LONGEST_WAIT_SECONDS: Final = 60.0
 """How long a call waits for others under way, which have reserved more than they will take. Once:
 what is in the way for longer was reserved by a process that is gone."""
 _LOOK_AGAIN_SECONDS: Final = 0.5
+_WRITE_EVERY_SECONDS: Final = 1.0
+
+
+class Bookings(Protocol):
+    """Where calls are booked that no budget looks at."""
+
+    def book(self, entry: Entry, *, provider: str, taken: Taken) -> None:
+        """See ``Ledger``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +64,8 @@ class Meter:
     """Whether budgets are kept; else what is taken is counted against them and nothing refused."""
     longest_wait_seconds: float = LONGEST_WAIT_SECONDS
     sleep: Callable[[float], None] = time.sleep
+    bookings: Bookings | None = None
+    """None is the ledger."""
 
     def entry(self, model_id: str) -> Entry:
         """What a call is booked under."""
@@ -68,6 +81,10 @@ class Meter:
         """What it counts against."""
         budgets = self.policy.budgets(scope=self.scope, run_id=self.run_id, day=entry.day)
         return budgets if self.is_limiting else [_unlimited(budget) for budget in budgets]
+
+    def book(self, entry: Entry, *, provider: str, taken: Taken) -> None:
+        """Book a call that no budget looks at."""
+        (self.bookings or self.ledger).book(entry, provider=provider, taken=taken)
 
     def book_batch(self, embedder: Embedder, *, texts: int, tokens: int) -> None:
         """Book texts that a service has embedded by the batch, at half of its price."""
@@ -88,6 +105,58 @@ class Meter:
     def on_all(self, embedder: Embedder) -> Embedder:
         """The same model, with its documents metered and its search texts booked."""
         return self.on(BookedQueries(embedder, ledger=self.ledger, now=self.now))
+
+
+@contextmanager
+def summing_up(meter: Meter, *, seconds: Callable[[], float]) -> Iterator[Meter]:
+    """Hand out the same meter, which books what no budget looks at a second later at most.
+
+    For a model that answers many small calls: each would wait for a commit otherwise. A process
+    that is killed loses what the last second took, for which nobody charges anything.
+
+    Args:
+        meter: What books them.
+        seconds: A clock that never goes back.
+    """
+    summed = _SummedBookings(meter.ledger, seconds=seconds)
+    try:
+        yield replace(meter, bookings=summed)
+    except BaseException:
+        # What went wrong says more than that it could not be booked.
+        with suppress(SyncPipelineError):
+            summed.write()
+        raise
+    summed.write()
+
+
+class _SummedBookings:
+    """Bookings that are summed up, and written once a second at most; of several threads."""
+
+    def __init__(self, bookings: Bookings, *, seconds: Callable[[], float]) -> None:
+        self._bookings = bookings
+        self._seconds = seconds
+        self._written_at = seconds()
+        self._taken: dict[tuple[Entry, str], Taken] = {}
+        self._lock = Lock()
+
+    def book(self, entry: Entry, *, provider: str, taken: Taken) -> None:
+        """See ``Ledger``."""
+        key = entry, provider
+        with self._lock:
+            self._taken[key] = self._taken.get(key, NOTHING) + taken
+            if self._seconds() - self._written_at >= _WRITE_EVERY_SECONDS:
+                self._write()
+
+    def write(self) -> None:
+        """Write what is not written yet."""
+        with self._lock:
+            self._write()
+
+    def _write(self) -> None:
+        self._written_at = self._seconds()
+        while self._taken:
+            (entry, provider), taken = self._taken.popitem()
+            self._bookings.book(entry, provider=provider, taken=taken)
 
 
 class BookedQueries(StandingFor):
@@ -147,7 +216,7 @@ class MeteredEmbedder(StandingFor):
         if not self.tariff.is_limited:
             answer = embed(texts)
             taken = _taken(answer, texts=len(texts), tariff=self.tariff, most=0)
-            self._meter.ledger.book(entry, provider=answer.provider, taken=taken)
+            self._meter.book(entry, provider=answer.provider, taken=taken)
             return answer
         most = self.most_tokens(texts)
         reservation = self._reserved(entry, most=most)

@@ -18,7 +18,13 @@ from sync_pipeline.core.errors import (
 )
 from sync_pipeline.core.scope import GLOBAL, Scope
 from sync_pipeline.core.spending import Amount, BudgetPolicy, Entry, Limit, Purpose, Taken, Tariff
-from sync_pipeline.engine.metering import LONGEST_WAIT_SECONDS, BookedQueries, Meter, fitting
+from sync_pipeline.engine.metering import (
+    LONGEST_WAIT_SECONDS,
+    BookedQueries,
+    Meter,
+    fitting,
+    summing_up,
+)
 from sync_pipeline_tests.fakes.embedder import POISON, FakeEmbedder
 from sync_pipeline_tests.fakes.state import FakeLedger
 
@@ -104,6 +110,91 @@ def test_what_the_model_here_embeds_is_booked_and_counts_against_nothing() -> No
 
     assert booked(ledger) == [(entry(), "fake", Taken(calls=1, texts=2, tokens=3))]
     assert ledger.spent_of == {}
+
+
+class CountingLedger(FakeLedger):
+    """Counts what it is asked, and fails where it is told to."""
+
+    def __init__(self, *, failing: bool = False) -> None:
+        super().__init__()
+        self.bookings = 0
+        self.failing = failing
+
+    def book(self, entry: Entry, *, provider: str, taken: Taken) -> None:
+        self.bookings += 1
+        if self.failing:
+            raise TransientError("the database is away")
+        super().book(entry, provider=provider, taken=taken)
+
+
+def free(ledger: FakeLedger, model: FakeEmbedder) -> Meter:
+    meter = metered(ledger, model)
+    model.tariff = Tariff()
+    return meter
+
+
+def embed_each(ledger: FakeLedger, model: FakeEmbedder, texts: Sequence[str]) -> None:
+    """One call per text, within a second."""
+    with summing_up(free(ledger, model), seconds=lambda: 0.0) as meter:
+        for text in texts:
+            meter.on(model).embed([text])
+
+
+def test_many_calls_of_the_model_here_are_booked_once_a_second_and_at_the_end() -> None:
+    ledger, model, clock = CountingLedger(), FakeEmbedder(), iter(range(1000))
+    with summing_up(free(ledger, model), seconds=lambda: next(clock) / 10) as meter:
+        for _ in range(15):
+            meter.on(model).embed(["one two", "three"])
+        bookings, calls = ledger.bookings, sum(it.calls for _, _, it in booked(ledger))
+
+    assert (bookings, calls) == (1, 10)
+    assert ledger.bookings == 2
+    assert booked(ledger) == [(entry(), "fake", Taken(calls=15, texts=30, tokens=45))]
+
+
+def test_calls_of_several_threads_are_all_booked() -> None:
+    ledger, model = CountingLedger(), FakeEmbedder()
+    with (
+        summing_up(free(ledger, model), seconds=lambda: 0.0) as meter,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        list(pool.map(lambda _: meter.on(model).embed(["one"]), range(200)))
+
+    assert ledger.bookings == 1
+    assert booked(ledger) == [(entry(), "fake", Taken(calls=200, texts=200, tokens=200))]
+
+
+def test_what_was_embedded_before_an_error_is_booked() -> None:
+    ledger, model = CountingLedger(), FakeEmbedder(failures={2: MemoryError("too large")})
+
+    with pytest.raises(MemoryError):
+        embed_each(ledger, model, ["one", "two"])
+
+    assert booked(ledger) == [(entry(), "fake", Taken(calls=1, texts=1, tokens=1))]
+
+
+@pytest.mark.parametrize(
+    ("failures", "raised"),
+    [
+        pytest.param({}, "the database is away", id="alone"),
+        pytest.param({2: PermanentError("refused")}, "refused", id="after-another-error"),
+    ],
+)
+def test_an_error_of_the_model_says_more_than_that_it_cannot_be_booked(
+    failures: dict[int, Exception], raised: str
+) -> None:
+    ledger, model = CountingLedger(failing=True), FakeEmbedder(failures=failures)
+
+    with pytest.raises((TransientError, PermanentError), match=raised):
+        embed_each(ledger, model, ["one", "two"])
+
+
+def test_calls_that_cost_something_are_booked_at_once() -> None:
+    ledger, model = FakeLedger(), StatingEmbedder(stated=7)
+    with summing_up(metered(ledger, model), seconds=lambda: 0.0) as meter:
+        meter.on(model).embed(["one two"])
+
+        assert set(ledger.spent_of.values()) == {Amount(tokens=7, cost=Decimal("0.00000014"))}
 
 
 def test_lost_attempts_before_an_answer_are_unconfirmed() -> None:

@@ -27,7 +27,7 @@ from sync_pipeline.engine.batch_embedding import embed_by_batch
 from sync_pipeline.engine.bisect import apply_bisecting
 from sync_pipeline.engine.canaries import require_same_model
 from sync_pipeline.engine.context import SyncContext
-from sync_pipeline.engine.metering import Meter, fitting
+from sync_pipeline.engine.metering import Meter, fitting, summing_up
 from sync_pipeline.engine.overlap import in_flight, record_behind
 from sync_pipeline.engine.staged import (
     EmbeddedTexts,
@@ -226,16 +226,18 @@ def _embed_texts(
     )
     began = sync.seconds()
     embedded_before = tally.counts.embedded_texts
-    for keys, embedded in _embed_batches(
-        sync, meter.on(embedder), scope=scope, texts=to_embed, tally=tally
-    ):
-        tally.counts += Counts(
-            embedded_texts=len(keys),
-            embedded_tokens=embedded.tokens,
-            truncated=sum(embedded.truncated),
-        )
-        tally.note(embedded.counts, views=[texts[key].views for key in keys])
-        sync.progress.advance("embed", done=done_before + tally.counts.embedded_texts, total=total)
+    with summing_up(meter, seconds=sync.seconds) as summing:
+        for keys, embedded in _embed_batches(
+            sync, summing.on(embedder), scope=scope, texts=to_embed, tally=tally
+        ):
+            tally.counts += Counts(
+                embedded_texts=len(keys),
+                embedded_tokens=embedded.tokens,
+                truncated=sum(embedded.truncated),
+            )
+            tally.note(embedded.counts, views=[texts[key].views for key in keys])
+            done = done_before + tally.counts.embedded_texts
+            sync.progress.advance("embed", done=done, total=total)
     embedded_texts = tally.counts.embedded_texts - embedded_before
     if embedded_texts >= _ENOUGH_TO_MEASURE:
         sync.rates.record(
