@@ -16,9 +16,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -27,6 +27,7 @@ from typing import Final
 from rich.console import Console
 from rich.markup import escape
 
+from benchmarks import source
 from benchmarks.catalogue import CatalogueSize
 from benchmarks.child import BenchmarkError
 from benchmarks.home import PROGRAM, Home
@@ -36,13 +37,41 @@ from benchmarks.run import outcome_table
 from benchmarks.workbench import SIZES, Workbench, open_bench
 
 TITLE: Final = "This checkout against another one, both at once"
-COMMANDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "first": ("first sync", ("sync", "all")),
-    "unchanged": ("sync all --force", ("sync", "all", "--force")),
-    "skipped": ("sync all, nothing to do", ("sync", "all")),
-    "verify": ("verify all", ("verify", "all")),
-}
-"""By name what it is called and its words; on an index in step, but for the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A command, and what is done before it in each home."""
+
+    name: str
+    label: str
+    words: tuple[str, ...] = ("sync", "all")
+    before: Callable[[Home, CatalogueSize], None] = lambda _home, _size: None
+
+
+def _change_texts(home: Home, size: CatalogueSize) -> None:
+    count, moved = size.rows // 100, size.rows // 200
+    source.change_texts(home.database_url, count=count, round_=1)
+    source.delete_rows(home.database_url, count=moved, round_=2)
+    source.insert_rows(home.database_url, count=moved, round_=3, size=size)
+
+
+def _change_prices(home: Home, size: CatalogueSize) -> None:
+    source.change_prices(home.database_url, count=size.rows // 100, round_=4)
+
+
+TURNS: Final = (
+    Turn(name="first", label="first sync"),
+    Turn(name="unchanged", label="sync all --force", words=("sync", "all", "--force")),
+    Turn(name="skipped", label="sync all, nothing to do"),
+    Turn(
+        name="texts", label="1 % of texts changed, 0.5 % deleted, 0.5 % new", before=_change_texts
+    ),
+    Turn(name="prices", label="1 % of prices changed", before=_change_prices),
+    Turn(name="rebuild", label="a lost index", before=lambda home, _: home.lose_index()),
+    Turn(name="verify", label="verify all", words=("verify", "all")),
+)
+"""What both do in each round, in this order."""
 _NO_PATH: Final = {"PYTHONPATH": ""}
 """Else a checkout could run the other one's code."""
 
@@ -82,29 +111,42 @@ def _compared(options: argparse.Namespace, console: Console) -> Outcome:
         "quick", say=lambda text: console.print(f"[dim]{text}[/]", highlight=False)
     ) as bench:
         size = CatalogueSize(rows=options.rows)
-        figures = _measure(bench, programs, size=size, rounds=options.rounds)
-    note = f"{options.rows:,} rows; the other one is {_commit(options.other)}."
+        figures = _measure(
+            bench, programs, size=size, rounds=options.rounds, provider=options.provider
+        )
+    note = (
+        f"{options.rows:,} rows, vectors by {options.provider}; the other one is "
+        f"{_commit(options.other)}."
+    )
     return Outcome(name="against", title=TITLE, figures=figures, notes=(note,))
 
 
 def _measure(
-    bench: Workbench, programs: Sequence[str], *, size: CatalogueSize, rounds: int
+    bench: Workbench,
+    programs: Sequence[str],
+    *,
+    size: CatalogueSize,
+    rounds: int,
+    provider: str,
 ) -> tuple[Figure, ...]:
-    """Per command the seconds of both, and round by round this one's over the other's."""
-    seconds: dict[str, list[list[float]]] = {name: [] for name in COMMANDS}
+    """Per turn the seconds of both, and round by round this one's over the other's."""
+    seconds: dict[str, list[list[float]]] = {turn.name: [] for turn in TURNS}
     for number in range(rounds):
         homes = [
-            replace(bench.new_home(size, provider="hashing"), settings=_NO_PATH, program=program)
+            replace(bench.new_home(size, provider=provider), settings=_NO_PATH, program=program)
             for program in programs
         ]
-        for name, (label, words) in COMMANDS.items():
-            bench.say(f"round {number + 1} of {rounds}: {label}")
-            seconds[name].append(run_both(homes, words, is_reversed=number % 2 == 1))
+        for turn in TURNS:
+            bench.say(f"round {number + 1} of {rounds}: {turn.label}")
+            for home in homes:
+                turn.before(home, size)
+            seconds[turn.name].append(run_both(homes, turn.words, is_reversed=number % 2 == 1))
         for home in homes:
             bench.server.drop(home.database_url)
             shutil.rmtree(home.folder)
     figures: list[Figure] = []
-    for name, (label, _) in COMMANDS.items():
+    for turn in TURNS:
+        name, label = turn.name, turn.label
         before, now = zip(*seconds[name], strict=True)
         ratios = tuple(after / earlier for earlier, after in seconds[name])
         figures += [
@@ -164,6 +206,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("other", type=Path, help="another checkout, with its environment")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=SIZES["quick"].rows)
+    parser.add_argument("--provider", default="hashing", help="of the vectors, as in the settings")
     parser.add_argument(
         "--out", type=Path, help="folder of the results, one inside per other commit"
     )

@@ -1,7 +1,6 @@
 """The program ``sync-pipeline``: its commands, and the options that may stand before them.
 
-To add a command, write it in a module with the commands it belongs to and add
-that module's app below.
+To add a command, write it in a module with the commands it belongs to and name it in ``commands``.
 """
 
 from __future__ import annotations
@@ -12,31 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from sync_pipeline import __version__
-from sync_pipeline.cli import (
-    cache,
-    cost,
-    demo,
-    entities,
-    evaluate,
-    explain,
-    export,
-    failed,
-    feed,
-    index,
-    init,
-    land,
-    mcp,
-    plan,
-    quarantine,
-    sample,
-    search,
-    serve,
-    services,
-    status,
-    sync,
-    tenants,
-    verify,
-)
+from sync_pipeline.cli.commands import Commands
 from sync_pipeline.cli.invocation import Invocation
 from sync_pipeline.cli.json_output import as_json
 from sync_pipeline.cli.options import Config, Debug, Env, Json, LogFile
@@ -57,8 +32,15 @@ class Program(TyperGroup):
             raise
 
 
+class AllCommands(Program):
+    """Has every command there is, whose module is imported when it is asked for."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "commands": Commands()})
+
+
 app = typer.Typer(
-    cls=Program,
+    cls=AllCommands,
     name="sync-pipeline",
     no_args_is_help=True,
     # Rich tracebacks print local variables, and with them passwords.
@@ -102,21 +84,3 @@ def program(
         debug=debug,
         log_file=log_file,
     )
-
-
-for module in (
-    sync, plan, verify, status, cost, explain, search, evaluate, export, serve, mcp, services,
-    init, demo,
-):  # fmt: skip
-    app.add_typer(module.app)
-app.add_typer(land.land_app, name="land")
-app.add_typer(index.index_app, name="index")
-app.add_typer(feed.feed_app, name="feed")
-app.add_typer(cache.cache_app, name="cache")
-app.add_typer(failed.failed_app, name="failed")
-app.add_typer(quarantine.quarantine_app, name="quarantine")
-app.add_typer(tenants.tenants_app, name="tenants")
-app.add_typer(entities.entities_app, name="entities")
-app.add_typer(serve.token_app, name="token")
-app.add_typer(services.database_app, name="database")
-app.add_typer(sample.sample_app, name="sample")
