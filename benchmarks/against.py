@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, get_args
 
 from rich.console import Console
 from rich.markup import escape
@@ -30,7 +30,7 @@ from rich.markup import escape
 from benchmarks import source
 from benchmarks.catalogue import CatalogueSize
 from benchmarks.child import BenchmarkError
-from benchmarks.home import PROGRAM, Home
+from benchmarks.home import PROGRAM, Home, Provider
 from benchmarks.machine import machine_facts, package_versions
 from benchmarks.results import Figure, Outcome, Results
 from benchmarks.run import outcome_table
@@ -127,7 +127,7 @@ def _measure(
     *,
     size: CatalogueSize,
     rounds: int,
-    provider: str,
+    provider: Provider,
 ) -> tuple[Figure, ...]:
     """Per turn the seconds of both, and round by round this one's over the other's."""
     seconds: dict[str, list[list[float]]] = {turn.name: [] for turn in TURNS}
@@ -206,7 +206,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("other", type=Path, help="another checkout, with its environment")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=SIZES["quick"].rows)
-    parser.add_argument("--provider", default="hashing", help="of the vectors, as in the settings")
+    parser.add_argument(
+        "--provider", choices=get_args(Provider), default="hashing", help="of the vectors"
+    )
     parser.add_argument(
         "--out", type=Path, help="folder of the results, one inside per other commit"
     )

@@ -101,7 +101,7 @@ class Section(BaseModel):
         # A rejected value can be a password; `mistakes` shows what may be shown.
         hide_input_in_errors=True,
         allow_inf_nan=False,
-        # Else each section is built by itself, and again inside the settings that have it.
+        # Else each section is built by itself too, and most are needed inside the settings alone.
         defer_build=True,
     )
 
